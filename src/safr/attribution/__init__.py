@@ -1,0 +1,1 @@
+"""A model and texts in, one score per word out."""

@@ -1,0 +1,67 @@
+"""What a pass shows per token, told per word: a word's score is the largest of its pieces'."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safr.data.batches import EncodedText
+
+
+def by_word(text: EncodedText, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scores per word from scores per token.
+
+    Args:
+        text: The text that the tokens belong to.
+        scores: (token,), at least one per token of the text; what lies beyond is padding.
+
+    Returns:
+        (word,), the largest score among each word's tokens.
+    """
+    tokens, starts = _pieces(text)
+    values = np.asarray(scores, dtype=np.float64)[tokens]
+    return np.maximum.reduceat(values, starts) if len(starts) else values
+
+
+def pairs_by_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Overlaps per pair of words from overlaps per pair of tokens: the one of largest size among their pieces, signed.
+
+    Args:
+        text: The text that the tokens belong to.
+        matrix: (token, token); what lies beyond the text is padding.
+    """
+    tokens, starts = _pieces(text)
+    values = np.asarray(matrix, dtype=np.float64)[np.ix_(tokens, tokens)]
+    if not len(starts):
+        return values
+    highest = np.maximum.reduceat(np.maximum.reduceat(values, starts, axis=0), starts, axis=1)
+    lowest = np.minimum.reduceat(np.minimum.reduceat(values, starts, axis=0), starts, axis=1)
+    return np.where(highest >= -lowest, highest, lowest)
+
+
+def attention_by_word(text: EncodedText, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Attention between words from attention between tokens: summed over a word's keys, averaged over its queries.
+
+    Args:
+        text: The text that the tokens belong to.
+        weights: (token, token), rows over the keys.
+
+    Returns:
+        (word, word); a row sums to 1 less what special tokens receive.
+    """
+    tokens, starts = _pieces(text)
+    values = np.asarray(weights, dtype=np.float64)[np.ix_(tokens, tokens)]
+    if not len(starts):
+        return values
+    pieces = np.diff([*starts, len(tokens)])
+    received = np.add.reduceat(values, starts, axis=1)  # (token, word)
+    return np.add.reduceat(received, starts, axis=0) / pieces[:, None]
+
+
+def _pieces(text: EncodedText) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of the tokens that belong to words, word by word, and where in them each word begins."""
+    owners = np.array([-1 if word is None else word for word in text.word_of_token], dtype=np.intp)
+    tokens = np.flatnonzero(owners >= 0)
+    tokens = tokens[np.argsort(owners[tokens], kind="stable")]
+    starts = np.searchsorted(owners[tokens], np.arange(len(text.words)))
+    return tokens, starts

@@ -1,0 +1,293 @@
+"""The command line: options in, one of the library's functions called, its result shown.
+
+Heavy imports stand inside the commands, so that `safr --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from safr.config import Settings
+from safr.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from safr.attribution.explanation import Explanation
+    from safr.data import TextDataset
+    from safr.runs import Run
+
+
+def demo(output: Path = Path("runs/demo"), seed: int = 0) -> None:
+    """Train a plain transformer, one with VMASK and one with SAFR on real sentences, and report on all three.
+
+    Args:
+        output: Folder for the three runs and the report; what is finished there is not run again.
+        seed: Seed of all three.
+    """
+    from safr.experiments.demo import demo_settings
+
+    console = _console()
+    runs = [_train_and_evaluate(settings, output / name, console) for name, settings in demo_settings(seed).items()]
+    _show_scores(runs, console)
+    _write_report(runs, output / "report.html", console)
+
+
+def train(
+    settings: Settings,
+    output: Path | None = None,
+    resume: Path | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Train a model with SAFR on it and evaluate it on the test split.
+
+    Args:
+        settings: What to train and how.
+        output: Folder of the run. Default: a name under `runs/` made from the settings.
+        resume: Folder of a run that was stopped; it goes on with its own settings, and other options are not read.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    console = _console()
+    if resume is not None:
+        from safr.runs import open_run
+
+        settings = open_run(resume).settings
+    folder = resume or output or Path("runs") / _run_name(settings)
+    run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
+    _show_scores([run], console)
+
+
+def evaluate(run: Path, split: str = "test", data_dir: Path | None = None) -> None:
+    """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
+
+    Args:
+        run: Folder of the run.
+        split: `test`, or `dev` to choose settings by; only the test split's scores are kept in the run.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.runs import open_trained_run
+
+    if split not in ("test", "dev"):
+        raise InputError(f"--split must be test or dev, got {split!r}")
+    console = _console()
+    opened = open_trained_run(run)
+    scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split)
+    if split == "test":
+        _show_scores([opened], console)
+        console.print(f"All scores: {opened.scores_file}")
+    else:
+        from safr.console import percent
+
+        console.print(f"{split} accuracy {percent(scores['accuracy'])}, SRS(30) {percent(scores['srs']['30'])}")
+
+
+def explain(
+    run: Annotated[Path, tyro.conf.Positional],
+    text: Annotated[str, tyro.conf.Positional],
+    json: bool = False,
+    figures: Path | None = None,
+) -> None:
+    """Show a prediction with its words coloured by capacity.
+
+    Args:
+        run: Folder of a trained run.
+        text: The text; `-` reads it from standard input.
+        json: Print every number as JSON instead.
+        figures: Folder for the text's figures, as SVG and PNG.
+    """
+    import json as json_format
+
+    from rich.console import Console
+
+    from safr.console import coloured
+
+    explanation = _explain(run, text)
+    if json:
+        sys.stdout.write(json_format.dumps(explanation.to_dict(), ensure_ascii=True) + "\n")
+    else:
+        console = Console()
+        share = explanation.probabilities[explanation.prediction]
+        console.print(f"predicted [bold]{explanation.prediction}[/] ({share:.1%})", highlight=False)
+        console.print(coloured(explanation))
+        if explanation.truncated:
+            console.print(f"(only the first {len(explanation.words)} words were read)")
+    if figures is not None:
+        from safr.figures import save_figure
+
+        for name, figure in explanation.figures().items():
+            for path in save_figure(figure, figures / name):
+                sys.stderr.write(f"{path}\n")
+
+
+def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
+    """Write one HTML file that shows evaluated runs side by side and can be mailed.
+
+    Args:
+        runs: Folders of evaluated runs.
+        output: The file. Default: `report.html` in the run's folder, or beside the runs if there are several.
+    """
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr report runs/a runs/b`")
+    opened = [open_trained_run(folder) for folder in runs]
+    beside = runs[0] if len(runs) == 1 else runs[0].parent
+    _write_report(opened, output or beside / "report.html", _console())
+
+
+def data(data_dir: Path | None = None) -> None:
+    """List the data sets, whether they are ready, and how to get the rest.
+
+    Args:
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from safr.data import list_data
+
+    table = Table("name", "ready", "what", "where", title="Data for --data")
+    for status in list_data(data_dir):
+        table.add_row(status.name, "yes" if status.ready else "no", status.description, status.where)
+    table.add_row(
+        "PATH", "", "CSV, TSV, JSONL or Parquet: one file, or a folder of splits", "--text-column, --label-column"
+    )
+    table.add_row("hub:NAME", "", "any Hugging Face data set", "--text-column, --label-column")
+    Console().print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 when stopped."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        from safr import __version__
+
+        sys.stdout.write(f"safr {__version__}\n")
+        return 0
+    commands = {each.__name__: each for each in (demo, train, evaluate, explain, report, data)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            args=given,
+            prog="safr",
+            description="Train transformers whose neurons say which words mattered, and test whether it is so.",
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except InputError as error:
+        sys.stderr.write(f"safr: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"safr: {error.strerror or error}: {error.filename or 'no file named'}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("safr: stopped\n")
+        return 130
+    return 0
+
+
+def _console() -> Console:
+    """Where people are told how it goes; also silences what the libraries below would say there."""
+    import datasets
+    import transformers
+    from rich.console import Console
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    return Console(stderr=False, soft_wrap=True)
+
+
+def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:
+    from safr.console import Steps
+    from safr.data import load_data
+
+    with Steps(console, f"data {settings.data}") as steps:
+        loaded = load_data(
+            settings.data,
+            data_dir=data_dir,
+            text_column=settings.text_column,
+            label_column=settings.label_column,
+            progress=steps,
+        )
+    sizes = " / ".join(f"{len(split.texts):,}" for split in (loaded.train, loaded.dev, loaded.test))
+    console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}", highlight=False)
+    for what, count in loaded.mended.items():
+        console.print(f"  {count:,} {what}", highlight=False)
+    return loaded
+
+
+def _train_and_evaluate(
+    settings: Settings, folder: Path, console: Console, data_dir: Path | None = None, *, resume: bool | None = None
+) -> Run:
+    """Train and evaluate what of it is not done yet; `resume=None` goes on with a run that is there."""
+    from safr.console import TrainingProgress
+    from safr.runs import Run
+    from safr.training import train as train_run
+
+    there = Run(folder).config_file.exists()
+    loaded = _load(settings, data_dir, console)
+    with TrainingProgress(console, folder.name) as progress:
+        try:
+            run = train_run(settings, loaded, folder, resume=there if resume is None else resume, callbacks=[progress])
+        except KeyboardInterrupt:
+            progress.progress.stop()
+            console.print(f"stopped; go on with: safr train --resume {folder}", highlight=False)
+            raise
+    if not run.scores_file.exists():
+        _evaluate(run, loaded, console)
+    return run
+
+
+def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test") -> dict:
+    from safr.console import Steps
+    from safr.evaluation.evaluate import evaluate as evaluate_run
+
+    with Steps(console, f"{run.name}: deleting words") as steps:
+        return evaluate_run(run, loaded, split=split, progress=steps)
+
+
+def _explain(folder: Path, text: str) -> Explanation:
+    from transformers import AutoTokenizer
+
+    from safr.attribution.explanation import explain as explain_text
+    from safr.model.saving import load
+    from safr.runs import open_trained_run
+
+    _console()
+    run = open_trained_run(folder)
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+    return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
+
+
+def _show_scores(runs: Sequence[Run], console: Console) -> None:
+    from safr.console import scores_table
+
+    console.print(scores_table(runs))
+
+
+def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
+    from safr.report import write_report
+
+    path = write_report(runs, output)
+    console.print(f"report: {path.resolve()}", highlight=False)
+
+
+def _run_name(settings: Settings) -> str:
+    """A folder name that says what is in it."""
+    added = settings.regularization
+    name = (
+        Path(settings.data).stem if settings.model == "transformer" else f"{Path(settings.model).name}-{settings.data}"
+    )
+    mask = "" if added.vmask else "-no-vmask"
+    return f"{name}-{added.importance:g}-{added.interaction:g}{mask}-seed{settings.recipe.seed}".replace(":", "-")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""The settings: frozen dataclasses that are the command line's options and what a run saves as JSON.
+
+Imports no torch, so that `safr --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_type_hints
+
+from safr.errors import InputError
+
+Layers = Literal["all"] | int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """What SAFR adds to a model: the word mask and the two losses (Chang et al. 2025, section 3)."""
+
+    importance: float = 0.1
+    """Weight of the importance loss (lambda_Imp): important tokens get directions of their own."""
+
+    interaction: float = 0.1
+    """Weight of the interaction loss (lambda_Inter): strongly attending tokens share directions."""
+
+    information: float = 0.0
+    """Weight of VMASK's information term (beta in Chen and Ji 2020), the negative entropy of the keep probabilities."""
+
+    vmask: bool = True
+    """Put the variational word mask on the embeddings. Without it the importance loss reads the embeddings."""
+
+    vmask_width: int = 1024
+    """Hidden width of VMASK's network."""
+
+    layers: Layers = "all"
+    """Layers whose attention the interaction loss reads: all, one (negative counts from the last), or several."""
+
+    fc1: str | None = None
+    """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""
+
+    padding: Literal["mask", "count"] = "mask"
+    """Whether padding counts in the losses and under VMASK, as in the authors' published code, or never does."""
+
+    scale_free: bool = False
+    """Let the importance loss read normalised vectors, so that it does not depend on the embeddings' length."""
+
+    exclude_self: bool = False
+    """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
+
+    warmup_steps: int = 0
+    """Training steps (forward passes) over which the weights rise linearly from 0 to their full size."""
+
+    def __post_init__(self) -> None:
+        for name in ("importance", "interaction", "information", "warmup_steps"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
+        if self.vmask_width < 1:
+            raise InputError(f"`vmask_width` must be at least 1, got {self.vmask_width}")
+        if self.padding not in ("mask", "count"):
+            raise InputError(f"`padding` must be 'mask' or 'count', got {self.padding!r}")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The paper's transformer (Chang et al. 2025, section 4 and Table 5; heads and dropout from the authors' code)."""
+
+    hidden_layers: int = 1
+    """Number of transformer layers."""
+
+    width: int = 256
+    """Width of the embeddings and of the residual stream."""
+
+    heads: int = 8
+    """Attention heads of a layer; must divide the width."""
+
+    feed_forward: int = 1024
+    """Width of the first feed-forward layer, FC1."""
+
+    dropout: float = 0.1
+    """Dropout probability."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_layers", "width", "heads", "feed_forward"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if self.width % self.heads:
+            raise InputError(f"`heads` must divide `width`, got {self.heads} and {self.width}; try {_divisor(self)}")
+        if self.width % 2:
+            raise InputError(f"`width` must be even for the sinusoidal positions, got {self.width}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"`dropout` must be in [0, 1), got {self.dropout}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. The defaults are the paper's, from the authors' published code."""
+
+    seed: int = 0
+    """Seed of the weights, the order of the texts, dropout and the mask's samples."""
+
+    epochs: int = 100
+    """Epochs at most."""
+
+    patience: int = 3
+    """Epochs without a better dev accuracy after which training stops; the best epoch's weights are kept."""
+
+    batch_size: int = 32
+    """Texts in a batch."""
+
+    learning_rate: float = 1e-4
+    """Learning rate of Adam, constant."""
+
+    max_tokens: int | None = None
+    """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < float("inf"):
+            raise InputError(f"`learning_rate` must be above 0, got {self.learning_rate}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise InputError(f"`max_tokens` must be at least 1, got {self.max_tokens}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes."""
+
+    data: str = "rotten_tomatoes"
+    """A known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
+
+    text_column: str = "text"
+    """Column that holds the text, for data of your own."""
+
+    label_column: str = "label"
+    """Column that holds the label, for data of your own."""
+
+    model: str = "transformer"
+    """The paper's transformer, trained from scratch, or the folder or hub name of a pretrained model to fine-tune."""
+
+    regularization: Regularization = field(default_factory=Regularization)
+    """What SAFR adds."""
+
+    architecture: Architecture = field(default_factory=Architecture)
+    """The paper's transformer's size; a pretrained model brings its own."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    """How it is trained."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens kept of each text."""
+        return self.recipe.max_tokens or (256 if self.data.startswith("imdb") else 128)
+
+    @property
+    def command(self) -> str:
+        """The command that repeats a run with these settings.
+
+        >>> Settings(data="sst2", regularization=Regularization(vmask=False)).command
+        'safr train --data sst2 --no-vmask'
+        """
+        given, usual = _options(self), _options(Settings())
+        return shlex.join(
+            ["safr", "train", *(part for name in given if given[name] != usual[name] for part in given[name])]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Settings:
+        """The settings that `to_dict` wrote, also after a round through JSON."""
+        return _from_dict(cls, values)
+
+
+def regularization_from_dict(values: dict[str, Any]) -> Regularization:
+    """The regularization that `asdict` wrote, also after a round through JSON."""
+    return _from_dict(Regularization, values)
+
+
+def _from_dict(cls: type, values: dict[str, Any]) -> Any:
+    known = {each.name for each in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise InputError(
+            f"unknown settings of {cls.__name__}: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    types = get_type_hints(cls)
+    built = {}
+    for name, value in values.items():
+        if is_dataclass(types[name]) and isinstance(value, dict):
+            value = _from_dict(types[name], value)
+        built[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**built)
+
+
+def _options(settings: Any) -> dict[str, list[str]]:
+    """Every setting as the words that would give it on the command line."""
+    options: dict[str, list[str]] = {}
+    for each in fields(settings):
+        value, flag = getattr(settings, each.name), each.name.replace("_", "-")
+        if is_dataclass(value):
+            options |= _options(value)
+        elif isinstance(value, bool):
+            options[each.name] = [f"--{flag}" if value else f"--no-{flag}"]
+        else:
+            options[each.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return options
+
+
+def _divisor(architecture: Architecture) -> int:
+    """The largest number of heads up to the one asked for that divides the width."""
+    return next(heads for heads in range(architecture.heads, 0, -1) if architecture.width % heads == 0)

@@ -1,0 +1,136 @@
+"""What the command line shows: progress, tables and coloured words. A terminal gets bars, anything else plain lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from safr.evaluation.evaluate import MAIN_PERCENT
+
+if TYPE_CHECKING:
+    from safr.attribution.explanation import Explanation
+    from safr.runs import Run
+
+_SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+"""ColorBrewer's Blues: readable for the colour-blind, darker is more."""
+
+_LIGHT_SHADES = 4
+"""Up to this shade dark letters are readable, beyond it light ones."""
+
+
+class Steps:
+    """A bar over steps that are known beforehand; silent where there is no terminal."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.progress.add_task(title, total=None)
+
+    def __enter__(self) -> Steps:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show how far it is."""
+        self.progress.update(self.task, completed=done, total=total)
+
+
+class TrainingProgress(TrainerCallback):
+    """One bar per training with the loss terms in it, and one line per epoch."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console, self.title = console, title
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[terms]}"),
+        )
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.progress.add_task(title, total=None, terms="")
+
+    def __enter__(self) -> TrainingProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A new epoch begins at 0."""
+        epoch = round(state.epoch or 0) + 1
+        steps = state.max_steps // max(int(args.num_train_epochs), 1)
+        self.progress.update(self.task, description=f"{self.title}, epoch {epoch}", completed=0, total=steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The terms are read only as often as a person can read them."""
+        self.progress.advance(self.task)
+        if not self.progress.disable and state.global_step % 20 == 0:
+            terms = kwargs["model"].safr.terms
+            self.progress.update(self.task, terms="  ".join(f"{name} {float(terms[name]):.3f}" for name in terms))
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One line that stays."""
+        accuracy = kwargs["metrics"]["eval_accuracy"]
+        best = " *" if accuracy > (state.best_metric or 0) else ""
+        self.console.print(
+            f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}", highlight=False
+        )
+
+
+def scores_table(runs: Sequence[Run]) -> Table:
+    """The paper's Table 1 for some runs, every number with its 95 % interval."""
+    table = Table(title=f"Test accuracy before and after deleting {MAIN_PERCENT} % of the words, in %, [95 % interval]")
+    table.add_column("run")
+    for name in ("accuracy", "random deleted", "capacity deleted", "SRS (drop)"):
+        table.add_column(name, justify="right")
+    for run in runs:
+        scores, k = run.scores, str(MAIN_PERCENT)
+        cells = (
+            scores["accuracy"],
+            scores["deletion"]["random"][k],
+            scores["deletion"]["capacity"][k],
+            scores["srs"][k],
+        )
+        table.add_row(run.name, *(percent(cell) for cell in cells))
+    return table
+
+
+def percent(estimate: dict[str, float]) -> str:
+    """An estimate in per cent with its interval."""
+    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def coloured(explanation: Explanation) -> Text:
+    """The words, each on a background that is darker the higher its capacity; the highest is marked for all to see."""
+    capacity = explanation.capacity
+    highest = max(float(capacity.max()), 1e-12)
+    line = Text()
+    for word, value in zip(explanation.words, capacity, strict=True):
+        shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
+        letters = "black" if shade < _LIGHT_SHADES else "white"
+        line.append(printable(word), style=f"{letters} on {_SHADES[shade]}")
+        line.append(" ")
+    return line
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters, which could drive a terminal, shown as escapes.
+
+    >>> printable("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

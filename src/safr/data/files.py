@@ -1,0 +1,200 @@
+"""A path in, the wanted columns of a CSV, TSV, JSONL or Parquet file out, each row with the place it stands at."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safr.errors import InputError
+
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
+SPLIT_STEMS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
+_LONGEST_FIELD = 2**31 - 1  # the largest that csv accepts on every platform; its own default is 131,072
+
+
+@dataclass(frozen=True)
+class Cells:
+    """One row: the values of the wanted columns, and where they stand, as in "reviews.csv, line 7"."""
+
+    place: str
+    values: tuple[Any, ...]
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> list[Cells]:
+    """The rows of one file, in its order; `InputError` says what is wrong with a file that cannot be read."""
+    match path.suffix.lower():
+        case ".csv":
+            rows = _read_delimited(path, columns, ",")
+        case ".tsv":
+            rows = _read_delimited(path, columns, "\t")
+        case ".jsonl":
+            rows = _read_jsonl(path, columns)
+        case ".parquet":
+            rows = _read_parquet(path, columns)
+        case other:
+            raise InputError(f"{path}: expected a file ending in {', '.join(EXTENSIONS)}, got {other or 'no ending'!r}")
+    if not rows:
+        raise InputError(f"{path}: no rows; expected one labelled text a row")
+    return rows
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that hold a split: "train" always, "dev" and "test" where there are any."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
+    found: dict[str, Path] = {}
+    for split, stems in SPLIT_STEMS.items():
+        candidates = [path for path in files if path.stem.lower() in stems]
+        if len(candidates) > 1:
+            names = ", ".join(path.name for path in candidates)
+            raise InputError(f"{folder}: expected one file for {split}, found {names}; keep one of them")
+        if candidates:
+            found[split] = candidates[0]
+    if "train" not in found:
+        names = ", ".join(path.name for path in files[:10]) or "no data file"
+        raise InputError(
+            f"{folder}: expected a file train.csv, train.tsv, train.jsonl or train.parquet (and dev.*, test.*), "
+            f"found {names}; name one file, or rename the one to train on"
+        )
+    return found
+
+
+def column_position(column: str, found: Sequence[str], place: object) -> int:
+    """Where a column stands among those found; an error unless it is there once."""
+    if found.count(column) == 1:
+        return found.index(column)
+    if column in found:
+        raise InputError(f"{place}: the column {column!r} occurs {found.count(column)} times; rename all but one")
+    listed = ", ".join(repr(name) for name in found[:20]) + (", ..." if len(found) > 20 else "")
+    raise InputError(
+        f"{place}: expected a column {column!r}, found {listed or 'none'}; "
+        "say which columns hold the text and the label"
+    )
+
+
+def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[Cells]:
+    """The rows of a CSV or TSV file, read strictly: broken quotes and uneven rows are errors."""
+    with _fields_of_any_length():
+        lines = _csv_lines(path, delimiter)
+        header = next(lines, (0, []))[1]
+        positions = [column_position(column, header, path) for column in columns]
+        rows = []
+        for line, fields in lines:
+            place = f"{path}, line {line}"
+            if len(fields) != len(header):
+                raise InputError(
+                    f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
+                    f"put quotes around a text that holds {'a tab' if delimiter == chr(9) else 'a comma'}"
+                )
+            rows.append(Cells(place, tuple(fields[position] for position in positions)))
+    return rows
+
+
+def _csv_lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a file that are not blank, each with the line it starts at."""
+    reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=delimiter, strict=True)
+    while True:
+        start = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(
+                f'{path}, line {start}: broken quoting ({error}); write a quoted text as "..." and a quote in it as ""'
+            ) from None
+        if fields:
+            yield start, fields
+
+
+@contextmanager
+def _fields_of_any_length() -> Iterator[None]:
+    # The limit belongs to the whole process, so it is put back.
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _read_jsonl(path: Path, columns: Sequence[str]) -> list[Cells]:
+    rows = []
+    # Not splitlines(): a JSON string may hold other line separators, such as U+2028, as they are.
+    for number, line in enumerate(_read_text(path).split("\n"), start=1):
+        if line.strip():
+            place = f"{path}, line {number}"
+            fields = _json_object(line, place)
+            for column in columns:
+                column_position(column, list(fields), place)
+            rows.append(Cells(place, tuple(fields[column] for column in columns)))
+    return rows
+
+
+def _json_object(line: str, place: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place}: invalid JSON ({error}); write one object a line") from None
+    if not isinstance(fields, dict):
+        raise InputError(f'{place}: expected a JSON object such as {{"text": "...", "label": 1}}, got {line[:40]!r}')
+    return fields
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> list[Cells]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        # A file object, because given a path pyarrow reads meaning into folder names such as "label=1".
+        file = parquet.ParquetFile(io.BytesIO(_read_bytes(path)))
+        for column in columns:
+            column_position(column, file.schema_arrow.names, path)
+        table = file.read(columns=list(columns))
+        values = [table.column(column).to_pylist() for column in columns]
+    except InputError:
+        raise
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: a text in it is not UTF-8; write the file again from text that is") from None
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError):
+        raise InputError(f"{path}: not a Parquet file, or a broken one; write it again") from None
+    return [Cells(f"{path}, row {row}", cells) for row, cells in enumerate(zip(*values, strict=True), start=1)]
+
+
+def _read_text(path: Path) -> str:
+    """A text file's content: UTF-8 with or without a byte order mark, or UTF-16 with one.
+
+    Encoded lone surrogates pass, to be replaced and counted later.
+    """
+    content = _read_bytes(path)
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if utf_16 else "utf-8"
+    content = content.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = content.decode(encoding, "surrogatepass")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
+        raise InputError(f"{path}, line {line}: not {encoding.upper()}; save the file as UTF-8") from None
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty; expected one labelled text a row")
+    return text
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file; check the path")
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file, and it is none; name a file or a folder of splits")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None

@@ -1,0 +1,74 @@
+"""The name of a Hugging Face data set in, a checked data set out; a local folder goes by the same way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from safr.data.files import SPLIT_STEMS, Cells, column_position
+from safr.data.rows import Row, class_name, dataset_from_rows, mend
+from safr.data.splits import TextDataset
+from safr.errors import InputError
+
+
+def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
+    """The data set of "hub:NAME"; the names of a ClassLabel column become the label names.
+
+    A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
+    """
+    splits = _load(name.removeprefix("hub:"))
+    parts: dict[str, list[Row]] = {}
+    mended: Counter[str] = Counter()
+    for part, stems in SPLIT_STEMS.items():
+        for stem in stems:
+            if stem in splits and part not in parts:
+                rows, in_split = mend(_cells(splits[stem], f"{name}, {stem}", columns), columns)
+                mended += in_split
+                if rows or part == "train":
+                    parts[part] = rows
+    if "train" not in parts:
+        raise InputError(f"{name}: expected a split train, found {', '.join(map(str, splits)) or 'none'}")
+    names = getattr(splits["train"].features[columns[1]], "names", ())
+    label_names = [class_name(label) or label for label in names]  # as `mend` writes them
+    return dataset_from_rows(name, parts, origin=name, mended=mended, label_names=label_names)
+
+
+def _load(name: str) -> dict[str, Any]:
+    import datasets
+
+    try:
+        with _quiet():
+            return datasets.load_dataset(name)
+    except Exception as error:  # whatever the network, the hub or a broken file brings: the user gets one line
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"hub:{name} could not be loaded ({reason or type(error).__name__}); check the name and the network, "
+            "or download it elsewhere and give its folder"
+        ) from error
+
+
+def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[Cells]:
+    """The rows of a split, a ClassLabel's number replaced by its name, and by None where it is hidden."""
+    for column in columns:
+        column_position(column, split.column_names, place)
+    texts, labels = split[columns[0]], split[columns[1]]
+    names = getattr(split.features[columns[1]], "names", None)
+    if names:
+        labels = [names[label] if label is not None and label >= 0 else None for label in labels]
+    return [Cells(f"{place}, row {row}", cells) for row, cells in enumerate(zip(texts, labels, strict=True), start=1)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of datasets, which are the process's own setting and so put back."""
+    import datasets
+
+    shown = datasets.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

@@ -1,0 +1,78 @@
+"""What a pass shows in, a small audit out: were the losses lowered by sharing neurons well, or by cheating?
+
+The importance loss also falls when the mask closes, when vectors shrink, or when padding counts; the interaction loss
+when attention flattens. Each number here moves when one of these happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from safr.attribution.scores import traced
+from safr.data.batches import EncodedText
+from safr.superposition import normalized, polysemanticity
+
+MEASURES = {
+    "keep": "Mean keep probability: near 0, the mask lets nothing through, and nothing can interfere.",
+    "norm": "Mean length of the vectors that the mask passes on: shrinking them lowers the importance loss.",
+    "embedding_norm": "Mean length of the embeddings before the mask.",
+    "shared_directions": "Polysemanticity of the normalised vectors after the mask: sharing, whatever their length.",
+    "attention_entropy": "Entropy of attention: 1 where it is spread evenly over all words, 0 where it picks one.",
+}
+"""The audit's measures and what each one tells."""
+
+
+def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDArray[np.float64]]:
+    """The audit's measures for every text, (text,), each a mean over its counting tokens.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts.
+
+    Returns:
+        Some of `MEASURES`: `keep` only where the model has a VMASK. A text without words gets 0.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for batch, seen in traced(model, texts, ("embedding", "vmask", "attention")):
+        passed_on = seen.vectors.get("vmask", seen.vectors["embedding"])
+        measured = {
+            "norm": _text_mean(passed_on.norm(dim=-1), seen.counting),
+            "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.counting),
+            "shared_directions": _text_mean(polysemanticity(normalized(passed_on), seen.counting), seen.counting),
+            "attention_entropy": torch.stack(
+                [attention_entropy(weights, seen.counting) for weights in seen.attention.values()]
+            ).mean(dim=0),
+        }
+        if seen.keep is not None:
+            measured["keep"] = _text_mean(seen.keep, seen.counting)
+        for name, values in measured.items():
+            found.setdefault(name, np.zeros(len(texts)))[list(batch.numbers)] = values.numpy(force=True)
+    return found
+
+
+def attention_entropy(
+    attention: Float[Tensor, "batch head query key"], counting: Bool[Tensor, "batch token"]
+) -> Float[Tensor, " batch"]:
+    r"""Mean entropy of the attention that counting tokens pay to counting tokens, as a share of its largest value.
+
+    $$-\frac{1}{M T} \sum_{\alpha i} \sum_j a_{\alpha ij} \log a_{\alpha ij} / \log T$$
+
+    Returns:
+        In [0, 1]; 0 for a text with fewer than two counting tokens.
+    """
+    weights = torch.where(counting[:, None, None, :], attention, 0.0)
+    weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    entropy = torch.special.entr(weights).sum(dim=-1).mean(dim=1)  # (batch, query)
+    largest = counting.sum(dim=-1).clamp_min(2).to(entropy.dtype).log()
+    return _text_mean(entropy, counting) / largest
+
+
+def _text_mean(values: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"]) -> Float[Tensor, " batch"]:
+    return torch.where(counting, values, 0.0).sum(dim=-1) / counting.sum(dim=-1).clamp_min(1)

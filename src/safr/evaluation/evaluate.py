@@ -1,0 +1,184 @@
+"""A trained run and its test texts in; `scores.json` and `tokens.parquet` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, PreTrainedModel
+
+from safr.attribution.scores import ScoredText, Scores, random_scores, score_words
+from safr.data import Split, TextDataset
+from safr.data.batches import EncodedText, encode
+from safr.errors import InputError
+from safr.evaluation.audit import audit
+from safr.evaluation.deletion import delete_words, most_important, predictions
+from safr.evaluation.examples import choose_examples
+from safr.evaluation.statistics import mean
+from safr.model.saving import load
+from safr.runs import Run, write_json
+
+PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+"""The k at which words are deleted."""
+
+MAIN_PERCENT = 30
+"""The k of the paper's tables."""
+
+RANDOM_DRAWS = 5
+MAIN_RANDOM_DRAWS = 20
+
+SITE = "fc1.0"
+"""Where `capacity` is read: before the activation of the first layer's FC1."""
+
+SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of deletions that are done and the number there are."""
+
+
+def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+    """Score a run on one split of its data and write down what was found.
+
+    Args:
+        run: A trained run.
+        data: The data it was trained on; another gives an InputError.
+        split: `test`, or `dev` to choose settings by.
+        progress: Called as deletions get done.
+
+    Returns:
+        What `scores.json` holds. Only the test split's scores are written there, its words to `tokens.parquet` and some
+        texts to show to `examples.json`.
+    """
+    if run.record["data"]["fingerprint"] != data.fingerprint():
+        raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
+    model = load(run.model_folder)
+    tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
+    chosen: Split = getattr(data, split)
+    texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
+    scored = score_words(model, texts, SITES)
+    scores = _scores(model, texts, np.array(chosen.labels), scored, progress)
+    scores = {"split": split, "texts": len(texts), "truncated": sum(text.truncated for text in texts), **scores}
+    if split == "test":
+        _write_words(run, texts, chosen, scored, data.label_names)
+        write_json(run.examples_file, choose_examples(chosen, texts, scored, data.label_names))
+        write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
+    return scores
+
+
+def _scores(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    labels: NDArray[np.int64],
+    scored: Sequence[ScoredText],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    right = np.array([text.prediction for text in scored]) == labels
+    deletion: dict[str, dict[str, Any]] = {}
+    srs: dict[str, Any] = {}
+    for (name, percent), draws in _deletions(model, texts, labels, scored, progress).items():
+        # Of several random draws each text counts with its mean, so that the interval is over texts.
+        still_right = draws.mean(axis=0)
+        found = mean(still_right).to_dict()
+        if len(draws) > 1:
+            found["spread"] = float(draws.mean(axis=1).std(ddof=1))
+        deletion.setdefault(name, {})[str(percent)] = found
+        drops = srs if name == "capacity" else srs.setdefault(name, {})
+        drops[str(percent)] = mean(right - still_right).to_dict()
+    return {
+        "accuracy": mean(right).to_dict(),
+        "deletion": deletion,
+        "srs": srs,
+        "capacity": _capacity_table(scored),
+        "audit": {name: mean(values).to_dict() for name, values in audit(model, texts).items()},
+    }
+
+
+def _deletions(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    labels: NDArray[np.int64],
+    scored: Sequence[ScoredText],
+    progress: Progress | None,
+) -> dict[tuple[str, int], NDArray[np.bool_]]:
+    """Whether each text is still classified right after every deletion, (draw, text), by score and percent."""
+    deletions = [
+        (name, percent, scores)
+        for name, scores in _attributions(scored).items()
+        for percent in (PERCENTS if name == "capacity" else (MAIN_PERCENT,))
+    ]
+    random = [random_scores(texts, seed) for seed in range(MAIN_RANDOM_DRAWS)]
+    for percent in PERCENTS:
+        draws = MAIN_RANDOM_DRAWS if percent == MAIN_PERCENT else RANDOM_DRAWS
+        deletions += [("random", percent, scores) for scores in random[:draws]]
+    outcomes: dict[tuple[str, int], list[NDArray[np.bool_]]] = {}
+    for number, (name, percent, scores) in enumerate(deletions):
+        predicted = predictions(model, delete_words(texts, scores, percent))
+        outcomes.setdefault((name, percent), []).append(predicted == labels)
+        if progress is not None:
+            progress(number + 1, len(deletions))
+    return {key: np.stack(draws) for key, draws in outcomes.items()}
+
+
+def _attributions(scored: Sequence[ScoredText]) -> dict[str, Scores]:
+    """Scores by name: `capacity` is the one at FC1, the others are named after their site."""
+    sites = [site for site in scored[0].capacity if site.startswith("fc1") and site != SITE] if scored else []
+    found = {"capacity": [text.capacity[SITE] for text in scored]}
+    found |= {f"capacity_{site.replace('.', '_')}": [text.capacity[site] for text in scored] for site in sites}
+    if scored and scored[0].keep is not None:
+        found["keep"] = [text.keep for text in scored if text.keep is not None]
+    return found
+
+
+def _capacity_table(scored: Sequence[ScoredText]) -> dict[str, Any]:
+    """Average capacity at FC1 over all words, over those that VMASK finds most important, and over the rest.
+
+    Source: SAFR (Chang et al. 2025), Table 3. Differs from the paper: the 30 % are taken in each text, with the count
+    that deletion uses, where the paper does not say whether it ranks within texts or over all of them.
+    """
+    capacities = [text.capacity[SITE] for text in scored]
+    groups = {"all": [np.ones(len(each), dtype=bool) for each in capacities]}
+    if scored and scored[0].keep is not None:
+        important = [_marked(text.keep) for text in scored if text.keep is not None]
+        groups |= {"important": important, "rest": [~each for each in important]}
+    return {
+        name: mean(
+            [each[chosen].mean() if chosen.any() else 0.0 for each, chosen in zip(capacities, group, strict=True)],
+            [chosen.sum() for chosen in group],
+        ).to_dict()
+        for name, group in groups.items()
+    }
+
+
+def _marked(keep: NDArray[np.float64]) -> NDArray[np.bool_]:
+    marked = np.zeros(len(keep), dtype=bool)
+    marked[list(most_important(keep, MAIN_PERCENT))] = True
+    return marked
+
+
+def _write_words(
+    run: Run,
+    texts: Sequence[EncodedText],
+    split: Split,
+    scored: Sequence[ScoredText],
+    label_names: Sequence[str],
+) -> None:
+    """One row per word, for whoever wants to look further than the averages."""
+    sizes = [len(text.words) for text in texts]
+    columns: dict[str, Any] = {
+        "text": np.repeat(np.arange(len(texts)), sizes),
+        "position": np.concatenate([np.arange(size) for size in sizes]),
+        "word": [word for text in texts for word in text.words],
+        "label": np.repeat([label_names[label] for label in split.labels], sizes),
+        "prediction": np.repeat([label_names[text.prediction] for text in scored], sizes),
+    }
+    if scored[0].keep is not None:
+        columns["keep"] = np.concatenate([text.keep for text in scored if text.keep is not None])
+    for site in scored[0].capacity:
+        columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in scored])
+    temporary = run.words_file.with_suffix(".part")
+    pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
+    temporary.replace(run.words_file)

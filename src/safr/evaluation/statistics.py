@@ -1,0 +1,64 @@
+"""One value per text in, a mean with its interval out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import bootstrap
+
+from safr.errors import InputError
+
+RESAMPLES = 2000
+"""Bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
+    """Mean over texts with its 95 % percentile bootstrap interval; texts are resampled, not words.
+
+    Args:
+        values: (text,), one value per text: a mean over its words, or whether its prediction is right.
+        weights: (text,), how much each text counts, as its number of words. Default: all alike.
+
+    Raises:
+        InputError: Fewer than two texts.
+
+    >>> mean([0, 1, 1, 1]).value
+    0.75
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    weight = np.ones_like(sample) if weights is None else np.asarray(weights, dtype=np.float64)
+    if len(sample) < 2:
+        raise InputError(f"an interval needs at least 2 texts, got {len(sample)}; bring more data")
+    result = bootstrap(
+        (sample * weight, weight),
+        _ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=200,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
+    low, high = result.confidence_interval
+    return Estimate(float(_ratio(sample * weight, weight, axis=-1)), float(low), float(high))
+
+
+def _ratio(totals: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Weighted mean; 0 where nothing has weight, as when every resampled text is empty."""
+    weight = weights.sum(axis=axis)
+    return np.divide(totals.sum(axis=axis), weight, out=np.zeros_like(weight), where=weight > 0)

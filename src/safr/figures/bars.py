@@ -1,0 +1,68 @@
+"""One value per word in, a bar chart of the text out (the paper's Figure 2(a))."""
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from safr.figures.arrays import Array, finite_vector, in_readable_units
+from safr.figures.drawing import BAR_COLOUR, new_figure, our_style, widest, words_below
+from safr.figures.selection import highest, shown_note
+from safr.figures.words import LONGEST_NAME, readable, readable_words
+
+MOST_BARS = 40
+FEW_BARS = 7
+BAR_PITCH = 0.17  # inches from bar to bar: a line of 8 point text turned on its side, with air
+
+
+@our_style()
+def capacity_bars(
+    words: Sequence[str], capacity: ArrayLike, *, title: str | None = None, label: str = "capacity"
+) -> Figure:
+    """Bar chart of one text, one bar per word, in text order.
+
+    Above 40 words it shows those with the highest values and says so under the axes.
+
+    Args:
+        words: The text's words; repeated words stay separate bars.
+        capacity: One value per word, shape (word,); capacity lies in [0, 1], other finite scores may be drawn as well.
+        title: Stands above the bars.
+        label: What the values are, for the axis.
+
+    Raises:
+        InputError: A shape that doesn't fit the words, or a value that isn't finite.
+    """
+    names = readable_words(words)
+    values = finite_vector(capacity, len(names), name="capacity")
+    label = readable(label, longest=LONGEST_NAME)
+    kept = highest(values, MOST_BARS)
+    shown = [names[position] for position in kept]
+
+    figure = new_figure(
+        max(BAR_PITCH * len(shown) + 0.7, 3.2),
+        1.9 + widest(shown),
+        title=title,
+        caption=shown_note(len(shown), len(names), f"those with the highest {label}"),
+    )
+    axes = figure.subplots()
+    unit = draw_bars(axes, values[kept])
+    axes.set_ylabel(label + unit)
+    words_below(axes, shown)
+    return figure
+
+
+def draw_bars(axes: Axes, values: Array) -> str:
+    """Draws one bar per value at 0, 1, ... and returns the unit for the axis label, such as " (×10⁻⁵)"."""
+    values, unit = in_readable_units(values)
+    axes.bar(range(len(values)), values, width=0.75, color=BAR_COLOUR)
+    # One or two bars keep the width that they would have among a few more.
+    spare = max(FEW_BARS - len(values), 0) / 2
+    axes.set_xlim(-0.6 - spare, len(values) - 0.4 + spare)
+    if not values.any():
+        axes.set_ylim(0, 1)
+    if values.min() < 0:
+        axes.axhline(0, color="black", linewidth=0.6)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    return unit

@@ -1,0 +1,103 @@
+"""Accuracy after deleting more and more words in, one curve per run out (the paper's Figure 3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from safr.errors import InputError
+from safr.figures.arrays import Array, finite_vector, fractions
+from safr.figures.drawing import new_figure, our_style, run_look, widest
+from safr.figures.words import LONGEST_NAME, readable
+
+SIDESTEP = 0.5  # per cent from run to run, so that their intervals don't hide each other
+CAPTION = (
+    "Solid: the words of highest capacity deleted, with the interval of the accuracy; runs are set a little apart. "
+    "Dotted: as many random words deleted, with the spread of the draws."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Accuracy of one run after deletion: arrays of shape (percent,), accuracies and their limits in [0, 1]."""
+
+    percent: ArrayLike
+    """Share of each text's words that is deleted, in per cent: above 0, at most 100, increasing."""
+    deleted: ArrayLike
+    """Accuracy after deleting the words of highest capacity."""
+    random: ArrayLike
+    """Mean accuracy after deleting as many random words."""
+    random_low: ArrayLike
+    """Lower edge of the band of random deletion."""
+    random_high: ArrayLike
+    """Upper edge of the band of random deletion."""
+    low: ArrayLike
+    """Lower end of the interval of `deleted`."""
+    high: ArrayLike
+    """Upper end of the interval of `deleted`."""
+    full: float
+    """Accuracy with nothing deleted, drawn at 0 per cent."""
+
+    def __post_init__(self) -> None:
+        """Checks shapes and ranges."""
+        count = np.size(self.percent)
+        percent = finite_vector(self.percent, count, name="percent")
+        if count == 0 or percent[0] <= 0 or percent[-1] > 100 or (np.diff(percent) <= 0).any():
+            raise InputError(f"`percent` must increase from above 0 to at most 100, got {percent.tolist()}")
+        for field in fields(self):
+            if field.name not in {"percent", "full"}:
+                fractions(getattr(self, field.name), count, name=field.name)
+        fractions([self.full], 1, name="full")
+
+
+@our_style()
+def deletion_curves(curves: Mapping[str, Curve], *, title: str | None = None) -> Figure:
+    """Accuracy against the share of deleted words, for several runs.
+
+    Each run has one colour: a solid line with markers for the words of highest capacity, and a dotted line in a light
+    band for random words. The further the solid line falls below the dotted one, the more the capacity says.
+
+    Args:
+        curves: The runs by name, drawn in this order.
+        title: Stands above the curves.
+
+    Raises:
+        InputError: There is no run.
+    """
+    if not curves:
+        raise InputError("`curves` must hold at least one run, got none")
+    names = [readable(name, longest=LONGEST_NAME) for name in curves]
+    legend_width = widest(names) + 0.6
+    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=CAPTION)
+    axes = figure.subplots()
+    for number, curve in enumerate(curves.values()):
+        _draw_curve(axes, curve, run_look(number), aside=SIDESTEP * (number - (len(curves) - 1) / 2))
+    axes.set_xlabel("deleted words (% of each text)")
+    axes.set_ylabel("accuracy (%)")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.set_xlim(left=-1)
+    handles = [Line2D([], [], **run_look(number)) for number in range(len(names))]
+    figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: Curve, look: dict[str, Any], *, aside: float) -> None:
+    colour = look["color"]
+    percent = np.concatenate([[0.0], np.asarray(curve.percent, dtype=float)])
+
+    def from_full(values: ArrayLike) -> Array:
+        return 100 * np.concatenate([[curve.full], np.asarray(values, dtype=float)])
+
+    axes.fill_between(
+        percent, from_full(curve.random_low), from_full(curve.random_high), color=colour, alpha=0.15, linewidth=0
+    )
+    axes.plot(percent, from_full(curve.random), color=colour, linewidth=1.2, linestyle=":")
+    beside = percent + np.where(percent > 0, aside, 0.0)
+    axes.vlines(beside[1:], from_full(curve.low)[1:], from_full(curve.high)[1:], color=colour, linewidth=0.9)
+    axes.plot(beside, from_full(curve.deleted), **look)

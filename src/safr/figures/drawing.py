@@ -1,0 +1,163 @@
+"""How every figure looks: one style, one palette, and a figure that draws itself in them wherever it is shown."""
+
+import textwrap
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Any
+
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.transforms import Bbox
+
+from safr.figures.words import readable
+
+# Okabe and Ito's colours for the colour-blind, without the yellow that white paper swallows. Markers tell the runs
+# apart where there is no colour.
+RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+BAR_COLOUR = "#0072B2"
+POSITIVE_COLOUR = "#B2182B"
+NEGATIVE_COLOUR = "#2166AC"
+TEXT_SIZE = 8.0  # points; nothing is smaller
+POINTS_PER_INCH = 72.0
+
+STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
+    "font.size": TEXT_SIZE,
+    "axes.titlesize": TEXT_SIZE + 1,
+    "axes.labelsize": TEXT_SIZE,
+    "xtick.labelsize": TEXT_SIZE,
+    "ytick.labelsize": TEXT_SIZE,
+    "legend.fontsize": TEXT_SIZE,
+    "figure.titlesize": TEXT_SIZE + 2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.unicode_minus": True,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "hatch.linewidth": 0.5,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a word may hold dollar signs
+    "svg.fonttype": "none",  # text stays text: small files, searchable, and the browser's fonts for every script
+}
+
+# matplotlib's settings and Python's warning filters belong to the whole process, and a server draws in several threads.
+_one_at_a_time = threading.RLock()
+_in_our_style = ContextVar("_in_our_style", default=False)
+
+
+@contextmanager
+def our_style(salt: str = "safr") -> Iterator[None]:
+    """Within it, matplotlib draws in our style, whatever the user's settings, and is quiet about missing glyphs.
+
+    A script that DejaVu Sans doesn't hold shows as boxes in a PNG and in the reader's own font in an SVG. Within itself
+    it changes nothing.
+
+    Args:
+        salt: Goes into the ids inside an SVG.
+    """
+    if _in_our_style.get():
+        yield
+        return
+    with _one_at_a_time, style.context(["default", STYLE | {"svg.hashsalt": salt}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        token = _in_our_style.set(True)
+        try:
+            yield
+        finally:
+            _in_our_style.reset(token)
+
+
+class StyledFigure(Figure):
+    """A matplotlib figure that is drawn in our style by whoever draws it: a notebook, a viewer, a user's `savefig`."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draws the figure."""
+        with our_style():
+            super().draw(renderer)
+
+    def get_tightbbox(self, *arguments: Any, **options: Any) -> Bbox:
+        """Box around all that is drawn, in inches; notebooks ask for it."""
+        with our_style():
+            return super().get_tightbbox(*arguments, **options)
+
+
+def new_figure(width: float, height: float, *, title: str | None, caption: str, constrained: bool = True) -> Figure:
+    """An empty figure with its title above and its caption below.
+
+    Args:
+        width: Inches.
+        height: Inches for all but title and caption, which are added to it.
+        title: Wrapped to the width.
+        caption: Wrapped to the width; may be empty.
+        constrained: Whether matplotlib arranges the axes around their labels.
+    """
+    heading = wrapped(readable(title, longest=300), width, size=TEXT_SIZE + 2) if title else ""
+    caption = wrapped(caption, width)
+    figure = StyledFigure(
+        figsize=(width, height + line_height(heading, TEXT_SIZE + 2) + line_height(caption)),
+        layout="constrained" if constrained else None,
+    )
+    left = 4 / POINTS_PER_INCH / width
+    if heading:
+        figure.suptitle(heading, x=left, ha="left")
+    if caption:
+        figure.supxlabel(caption, x=left, ha="left", fontsize=TEXT_SIZE, color="#444444")
+    return figure
+
+
+def wrapped(text: str, width: float, *, size: float = TEXT_SIZE) -> str:
+    """The text broken into lines that fit a figure of `width` inches."""
+    if not text:
+        return ""
+    average = text_width(text, size) / len(text)
+    characters = 0.93 * width * POINTS_PER_INCH / max(average, 1.0)  # lines of wider letters than the average fit too
+    return "\n".join(textwrap.wrap(text, max(int(characters), 10)))
+
+
+def line_height(text: str, size: float = TEXT_SIZE) -> float:
+    """Height in inches of a text of one or more lines, with the space around it; 0 for no text."""
+    return (text.count("\n") + 1.6) * 1.3 * size / POINTS_PER_INCH if text else 0.0
+
+
+def widest(words: list[str], size: float = TEXT_SIZE) -> float:
+    """Width in inches of the widest of the words."""
+    return max(text_width(word, size) for word in words) / POINTS_PER_INCH
+
+
+@lru_cache(maxsize=4096)
+def text_width(text: str, size: float = TEXT_SIZE) -> float:
+    """Width in points of one line of text."""
+    finer = 4  # measured larger than drawn, so that no pixel grid rounds it
+    with our_style():
+        renderer = RendererAgg(1, 1, POINTS_PER_INCH * finer)
+        return renderer.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / finer
+
+
+def run_look(number: int) -> dict[str, Any]:
+    """How the line of run `number` looks in every figure: its colour and, for print without colour, its marker."""
+    return {
+        "color": RUN_COLOURS[number % len(RUN_COLOURS)],
+        "marker": RUN_MARKERS[number % len(RUN_MARKERS)],
+        "markersize": 4.0,
+        "linewidth": 1.4,
+    }
+
+
+def words_below(axes: Axes, words: list[str]) -> None:
+    """Writes one word under each of the positions 0, 1, ..., reading upwards."""
+    # An anchored end keeps the words at the axis in a browser whose font is narrower than ours.
+    axes.set_xticks(range(len(words)), words, rotation=90, rotation_mode="anchor", ha="right", va="center")
+    axes.tick_params(axis="x", length=0, pad=4)

@@ -1,0 +1,172 @@
+"""Capacity and interference of one text in, circles for words and lines for pairs out (the paper's Figure 2(b))."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
+
+from safr.figures.arrays import Array, fractions, symmetric_matrix
+from safr.figures.drawing import (
+    NEGATIVE_COLOUR,
+    POINTS_PER_INCH,
+    POSITIVE_COLOUR,
+    TEXT_SIZE,
+    line_height,
+    new_figure,
+    our_style,
+    text_width,
+    wrapped,
+)
+from safr.figures.layout import Box, circle_centres, label_boxes, strengths
+from safr.figures.selection import highest, shown_note
+from safr.figures.words import readable_words
+
+MOST_CIRCLES = 30
+MOST_LINES = 40
+LARGEST_RADIUS = 20.0  # points, at capacity 1
+SMALLEST_RADIUS = 1.5  # points, so that a word without capacity still has a place
+LINE_HEIGHT = 1.25 * TEXT_SIZE  # points
+POINTS_PER_LINE = 50  # by which labels see where lines run
+MARGIN = 8.0  # points around all of it
+KEY_CAPACITIES = (1.0, 0.5, 0.1)
+KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
+CIRCLE_LOOK: dict[str, Any] = {"facecolor": "#FBE6C2", "edgecolor": "#444444", "linewidth": 0.8}
+
+Pair = tuple[int, int]
+
+
+@our_style()
+def allocation_graph(
+    words: Sequence[str],
+    capacity: ArrayLike,
+    interference: ArrayLike,
+    *,
+    title: str | None = None,
+    most_lines: int = MOST_LINES,
+) -> Figure:
+    """Graph of one text: circles whose area is capacity, and lines for the pairs that interfere most.
+
+    Solid red lines join pairs of positive interference and dashed blue ones pairs of negative. The shorter and thicker
+    the line, the stronger the interference; the plane is too flat for all distances at once, so lengths say it
+    approximately and widths exactly. Above 30 words it shows those with the highest capacity, and says so.
+
+    Args:
+        words: The text's words.
+        capacity: Of each word, in [0, 1], shape (word,).
+        interference: h_i . h_j for each pair, shape (word, word), symmetric; the diagonal is ignored.
+        title: Stands above the graph.
+        most_lines: At most so many pairs, the strongest, get a line; the caption says of how many.
+
+    Raises:
+        InputError: A shape that doesn't fit the words, a value out of range, or a matrix that isn't symmetric.
+    """
+    names = readable_words(words)
+    sizes = fractions(capacity, len(names), name="capacity")
+    matrix = symmetric_matrix(interference, len(names), name="interference")
+    kept = highest(sizes, MOST_CIRCLES)
+    shown, sizes, matrix = [names[position] for position in kept], sizes[kept], matrix[np.ix_(kept, kept)]
+
+    radii = radius(sizes)
+    strength = strengths(matrix)
+    pairs = strongest_pairs(strength, most_lines)
+    centres = circle_centres(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown)))
+    widths = np.array([text_width(word) for word in shown])
+    labels = label_boxes(centres, radii, widths, LINE_HEIGHT, _points_along(centres, pairs))
+    frame = _frame(centres, radii, labels)
+
+    note = shown_note(len(shown), len(names), "those with the highest capacity")
+    caption = f"{note} {_lines_note(len(pairs), int(np.count_nonzero(np.triu(strength))))}".strip()
+    figure, axes = _figure_around(frame, title, caption)
+    _draw_lines(axes, centres, matrix, strength, pairs)
+    _draw_circles(axes, shown, centres, radii, labels)
+    return figure
+
+
+def radius(capacity: Array) -> Array:
+    """Radius in points of a circle whose area is proportional to capacity, with a dot for the smallest."""
+    return np.maximum(LARGEST_RADIUS * np.sqrt(capacity), SMALLEST_RADIUS)
+
+
+def strongest_pairs(strength: Array, most: int) -> list[Pair]:
+    """The `most` strongest pairs (i, j) with i < j and a strength above 0, the strongest first."""
+    rows, columns = np.triu_indices(len(strength), k=1)
+    order = np.argsort(-strength[rows, columns], kind="stable")[: max(most, 0)]
+    return [(int(rows[k]), int(columns[k])) for k in order if strength[rows[k], columns[k]] > 0]
+
+
+def _lines_note(drawn: int, all_pairs: int) -> str:
+    if all_pairs == 0:
+        return "No two of these words interfere."
+    if drawn == all_pairs:
+        return "Every pair that interferes has a line."
+    return f"Lines: the {drawn} strongest of {all_pairs} pairs."
+
+
+def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure, Axes]:
+    """A figure with a key on the right and axes in which one unit is one point, so that nothing is cut off."""
+    left, bottom, right, top = frame
+    width, height = right - left, max(top - bottom, KEY_HEIGHT)
+    inches = (width + KEY_WIDTH) / POINTS_PER_INCH, height / POINTS_PER_INCH
+    figure = new_figure(*inches, title=title, caption=caption, constrained=False)
+    below = line_height(wrapped(caption, inches[0])) / figure.get_figheight()
+    share = width / (width + KEY_WIDTH), inches[1] / figure.get_figheight()
+    axes = figure.add_axes((0, below, share[0], share[1]), xlim=(left, right))
+    middle = (bottom + top) / 2
+    axes.set_ylim(middle - height / 2, middle + height / 2)
+    axes.set_axis_off()
+    key = figure.add_axes((share[0], below, 1 - share[0], share[1]), xlim=(0, KEY_WIDTH), ylim=(-height, 0))
+    key.set_axis_off()
+    _draw_key(key)
+    return figure, axes
+
+
+def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[Pair]) -> None:
+    for i, j in reversed(pairs):  # the strongest on top
+        look = _line_look(positive=interference[i, j] > 0)
+        axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **look)
+
+
+def _draw_circles(axes: Axes, words: list[str], centres: Array, radii: Array, labels: list[Box]) -> None:
+    for word, centre, size, (left, bottom, right, top) in zip(words, centres, radii, labels, strict=True):
+        axes.add_patch(Circle(centre, size, zorder=2, **CIRCLE_LOOK))
+        inside = np.hypot(right - left, top - bottom) <= 2 * size
+        paper = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4}
+        place = (left + right) / 2, (bottom + top) / 2
+        axes.text(*place, word, ha="center", va="center_baseline", zorder=3, bbox=None if inside else paper)
+
+
+def _draw_key(axes: Axes) -> None:
+    """Says what size, line and length mean, from the top left of axes in points."""
+    axes.text(10, -12, "circle area: capacity", va="center_baseline")
+    for centre, capacity in zip((34, 84, 120), KEY_CAPACITIES, strict=True):
+        axes.add_patch(Circle((centre, -44), float(radius(np.array(capacity))), **CIRCLE_LOOK))
+        axes.text(centre, -74, f"{capacity:g}", ha="center", va="center_baseline")
+    for height, positive, words in ((-98, True, "positive interference"), (-114, False, "negative interference")):
+        axes.plot([10, 38], [height, height], linewidth=1.6, **_line_look(positive=positive))
+        axes.text(44, height, words, va="center_baseline")
+    axes.text(10, -134, "shorter and thicker:\nstronger interference", va="top", linespacing=1.3)
+
+
+def _line_look(*, positive: bool) -> dict[str, Any]:
+    if positive:
+        return {"color": POSITIVE_COLOUR, "linestyle": "-"}
+    return {"color": NEGATIVE_COLOUR, "linestyle": (0, (3, 1.6))}
+
+
+def _points_along(centres: Array, pairs: list[Pair]) -> Array:
+    """Points along each line, shape (POINTS_PER_LINE * pair, 2)."""
+    along = np.linspace(0, 1, POINTS_PER_LINE)[:, None]
+    lines = [centres[i] + along * (centres[j] - centres[i]) for i, j in pairs]
+    return np.concatenate(lines) if lines else np.zeros((0, 2))
+
+
+def _frame(centres: Array, radii: Array, labels: list[Box]) -> Box:
+    """The box around all circles and labels, with a margin."""
+    corners = np.array(labels)
+    low = np.minimum(corners[:, :2], centres - radii[:, None]).min(axis=0) - MARGIN
+    high = np.maximum(corners[:, 2:], centres + radii[:, None]).max(axis=0) + MARGIN
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])

@@ -1,0 +1,125 @@
+"""One value per pair of words in, a map of coloured cells out, red above zero and blue below."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from safr.figures.arrays import Array, in_readable_units, symmetric_matrix, without_diagonal
+from safr.figures.drawing import new_figure, our_style, widest, words_below
+from safr.figures.selection import capacity_of_interference, highest, shown_note
+from safr.figures.words import readable_words
+
+MOST_MAPPED = 40
+CELL = 0.16  # inches: a line of 8 point text, with air
+MARKED_FROM = 0.15  # share of the colour scale from which a negative cell carries a dash
+DIAGONAL_NOTE = (
+    "Hatched diagonal: each word with itself, its squared norm, which is off the colour scale. "
+    "Dashes mark negative cells."
+)
+
+
+@our_style()
+def interference_heatmap(words: Sequence[str], interference: ArrayLike, *, title: str | None = None) -> Figure:
+    """Map of the interference of every pair of words, on a colour scale centred on 0.
+
+    The colours span the values off the diagonal: the squared norms on it would drown them, so it is hatched instead.
+    A dash in a cell says negative where there is no colour. Above 40 words it shows those with the highest capacity,
+    computed from the matrix itself, and says so under the axes.
+
+    Args:
+        words: The text's words.
+        interference: h_i . h_j for each pair, shape (word, word), symmetric.
+        title: Stands above the map.
+
+    Raises:
+        InputError: A shape that doesn't fit the words, a value that isn't finite, or a matrix that isn't symmetric.
+    """
+    names = readable_words(words)
+    matrix = symmetric_matrix(interference, len(names), name="interference")
+    kept = highest(capacity_of_interference(matrix), MOST_MAPPED)
+    shown = [names[position] for position in kept]
+
+    side = max(CELL * len(shown), 1.2) + widest(shown)
+    note = shown_note(len(shown), len(names), "those with the highest capacity")
+    figure = new_figure(
+        max(side * 1.06 + 0.75, 3.2), side + 0.2, title=title, caption=f"{note} {DIAGONAL_NOTE}".strip()
+    )
+    axes = figure.subplots()
+    image, unit = draw_heatmap(axes, matrix[np.ix_(kept, kept)], hatch_diagonal=True)
+    axes.set_aspect("equal")
+    words_below(axes, shown)
+    words_beside(axes, shown)
+    colour_bar(axes, image, location="right").set_label(f"interference hᵢ·hⱼ{unit}")
+    return figure
+
+
+def draw_heatmap(axes: Axes, matrix: Array, *, hatch_diagonal: bool) -> tuple[AxesImage, str]:
+    """Draws the matrix's cells with row 0 on top, and returns the image and the unit of its colours.
+
+    Args:
+        axes: Where to draw.
+        matrix: Any finite values, shape (word, word).
+        hatch_diagonal: Leave the diagonal out of the colour scale and hatch it.
+    """
+    coloured = without_diagonal(matrix) if hatch_diagonal else matrix
+    coloured, unit = in_readable_units(coloured)
+    limit = float(np.abs(coloured).max()) or 1.0
+    # "none" embeds one pixel per cell in an SVG, a hundredth of the size of as many paths.
+    image = axes.imshow(
+        coloured, cmap="RdBu_r", norm=Normalize(-limit, limit), interpolation="none", aspect="auto", origin="upper"
+    )
+    _dash_negative_cells(axes, coloured, limit)
+    if hatch_diagonal:
+        _hatch_diagonal(axes, len(matrix))
+    axes.spines[:].set_visible(True)
+    axes.tick_params(length=0)
+    axes.set_xlim(-0.5, len(matrix) - 0.5)
+    axes.set_ylim(len(matrix) - 0.5, -0.5)
+    return image, unit
+
+
+def words_beside(axes: Axes, words: list[str]) -> None:
+    """Writes one word to the left of each row."""
+    axes.set_yticks(range(len(words)), words)
+
+
+def colour_bar(axes: Axes, image: AxesImage, *, location: Literal["right", "bottom"]) -> Colorbar:
+    """Adds the bar that says what the colours mean, without the half below zero if no value is there."""
+    scale = axes.figure.colorbar(image, ax=axes, location=location, shrink=0.85, fraction=0.05, pad=0.03)
+    assert scale.solids is not None  # only bars of contour lines have none
+    scale.solids.set_rasterized(True)  # otherwise 256 paths in an SVG
+    scale.outline.set_visible(False)
+    scale.locator = MaxNLocator(4)
+    if np.asarray(image.get_array()).min() >= 0:
+        only_positive = scale.ax.set_xlim if location == "bottom" else scale.ax.set_ylim
+        only_positive(0.0, image.get_clim()[1])
+    return scale
+
+
+def _dash_negative_cells(axes: Axes, matrix: Array, limit: float) -> None:
+    """Puts a short dash into each clearly negative cell: dark red and dark blue are the same grey in print."""
+    rows, columns = np.nonzero(matrix < -MARKED_FROM * limit)
+    gap = np.full(len(rows), np.nan)  # ends a dash, so that all of them are one line in the file
+    across = np.column_stack([columns - 0.22, columns + 0.22, gap]).ravel()
+    down = np.column_stack([rows, rows, gap]).ravel()
+    deep = np.repeat(matrix[rows, columns] < -0.6 * limit, 3)
+    for colour, chosen in (("#222222", ~deep), ("white", deep)):
+        if chosen.any():
+            axes.plot(across[chosen], down[chosen], color=colour, linewidth=0.9, solid_capstyle="butt")
+
+
+def _hatch_diagonal(axes: Axes, count: int) -> None:
+    cells = [Rectangle((position - 0.5, position - 0.5), 1, 1) for position in range(count)]
+    axes.add_collection(
+        PatchCollection(cells, facecolor="#D9D9D9", edgecolor="#777777", hatch="////", linewidth=0), autolim=False
+    )

@@ -1,0 +1,107 @@
+"""What was logged while training in, one small chart per loss term or score out."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from safr.errors import InputError
+from safr.figures.arrays import Array, in_readable_units
+from safr.figures.drawing import new_figure, our_style, run_look, widest
+from safr.figures.words import LONGEST_NAME, readable
+
+MOST_COLUMNS = 2
+MOST_MARKED = 25  # points; more markers would hide the line
+
+Series = tuple[ArrayLike, ArrayLike]
+Runs = Mapping[str, Mapping[str, tuple[Array, Array]]]
+
+
+@our_style()
+def training_history(
+    history: Mapping[str, Mapping[str, Series]], *, title: str | None = None, x_label: str = "epoch"
+) -> Figure:
+    """Small charts, one per series such as task, importance, interaction and dev accuracy, with one line per run.
+
+    A run that diverged has values that are not finite: they are left out of its line, and the caption counts them.
+
+    Args:
+        history: For each run, for each series, its x and y of the same shape (point,). Runs may lack a series.
+        title: Stands above the charts.
+        x_label: What x counts.
+
+    Raises:
+        InputError: There is nothing to draw, or x and y differ in shape.
+    """
+    runs = {
+        run: {name: _points(*series, name=f"{run}: {name}") for name, series in named.items()}
+        for run, named in history.items()
+    }
+    fullest_first = sorted(
+        runs.values(), key=len, reverse=True
+    )  # so that a run without some terms doesn't mix the order
+    charts = list(dict.fromkeys(name for named in fullest_first for name in named))
+    if not charts:
+        raise InputError("`history` must hold at least one run with at least one series, got none")
+
+    columns = min(MOST_COLUMNS, len(charts))
+    rows = math.ceil(len(charts) / columns)
+    names = [readable(run, longest=LONGEST_NAME) for run in runs]
+    legend_width = widest(names) + 0.6 if len(runs) > 1 else 0.0
+    figure = new_figure(
+        3.3 * columns + legend_width, max(2.0 * rows + 0.2, 0.2 * len(names)), title=title, caption=_left_out(runs)
+    )
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, chart in zip(all_axes, charts, strict=False):
+        _draw_chart(axes, chart, runs, x_label)
+    for axes in all_axes[len(charts) :]:
+        axes.set_axis_off()
+    if len(runs) > 1:
+        handles = [Line2D([], [], **run_look(number)) for number in range(len(runs))]
+        figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
+    return figure
+
+
+def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
+    """One series of every run that has it; all in one unit, so that the runs can be compared."""
+    present = {number: _finite_points(*named[chart]) for number, named in enumerate(runs.values()) if chart in named}
+    together, unit = in_readable_units(np.concatenate([y for _, y in present.values()]))
+    ends = np.cumsum([len(y) for _, y in present.values()])[:-1]
+    for (number, (x, _)), y in zip(present.items(), np.split(together, ends), strict=True):
+        look = run_look(number)
+        if len(x) > MOST_MARKED:
+            look["marker"] = ""
+        axes.plot(x, y, **look)
+    axes.set_title(readable(chart, longest=LONGEST_NAME) + unit, loc="left")
+    axes.set_xlabel(readable(x_label, longest=LONGEST_NAME))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+
+
+def _points(x: ArrayLike, y: ArrayLike, *, name: str) -> tuple[Array, Array]:
+    """Both as float arrays of shape (point,)."""
+    across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if across.ndim != 1 or across.shape != up.shape:
+        raise InputError(f"x and y of `{name}` must be two lists of one length, got {across.shape} and {up.shape}")
+    return across, up
+
+
+def _finite_points(x: Array, y: Array) -> tuple[Array, Array]:
+    finite = np.isfinite(x) & np.isfinite(y)
+    return x[finite], y[finite]
+
+
+def _left_out(runs: Runs) -> str:
+    """The caption's words about the values that are not finite."""
+    missing = {
+        readable(run, longest=LONGEST_NAME): sum(len(x) - len(_finite_points(x, y)[0]) for x, y in named.values())
+        for run, named in runs.items()
+    }
+    counts = ", ".join(f"{count} in {run}" for run, count in missing.items() if count)
+    return f"Values left out because they are not finite: {counts}." if counts else ""

@@ -1,0 +1,175 @@
+"""Token ids in, class logits out: the transformer of the SAFR paper, without any SAFR in it.
+
+An ordinary transformers model: it trains with the Trainer, loads with `AutoModelForSequenceClassification`, and is the
+paper's baseline as it stands.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from safr.model.attention import attention
+
+
+class TransformerConfig(PretrainedConfig):
+    """Size of the paper's transformer; the defaults are those of its Table 5 and of the published code."""
+
+    model_type = "safr-transformer"
+
+    vocab_size: int = 30522
+    hidden_size: int = 256
+    num_hidden_layers: int = 1
+    num_attention_heads: int = 8
+    intermediate_size: int = 1024
+    dropout: float = 0.1
+    pad_token_id: int | None = 0
+    # As in the published code: every text is padded to this length, and padding takes part in the pooled mean and has
+    # positions of its own. Attention never looks at it. None: padding never counts.
+    padded_length: int | None = None
+
+
+class ScaledEmbedding(nn.Embedding):
+    """Embeddings times sqrt(width), so that positions, whose entries are in [-1, 1], don't drown them."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The scaled embeddings of some ids."""
+        return super().forward(input) * math.sqrt(self.embedding_dim)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention through transformers' attention interface."""
+
+    is_causal = False
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        if config.hidden_size % config.num_attention_heads:
+            raise ValueError(
+                f"`num_attention_heads` must divide `hidden_size`, got {config.num_attention_heads} and "
+                f"{config.hidden_size}"
+            )
+        self.config = config
+        self.size = config.hidden_size // config.num_attention_heads
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Mix the tokens' vectors."""
+        heads = (*hidden.shape[:-1], -1, self.size)
+        query, key, value = (
+            project(hidden).view(heads).transpose(1, 2) for project in (self.query, self.key, self.value)
+        )  # (batch, head, token, size)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, attention)
+        mixed, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.size**-0.5)
+        return self.out(mixed.reshape(hidden.shape))
+
+
+class Layer(nn.Module):
+    """Attention, then FC1, ReLU and FC2, each followed by dropout, the residual sum and a layer norm (post-norm)."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention = SelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size)
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """One layer's new vectors."""
+        hidden = self.attention_norm(hidden + self.dropout(self.attention(hidden, attention_mask)))
+        return self.feed_forward_norm(hidden + self.dropout(self.fc2(F.relu(self.fc1(hidden)))))
+
+
+class TransformerForSequenceClassification(PreTrainedModel):
+    """The paper's classifier: scaled embeddings, sinusoidal positions, layers, mean over tokens, one linear head."""
+
+    config_class = TransformerConfig
+    base_model_prefix = ""
+    _input_embed_layer = "embedding"
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _no_split_modules = ["Layer"]  # noqa: RUF012 - transformers reads it as a class attribute
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.embedding = ScaledEmbedding(config.vocab_size, config.hidden_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.classifier = nn.Linear(config.hidden_size, len(config.id2label or ()))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # The published code keeps torch's own initialisation: N(0, 1) embeddings, uniform linear layers.
+        if isinstance(module, (nn.Linear, nn.Embedding, nn.LayerNorm)):
+            module.reset_parameters()
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch token"] | None = None,
+        attention_mask: Int[Tensor, "batch token"] | None = None,
+        labels: Int[Tensor, " batch"] | None = None,
+        inputs_embeds: Float[Tensor, "batch token width"] | None = None,
+        **_: Any,
+    ) -> SequenceClassifierOutput:
+        """Classify a batch of texts.
+
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 for tokens, 0 for padding. Default: all tokens.
+            labels: Class of each text; with them the output holds the mean cross-entropy.
+            inputs_embeds: Embeddings, already scaled, in place of ids.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("expected either `input_ids` or `inputs_embeds`, got both or neither")
+        hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        tokens = attention_mask if attention_mask is not None else hidden.new_ones(hidden.shape[:2])
+        # A text without tokens would leave a softmax over nothing; its first padding stands in and is pooled away.
+        seen = attention_mask if attention_mask is None else _at_least_one(attention_mask)
+        mask = create_bidirectional_mask(self.config, hidden, seen)
+        hidden = self.dropout(hidden + self._positions(tokens, hidden))
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        logits = self.classifier(self._pool(hidden, tokens))
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _positions(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """Sinusoidal positions (Vaswani et al. 2017, section 3.5), counted from the first token that is no padding."""
+        width = self.config.hidden_size
+        position = (tokens.cumsum(dim=-1) - 1).clamp_min(0).to(torch.float32)
+        if self.config.padded_length:
+            position = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32).expand(tokens.shape)
+        rate = torch.exp(torch.arange(0, width, 2, device=tokens.device) * (-math.log(10000.0) / width))
+        angle = position[..., None] * rate  # (batch, token, width / 2)
+        return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(start_dim=-2).to(like.dtype)
+
+    def _pool(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Mean over the tokens, or over padding too as in the published code; zeros for a text without tokens."""
+        if self.config.padded_length:
+            return hidden.mean(dim=1)
+        weight = tokens[..., None].to(hidden.dtype)  # (batch, token, 1)
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+
+
+def _at_least_one(attention_mask: Tensor) -> Tensor:
+    empty = attention_mask.sum(dim=-1, keepdim=True) == 0
+    first = torch.arange(attention_mask.shape[1], device=attention_mask.device) == 0
+    return torch.where(empty & first, torch.ones_like(attention_mask), attention_mask)
+
+
+AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
+AutoModelForSequenceClassification.register(TransformerConfig, TransformerForSequenceClassification)

@@ -1,0 +1,164 @@
+"""Evaluated runs in, one self-contained HTML file out."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from transformers import AutoTokenizer
+
+import safr
+from safr.attribution.explanation import Explanation, explain
+from safr.errors import InputError
+from safr.evaluation.audit import MEASURES
+from safr.evaluation.evaluate import MAIN_PERCENT, MAIN_RANDOM_DRAWS, PERCENTS, RANDOM_DRAWS
+from safr.evaluation.examples import RULE
+from safr.figures import (
+    Curve,
+    allocation_graph,
+    capacity_bars,
+    deletion_curves,
+    interference_heatmap,
+    sites_panel,
+    svg_text,
+    training_history,
+)
+from safr.model.saving import load
+from safr.report.findings import findings
+from safr.runs import Run, read_json, write_text
+
+TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
+"""What a history holds, in the order in which it is drawn."""
+
+
+def write_report(runs: Sequence[Run], output: Path) -> Path:
+    """Write one HTML file that shows evaluated runs side by side; returns its path.
+
+    Args:
+        runs: Evaluated runs of the same data; the examples are the last one's.
+        output: The file.
+
+    Raises:
+        InputError: A run is not evaluated, two share a name, or they were made from different data.
+    """
+    _refuse_mixed(runs)
+    environment = Environment(
+        loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "number": _number}
+    page = environment.get_template("report.html.jinja").render(
+        version=safr.__version__,
+        runs=runs,
+        data=runs[0].record["data"],
+        records={run.name: run.record for run in runs},
+        scores={run.name: run.scores for run in runs},
+        settings={run.name: _flat(run.record["settings"]) for run in runs},
+        commands={run.name: run.settings.command for run in runs},
+        findings=findings({run.name: run.scores for run in runs}),
+        curves=_picture(deletion_curves({run.name: _curve(run) for run in runs})),
+        history=_history(runs),
+        measures=MEASURES,
+        examples=_examples(runs),
+        rule=RULE,
+        k=str(MAIN_PERCENT),
+        percents=[str(each) for each in PERCENTS],
+        draws=(MAIN_RANDOM_DRAWS, RANDOM_DRAWS),
+    )
+    write_text(output, page)
+    return output
+
+
+def _refuse_mixed(runs: Sequence[Run]) -> None:
+    names = [run.name for run in runs]
+    if len(set(names)) < len(names):
+        raise InputError(f"the runs' folders need different names, got {', '.join(names)}")
+    prints = {run.record["data"]["fingerprint"] for run in runs}
+    if len(prints) > 1:
+        raise InputError("the runs were made from different data; write one report for each data set")
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings by their last name, as on the command line."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= value if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _curve(run: Run) -> Curve:
+    scores = run.scores
+    capacity, random = (scores["deletion"][name] for name in ("capacity", "random"))
+    keys = [str(each) for each in PERCENTS]
+    return Curve(
+        percent=list(PERCENTS),
+        deleted=[capacity[key]["value"] for key in keys],
+        low=[capacity[key]["low"] for key in keys],
+        high=[capacity[key]["high"] for key in keys],
+        random=[random[key]["value"] for key in keys],
+        random_low=[random[key]["low"] for key in keys],
+        random_high=[random[key]["high"] for key in keys],
+        full=scores["accuracy"]["value"],
+    )
+
+
+def _history(runs: Sequence[Run]) -> str | None:
+    series = {
+        run.name: {
+            term: ([line["epoch"] for line in run.history], [line[term] for line in run.history])
+            for term in TERMS
+            if run.history and all(term in line for line in run.history)
+        }
+        for run in runs
+    }
+    drawn = {name: terms for name, terms in series.items() if terms}
+    return _picture(training_history(drawn)) if drawn else None
+
+
+def _examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Every example with what every run says about it."""
+    models = {run.name: (load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder), run) for run in runs}
+    shown = []
+    for number, example in enumerate(read_json(runs[-1].examples_file)):
+        readings = {}
+        for name, (model, tokenizer, run) in models.items():
+            explanation = explain(model, tokenizer, example["text"], max_tokens=run.settings.max_tokens)
+            readings[name] = _reading(explanation, sites=number == 0)
+        shown.append({**example, "readings": readings})
+    return shown
+
+
+def _reading(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
+    words, capacity = explanation.words, explanation.capacity
+    shared = explanation.sites["fc1.0"].interference
+    pictures = {
+        "capacity of each word": capacity_bars(words, capacity),
+        "how the words share neurons": allocation_graph(words, capacity, shared),
+        "interference": interference_heatmap(words, shared),
+    }
+    if sites:
+        pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures())
+    highest = max(float(capacity.max()), 1e-12)
+    return {
+        "prediction": explanation.prediction,
+        "probability": explanation.probabilities[explanation.prediction],
+        "words": [(word, value, value / highest) for word, value in zip(words, capacity.tolist(), strict=True)],
+        "pictures": {name: _picture(figure) for name, figure in pictures.items()},
+    }
+
+
+def _picture(figure: Figure) -> str:
+    """An SVG as a data address: inside an `img` it can neither run scripts nor clash with other pictures' names."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg_text(figure).encode("utf-8")).decode("ascii")
+
+
+def _percent(estimate: dict[str, float]) -> str:
+    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _number(estimate: dict[str, float]) -> str:
+    return "{value:.3g} [{low:.3g}, {high:.3g}]".format(**estimate)

@@ -1,0 +1,175 @@
+"""A run is a folder: its settings, model, history, scores, words and figures.
+
+Every file is written under a temporary name and renamed, so that a reader or a crash never sees half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safr
+from safr.config import Settings
+from safr.errors import InputError
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and the names in it."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def config_file(self) -> Path:
+        """Settings, versions and the data's fingerprint."""
+        return self.folder / "config.json"
+
+    @property
+    def model_folder(self) -> Path:
+        """The trained model, as `safr.save` writes it."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """What the Trainer needs to resume."""
+        return self.folder / "checkpoints"
+
+    @property
+    def history_file(self) -> Path:
+        """One JSON line per epoch."""
+        return self.folder / "history.jsonl"
+
+    @property
+    def scores_file(self) -> Path:
+        """What the evaluation found."""
+        return self.folder / "scores.json"
+
+    @property
+    def words_file(self) -> Path:
+        """One row per word of the test texts."""
+        return self.folder / "tokens.parquet"
+
+    @property
+    def examples_file(self) -> Path:
+        """A few test texts to show."""
+        return self.folder / "examples.json"
+
+    @property
+    def figures_folder(self) -> Path:
+        """Pictures."""
+        return self.folder / "figures"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return read_json(self.config_file)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings the run was made with."""
+        return Settings.from_dict(self.record["settings"])
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """What the evaluation found; an InputError where it has not run."""
+        if not self.scores_file.is_file():
+            raise InputError(f"{self.folder}: not evaluated yet; run `safr evaluate {self.folder}` first")
+        return read_json(self.scores_file)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One entry per finished epoch; empty where nothing was trained."""
+        if not self.history_file.is_file():
+            return []
+        return [json.loads(line) for line in self.history_file.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the final model is there."""
+        return (self.model_folder / "config.json").is_file()
+
+
+def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) -> Run:
+    """Make a run's folder and write down everything that decides what it computes.
+
+    Args:
+        folder: Made with its parents; must not hold a run already.
+        settings: The settings.
+        data: What the run should remember of its data: origin, fingerprint, sizes, ...
+
+    Raises:
+        InputError: The folder holds a run or something else.
+    """
+    run = Run(Path(folder))
+    if run.config_file.exists():
+        raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
+    if run.folder.exists() and (not run.folder.is_dir() or any(run.folder.iterdir())):
+        raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    versions = {"safr": safr.__version__, "python": platform.python_version()}
+    versions |= {package: version(package) for package in _PACKAGES}
+    machine = {"platform": platform.platform(), "cores": os.cpu_count()}
+    write_json(
+        run.config_file, {"settings": settings.to_dict(), "data": dict(data), "versions": versions, "machine": machine}
+    )
+    return run
+
+
+def open_run(folder: str | Path) -> Run:
+    """A run that is there.
+
+    Raises:
+        InputError: The folder is not there or holds no run.
+    """
+    run = Run(Path(folder))
+    if not run.folder.is_dir():
+        raise InputError(f"{run.folder}: expected the folder of a run, found none there")
+    if not run.config_file.is_file():
+        raise InputError(f"{run.folder}: expected the folder of a run, but it holds no config.json")
+    return run
+
+
+def open_trained_run(folder: str | Path) -> Run:
+    """A run whose model is finished.
+
+    Raises:
+        InputError: No run, or one that stopped before its end.
+    """
+    run = open_run(folder)
+    if not run.is_trained:
+        raise InputError(f"{run.folder}: its training is not finished; go on with `safr train --resume {run.folder}`")
+    return run
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; an InputError names a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON, but it is damaged ({error})") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,223 @@
+"""Settings in, a finished run out: the Hugging Face Trainer with the paper's recipe."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from torch import Tensor
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+from safr.config import Settings
+from safr.data import Split, TextDataset
+from safr.data.batches import encode
+from safr.data.tokenizer import word_tokenizer
+from safr.errors import InputError
+from safr.model.attach import attach
+from safr.model.saving import save
+from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
+from safr.runs import Run, create_run, open_run, write_text
+
+PAPER_MODEL = "transformer"
+"""The `model` setting that means the paper's transformer."""
+
+
+def train(
+    settings: Settings,
+    data: TextDataset,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Run:
+    """Train a model and leave a run's folder behind; the weights are those of the epoch with the best dev accuracy.
+
+    The same settings on the same machine give the same weights, also when training was stopped and resumed.
+
+    Args:
+        settings: What to train and how.
+        data: What `load_data(settings.data)` gave.
+        output: The run's folder; its checkpoints let a stopped training go on.
+        resume: Go on with the run in `output`, whose settings must be the same.
+        callbacks: Further callbacks of the Trainer, such as a progress bar.
+
+    Raises:
+        InputError: The folder holds another run, or what it would resume was made from other settings or data.
+    """
+    run = _resumed(output, settings, data) if resume else create_run(output, settings, _data_record(data))
+    if run.is_trained:
+        return run
+    set_seed(settings.recipe.seed)
+    tokenizer = _tokenizer(settings, data)
+    model = _model(settings, tokenizer, data.label_names)
+    attach(model, settings.regularization, tokenizer=tokenizer)
+    padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
+    history = _History(run)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(run, settings),
+        train_dataset=_token_dataset(tokenizer, data.train, settings),
+        eval_dataset=_token_dataset(tokenizer, data.dev, settings),
+        data_collator=DataCollatorWithPadding(
+            tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
+        ),
+        processing_class=tokenizer,
+        compute_metrics=_accuracy,
+        callbacks=[EarlyStoppingCallback(settings.recipe.patience), history, *callbacks],
+    )
+    # The Trainer's own reports are for people who run scripts; ours come through the callbacks.
+    trainer.pop_callback(transformers.PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(run))
+    save(model, run.model_folder.with_name(".model"), tokenizer=tokenizer)
+    run.model_folder.with_name(".model").replace(run.model_folder)
+    shutil.rmtree(run.checkpoints_folder)
+    return run
+
+
+class _History(TrainerCallback):
+    """Writes one line per epoch: the mean of every loss term, dev accuracy, seconds."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+        self.started = time.monotonic()
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.sums, self.steps, self.started = {}, 0, time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.steps += 1
+        for name, value in kwargs["model"].safr.terms.items():
+            self.sums[name] = self.sums.get(name, 0) + value  # stays on the device: reading it would stop a GPU
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        epoch = round(state.epoch or 0)
+        line: dict[str, float] = {"epoch": epoch, "step": state.global_step}
+        line |= {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
+        line |= {"dev_accuracy": kwargs["metrics"]["eval_accuracy"], "seconds": time.monotonic() - self.started}
+        # Epochs that a stopped training had finished after its last checkpoint are run, and so written, again.
+        lines = [each for each in self.run.history if each["epoch"] < epoch] + [line]
+        write_text(self.run.history_file, "".join(f"{json.dumps(each)}\n" for each in lines))
+
+
+def _resumed(output: str | Path, settings: Settings, data: TextDataset) -> Run:
+    run = open_run(output)
+    if run.settings != settings:
+        raise InputError(f"{run.folder}: was made with other settings; resume it without giving any")
+    if run.record["data"]["fingerprint"] != data.fingerprint():
+        raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
+    return run
+
+
+def _data_record(data: TextDataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "origin": data.origin,
+        "fingerprint": data.fingerprint(),
+        "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
+        "labels": list(data.label_names),
+        "mended": data.mended,
+    }
+
+
+def _tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
+    if settings.model == PAPER_MODEL:
+        return word_tokenizer(data.train.texts)
+    return _pretrained(AutoTokenizer, settings.model)
+
+
+def _model(settings: Settings, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> PreTrainedModel:
+    labels = dict(enumerate(label_names))
+    names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
+    if settings.model != PAPER_MODEL:
+        return _pretrained(AutoModelForSequenceClassification, settings.model, **names)
+    size = settings.architecture
+    config = TransformerConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        num_hidden_layers=size.hidden_layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.feed_forward,
+        dropout=size.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        padded_length=settings.max_tokens if settings.regularization.padding == "count" else None,
+        **names,
+    )
+    return TransformerForSequenceClassification(config)
+
+
+def _pretrained(kind: Any, name: str, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model '{name}': expected '{PAPER_MODEL}', a folder or a hub name ({reason})") from error
+
+
+def _token_dataset(tokenizer: PreTrainedTokenizerBase, split: Split, settings: Settings) -> Dataset:
+    """Token ids, tokenized once; `length` lets the Trainer put texts of about one length into a batch."""
+    texts = encode(tokenizer, split.texts, settings.max_tokens)
+    ids = [list(text.ids) for text in texts]
+    return Dataset.from_dict({"input_ids": ids, "length": [len(each) for each in ids], "labels": list(split.labels)})
+
+
+def _arguments(run: Run, settings: Settings) -> TrainingArguments:
+    recipe = settings.recipe
+    return TrainingArguments(
+        output_dir=str(run.checkpoints_folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=128,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,  # with none, AdamW is the Adam of the published code
+        max_grad_norm=0.0,  # 0 means: no clipping, as there
+        train_sampling_strategy="group_by_length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,  # the best and the last
+        logging_strategy="no",
+        load_best_model_at_end=True,
+        metric_for_best_model="accuracy",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    return {"accuracy": float(np.mean(np.argmax(prediction.predictions, axis=-1) == prediction.label_ids))}
+
+
+def _last_checkpoint(run: Run) -> str | None:
+    return get_last_checkpoint(str(run.checkpoints_folder)) if run.checkpoints_folder.is_dir() else None

@@ -1,0 +1,94 @@
+import datasets
+import pytest
+
+from safr.data import load_data
+from safr.errors import InputError
+
+TEXTS = [f"text {number}" for number in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "hub cache")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A function that writes splits of texts and ClassLabel ids as a local data set and gives its name."""
+
+    def write(names=("no", "maybe", "yes"), **splits):
+        feeling = datasets.ClassLabel(names=list(names))
+        features = datasets.Features({"sentence": datasets.Value("string"), "feeling": feeling})
+        (tmp_path / "mine").mkdir()
+        for split, labels in splits.items():
+            table = {"sentence": [f"{split} {text}" for text in TEXTS[: len(labels)]], "feeling": labels}
+            datasets.Dataset.from_dict(table, features=features).to_parquet(tmp_path / "mine" / f"{split}.parquet")
+        return f"hub:{tmp_path / 'mine'}"
+
+    return write
+
+
+def load(name):
+    return load_data(name, text_column="sentence", label_column="feeling")
+
+
+def sizes(dataset):
+    return [len(split) for split in (dataset.train, dataset.dev, dataset.test)]
+
+
+def test_class_labels_become_label_names_and_the_splits_stay(folder, capfd):
+    name = folder(train=[2, 0] * 10, validation=[2, 0], test=[0, 2, 0])
+    capfd.readouterr()  # what writing the folder printed
+    dataset = load(name)
+    assert dataset.label_names == ("no", "maybe", "yes")
+    assert sizes(dataset) == [20, 2, 3]
+    assert dataset.test == type(dataset.test)(("test text 0", "test text 1", "test text 2"), (0, 2, 0))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_class_labels_keep_their_order_also_where_they_are_numbers(folder):
+    dataset = load(folder(names=("5.0", "x", "1"), train=[2, 0] * 10, test=[2, 0, 0]))
+    assert dataset.label_names == ("5", "x", "1")
+    assert dataset.test.labels == (2, 0, 0)
+
+
+def test_progress_bars_of_others_stay_as_they_were(folder):
+    load(folder(train=[2, 0] * 10))
+    assert not datasets.are_progress_bars_disabled()
+
+
+def test_absent_splits_are_taken_from_train(folder):
+    dataset = load(folder(train=[2, 0] * 10))
+    assert sizes(dataset) == [14, 2, 4]
+    assert dataset.origin.endswith("; dev and test taken from train by hash")
+
+
+def test_a_split_with_hidden_labels_counts_as_absent(folder):
+    dataset = load(folder(train=[2, 0] * 10, validation=[2, 0], test=[-1, -1, -1]))
+    assert sizes(dataset) == [16, 2, 4]
+    assert dataset.mended == {"missing label left out": 3}
+
+
+def test_a_missing_column_is_an_error_that_lists_those_there_are(folder):
+    with pytest.raises(InputError, match=r"mine, train: expected a column 'text', found 'sentence', 'feeling'"):
+        load_data(folder(train=[2, 0] * 10))
+
+
+def test_a_data_set_without_a_training_split_is_an_error(folder):
+    with pytest.raises(InputError, match=r"mine: expected a split train, found test"):
+        load(folder(test=[2, 0] * 10))
+
+
+def test_without_a_network_one_line_says_so():
+    with pytest.raises(
+        InputError, match=r"hub:nobody/nothing could not be loaded \(.*\); check the name and the"
+    ) as caught:
+        load_data("hub:nobody/nothing")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_plain_columns_of_a_local_folder_work_too(write):
+    lines = "".join(f"text {number},{number % 2}\n" for number in range(20))
+    folder = write("mine/train.csv", "text,label\n" + lines).parent
+    assert load_data(f"hub:{folder}").label_names == ("0", "1")

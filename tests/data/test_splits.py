@@ -1,0 +1,123 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safr.data.splits import (
+    Split,
+    TextDataset,
+    first_of_each_class,
+    split_by_class,
+    split_by_hash,
+    split_by_rank,
+    without_duplicates,
+)
+
+EXAMPLES = [(f"text {number}", number % 2) for number in range(1000)]
+PARTS = ("train", "dev", "test")
+few_examples = st.lists(st.tuples(st.text(max_size=3), st.integers(0, 2)))
+
+
+def dataset(**changes):
+    parts = {"train": [("a", 0), ("b", 1)], "dev": [("c", 0)], "test": [("d", 1)], **changes}
+    return TextDataset.from_parts("mine", parts, label_names=("no", "yes"), origin="here", mended={"left out": 0})
+
+
+def test_texts_and_labels_of_different_lengths_are_refused():
+    with pytest.raises(ValueError, match=r"must be equally long, got 2 and 1; give one label for each text"):
+        Split(("a", "b"), (0,))
+
+
+def test_a_split_is_as_long_as_its_texts():
+    assert len(Split(("a", "b"), (0, 1))) == 2
+
+
+def test_what_was_mended_zero_times_is_not_mentioned():
+    assert dataset().mended == {}
+
+
+def test_the_fingerprint_of_the_same_data_is_the_same():
+    assert dataset().fingerprint() == dataset().fingerprint()
+    assert len(dataset().fingerprint()) == 64
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train": [("a", 0), ("B", 1)]},
+        {"train": [("a", 0), ("b", 0)]},
+        {"train": [("b", 1), ("a", 0)]},
+        {"train": [("a", 0)], "dev": [("b", 1), ("c", 0)]},
+        {"train": [("ab", 0), ("", 1)]},
+    ],
+    ids=["text", "label", "order", "border", "text's end"],
+)
+def test_the_fingerprint_sees_every(changes):
+    assert dataset(**changes).fingerprint() != dataset().fingerprint()
+
+
+def test_the_split_by_hash_is_about_70_10_20():
+    parts = split_by_hash(EXAMPLES)
+    assert [len(parts[part]) for part in PARTS] == [682, 102, 216]
+
+
+def test_the_split_by_hash_depends_on_the_text_alone():
+    shuffled = random.Random(0).sample(EXAMPLES, 300)
+    whole, some = split_by_hash(EXAMPLES), split_by_hash(shuffled)
+    assert all(set(some[part]) == set(whole[part]) & set(shuffled) for part in PARTS)
+
+
+def test_the_split_by_rank_is_exact_and_independent_of_the_order():
+    parts = split_by_rank(EXAMPLES, dev=100, test=250)
+    assert [len(parts[part]) for part in PARTS] == [650, 100, 250]
+    assert split_by_rank(EXAMPLES[::-1], dev=100, test=250) == parts
+
+
+def test_the_split_by_class_gives_each_class_its_shares():
+    parts = split_by_class(EXAMPLES)
+    counts = {part: [sum(label == its for _, its in parts[part]) for label in (0, 1)] for part in PARTS}
+    assert counts == {"train": [350, 350], "dev": [50, 50], "test": [100, 100]}
+
+
+def test_a_class_of_three_texts_is_in_every_part_and_a_smaller_one_only_in_train():
+    parts = split_by_class([("a", 0), ("b", 0), ("c", 0), ("d", 1), ("e", 1)])
+    assert sorted(label for _, label in parts["train"]) == [0, 1, 1]
+    assert [[label for _, label in parts[part]] for part in ("dev", "test")] == [[0], [0]]
+
+
+def test_a_text_of_two_classes_goes_to_train():
+    parts = split_by_class([*EXAMPLES, ("text 0", 1), ("both", 0), ("both", 1)])
+    assert {("text 0", 0), ("text 0", 1), ("both", 0), ("both", 1)} <= set(parts["train"])
+
+
+def test_a_share_of_zero_leaves_the_part_empty():
+    parts = split_by_class(EXAMPLES, dev=0)
+    assert [len(parts[part]) for part in PARTS] == [800, 0, 200]
+
+
+@given(few_examples)
+def test_the_split_by_class_loses_nothing_and_keeps_equal_texts_together(examples):
+    parts = split_by_class(examples)
+    assert sorted(example for part in PARTS for example in parts[part]) == sorted(examples)
+    texts = [{text for text, _ in parts[part]} for part in PARTS]
+    assert sum(map(len, texts)) == len(set().union(*texts))
+    assert {label for _, label in parts["train"]} == {label for _, label in examples}
+
+
+@given(few_examples, st.randoms(use_true_random=False))
+def test_the_split_by_class_is_independent_of_the_order(examples, shuffler):
+    shuffled = shuffler.sample(examples, len(examples))
+    first, second = split_by_class(examples), split_by_class(shuffled)
+    assert all(sorted(first[part]) == sorted(second[part]) for part in PARTS)
+
+
+def test_the_first_of_each_class_keep_their_order():
+    assert first_of_each_class([("a", 1), ("b", 0), ("c", 1), ("d", 1)], 2) == (
+        [("a", 1), ("b", 0), ("c", 1)],
+        [("d", 1)],
+    )
+
+
+def test_of_duplicates_the_first_stays():
+    assert without_duplicates([("a", 1), ("b", 0), ("a", 0)]) == ([("a", 1), ("b", 0)], 1)

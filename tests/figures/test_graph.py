@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import Circle
+
+from safr.errors import InputError
+from safr.figures import allocation_graph
+from safr.figures.drawing import NEGATIVE_COLOUR, POSITIVE_COLOUR
+from safr.figures.graph import MOST_CIRCLES, MOST_LINES, strongest_pairs
+
+
+def circles(figure):
+    return [patch for patch in figure.axes[0].patches if isinstance(patch, Circle)]
+
+
+def ends(line, figure):
+    """Positions of the two words that a line joins."""
+    centres = np.array([circle.center for circle in circles(figure)])
+    return [int(np.hypot(*(centres - end).T).argmin()) for end in line.get_xydata()]
+
+
+def test_circle_area_is_proportional_to_capacity():
+    figure = allocation_graph(["a", "b"], [1.0, 0.25], np.eye(2))
+    large, small = circles(figure)
+    assert large.radius == pytest.approx(2 * small.radius)
+
+
+def test_a_line_is_red_and_solid_for_positive_and_blue_and_dashed_for_negative_interference(sentence):
+    figure = allocation_graph(sentence.words, sentence.capacity, sentence.interference)
+    lines = figure.axes[0].lines
+    assert len(lines) == MOST_LINES
+    for line in lines:
+        positive = sentence.interference[tuple(ends(line, figure))] > 0
+        assert line.get_color() == (POSITIVE_COLOUR if positive else NEGATIVE_COLOUR)
+        assert line.is_dashed() != positive
+    assert len({line.get_color() for line in lines}) == 2
+
+
+def test_red_and_blue_are_red_and_blue():
+    red, blue = (tuple(bytes.fromhex(to_hex(colour)[1:])) for colour in (POSITIVE_COLOUR, NEGATIVE_COLOUR))
+    assert red[0] == max(red)
+    assert blue[2] == max(blue)
+
+
+def test_stronger_lines_are_thicker():
+    figure = allocation_graph(list("abc"), [0.5] * 3, [[9, 3, 0], [3, 9, 1], [0, 1, 9]])
+    weak, strong = figure.axes[0].lines
+    assert sorted(ends(strong, figure)) == [0, 1]
+    assert strong.get_linewidth() > weak.get_linewidth()
+
+
+def test_only_the_strongest_lines_are_drawn_and_the_caption_counts_them(sentence, caption):
+    figure = allocation_graph(sentence.words, sentence.capacity, sentence.interference, most_lines=7)
+    assert len(figure.axes[0].lines) == 7
+    assert caption(figure) == "Lines: the 7 strongest of 120 pairs."
+
+
+def test_the_strongest_pairs_come_first_and_a_pair_without_interference_never():
+    assert strongest_pairs(np.array([[0, 0.2, 1], [0.2, 0, 0], [1, 0, 0]]), 9) == [(0, 2), (0, 1)]
+
+
+def test_a_long_text_shows_its_highest_words_and_says_so(long_text, caption):
+    figure = allocation_graph(long_text.words, long_text.capacity, long_text.interference)
+    assert len(circles(figure)) == MOST_CIRCLES
+    assert caption(figure).startswith("30 of 180 words: those with the highest capacity. Lines: the 40 strongest of")
+
+
+def test_every_word_has_its_label_inside_the_axes(sentence):
+    words = [word * 3 for word in sentence.words]  # long ones
+    figure = allocation_graph(words, sentence.capacity, sentence.interference)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    frame = axes.get_window_extent()
+    assert len(axes.texts) == len(words)
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert frame.x0 <= box.x0
+        assert box.x1 <= frame.x1
+        assert frame.y0 <= box.y0
+        assert box.y1 <= frame.y1
+
+
+def test_one_unit_is_one_point_so_that_circles_are_round_and_labels_fit(sentence):
+    figure = allocation_graph(sentence.words, sentence.capacity, sentence.interference, title="Title")
+    axes = figure.axes[0]
+    box = axes.get_position()
+    width, height = box.width * figure.get_figwidth() * 72, box.height * figure.get_figheight() * 72
+    assert np.ptp(axes.get_xlim()) == pytest.approx(width)
+    assert np.ptp(axes.get_ylim()) == pytest.approx(height)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_very_short_texts_are_drawn(count, caption):
+    figure = allocation_graph(["word"] * count, [0.0] * count, np.zeros((count, count)))
+    assert len(circles(figure)) == count
+    assert caption(figure) == "No two of these words interfere."
+
+
+def test_the_key_says_what_size_and_lines_mean(sentence):
+    figure = allocation_graph(sentence.words, sentence.capacity, sentence.interference)
+    key = " ".join(text.get_text() for text in figure.axes[1].texts)
+    for words in ("circle area: capacity", "positive interference", "negative interference", "shorter"):
+        assert words in key
+
+
+def test_capacity_above_one_is_an_error():
+    with pytest.raises(InputError, match=r"`capacity` must lie between 0 and 1, got 1\.5"):
+        allocation_graph(["a", "b"], [0.5, 1.5], np.eye(2))
+
+
+def test_attention_weights_in_place_of_interference_are_an_error():
+    with pytest.raises(InputError, match="`interference` must be symmetric"):
+        allocation_graph(["a", "b"], [0.5, 0.5], [[0.9, 0.1], [0.6, 0.4]])
+
+
+def test_interference_of_another_shape_is_an_error():
+    with pytest.raises(InputError, match=r"`interference` must have the shape \(2, 2\)"):
+        allocation_graph(["a", "b"], [0.5, 0.5], np.eye(3))

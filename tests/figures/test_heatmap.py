@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from matplotlib.collections import PatchCollection
+
+from safr.errors import InputError
+from safr.figures import interference_heatmap
+from safr.figures.heatmap import MOST_MAPPED
+
+
+def dashes(axes):
+    """Row and column of each cell that is marked as negative."""
+    points = np.concatenate([line.get_xydata().reshape(-1, 3, 2)[:, :2] for line in axes.lines])
+    return {(int(down), int(across)) for across, down in points.mean(axis=1)}
+
+
+def test_cells_hold_the_interference_and_words_stand_on_both_axes(sentence):
+    axes = interference_heatmap(sentence.words, sentence.interference).axes[0]
+    cells, off = np.asarray(axes.images[0].get_array()), ~np.eye(len(sentence.words), dtype=bool)
+    assert cells[off] == pytest.approx(sentence.interference[off])
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        assert [tick.get_text() for tick in ticks] == sentence.words
+
+
+def test_the_colour_scale_is_centred_on_zero_and_ignores_the_diagonal():
+    axes = interference_heatmap(list("abc"), [[900, 1, 2], [1, 800, -3], [2, -3, 700]]).axes[0]
+    assert axes.images[0].get_clim() == (-3, 3)
+
+
+def test_the_diagonal_is_hatched_and_the_caption_says_why(sentence, caption):
+    figure = interference_heatmap(sentence.words, sentence.interference)
+    (hatched,) = (item for item in figure.axes[0].collections if isinstance(item, PatchCollection))
+    assert len(hatched.get_paths()) == len(sentence.words)
+    assert hatched.get_hatch()
+    assert "squared norm, which is off the colour scale" in caption(figure)
+
+
+def test_negative_cells_are_told_apart_without_colour():
+    axes = interference_heatmap(list("abc"), [[9, 5, -5], [5, 9, -0.1], [-5, -0.1, 9]]).axes[0]
+    assert dashes(axes) == {(0, 2), (2, 0)}  # -0.1 is too near to zero to see
+
+
+def test_a_long_text_shows_the_words_of_highest_capacity_and_says_so(long_text, caption):
+    figure = interference_heatmap(long_text.words, long_text.interference)
+    assert figure.axes[0].images[0].get_array().shape == (MOST_MAPPED, MOST_MAPPED)
+    assert caption(figure).startswith("40 of 180 words: those with the highest capacity.")
+    kept = set(np.argsort(-long_text.capacity)[:MOST_MAPPED])
+    shown = {long_text.words.index(tick.get_text()) for tick in figure.axes[0].get_xticklabels()}
+    assert shown == kept
+
+
+@pytest.mark.parametrize("matrix", [[[0.0]], [[5.0]], np.zeros((2, 2)), np.eye(2)])
+def test_a_text_without_interference_is_drawn(matrix):
+    figure = interference_heatmap(["a"] * len(matrix), matrix)
+    figure.draw_without_rendering()
+
+
+def test_large_values_get_a_unit_on_the_colour_bar():
+    figure = interference_heatmap(["a", "b"], [[9e9, 4e7], [4e7, 9e9]])
+    assert figure.axes[1].get_ylabel() == "interference hᵢ·hⱼ (×10⁷)"
+
+
+def test_not_a_number_is_an_error():
+    with pytest.raises(InputError, match="`interference` must be finite"):
+        interference_heatmap(["a", "b"], [[1, np.nan], [np.nan, 1]])

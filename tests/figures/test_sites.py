@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from safr.errors import InputError
+from safr.figures import sites_panel
+from safr.figures.sites import MOST_WORDS, is_interference
+
+
+def attention(count, seed=0):
+    weights = np.random.default_rng(seed).random((count, count))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def sites_of(text):
+    weights = attention(len(text.words))
+    return {
+        "fc2": (text.capacity, text.interference),
+        "attention": (weights.sum(axis=0), weights),
+        "embedding": (text.capacity, text.interference),
+    }
+
+
+def test_there_is_a_column_per_site_in_the_given_order(sentence):
+    figure = sites_panel(sentence.words, sites_of(sentence))
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["fc2", "attention", "embedding"]
+
+
+def test_each_column_has_a_bar_and_a_row_per_word(sentence):
+    figure = sites_panel(sentence.words, sites_of(sentence))
+    count = len(sentence.words)
+    assert [len(axes.containers[0]) for axes in figure.axes[:3]] == [count] * 3
+    assert [axes.images[0].get_array().shape for axes in figure.axes[3:6]] == [(count, count)] * 3
+
+
+def test_only_interference_has_its_diagonal_hatched(sentence):
+    figure = sites_panel(sentence.words, sites_of(sentence))
+    assert [len(axes.collections) for axes in figure.axes[3:6]] == [1, 0, 1]
+
+
+def test_bars_stand_over_their_columns_of_the_map(sentence):
+    figure = sites_panel(sentence.words, sites_of(sentence))
+    figure.draw_without_rendering()
+    for above, below in zip(figure.axes[:3], figure.axes[3:6], strict=True):
+        assert above.get_xlim() == below.get_xlim()
+        assert above.get_position().x0 == pytest.approx(below.get_position().x0)
+        assert above.get_position().x1 == pytest.approx(below.get_position().x1)
+
+
+def test_attention_of_each_word_to_itself_or_to_all_alike_is_not_interference():
+    assert not is_interference(np.eye(3))
+    assert not is_interference(np.full((3, 3), 1 / 3))
+    assert not is_interference(np.array([[1, 1e-6, 4e-6], [1e-7, 1, 1e-7], [1e-8, 1e-9, 1]]))
+
+
+def test_a_symmetric_matrix_is_interference(sentence):
+    assert is_interference(sentence.interference)
+
+
+def test_the_colour_bar_of_weights_starts_at_zero():
+    figure = sites_panel(["a", "b"], {"attention": ([0.5, 0.5], [[0.9, 0.1], [0.6, 0.4]])})
+    assert figure.axes[2].get_xlim() == (0, 0.9)
+
+
+def test_a_long_text_shows_some_words_and_says_which(long_text, caption):
+    figure = sites_panel(long_text.words, sites_of(long_text))
+    assert len(figure.axes[0].containers[0]) == MOST_WORDS
+    assert caption(figure).startswith("30 of 180 words: those with the highest bars, averaged over the sites.")
+
+
+@pytest.mark.parametrize("count", [0, 13])
+def test_too_few_or_too_many_sites_are_an_error(count):
+    with pytest.raises(InputError, match=f"1 to 12 sites, got {count}"):
+        sites_panel(["a"], {f"site {number}": ([1.0], [[1.0]]) for number in range(count)})
+
+
+def test_an_error_names_the_site():
+    with pytest.raises(InputError, match="`the matrix of fc1` must have the shape"):
+        sites_panel(["a", "b"], {"fc1": ([1.0, 1.0], np.eye(3))})
+    with pytest.raises(InputError, match="`the bars of fc1` must be finite"):
+        sites_panel(["a", "b"], {"fc1": ([1.0, np.nan], np.eye(2))})
