@@ -5,8 +5,11 @@ Heavy imports stand inside the commands, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +65,9 @@ def train(
     _show_scores([run], console)
 
 
-def evaluate(run: Path, split: str = "test", data_dir: Path | None = None) -> None:
+def evaluate(
+    run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None
+) -> None:
     """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
 
     Args:
@@ -103,6 +108,7 @@ def explain(
     import json as json_format
 
     from rich.console import Console
+    from rich.markup import escape
 
     from safr.console import coloured
 
@@ -112,7 +118,7 @@ def explain(
     else:
         console = Console()
         share = explanation.probabilities[explanation.prediction]
-        console.print(f"predicted [bold]{explanation.prediction}[/] ({share:.1%})", highlight=False)
+        console.print(f"predicted [bold]{escape(explanation.prediction)}[/] ({share:.1%})", highlight=False)
         console.print(coloured(explanation))
         if explanation.truncated:
             console.print(f"(only the first {len(explanation.words)} words were read)")
@@ -158,7 +164,7 @@ def data(data_dir: Path | None = None) -> None:
         "PATH", "", "CSV, TSV, JSONL or Parquet: one file, or a folder of splits", "--text-column, --label-column"
     )
     table.add_row("hub:NAME", "", "any Hugging Face data set", "--text-column, --label-column")
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,15 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"safr {__version__}\n")
         return 0
-    commands = {each.__name__: each for each in (demo, train, evaluate, explain, report, data)}
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            commands,
-            args=given,
-            prog="safr",
-            description="Train transformers whose neurons say which words mattered, and test whether it is so.",
-            config=(tyro.conf.OmitArgPrefixes,),
-        )
+        _parse(given)()
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
@@ -190,6 +189,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parse(arguments: Sequence[str]) -> Callable[[], None]:
+    """The command that the arguments name, ready to run."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(
+                {each.__name__: _deferred(each) for each in (demo, train, evaluate, explain, report, data)},
+                args=arguments,
+                prog="safr",
+                description="Train transformers whose neurons say which words mattered, and test whether it is so.",
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stopped:
+        # The parser frames an error of ours in a box that names its own inner parts; ours is one line.
+        cause = stopped.__context__
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+    """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
+
+    @functools.wraps(command)
+    def ready(*values: object, **named: object) -> Callable[[], None]:
+        return functools.partial(command, *values, **named)
+
+    return ready
+
+
 def _console() -> Console:
     """Where people are told how it goes; also silences what the libraries below would say there."""
     import datasets
@@ -199,7 +231,7 @@ def _console() -> Console:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     datasets.disable_progress_bars()
-    return Console(stderr=False, soft_wrap=True)
+    return Console(stderr=False, soft_wrap=True, markup=False)  # paths and labels may hold brackets
 
 
 def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:

@@ -119,6 +119,8 @@ class Recipe:
         for name in ("epochs", "patience", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
         if not 0 < self.learning_rate < float("inf"):
             raise InputError(f"`learning_rate` must be above 0, got {self.learning_rate}")
         if self.max_tokens is not None and self.max_tokens < 1:

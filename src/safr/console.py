@@ -28,7 +28,12 @@ class Steps:
     """A bar over steps that are known beforehand; silent where there is no terminal."""
 
     def __init__(self, console: Console, title: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task(title, total=None)
 
@@ -50,7 +55,7 @@ class TrainingProgress(TrainerCallback):
     def __init__(self, console: Console, title: str) -> None:
         self.console, self.title = console, title
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -85,9 +90,8 @@ class TrainingProgress(TrainerCallback):
         """One line that stays."""
         accuracy = kwargs["metrics"]["eval_accuracy"]
         best = " *" if accuracy > (state.best_metric or 0) else ""
-        self.console.print(
-            f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}", highlight=False
-        )
+        line = f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}"
+        self.console.print(line, highlight=False, markup=False)
 
 
 def scores_table(runs: Sequence[Run]) -> Table:
@@ -104,7 +108,7 @@ def scores_table(runs: Sequence[Run]) -> Table:
             scores["deletion"]["capacity"][k],
             scores["srs"][k],
         )
-        table.add_row(run.name, *(percent(cell) for cell in cells))
+        table.add_row(Text(run.name), *(percent(cell) for cell in cells))
     return table
 
 

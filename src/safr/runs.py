@@ -91,10 +91,13 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """One entry per finished epoch; empty where nothing was trained."""
+        """One entry per finished epoch; empty where nothing was trained, an InputError where it is damaged."""
         if not self.history_file.is_file():
             return []
-        return [json.loads(line) for line in self.history_file.read_text(encoding="utf-8").splitlines()]
+        try:
+            return [json.loads(line) for line in self.history_file.read_text(encoding="utf-8").splitlines()]
+        except ValueError as error:
+            raise InputError(f"{self.history_file}: expected lines of JSON, but it is damaged ({error})") from error
 
     @property
     def is_trained(self) -> bool:
@@ -168,8 +171,8 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all; lone surrogates, which UTF-8 can't hold, as JSON's own escapes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     temporary.replace(path)

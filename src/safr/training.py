@@ -33,7 +33,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from safr.config import Settings
 from safr.data import Split, TextDataset
-from safr.data.batches import encode
+from safr.data.batches import LengthGroups, encode
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
 from safr.model.attach import attach
@@ -76,7 +76,7 @@ def train(
     attach(model, settings.regularization, tokenizer=tokenizer)
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     history = _History(run)
-    trainer = Trainer(
+    trainer = _LengthGroupedTrainer(
         model=model,
         args=_arguments(run, settings),
         train_dataset=_token_dataset(tokenizer, data.train, settings),
@@ -95,6 +95,15 @@ def train(
     run.model_folder.with_name(".model").replace(run.model_folder)
     shutil.rmtree(run.checkpoints_folder)
     return run
+
+
+class _LengthGroupedTrainer(Trainer):
+    """The Trainer with batches of about equally long texts."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroups:
+        # What is passed here has lost the columns that the model does not read, and with them the lengths.
+        dataset: Any = self.train_dataset
+        return LengthGroups(dataset["length"], self.args.train_batch_size)
 
 
 class _History(TrainerCallback):
@@ -198,7 +207,6 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         lr_scheduler_type="constant",
         weight_decay=0.0,  # with none, AdamW is the Adam of the published code
         max_grad_norm=0.0,  # 0 means: no clipping, as there
-        train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,  # the best and the last
@@ -220,4 +228,19 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _last_checkpoint(run: Run) -> str | None:
-    return get_last_checkpoint(str(run.checkpoints_folder)) if run.checkpoints_folder.is_dir() else None
+    """The newest checkpoint that is whole; one that was being written when training stopped is thrown away."""
+    while run.checkpoints_folder.is_dir():
+        newest = get_last_checkpoint(str(run.checkpoints_folder))
+        if newest is None or _is_whole(Path(newest)):
+            return newest
+        shutil.rmtree(newest)
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether the Trainer's own state, which it writes last, can be read."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -8,10 +8,45 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Encoding
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
 TOKENS_PER_BATCH = 4096
 """Padded tokens in a batch when nothing is trained; larger batches leave the processor's cache."""
+
+
+_POOL = 16
+"""Batches in a pool: enough that little is padded, few enough that a batch stays a mixed sample of the texts."""
+
+
+class LengthGroups(Sampler[int]):
+    """Puts texts of about one length into a batch, for training.
+
+    Random pools of 16 batches are sorted by length and cut into batches, which then come in random order. (The Trainer's
+    own grouping hands a pool's batches over from the longest to the shortest text, so that length drifts as it trains.)
+
+    Args:
+        lengths: Tokens of each text.
+        batch_size: Texts in a batch.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int) -> None:
+        self.lengths = torch.tensor(lengths)
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        shuffled = torch.randperm(len(self.lengths))
+        pools = shuffled.split(_POOL * self.batch_size)
+        ordered = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools])
+        groups = ordered.split(self.batch_size)
+        # A group that is not full stays last, or the groups after it would be cut elsewhere.
+        full = [group for group in groups if len(group) == self.batch_size]
+        rest = [group for group in groups if len(group) < self.batch_size]
+        mixed = [full[number] for number in torch.randperm(len(full)).tolist()]
+        return iter(torch.cat([*mixed, *rest]).tolist())
 
 
 @dataclass(frozen=True)
@@ -81,7 +116,14 @@ def encode(
     texts = [readable(text) for text in texts]
     limit = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens}
     encoded = tokenizer(texts, add_special_tokens=True, **limit)
-    return [_encoded(text, encoded.encodings[number]) for number, text in enumerate(texts)]
+    special = special_ids_of(tokenizer)
+    return [_encoded(text, encoded.encodings[number], special) for number, text in enumerate(texts)]
+
+
+def special_ids_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """All special ids but those that stand for words: unknown words count, and so do masked ones."""
+    # One token may serve as padding and as the unknown word's, as in GPT-2; then padding is known by the mask alone.
+    return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
 
 
 def batches(
@@ -98,12 +140,12 @@ def batches(
         texts: Encoded texts; one without tokens becomes a row of padding.
         padding_id: Id that fills the rows.
         tokens_per_batch: Padded tokens in a batch at most, unless one text alone is longer.
-        padded_length: Pad every text to this length, as the authors' published code does. Default: the batch's longest.
+        padded_length: Pad to at least this length, as the authors' published code does. Default: the batch's longest.
         device: Where the tensors go.
     """
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number].ids))
     while order:
-        longest = max(padded_length or len(texts[order[0]].ids), 1)
+        longest = max(padded_length or 1, len(texts[order[0]].ids))
         size = max(tokens_per_batch // longest, 1)
         numbers, order = order[:size], order[size:]
         yield _batch(texts, tuple(numbers), longest, padding_id, device)
@@ -125,10 +167,12 @@ def _batch(
     return Batch(numbers, inputs, counting.to(device))
 
 
-def _encoded(text: str, encoding: Encoding) -> EncodedText:
+def _encoded(text: str, encoding: Encoding, special: Collection[int]) -> EncodedText:
     """Words in the order of the text, each from its first token's start to its last token's end."""
+    # A special token is no word even where somebody wrote it into the text: a model can't tell the two apart.
+    words = [None if token in special else word for token, word in zip(encoding.ids, encoding.word_ids, strict=True)]
     spans: dict[int, tuple[int, int]] = {}
-    for word, (start, end) in zip(encoding.word_ids, encoding.offsets, strict=True):
+    for word, (start, end) in zip(words, encoding.offsets, strict=True):
         if word is not None:
             first, last = spans.get(word, (start, end))
             spans[word] = (min(first, start), max(last, end))
@@ -136,6 +180,6 @@ def _encoded(text: str, encoding: Encoding) -> EncodedText:
     return EncodedText(
         ids=tuple(encoding.ids),
         words=tuple(text[start:end] for start, end in spans.values()),
-        word_of_token=tuple(None if word is None else index[word] for word in encoding.word_ids),
+        word_of_token=tuple(None if word is None else index[word] for word in words),
         truncated=bool(encoding.overflowing),
     )

@@ -10,6 +10,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
+from safr.data.batches import readable
+
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 
@@ -29,7 +31,7 @@ def word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> PreTraine
     >>> tokenizer("a bad film")["input_ids"]
     [2, 1, 1]
     """
-    counts = Counter(word for text in texts for word in text.split())
+    counts = Counter(word for text in texts for word in readable(text).split())
     words = [word for word, count in counts.items() if count >= minimum_count and word not in (PADDING, UNKNOWN)]
     vocabulary = {word: number for number, word in enumerate([PADDING, UNKNOWN, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))

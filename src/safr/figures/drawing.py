@@ -11,11 +11,9 @@ from typing import Any
 
 from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.transforms import Bbox
 
 from safr.figures.words import readable
 
@@ -83,12 +81,12 @@ def our_style(salt: str = "safr") -> Iterator[None]:
 class StyledFigure(Figure):
     """A matplotlib figure that is drawn in our style by whoever draws it: a notebook, a viewer, a user's `savefig`."""
 
-    def draw(self, renderer: RendererBase) -> None:
+    def draw(self, renderer: Any) -> None:
         """Draws the figure."""
         with our_style():
             super().draw(renderer)
 
-    def get_tightbbox(self, *arguments: Any, **options: Any) -> Bbox:
+    def get_tightbbox(self, *arguments: Any, **options: Any) -> Any:
         """Box around all that is drawn, in inches; notebooks ask for it."""
         with our_style():
             return super().get_tightbbox(*arguments, **options)

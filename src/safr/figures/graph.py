@@ -126,7 +126,7 @@ def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure,
 
 def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[Pair]) -> None:
     for i, j in reversed(pairs):  # the strongest on top
-        look = _line_look(positive=interference[i, j] > 0)
+        look = _line_look(positive=bool(interference[i, j] > 0))
         axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **look)
 
 
@@ -143,7 +143,7 @@ def _draw_key(axes: Axes) -> None:
     """Says what size, line and length mean, from the top left of axes in points."""
     axes.text(10, -12, "circle area: capacity", va="center_baseline")
     for centre, capacity in zip((34, 84, 120), KEY_CAPACITIES, strict=True):
-        axes.add_patch(Circle((centre, -44), float(radius(np.array(capacity))), **CIRCLE_LOOK))
+        axes.add_patch(Circle((centre, -44), float(radius(np.array([capacity]))[0]), **CIRCLE_LOOK))
         axes.text(centre, -74, f"{capacity:g}", ha="center", va="center_baseline")
     for height, positive, words in ((-98, True, "positive interference"), (-114, False, "negative interference")):
         axes.plot([10, 38], [height, height], linewidth=1.6, **_line_look(positive=positive))

@@ -62,7 +62,12 @@ def sites_panel(
     columns = figure.subplots(2, len(sites), squeeze=False, height_ratios=[BARS_HEIGHT, side]).T
     for column, site_title, (values, matrix) in zip(columns, titles, checked.values(), strict=True):
         _draw_site(
-            column, shown, site_title, values[kept], matrix[np.ix_(kept, kept)], hatch_diagonal=is_interference(matrix)
+            tuple(column),
+            shown,
+            site_title,
+            values[kept],
+            matrix[np.ix_(kept, kept)],
+            hatch_diagonal=is_interference(matrix),
         )
     words_beside(columns[0][1], shown)
     return figure

@@ -18,6 +18,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Regularization
+from safr.data.batches import special_ids_of
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.model.attention import NAME as SAFR_ATTENTION
@@ -162,10 +163,11 @@ def attach(
     regularization = regularization or Regularization()
     if attachment(model) is not None:
         raise InputError(f"SAFR is already attached to this {type(model).__name__}; call safr.detach(model) first")
-    special = special_ids(model) if tokenizer is None else _special_ids_of(tokenizer)
+    special = special_ids(model) if tokenizer is None else special_ids_of(tokenizer)
     _refuse_unseen_attention(model)
     layers = _layer_numbers(regularization, model)
-    model.safr = Attachment(model, regularization, layers, special, watch(model, regularization.fc1))
+    attached = Attachment(model, regularization, layers, special, watch(model, regularization.fc1))
+    model.safr = attached.train(model.training)
     model.set_attn_implementation(SAFR_ATTENTION)
     return model
 
@@ -248,13 +250,6 @@ def special_ids(model: PreTrainedModel) -> tuple[int, ...]:
     named = [getattr(model.config, name, None) for name in names]
     flat = [each for value in named for each in (value if isinstance(value, list) else [value])]
     return tuple(sorted({each for each in flat if each is not None}))
-
-
-def _special_ids_of(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """All special ids but those that stand for words: unknown words count, and so do masked ones."""
-    words = {tokenizer.unk_token_id, tokenizer.mask_token_id}
-    # One token may serve as padding and as the unknown word's, as in GPT-2; then padding is known by the mask alone.
-    return tuple(sorted(set(tokenizer.all_special_ids) - words))
 
 
 def _layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:

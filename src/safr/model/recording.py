@@ -109,8 +109,8 @@ def feed_forward_layers(model: nn.Module, fc1: str | None = None) -> list[tuple[
     for path, module in modules.items():
         name = next((each for each in FEED_FORWARD if f".{path}".endswith(f".{each}")), None)
         if fnmatch(path, fc1) if fc1 is not None else name is not None:
-            second = path.removesuffix(name) + FEED_FORWARD[name] if name else ""
-            found.append((module, modules.get(second)))
+            second = modules.get(path.removesuffix(name) + FEED_FORWARD[name]) if name else None
+            found.append((module, second))
     if not found:
         asked = f"no module path matches fc1='{fc1}'" if fc1 else "the first feed-forward layers (FC1) were not found"
         raise InputError(f"{asked} in {type(model).__name__}; pass fc1=, a wildcard such as {_candidates(modules)}")

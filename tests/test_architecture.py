@@ -1,0 +1,113 @@
+"""The layout: each part imports only what stands to its left, and `import safr` stays light."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jaxtyping
+import pytest
+import torch
+
+import safr
+from safr.losses import importance_loss
+
+SOURCE = Path(safr.__file__).parent
+ORDER = [
+    "errors",
+    "config",
+    "traces",
+    "superposition",
+    "losses",
+    "figures",
+    "data",
+    "model",
+    "runs",
+    "attribution",
+    "evaluation",
+    "training",
+    "experiments",
+    "report",
+    "console",
+    "cli",
+    "__main__",
+]
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+def part(path: Path) -> str:
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of safr that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("safr."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("safr.")}
+    return found
+
+
+def test_every_part_has_its_place():
+    assert {part(path) for path in FILES} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if part(path) != "__init__"], ids=lambda path: path.name)
+def test_each_part_imports_only_what_stands_to_its_left(path):
+    mine = part(path)
+    to_the_right = {each for each in imported(path) if ORDER.index(each) > ORDER.index(mine)}
+    assert not to_the_right
+
+
+def test_the_metrics_import_nothing_of_ours():
+    assert imported(SOURCE / "superposition.py") == set()
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in safr.__all__:
+        assert getattr(safr, name).__doc__, name
+    assert set(safr._MODULE) == set(safr.__all__)
+    assert set(safr.__all__) <= set(dir(safr))
+    with pytest.raises(AttributeError, match="module 'safr' has no attribute 'nothing'"):
+        safr.nothing  # noqa: B018
+
+
+def test_trace_is_the_function():
+    import safr.traces  # noqa: F401 - a submodule called trace would take the function's name when it is imported
+
+    assert callable(safr.trace)
+
+
+@pytest.mark.parametrize("code", ["import safr", "from safr.cli import main; main(['--version'])"])
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    check = f"import sys; {code}; print([name for name in ('torch', 'transformers', 'rich') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_torch_is_imported_for_help():
+    check = "import sys; from safr.cli import main\ntry: main(['--help'])\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "subcommands" in done.stdout
+
+
+def test_shapes_are_checked_while_the_tests_run():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        importance_loss(torch.ones(3, 2), torch.ones(4, dtype=torch.bool))
+
+
+def test_every_choice_of_ours_can_be_searched_for():
+    marked = [path for path in FILES if "Differs from the paper:" in path.read_text(encoding="utf-8")]
+    assert marked
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_open_with_a_sentence_and_the_library_does_not_print(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert re.search(r"[.?]$", (ast.get_docstring(tree) or "").splitlines()[0])
+    calls = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    assert "print" not in calls

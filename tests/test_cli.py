@@ -1,0 +1,210 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from safr.cli import main
+from safr.runs import Run
+from tests.test_training import small_data
+
+SMALL = "--width 16 --heads 2 --feed-forward 32 --vmask-width 8 --batch-size 8 --learning-rate 3e-3".split()
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory) -> Path:
+    """A user's own file."""
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    data = small_data(60)
+    rows = zip(data.train.texts, data.train.labels, strict=True)
+    path.write_text("text,label\n" + "".join(f"{text},{data.label_names[label]}\n" for text, label in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(reviews, tmp_path_factory) -> Path:
+    """A run that the command line has trained and evaluated."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert main(["train", "--data", str(reviews), "--output", str(folder), "--epochs", "2", *SMALL]) == 0
+    return folder
+
+
+def failure(capsys, *arguments: str) -> str:
+    """The one line that a command ends with, after checking that it is one line and the status is 2."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("safr: ")
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
+
+
+def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "examples.json",
+        "history.jsonl",
+        "model",
+        "scores.json",
+        "tokens.parquet",
+    }
+    assert main(["evaluate", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "small" in shown
+    assert "95 % interval" in shown
+    assert f"{100 * Run(run).scores['accuracy']['value']:.1f} [" in shown.replace("\n", "")
+
+
+def test_evaluate_on_dev_leaves_the_scores_alone(run, capsys):
+    before = (run / "scores.json").read_bytes()
+    assert main(["evaluate", str(run), "--split", "dev"]) == 0
+    assert "dev accuracy" in capsys.readouterr().out
+    assert (run / "scores.json").read_bytes() == before
+
+
+def test_explain_colours_the_words_and_says_the_prediction(run, capsys):
+    assert main(["explain", str(run), "word1 good film"]) == 0
+    shown = capsys.readouterr().out
+    assert "predicted" in shown
+    assert "word1 good film" in shown
+
+
+def test_explain_gives_json(run, capsys):
+    assert main(["explain", str(run), "word1 good film", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["words"] == ["word1", "good", "film"]
+    assert len(found["capacity"]) == 3
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def test_explain_draws_figures(run, tmp_path, capsys):
+    assert main(["explain", str(run), "word1 good film", "--figures", str(tmp_path / "figures")]) == 0
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {
+        f"{name}.{kind}" for name in ("allocation", "capacity", "interference", "sites") for kind in ("svg", "png")
+    }
+
+
+@pytest.mark.parametrize("text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$"])
+def test_explain_takes_any_text(run, text, capsys):
+    assert main(["explain", str(run), text]) == 0
+    assert "\x1b[31m" not in capsys.readouterr().out
+    assert main(["explain", str(run), text, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"]
+
+
+def test_explain_reads_standard_input(run, capsys, monkeypatch):
+    class Input:
+        buffer = (Path(run) / "history.jsonl").open("rb")
+
+    with Input.buffer:
+        monkeypatch.setattr(sys, "stdin", Input)
+        assert main(["explain", str(run), "-"]) == 0
+    assert "predicted" in capsys.readouterr().out
+
+
+def test_report_writes_one_file(run, capsys):
+    assert main(["report", str(run)]) == 0
+    assert str((run / "report.html").resolve()) in capsys.readouterr().out.replace("\n", "")
+    assert "small" in (run / "report.html").read_text()
+    (run / "report.html").unlink()
+
+
+def test_data_lists_what_is_ready(capsys):
+    assert main(["data"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("rotten_tomatoes", "sst2_paper", "imdb", "hub:NAME"):
+        assert name in shown
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("safr 0.")
+
+
+def test_a_wrong_path_is_one_line(capsys, tmp_path):
+    assert "found none there" in failure(capsys, "evaluate", str(tmp_path / "nothing"))
+    assert "found none there" in failure(capsys, "explain", str(tmp_path / "nothing"), "text")
+    assert "found none there" in failure(capsys, "train", "--resume", str(tmp_path / "nothing"))
+    assert "holds no config.json" in failure(capsys, "report", str(tmp_path))
+    assert "at least one run" in failure(capsys, "report")
+    assert "rotten_tomatos" in failure(capsys, "train", "--data", "rotten_tomatos")
+
+
+def test_an_empty_file_is_one_line(capsys, tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    assert "empty.csv" in failure(capsys, "train", "--data", str(tmp_path / "empty.csv"))
+
+
+def test_a_missing_column_is_one_line(capsys, reviews):
+    said = failure(capsys, "train", "--data", str(reviews), "--label-column", "stars")
+    assert "stars" in said
+    assert "label" in said
+    assert "reviews.csv" in said
+
+
+def test_a_mistake_in_the_data_leaves_no_run_behind(capsys, reviews, tmp_path):
+    failure(capsys, "train", "--data", str(reviews), "--label-column", "stars", "--output", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--importance", "-1"], "`importance` must be a finite number of at least 0, got -1.0"),
+        (["--heads", "3", "--width", "16"], "`heads` must divide `width`, got 3 and 16; try 2"),
+        (["--epochs", "0"], "`epochs` must be at least 1, got 0"),
+        (["--layers", "7"], "`layers` must be 'all' or numbers from -1 to 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(capsys, reviews, tmp_path, options, said):
+    arguments = ["train", "--data", str(reviews), "--output", str(tmp_path / "run"), *options]
+    assert said in failure(capsys, *arguments)
+
+
+def test_an_unknown_option_ends_with_status_two(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--nonsense", "1"])
+    assert stopped.value.code == 2
+
+
+def test_a_run_is_not_overwritten(capsys, run, reviews):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert "holds a run already" in failure(capsys, "train", "--data", str(reviews), "--output", str(run), *SMALL)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_file_in_the_way_is_one_line(capsys, reviews, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = failure(capsys, "train", "--data", str(reviews), "--output", str(tmp_path / "file"), *SMALL)
+    assert "expected a new or empty folder" in said
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
+    """As a person does it: a process of its own, a signal in the middle of training, the command that it names."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "safr", "train", "--data", str(reviews), "--output", str(folder)]
+    command += ["--epochs", "400", "--patience", "400", *SMALL]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while len(Run(folder).history) < 3 and process.poll() is None:
+        assert time.monotonic() < deadline, "no epoch was finished in two minutes"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert f"safr train --resume {folder}" in said.replace("\n", "")
+    finished = len(Run(folder).history)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["recipe"]["epochs"] = finished + 2  # so that the test need not wait for 400
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert [line["epoch"] for line in Run(folder).history] == list(range(1, finished + 3))
+    assert Run(folder).scores["accuracy"]["value"] >= 0

@@ -1,0 +1,239 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
+
+import safr
+from safr.config import Architecture, Recipe, Regularization, Settings
+from safr.data import Split, TextDataset
+from safr.data.batches import encode
+from safr.data.tokenizer import word_tokenizer
+from safr.errors import InputError
+from safr.evaluation.deletion import predictions
+from safr.runs import Run
+from safr.training import train
+
+SETTINGS = Settings(
+    regularization=Regularization(vmask_width=8, importance=0.1, interaction=0.1),
+    architecture=Architecture(width=16, heads=2, feed_forward=32),
+    recipe=Recipe(epochs=3, batch_size=8, learning_rate=3e-3),
+)
+
+
+def small_data(size=48) -> TextDataset:
+    """Sentences whose label is decided by one word among others."""
+    draw = torch.Generator().manual_seed(0)
+
+    def split(count):
+        texts, labels = [], []
+        for number in range(count):
+            others = [f"word{int(each)}" for each in torch.randint(0, 12, (3 + number % 6,), generator=draw)]
+            texts.append(" ".join([*others, ("bad", "good")[number % 2], "film"]))
+            labels.append(number % 2)
+        return Split(tuple(texts), tuple(labels))
+
+    parts = split(size), split(size // 2), split(size // 2)
+    return TextDataset("small", *parts, label_names=("negative", "positive"), origin="made up", mended={})
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return safr.load(run.model_folder).state_dict()
+
+
+def same(one: dict, other: dict) -> bool:
+    return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+class StopAfter(TrainerCallback):
+    """Ctrl-C at the first step of an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.epoch > self.epoch:
+            raise KeyboardInterrupt
+
+
+def with_recipe(**changes) -> Settings:
+    return dataclasses.replace(SETTINGS, recipe=dataclasses.replace(SETTINGS.recipe, **changes))
+
+
+def test_the_default_recipe_is_the_papers():
+    # Heads, dropout, learning rate, batch size, patience and sizes as in the authors' published code.
+    recipe, architecture = Recipe(), Architecture()
+    assert (recipe.learning_rate, recipe.batch_size, recipe.patience, recipe.epochs) == (1e-4, 32, 3, 100)
+    assert (architecture.hidden_layers, architecture.width, architecture.feed_forward) == (1, 256, 1024)
+    assert (architecture.heads, architecture.dropout, Regularization().vmask_width) == (8, 0.1, 1024)
+    assert [Settings(data=name).max_tokens for name in ("sst2", "imdb", "imdb_train")] == [128, 256, 256]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    first, again, other = (
+        weights(train(with_recipe(seed=seed), small_data(), tmp_path / name))
+        for name, seed in (("first", 1), ("again", 1), ("other", 2))
+    )
+    assert same(first, again)
+    assert not same(first, other)
+
+
+@pytest.mark.parametrize("stopped_in", [1, 2])
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stopped_in):
+    whole = train(SETTINGS, small_data(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(SETTINGS, small_data(), tmp_path / "stopped", callbacks=[StopAfter(stopped_in)])
+    assert not Run(tmp_path / "stopped").is_trained
+    resumed = train(SETTINGS, small_data(), tmp_path / "stopped", resume=True)
+    assert same(weights(whole), weights(resumed))
+    for one, other in zip(whole.history, resumed.history, strict=True):
+        one.pop("seconds"), other.pop("seconds")
+        assert one == pytest.approx(other, rel=1e-6)
+
+
+@pytest.mark.parametrize("left", [None, "{"])
+def test_a_checkpoint_that_was_being_written_is_not_used(tmp_path, left):
+    whole = train(SETTINGS, small_data(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(SETTINGS, small_data(), tmp_path / "stopped", callbacks=[StopAfter(2)])
+    half = tmp_path / "stopped" / "checkpoints" / "checkpoint-1000"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    if left is not None:
+        (half / "trainer_state.json").write_text(left)
+    assert same(weights(whole), weights(train(SETTINGS, small_data(), tmp_path / "stopped", resume=True)))
+
+
+def test_training_stopped_before_the_first_checkpoint_begins_again(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(SETTINGS, small_data(), tmp_path / "run", callbacks=[StopAfter(0)])
+    assert train(SETTINGS, small_data(), tmp_path / "run", resume=True).is_trained
+
+
+def test_the_weights_are_those_of_the_best_epoch(tmp_path):
+    class Spoil(TrainerCallback):
+        """Ruins the model after its second epoch, so that the last epoch is not the best."""
+
+        def on_epoch_begin(self, args, state, control, model=None, **kwargs):
+            if state.epoch >= 2:
+                torch.nn.init.zeros_(model.classifier.weight)
+                args.learning_rate = 0
+
+    data = small_data()
+    run = train(with_recipe(epochs=4, learning_rate=1e-2), data, tmp_path / "run", callbacks=[Spoil()])
+    best = max(line["dev_accuracy"] for line in run.history)
+    model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
+    right = predictions(model, encode(tokenizer, data.dev.texts)) == torch.tensor(data.dev.labels).numpy()
+    assert right.mean() == pytest.approx(best)
+    assert best > run.history[-1]["dev_accuracy"]
+
+
+def test_training_stops_when_dev_accuracy_no_longer_rises(tmp_path):
+    run = train(with_recipe(epochs=30, learning_rate=1e-9, patience=2), small_data(), tmp_path / "run")
+    assert len(run.history) == 3
+
+
+def test_a_run_says_what_it_was_made_from(tmp_path):
+    data = small_data()
+    run = train(with_recipe(epochs=1), data, tmp_path / "run")
+    assert run.settings == with_recipe(epochs=1)
+    record = run.record
+    assert record["data"]["fingerprint"] == data.fingerprint()
+    assert record["data"]["sizes"] == {"train": 48, "dev": 24, "test": 24}
+    assert {"safr", "torch", "transformers", "python"} <= set(record["versions"])
+    assert set(run.history[0]) >= {"epoch", "step", "task", "importance", "interaction", "dev_accuracy", "seconds"}
+    assert not run.checkpoints_folder.exists()
+    names = safr.load(run.model_folder).config.id2label
+    assert names == {0: "negative", 1: "positive"}
+
+
+def test_the_mean_loss_terms_of_an_epoch_are_written_down(tmp_path):
+    seen = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            seen.append({name: float(value) for name, value in model.safr.terms.items()})
+
+    run = train(with_recipe(epochs=1), small_data(), tmp_path / "run", callbacks=[Watch()])
+    for name in ("task", "importance", "interaction"):
+        assert run.history[0][name] == pytest.approx(sum(step[name] for step in seen) / len(seen), rel=1e-5)
+
+
+def test_the_baseline_is_the_plain_transformer(tmp_path):
+    nothing = Regularization(importance=0, interaction=0, vmask=False)
+    run = train(dataclasses.replace(with_recipe(epochs=1), regularization=nothing), small_data(), tmp_path / "run")
+    assert set(weights(run)) - {"safr.steps"} == {name for name in weights(run) if not name.startswith("safr")}
+    assert set(run.history[0]) == {"epoch", "step", "task", "dev_accuracy", "seconds"}
+
+
+def test_padding_counts_from_training_to_evaluation_where_the_settings_say_so(tmp_path):
+    counted = Regularization(padding="count", exclude_self=True, vmask_width=8)
+    settings = dataclasses.replace(with_recipe(epochs=1, max_tokens=10), regularization=counted)
+    lengths = set()
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
+            lengths.update(batch["input_ids"].shape[1] for batch in train_dataloader)
+
+    run = train(settings, small_data(), tmp_path / "run", callbacks=[Watch()])
+    assert lengths == {10}
+    model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
+    inputs = tokenizer(["good film"], padding="max_length", max_length=10, return_tensors="pt")
+    expected = int(model(**inputs).logits.argmax())
+    assert predictions(model, encode(tokenizer, ["good film"]))[0] == expected
+
+
+def test_a_pretrained_model_is_fine_tuned_with_its_own_tokenizer(tmp_path):
+    tokenizer = word_tokenizer(["good film bad film"] * 2)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    BertForSequenceClassification(config).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    settings = dataclasses.replace(with_recipe(epochs=1), model=str(tmp_path / "bert"))
+    run = train(settings, small_data(), tmp_path / "run")
+    model = safr.load(run.model_folder)
+    assert type(model) is BertForSequenceClassification
+    assert "importance" in run.history[0]
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    settings = dataclasses.replace(SETTINGS, model=str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="nothing': expected 'transformer', a folder or a hub name"):
+        train(settings, small_data(), tmp_path / "run")
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
+    train(with_recipe(epochs=1), small_data(), tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    with pytest.raises(InputError, match="holds a run already; go on with it by --resume"):
+        train(with_recipe(epochs=1), small_data(), tmp_path / "run")
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
+def test_resuming_needs_the_same_settings_and_data(tmp_path):
+    train(with_recipe(epochs=1), small_data(), tmp_path / "run")
+    with pytest.raises(InputError, match="was made with other settings"):
+        train(with_recipe(epochs=2), small_data(), tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="was trained on other data than made up holds now"):
+        train(with_recipe(epochs=1), small_data(50), tmp_path / "run", resume=True)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    run = train(with_recipe(epochs=1), small_data(), tmp_path / "run")
+
+    def files(folder: Path) -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+    before = files(run.folder)
+    train(with_recipe(epochs=1), small_data(), tmp_path / "run", resume=True)
+    assert files(run.folder) == before
+
+
+def test_the_records_are_plain_json(tmp_path):
+    run = train(with_recipe(epochs=1), small_data(), tmp_path / "run")
+    json.loads(run.config_file.read_text())
+    for line in run.history_file.read_text().splitlines():
+        json.loads(line)

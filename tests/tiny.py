@@ -1,0 +1,92 @@
+"""Models, texts and runs small enough for any test: about 50 words, width 16, a few dozen sentences."""
+
+import random
+
+import torch
+
+from safr.config import Architecture, Recipe, Regularization, Settings
+from safr.data import TextDataset
+from safr.data.tokenizer import word_tokenizer
+from safr.evaluation.evaluate import evaluate
+from safr.model.attach import attach
+from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
+from safr.runs import Run
+from safr.training import train
+
+WORDS = {
+    "bad": ("dull", "awful", "boring", "poor", "weak", "tedious", "stale", "clumsy"),
+    "good": ("bright", "lovely", "funny", "rich", "sharp", "moving", "fresh", "clever"),
+    "neither": tuple("a an the this that film story cast scene plot line idea is was has with and but of in".split()),
+}
+LABELS = ("bad", "<good>")
+HOSTILE = (
+    "a <script>alert('x')</script> film with \"quotes\" & 👩‍👩‍👧 the scene",
+    "the </div> story \x00 \ud800 was <img src=http://example.org/x.png> \x1b[31m 漢字 && dull",
+)
+"""The only test texts long enough to be examples, so that every report shows both."""
+
+MAX_TOKENS = 12
+
+REGULARIZATIONS = {
+    "baseline": Regularization(importance=0, interaction=0, vmask=False),
+    "safr": Regularization(importance=0.1, interaction=0.1, vmask_width=8),
+}
+
+
+def sentences(count, seed, *, longest):
+    """Labelled sentences of 1 to `longest` words, one or two of which say the label."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        label = number % 2
+        length = draw.randint(1, longest)
+        words = draw.choices(WORDS["neither"], k=length)
+        for place in draw.sample(range(length), min(length, 2)):
+            words[place] = draw.choice(WORDS[("bad", "good")[label]])
+        made.append((" ".join(words), label))
+    return made
+
+
+def dataset(seed=0):
+    """60 / 12 / 17 sentences; the test has an empty text, one that is cut, and two that try to break a page."""
+    test = [*sentences(13, seed + 2, longest=7), ("", 0), ("a plot " * 9, 1), (HOSTILE[0], 1), (HOSTILE[1], 0)]
+    parts = {"train": sentences(60, seed, longest=9), "dev": sentences(12, seed + 1, longest=9), "test": test}
+    mended = {"duplicate <texts> left out": 2}
+    return TextDataset.from_parts("tiny & <mine>", parts, label_names=LABELS, origin="made <here>", mended=mended)
+
+
+def tokenizer():
+    return word_tokenizer(text for text, _ in sentences(60, 0, longest=9))
+
+
+def model(regularization=None, *, seed=0, **options):
+    """A random transformer in evaluation mode, with SAFR on it if a regularization is given."""
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, **options}
+    words = tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = TransformerForSequenceClassification(TransformerConfig(vocab_size=len(words), **sizes))
+        if regularization is not None:
+            attach(made, regularization, tokenizer=words)
+    return made.eval()
+
+
+def settings(kind):
+    return Settings(
+        data="tiny",
+        regularization=REGULARIZATIONS[kind],
+        architecture=Architecture(width=16, heads=2, feed_forward=32),
+        recipe=Recipe(epochs=2, batch_size=8, learning_rate=1e-2, max_tokens=MAX_TOKENS),
+    )
+
+
+_evaluated: dict[str, Run] = {}
+
+
+def evaluated_run(kind, tmp_path_factory):
+    """A run trained for 2 epochs and evaluated, made once in a session; tests read it and change nothing."""
+    if kind not in _evaluated:
+        run = train(settings(kind), dataset(), tmp_path_factory.mktemp("runs") / kind)
+        evaluate(run, dataset())
+        _evaluated[kind] = run
+    return _evaluated[kind]
