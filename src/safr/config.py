@@ -95,7 +95,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. The defaults are the paper's, from the authors' published code."""
+    """How a model is trained. The defaults are the paper's, from the authors' published code, but for the patience."""
 
     seed: int = 0
     """Seed of the weights, the order of the texts, dropout and the mask's samples."""
@@ -103,7 +103,9 @@ class Recipe:
     epochs: int = 100
     """Epochs at most."""
 
-    patience: int = 3
+    # Differs from the paper: the published code stops after 3. The dev accuracy of 825 sentences moves by 1.6 points by
+    # chance, and with padding masked that ended a training 5 points of dev accuracy before its best.
+    patience: int = 8
     """Epochs without a better dev accuracy after which training stops; the best epoch's weights are kept."""
 
     batch_size: int = 32

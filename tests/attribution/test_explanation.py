@@ -28,11 +28,11 @@ def test_an_explanation_says_what_the_evaluation_scores():
     scored = score_words(model, encode(tiny.tokenizer(), [TEXT]), ("embedding", "vmask", "fc1", "fc1_out", "fc2"))[0]
     assert explanation.words == tuple(TEXT.split())
     assert explanation.prediction == model.config.id2label[scored.prediction]
-    assert np.array_equal(explanation.keep, scored.keep)
-    assert np.array_equal(explanation.capacity, scored.capacity["fc1.0"])
-    assert {name: site.capacity.tolist() for name, site in explanation.sites.items()} == {
-        name: values.tolist() for name, values in scored.capacity.items()
-    }
+    np.testing.assert_allclose(explanation.keep, scored.keep, rtol=1e-5)
+    assert explanation.capacity is explanation.sites["fc1.0"].capacity
+    assert explanation.sites.keys() == scored.capacity.keys()
+    for name, site in explanation.sites.items():
+        np.testing.assert_allclose(site.capacity, scored.capacity[name], rtol=1e-5)
 
 
 def test_interference_and_polysemanticity_follow_from_the_vectors(explanation):

@@ -18,7 +18,7 @@ from safr.figures.words import LONGEST_NAME, readable
 SIDESTEP = 0.5  # per cent from run to run, so that their intervals don't hide each other
 CAPTION = (
     "Solid: the words of highest capacity deleted, with the interval of the accuracy; runs are set a little apart. "
-    "Dotted: as many random words deleted, with the spread of the draws."
+    "Dotted: as many random words deleted, with theirs."
 )
 
 

@@ -1,0 +1,122 @@
+"""What SAFR costs: one training step and one explanation, beside the same network without it, in one run.
+
+Prints a Markdown table and writes `benchmarks/training_step.json`. The networks take turns, step by step, so that a
+machine whose speed drifts slows all of them alike; only the ratios are worth quoting.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import safr
+from safr.config import Regularization
+
+TURNS = 40
+WARM_UP = 5
+LENGTHS = {"20 tokens, as in SST-2": 20, "216 tokens, as in IMDB": 216}
+TEXTS = 32
+VOCABULARY = 8_000
+ADDED = {
+    "plain": None,
+    "VMASK only": Regularization(importance=0, interaction=0),
+    "SAFR": Regularization(importance=1, interaction=0.1),
+}
+
+
+def model_with(added: Regularization | None) -> safr.TransformerForSequenceClassification:
+    """The paper's transformer, with SAFR on it or not."""
+    torch.manual_seed(0)
+    model = safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=VOCABULARY))
+    return model if added is None else safr.attach(model, added)
+
+
+def batch(tokens: int) -> dict[str, torch.Tensor]:
+    """Random texts without padding."""
+    ids = torch.randint(2, VOCABULARY, (TEXTS, tokens))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (TEXTS,))}
+
+
+def training_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Callable[[], None]:
+    """Forward, backward and Adam."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0)
+    model.train()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model(**inputs).loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def explanation(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, explain: bool) -> Callable[[], None]:
+    """One text through the network, with capacity at FC1 or without."""
+    one = {name: inputs[name][:1] for name in ("input_ids", "attention_mask")}
+    model.eval()
+
+    def run() -> None:
+        with torch.inference_mode():
+            if explain:
+                seen = safr.trace(model, one)
+                safr.capacity(seen.site("fc1.0"), seen.counting)
+            else:
+                model(**one)
+
+    return run
+
+
+def take_turns(runs: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """Milliseconds of every turn of every run, one after the other."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(WARM_UP + TURNS):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if turn >= WARM_UP:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def rows(title: str, times: dict[str, list[float]]) -> list[dict[str, object]]:
+    """Median, quartiles, and the median ratio to the first run, turn by turn."""
+    first = next(iter(times.values()))
+    found = []
+    for name, values in times.items():
+        low, median, high = statistics.quantiles(values, n=4)
+        ratio = statistics.median(each / other for each, other in zip(values, first, strict=True))
+        found.append({"what": title, "run": name, "ms": median, "ms_low": low, "ms_high": high, "ratio": ratio})
+    return found
+
+
+def main() -> None:
+    """Measure everything, print the table and write the JSON."""
+    found = []
+    for title, tokens in LENGTHS.items():
+        inputs = batch(tokens)
+        steps = {name: training_step(model_with(added), inputs) for name, added in ADDED.items()}
+        found += rows(f"training step, {TEXTS} texts of {title}", take_turns(steps))
+        model = model_with(ADDED["SAFR"])
+        passes = {
+            "forward pass": explanation(model, inputs, explain=False),
+            "capacity of every word": explanation(model, inputs, explain=True),
+        }
+        found += rows(f"one text of {title}", take_turns(passes))
+    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "platform": platform.platform()}
+    path = Path(__file__).with_suffix(".json")
+    path.write_text(json.dumps({"machine": machine, "turns": TURNS, "rows": found}, indent=2) + "\n")
+    print("| what | run | median ms (quartiles) | ratio to the first |")
+    print("| --- | --- | --- | --- |")
+    for row in found:
+        print("| {what} | {run} | {ms:.1f} ({ms_low:.1f} to {ms_high:.1f}) | {ratio:.2f} |".format(**row))
+    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+
+
+if __name__ == "__main__":
+    main()

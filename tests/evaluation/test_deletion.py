@@ -1,0 +1,148 @@
+from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safr.attribution import scores as scores_module
+from safr.attribution.scores import random_scores
+from safr.config import Regularization
+from safr.data.batches import batches, encode
+from safr.evaluation.deletion import delete_words, deleted_count, most_important, predictions
+from tests import tiny
+
+PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+TEXTS = [text for text, _ in tiny.sentences(40, seed=5, longest=9)]
+MASKED = Regularization(vmask_width=8)
+
+scores_of_a_text = st.lists(st.integers(-3, 3).map(float), max_size=12).map(np.array)
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        (1, [0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (2, [1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        (3, [1, 1, 1, 1, 2, 2, 2, 2, 2]),
+        (4, [1, 1, 1, 2, 2, 2, 3, 3, 3]),
+        (5, [1, 1, 2, 2, 3, 3, 4, 4, 4]),
+        (10, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (15, [2, 3, 5, 6, 8, 9, 11, 12, 14]),
+        (25, [3, 5, 8, 10, 13, 15, 18, 20, 23]),
+    ],
+)
+def test_the_number_deleted_is_rounded_half_up(words, counts):
+    assert [deleted_count(words, percent) for percent in PERCENTS] == counts
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [(6, 2), (7, 2), (8, 2), (9, 3), (11, 3), (12, 4), (35, 11), (45, 14), (1000, 300)]
+)
+def test_thirty_percent_by_hand(words, count):
+    assert deleted_count(words, 30) == count
+
+
+@given(st.integers(2, 10_000), st.integers(1, 99))
+def test_at_least_one_word_goes_and_at_least_one_stays(words, percent):
+    exact = (Decimal(words) * percent / 100).quantize(Decimal(1), ROUND_HALF_UP)
+    assert deleted_count(words, percent) == min(max(int(exact), 1), words - 1)
+
+
+@pytest.mark.parametrize("percent", PERCENTS)
+def test_a_text_of_one_word_or_none_stays_as_it_is(percent):
+    assert deleted_count(1, percent) == deleted_count(0, percent) == 0
+    assert most_important(np.array([0.5]), percent) == most_important(np.array([]), percent) == frozenset()
+
+
+def test_the_highest_scores_go():
+    assert most_important(np.array([0.1, 0.9, -2.0, 0.8, 0.3]), 40) == {1, 3}
+
+
+def test_ties_go_to_the_earlier_word():
+    assert most_important(np.array([0.1, 0.7, 0.7, 0.7]), 50) == {1, 2}
+    assert most_important(np.full(200, 0.5), 30) == set(range(60))
+
+
+@given(scores_of_a_text, st.sampled_from(PERCENTS))
+def test_every_deleted_word_scores_at_least_as_much_as_every_word_that_stays(scores, percent):
+    deleted = most_important(scores, percent)
+    assert len(deleted) == deleted_count(len(scores), percent)
+    for gone in deleted:
+        for kept in set(range(len(scores))) - deleted:
+            assert (scores[gone], -gone) > (scores[kept], -kept)
+
+
+@given(scores_of_a_text)
+def test_more_percent_delete_the_same_words_and_more(scores):
+    deleted = [most_important(scores, percent) for percent in PERCENTS]
+    assert all(few <= many for few, many in zip(deleted, deleted[1:], strict=False))
+
+
+@given(scores_of_a_text, st.sampled_from(PERCENTS))
+def test_any_increasing_function_of_a_score_deletes_the_same_words(scores, percent):
+    for increasing in (np.exp, np.cbrt, lambda each: 1000 * each - 7):
+        assert most_important(increasing(scores), percent) == most_important(scores, percent)
+
+
+def test_every_text_loses_the_words_that_its_own_scores_say():
+    texts = encode(tiny.tokenizer(), ["a film was dull", "funny", "", "the story of a film"])
+    scores = [np.array(each) for each in ([0.1, 0.4, 0.2, 0.3], [1.0], [], [0.0, 0.1, 0.2, 0.3, 0.4])]
+    left = delete_words(texts, scores, 50)
+    assert [text.words for text in left] == [("a", "was"), ("funny",), (), ("the", "story")]
+    assert [text.ids for text in left] == [tuple(tiny.tokenizer()(" ".join(text.words))["input_ids"]) for text in left]
+
+
+def test_scores_for_another_number_of_texts_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        delete_words(encode(tiny.tokenizer(), ["a film", "dull"]), [np.ones(2)], 30)
+
+
+@pytest.mark.parametrize("regularization", [None, MASKED], ids=["plain", "mask"])
+@pytest.mark.parametrize("tokens_per_batch", [1, 64, 4096])
+def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, tokens_per_batch):
+    monkeypatch.setattr(scores_module, "batches", partial(batches, tokens_per_batch=tokens_per_batch))
+    model, texts = tiny.model(regularization), encode(tiny.tokenizer(), TEXTS)
+    texts += delete_words(texts, random_scores(texts, 0), 30)
+    alone = []
+    for text in texts:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([text.ids])).logits
+        alone.append(int(logits.argmax()))
+    assert set(alone) == {0, 1}
+    assert predictions(model, texts).tolist() == alone
+
+
+def test_texts_with_the_same_tokens_are_run_once():
+    model, texts = tiny.model(), encode(tiny.tokenizer(), [*TEXTS, "unseen", "a film", "unknown", "a  film"])
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
+    )
+    once = predictions(model, texts)
+    distinct = len(TEXTS) + 2
+    assert sum(rows) == distinct
+    rows.clear()
+    thrice = predictions(model, texts * 3)
+    assert sum(rows) == distinct
+    assert thrice.tolist() == once.tolist() * 3
+
+
+def test_no_texts_have_no_predictions():
+    assert predictions(tiny.model(), []).tolist() == []
+
+
+def test_progress_adds_up_to_the_texts_that_are_run():
+    done = []
+    texts = encode(tiny.tokenizer(), TEXTS)
+    predictions(tiny.model(), texts, done.append)
+    assert sum(done) == len({text.ids for text in texts})
+
+
+def test_special_tokens_written_into_a_text_change_no_prediction():
+    """Scores and predictions must see the same text, or a drop would not be the deletion's."""
+    model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])
+    scored = scores_module.score_words(model, texts)
+    assert predictions(model, texts).tolist() == [each.prediction for each in scored]

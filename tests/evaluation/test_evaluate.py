@@ -1,0 +1,226 @@
+import json
+import shutil
+from functools import partial
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+
+from safr.attribution import scores as scores_module
+from safr.data.batches import batches, encode
+from safr.errors import InputError
+from safr.evaluation import evaluate as evaluate_module
+from safr.evaluation.audit import MEASURES
+from safr.evaluation.deletion import deleted_count
+from safr.evaluation.evaluate import PERCENTS, evaluate
+from safr.evaluation.statistics import mean
+from safr.model.saving import load
+from safr.runs import Run
+from tests import tiny
+
+SITES = {"capacity_embedding", "capacity_fc1_0", "capacity_fc1_out_0", "capacity_fc2_0"}
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A run of one's own, to be evaluated again."""
+    shutil.copytree(run.folder, tmp_path / run.name)
+    return Run(tmp_path / run.name)
+
+
+def has_mask(run):
+    return run.settings.regularization.vmask
+
+
+def estimates(value):
+    """Every value with an interval in nested scores."""
+    if isinstance(value, dict) and "value" in value:
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from estimates(inner)
+
+
+def texts_of(run, split="test"):
+    from transformers import AutoTokenizer
+
+    return encode(AutoTokenizer.from_pretrained(run.model_folder), getattr(tiny.dataset(), split).texts, 12)
+
+
+def words_by_text(run, column):
+    table = pyarrow.parquet.read_table(run.words_file)
+    number, values = table["text"].to_numpy(), np.array(table[column].to_pylist())
+    return [values[number == each] for each in range(len(tiny.dataset().test))]
+
+
+def test_scores_have_the_documented_names(run):
+    scores, percents = run.scores, {str(percent) for percent in PERCENTS}
+    names = {"capacity", "capacity_fc1_out_0", "random"} | ({"keep"} if has_mask(run) else set())
+    assert set(scores) == {"split", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
+    assert (scores["split"], scores["texts"], scores["truncated"]) == ("test", 17, 1)
+    assert set(scores["deletion"]) == names
+    assert set(scores["srs"]) == percents | (names - {"capacity"})
+    for name in names:
+        expected = percents if name in ("capacity", "random") else {"30"}
+        assert set(scores["deletion"][name]) == expected
+        assert name == "capacity" or set(scores["srs"][name]) == expected
+    assert set(scores["capacity"]) == ({"all", "important", "rest"} if has_mask(run) else {"all"})
+    assert set(scores["audit"]) == MEASURES.keys() - (set() if has_mask(run) else {"keep"})
+
+
+def test_a_run_without_a_mask_has_keep_probabilities_nowhere(baseline):
+    assert "keep" not in baseline.scores_file.read_text(encoding="utf-8")
+    assert "keep" not in pyarrow.parquet.read_table(baseline.words_file).column_names
+
+
+def test_every_value_lies_in_its_interval(run):
+    found = list(estimates(run.scores))
+    assert len(found) > 40
+    for each in found:
+        assert each["low"] <= each["value"] <= each["high"]
+    shares = [run.scores["accuracy"], *estimates(run.scores["deletion"]), *estimates(run.scores["capacity"])]
+    assert all(0 <= each["low"] and each["high"] <= 1 for each in shares)
+
+
+def test_random_deletion_tells_its_spread_over_draws(run):
+    for found in run.scores["deletion"]["random"].values():
+        assert 0 < found["spread"] < 0.5
+    assert "spread" not in run.scores["deletion"]["capacity"]["30"]
+
+
+def test_srs_is_what_accuracy_loses(run):
+    scores = run.scores
+    for percent in map(str, PERCENTS):
+        for name in ("capacity", "random"):
+            drop = scores["srs"][percent] if name == "capacity" else scores["srs"][name][percent]
+            lost = scores["accuracy"]["value"] - scores["deletion"][name][percent]["value"]
+            assert drop["value"] == pytest.approx(lost, abs=1e-12)
+
+
+def test_accuracy_and_deletion_are_those_of_a_slow_loop_over_texts(run):
+    model = load(run.model_folder)
+    capacity = words_by_text(run, "capacity_fc1_0")
+    labels = tiny.dataset().test.labels
+
+    def right(text, label):
+        with torch.inference_mode():
+            return int(model(input_ids=torch.tensor([text.ids], dtype=torch.long)).logits.argmax()) == label
+
+    whole, without = [], {percent: [] for percent in PERCENTS}
+    for text, scores, label in zip(texts_of(run), capacity, labels, strict=True):
+        if not text.ids:  # no tensor of its own: it is deleted to itself, whatever is predicted
+            continue
+        whole.append(right(text, label))
+        for percent in PERCENTS:
+            highest = sorted(range(len(scores)), key=lambda word: (-scores[word], word))  # noqa: B023
+            left = text.without(highest[: deleted_count(len(scores), percent)])
+            without[percent].append(right(left, label))
+    scores = run.scores
+    for percent in PERCENTS:
+        lost = (sum(whole) - sum(without[percent])) / len(labels)
+        assert scores["srs"][str(percent)]["value"] == pytest.approx(lost, abs=1e-12)
+    assert scores["accuracy"]["value"] * len(labels) - sum(whole) == pytest.approx(0, abs=1 + 1e-9)
+
+
+def test_accuracy_is_that_of_the_predictions_in_the_table(run):
+    texts, labels = words_by_text(run, "prediction"), tiny.dataset().test.labels
+    right = [found[0] == tiny.LABELS[label] for found, label in zip(texts, labels, strict=True) if len(found)]
+    accuracy = run.scores["accuracy"]["value"]
+    assert accuracy * len(labels) - sum(right) in (pytest.approx(0), pytest.approx(1))  # one text has no words
+
+
+def test_the_table_has_a_row_per_word(run):
+    table = pyarrow.parquet.read_table(run.words_file)
+    masked = {"keep", "capacity_vmask"} if has_mask(run) else set()
+    assert set(table.column_names) == {"text", "position", "word", "label", "prediction"} | SITES | masked
+    texts = texts_of(run)
+    assert table.num_rows == sum(len(text.words) for text in texts)
+    assert table["word"].to_pylist() == [word for text in texts for word in text.words]
+    assert table["position"].to_pylist() == [place for text in texts for place in range(len(text.words))]
+    assert table["text"].to_pylist() == [number for number, text in enumerate(texts) for _ in text.words]
+    labels = tiny.dataset().test.labels
+    assert table["label"].to_pylist() == [
+        tiny.LABELS[label] for text, label in zip(texts, labels, strict=True) for _ in text.words
+    ]
+    for name in table.column_names:
+        if name.startswith("capacity") or name == "keep":
+            values = table[name].to_numpy()
+            assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_the_capacity_table_follows_from_the_table_of_words(run):
+    capacity, found = words_by_text(run, "capacity_fc1_0"), run.scores["capacity"]
+    assert found["all"]["value"] == pytest.approx(np.concatenate(capacity).mean(), abs=1e-12)
+    if not has_mask(run):
+        return
+    important, rest = [], []
+    for scores, keep in zip(capacity, words_by_text(run, "keep"), strict=True):
+        ranking = sorted(range(len(keep)), key=lambda word: (-keep[word], word))  # noqa: B023
+        count = deleted_count(len(keep), 30)
+        important += [scores[word] for word in ranking[:count]]
+        rest += [scores[word] for word in ranking[count:]]
+    assert found["important"]["value"] == pytest.approx(np.mean(important), abs=1e-12)
+    assert found["rest"]["value"] == pytest.approx(np.mean(rest), abs=1e-12)
+
+
+def test_the_intervals_are_over_texts(run):
+    """A word is not drawn without the others of its text."""
+    capacity = [each for each in words_by_text(run, "capacity_fc1_0") if len(each)]
+    over_texts = mean([each.mean() for each in capacity], [len(each) for each in capacity])
+    over_words = mean(np.concatenate(capacity))
+    found = run.scores["capacity"]["all"]
+    width = found["high"] - found["low"]
+    assert width == pytest.approx(over_texts.high - over_texts.low, rel=0.15)
+    assert abs(width - (over_words.high - over_words.low)) > 0.15 * width
+
+
+def test_evaluating_again_gives_the_same_numbers(copy, run, dataset):
+    scores = evaluate(copy, dataset)
+    assert scores == run.scores == copy.scores
+    assert copy.words_file.read_bytes() == run.words_file.read_bytes()
+    assert copy.examples_file.read_bytes() == run.examples_file.read_bytes()
+
+
+def test_the_numbers_do_not_depend_on_the_batches_size(copy, run, dataset, monkeypatch):
+    monkeypatch.setattr(scores_module, "batches", partial(batches, tokens_per_batch=1))
+    scores, before = evaluate(copy, dataset), run.scores
+    for name in ("accuracy", "deletion", "srs"):
+        assert scores[name] == before[name]
+    for name in ("capacity", "audit"):
+        for one, other in zip(estimates(scores[name]), estimates(before[name]), strict=True):
+            assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
+
+
+def test_the_dev_split_is_scored_and_nothing_is_written(copy, dataset):
+    before = {path: path.read_bytes() for path in copy.folder.rglob("*") if path.is_file()}
+    scores = evaluate(copy, dataset, split="dev")
+    assert (scores["split"], scores["texts"]) == ("dev", 12)
+    assert scores["accuracy"]["value"] == max(line["dev_accuracy"] for line in copy.history)
+    assert {path: path.read_bytes() for path in copy.folder.rglob("*") if path.is_file()} == before
+
+
+def test_other_data_are_refused(run):
+    with pytest.raises(InputError, match="was trained on other data than made <here> holds now"):
+        evaluate(run, tiny.dataset(seed=1))
+
+
+def test_scores_are_written_last(copy, dataset, monkeypatch):
+    """They say that the run is evaluated: where the words could not be written, there are none."""
+    copy.scores_file.unlink()
+    monkeypatch.setattr(evaluate_module, "choose_examples", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        evaluate(copy, dataset)
+    assert not copy.scores_file.exists()
+
+
+def test_progress_counts_the_deletions(copy, dataset):
+    done = []
+    evaluate(copy, dataset, split="dev", progress=lambda *given: done.append(given))
+    capacity_and_random, others = 9 + 20 + 8 * 5, 2 if has_mask(copy) else 1
+    assert done == [(number + 1, capacity_and_random + others) for number in range(capacity_and_random + others)]
+
+
+def test_examples_are_in_the_run(run):
+    shown = json.loads(run.examples_file.read_text(encoding="utf-8"))
+    assert {each["text"] for each in shown} == set(tiny.HOSTILE)
