@@ -6,10 +6,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from importlib.util import find_spec  # noqa: E402
-from pathlib import Path  # noqa: E402
+from importlib.util import find_spec
+from pathlib import Path
 
-import jaxtyping  # noqa: E402
+import jaxtyping
 
 # An int is a float to a type checker, as PEP 484 has it.
 jaxtyping.install_import_hook("safr", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

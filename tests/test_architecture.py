@@ -76,7 +76,7 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_trace_is_the_function():
-    import safr.traces  # noqa: F401 - a submodule called trace would take the function's name when it is imported
+    import safr.traces
 
     assert callable(safr.trace)
 

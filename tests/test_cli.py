@@ -12,7 +12,7 @@ from safr.cli import main
 from safr.runs import Run
 from tests.test_training import small_data
 
-SMALL = "--width 16 --heads 2 --feed-forward 32 --vmask-width 8 --batch-size 8 --learning-rate 3e-3".split()
+SMALL = ["--width", "16", "--heads", "2", "--feed-forward", "32", "--vmask-width", "8", "--batch-size", "8", "--learning-rate", "3e-3"]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,7 @@ def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
     assert {path.name for path in run.iterdir()} == {
         "config.json",
         "examples.json",
+        "figures",
         "history.jsonl",
         "model",
         "scores.json",
@@ -89,7 +90,9 @@ def test_explain_draws_figures(run, tmp_path, capsys):
     }
 
 
-@pytest.mark.parametrize("text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$"])
+@pytest.mark.parametrize(
+    "text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$"]
+)
 def test_explain_takes_any_text(run, text, capsys):
     assert main(["explain", str(run), text]) == 0
     assert "\x1b[31m" not in capsys.readouterr().out

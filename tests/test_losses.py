@@ -113,7 +113,9 @@ def test_a_text_without_counting_tokens_adds_nothing():
 def test_importance_is_linear_in_the_vectors_length_unless_scale_free():
     vectors = torch.randn(2, 5, 8)
     torch.testing.assert_close(importance_loss(vectors * 10), importance_loss(vectors) * 10)
-    torch.testing.assert_close(importance_loss(vectors * 10, scale_free=True), importance_loss(vectors, scale_free=True))
+    torch.testing.assert_close(
+        importance_loss(vectors * 10, scale_free=True), importance_loss(vectors, scale_free=True)
+    )
     expected = (polysemanticity(normalized(vectors)) / 8).sqrt().mean()
     torch.testing.assert_close(importance_loss(vectors, scale_free=True), expected)
 

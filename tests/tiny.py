@@ -16,7 +16,30 @@ from safr.training import train
 WORDS = {
     "bad": ("dull", "awful", "boring", "poor", "weak", "tedious", "stale", "clumsy"),
     "good": ("bright", "lovely", "funny", "rich", "sharp", "moving", "fresh", "clever"),
-    "neither": tuple("a an the this that film story cast scene plot line idea is was has with and but of in".split()),
+    "neither": tuple(
+        [
+            "a",
+            "an",
+            "the",
+            "this",
+            "that",
+            "film",
+            "story",
+            "cast",
+            "scene",
+            "plot",
+            "line",
+            "idea",
+            "is",
+            "was",
+            "has",
+            "with",
+            "and",
+            "but",
+            "of",
+            "in",
+        ]
+    ),
 }
 LABELS = ("bad", "<good>")
 HOSTILE = (

@@ -65,9 +65,7 @@ def train(
     _show_scores([run], console)
 
 
-def evaluate(
-    run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None
-) -> None:
+def evaluate(run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None) -> None:
     """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
 
     Args:
@@ -258,6 +256,7 @@ def _train_and_evaluate(
 ) -> Run:
     """Train and evaluate what of it is not done yet; `resume=None` goes on with a run that is there."""
     from safr.console import TrainingProgress
+    from safr.report import write_figures
     from safr.runs import Run
     from safr.training import train as train_run
 
@@ -272,6 +271,8 @@ def _train_and_evaluate(
             raise
     if not run.scores_file.exists():
         _evaluate(run, loaded, console)
+    if not run.figures_folder.exists():
+        write_figures(run)
     return run
 
 

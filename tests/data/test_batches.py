@@ -12,7 +12,9 @@ TEXT = EncodedText((1, 5, 6, 7, 8, 2), ("unbelievable", "film"), (None, 0, 0, 0,
 PADDING = 99
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates and NULs included
-words_and_space = st.lists(st.sampled_from(["good", "film", "rare", "[PAD]", "[UNK]", " ", "\n", "\u3000"])).map("".join)
+words_and_space = st.lists(st.sampled_from(["good", "film", "rare", "[PAD]", "[UNK]", " ", "\n", "\u3000"])).map(
+    "".join
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +100,7 @@ def test_unknown_and_masked_words_count(pieces):
 
 def test_deleting_takes_out_a_words_tokens_and_renumbers_the_rest():
     assert TEXT.without({0}) == EncodedText((1, 8, 2), ("film",), (None, 0, None), truncated=True)
-    assert TEXT.without({1}) == EncodedText(
-        (1, 5, 6, 7, 2), ("unbelievable",), (None, 0, 0, 0, None), truncated=True
-    )
+    assert TEXT.without({1}) == EncodedText((1, 5, 6, 7, 2), ("unbelievable",), (None, 0, 0, 0, None), truncated=True)
     assert TEXT.without({0, 1}) == EncodedText((1, 2), (), (None, None), truncated=True)
     assert TEXT.without(()) == TEXT
 

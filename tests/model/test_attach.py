@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from safr.config import Regularization
 from safr.errors import InputError
@@ -210,6 +210,19 @@ def test_a_forward_pass_that_fails_leaves_no_recording_open():
     with pytest.raises(IndexError):
         model(input_ids=torch.full((1, 3), 10_000), labels=LABELS[:1])
     torch.testing.assert_close(model(**inputs, labels=LABELS).loss, expected)
+
+
+@torch.no_grad()
+def test_generation_with_a_cache_equals_generation_without():
+    config = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_inner=32, eos_token_id=None, bos_token_id=None)
+    model = attach(GPT2LMHeadModel(config).eval())
+    ids = batch(padded=False)["input_ids"]
+    cached, slow = (
+        model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=4, do_sample=False, use_cache=use)
+        for use in (True, False)
+    )
+    assert torch.equal(cached, slow)
+    assert cached.shape == (3, 11)
 
 
 def test_a_deep_copy_computes_with_its_own_mask():

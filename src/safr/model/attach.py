@@ -236,7 +236,8 @@ def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[
         attended = None
     if ids is None:
         return None if attended is None else attended.bool()
-    counting = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended.bool()
+    # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
+    counting = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended[:, -ids.shape[1] :].bool()
     for each in special:
         counting = counting & (ids != each)
     return counting

@@ -1,5 +1,5 @@
 """Runs in, one HTML file out that needs no network and can be mailed."""
 
-from safr.report.report import write_report
+from safr.report.report import write_figures, write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_figures", "write_report"]

@@ -23,6 +23,7 @@ from safr.figures import (
     capacity_bars,
     deletion_curves,
     interference_heatmap,
+    save_figure,
     sites_panel,
     svg_text,
     training_history,
@@ -46,6 +47,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
     _refuse_mixed(runs)
+    history = _training_history(runs)
     environment = Environment(
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -60,7 +62,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
         commands={run.name: run.settings.command for run in runs},
         findings=findings({run.name: run.scores for run in runs}),
         curves=_picture(deletion_curves({run.name: _curve(run) for run in runs})),
-        history=_history(runs),
+        history=None if history is None else _picture(history),
         measures=MEASURES,
         examples=_examples(runs),
         rule=RULE,
@@ -70,6 +72,22 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     )
     write_text(output, page)
     return output
+
+
+def write_figures(run: Run) -> list[Path]:
+    """Save an evaluated run's curves, its history, and the figures of its first example in the run's folder.
+
+    Returns:
+        The files, each as SVG and PNG.
+    """
+    figures = {"deletion": deletion_curves({run.name: _curve(run)})}
+    if (history := _training_history([run])) is not None:
+        figures["history"] = history
+    examples = read_json(run.examples_file)
+    if examples:
+        model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+        figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
+    return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
 
 
 def _refuse_mixed(runs: Sequence[Run]) -> None:
@@ -105,7 +123,7 @@ def _curve(run: Run) -> Curve:
     )
 
 
-def _history(runs: Sequence[Run]) -> str | None:
+def _training_history(runs: Sequence[Run]) -> Figure | None:
     series = {
         run.name: {
             term: ([line["epoch"] for line in run.history], [line[term] for line in run.history])
@@ -115,7 +133,7 @@ def _history(runs: Sequence[Run]) -> str | None:
         for run in runs
     }
     drawn = {name: terms for name, terms in series.items() if terms}
-    return _picture(training_history(drawn)) if drawn else None
+    return training_history(drawn) if drawn else None
 
 
 def _examples(runs: Sequence[Run]) -> list[dict[str, Any]]:

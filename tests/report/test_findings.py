@@ -1,0 +1,102 @@
+import pytest
+
+from safr.report.findings import findings
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": value if low is None else low, "high": value if high is None else high}
+
+
+def scores(*, accuracy=(0.7, 0.65, 0.75), srs=(0.2, 0.15, 0.25), random=(0.04, 0.02, 0.06), **audit):
+    measures = {"norm": 10.0, "embedding_norm": 16.0, "attention_entropy": 0.5, "shared_directions": 1.0, **audit}
+    return {
+        "accuracy": estimate(*accuracy),
+        "srs": {"30": estimate(*srs), "random": {"30": estimate(*random)}},
+        "audit": {name: estimate(value) for name, value in measures.items()},
+    }
+
+
+def only(sentences):
+    (sentence,) = sentences
+    return sentence
+
+
+def test_capacity_that_costs_more_than_chance_finds_words_that_matter():
+    assert only(findings({"a": scores()})) == (
+        "a: deleting the words of highest capacity costs 16.0 points more than deleting at random, "
+        "so it finds words that matter."
+    )
+
+
+def test_capacity_that_costs_less_than_chance_misses_what_matters():
+    said = only(findings({"a": scores(srs=(0.01, 0.0, 0.02), random=(0.1, 0.05, 0.15))}))
+    assert said == (
+        "a: deleting the words of highest capacity costs 9.0 points less than deleting at random, "
+        "so it misses what matters."
+    )
+
+
+@pytest.mark.parametrize(
+    ("srs", "random"),
+    [
+        ((0.2, 0.1, 0.3), (0.15, 0.1, 0.2)),
+        ((0.2, 0.1, 0.3), (0.05, 0.0, 0.1)),  # they touch
+        ((0.05, 0.0, 0.1), (0.2, 0.1, 0.3)),
+    ],
+)
+def test_intervals_that_overlap_or_touch_are_told_apart_by_nobody(srs, random):
+    assert only(findings({"a": scores(srs=srs, random=random)})) == (
+        "a: deleting by capacity and deleting at random can't be told apart, so capacity says little here."
+    )
+
+
+def test_the_others_are_compared_with_the_first():
+    said = findings(
+        {
+            "base": scores(accuracy=(0.7, 0.68, 0.72), srs=(0.2, 0.18, 0.22)),
+            "b": scores(accuracy=(0.8, 0.78, 0.82), srs=(0.1, 0.08, 0.12)),
+            "c": scores(accuracy=(0.71, 0.69, 0.73), srs=(0.195, 0.175, 0.215)),
+        }
+    )
+    assert [sentence for sentence in said if "against" in sentence] == [
+        "b against base: accuracy is 10.0 points higher, SRS is 10.0 points lower.",
+        "c against base: accuracy is not clearly different (+1.0 points, the intervals overlap), "
+        "SRS is not clearly different (-0.5 points, the intervals overlap).",
+    ]
+
+
+@pytest.mark.parametrize("accuracy", [(0.8, 0.75, 0.85), (0.6, 0.55, 0.65)])
+def test_touching_intervals_are_not_clearly_different(accuracy):
+    said = findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
+    gap = 100 * (accuracy[0] - 0.7)
+    assert f"accuracy is not clearly different ({gap:+.1f} points" in said[2]
+
+
+@pytest.mark.parametrize(("keep", "closed"), [(0.049, True), (0.05, False), (0.9, False)])
+def test_a_nearly_closed_mask_is_warned_about(keep, closed):
+    said = findings({"a": scores(keep=keep)})
+    assert ("a: the mask is nearly closed, which lowers the importance loss without any sharing." in said) is closed
+
+
+@pytest.mark.parametrize(("norm", "short"), [(7.9, True), (8.0, False), (16.0, False)])
+def test_vectors_under_half_their_length_are_warned_about(norm, short):
+    said = findings({"a": scores(keep=0.5, norm=norm)})
+    warned = [sentence for sentence in said if "the vectors that pass the mask" in sentence]
+    assert len(warned) == short
+    if short:
+        assert warned[0].startswith("a: the vectors that pass the mask are 49% as long as the embeddings, ")
+
+
+@pytest.mark.parametrize(("entropy", "flat"), [(0.981, True), (0.98, False), (0.3, False)])
+def test_even_attention_is_warned_about(entropy, flat):
+    said = findings({"a": scores(attention_entropy=entropy)})
+    assert any(sentence.startswith("a: attention is nearly even over all words") for sentence in said) is flat
+
+
+def test_a_run_without_a_mask_is_not_warned_about_it():
+    assert len(findings({"a": scores(norm=1.0)})) == 1
+
+
+def test_every_run_is_judged_and_warned_about():
+    said = findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
+    assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]

@@ -1,0 +1,196 @@
+import base64
+import html
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+
+import pytest
+
+import safr
+from safr.errors import InputError
+from safr.evaluation.audit import MEASURES
+from safr.evaluation.evaluate import PERCENTS
+from safr.report import write_report
+from safr.runs import Run, write_json
+from tests import tiny
+
+WITHOUT_END = {"meta", "img"}
+LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")
+
+
+class Page(HTMLParser):
+    """Walks a page: its tags must balance; keeps the elements and the text."""
+
+    def __init__(self, source):
+        super().__init__(convert_charrefs=True)
+        self.open, self.elements, self.texts = [], [], []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in WITHOUT_END:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", "".join(self.texts))
+
+    def images(self):
+        return [attributes for tag, attributes in self.elements if tag == "img"]
+
+
+@pytest.fixture(scope="module")
+def source(baseline, safr_run, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new folder" / "report.html"
+    assert write_report([baseline, safr_run], path) == path
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(source):
+    return Page(source)
+
+
+def shown(estimate):
+    return "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * estimate[name] for name in ("value", "low", "high")))
+
+
+def copied(run, folder, name):
+    shutil.copytree(run.folder, folder / name)
+    return Run(folder / name)
+
+
+def test_the_tags_balance(page):
+    assert page.open == []
+    assert {"html", "head", "title", "body", "table", "section", "img"} <= {tag for tag, _ in page.elements}
+
+
+def test_nothing_is_loaded_from_anywhere(page, source):
+    for tag, attributes in page.elements:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        assert not any(name.startswith("on") for name in attributes)
+        for name in LOADING:
+            assert attributes.get(name, "data:").startswith("data:")
+        assert "url(" not in attributes.get("style", "")
+    assert "url(" not in source.split("</style>")[0]
+    assert "@import" not in source
+
+
+def test_the_page_forbids_itself_scripts_and_the_network(page):
+    policies = [each["content"] for tag, each in page.elements if each.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_images_are_pictures_inside_the_page_and_have_words_for_those_who_do_not_see_them(page):
+    pictures = page.images()
+    # Curves, history, and for each of 2 examples and 2 runs three pictures, with one more for the first example.
+    assert len(pictures) == 2 + 2 * 2 * 3 + 2
+    for each in pictures:
+        kind, content = each["src"].split(",")
+        assert kind == "data:image/svg+xml;base64"
+        assert ElementTree.fromstring(base64.b64decode(content, validate=True)).tag.endswith("svg")
+        assert each["alt"].strip()
+
+
+def test_texts_and_names_are_shown_as_they_are_and_run_nothing(page, source):
+    first, second = tiny.HOSTILE[0], tiny.HOSTILE[1].replace("\ud800", "\\ud800")
+    for text in (first, second):
+        assert re.sub(r"\s+", " ", text) in page.text
+        assert text not in source  # every one holds something to escape
+    for name in ("tiny & <mine>", "<good>", "made <here>", "duplicate <texts> left out"):
+        assert name in page.text
+        assert name not in source
+        assert html.escape(name) in source
+
+
+def test_every_word_of_an_example_is_shown_with_its_capacity(page):
+    titles = [attributes["title"] for tag, attributes in page.elements if tag == "span"]
+    words = [len(text.split()) for text in tiny.HOSTILE]
+    assert len(titles) == 2 * sum(words)
+    assert all(re.fullmatch(r"capacity (0\.\d\d|1\.00)", title) for title in titles)
+
+
+def test_every_run_is_there_with_its_numbers(page, baseline, safr_run):
+    for run in (baseline, safr_run):
+        scores = run.scores
+        row = (scores["accuracy"], scores["deletion"]["random"]["30"], scores["deletion"]["capacity"]["30"])
+        row += (scores["srs"]["30"], scores["srs"]["random"]["30"])
+        assert run.name + "".join(map(shown, row)) in page.text
+        for by in ("capacity", "random"):
+            values = [100 * scores["deletion"][by][str(percent)]["value"] for percent in PERCENTS]
+            assert f"{run.name}{by}" + "".join(f"{value:.1f}" for value in values) in page.text
+        assert f"{run.name}: {run.settings.command}" in page.text
+    keep = safr_run.scores["srs"]["keep"]["30"]
+    assert f"safrkeep{shown(keep)}" in page.text
+    assert "baselinekeep" not in page.text
+
+
+def test_what_a_run_does_not_have_is_said(page):
+    assert re.search(r"baseline\d\S* \[\S+ \S+\]no VMASKno VMASK", page.text)
+    assert re.search(r"keepnone0\.\d+", page.text)
+
+
+def test_the_page_says_what_the_numbers_mean_and_how_to_repeat_them(page, baseline):
+    assert all(meaning in page.text for meaning in MEASURES.values())
+    assert f"SAFR {safr.__version__}" in page.text
+    assert "60 / 12 / 17 texts to train, choose and test" in page.text
+    assert "safr read only the first 12 tokens of 1 texts." in page.text
+    assert baseline.record["data"]["fingerprint"][:16] in page.text
+    for name, version in baseline.record["versions"].items():
+        assert f"{name}{version}{version}" in page.text
+    for name, value in {"importance": ("0", "0.1"), "vmask": ("False", "True"), "max_tokens": ("12", "12")}.items():
+        assert name + "".join(value) in page.text
+
+
+def test_a_report_fits_into_a_mail(source):
+    assert len(source.encode("utf-8")) < 3_000_000
+
+
+def test_the_same_runs_give_the_same_report(safr_run, tmp_path):
+    first, second = (write_report([safr_run], tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
+    assert first == second
+
+
+def test_one_run_alone_and_without_history_makes_a_report(safr_run, tmp_path):
+    run = copied(safr_run, tmp_path, "alone & <quiet>")
+    run.history_file.unlink()
+    write_json(run.examples_file, [])
+    page = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    assert len(page.images()) == 1
+    assert "1 run ·" in page.text
+    assert "alone & <quiet>: deleting" in page.text
+
+
+def test_runs_of_one_name_are_refused(safr_run, tmp_path):
+    with pytest.raises(InputError, match="^the runs' folders need different names, got safr, safr$"):
+        write_report([safr_run, copied(safr_run, tmp_path, "safr")], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_runs_of_different_data_are_refused(safr_run, tmp_path):
+    other = copied(safr_run, tmp_path, "other")
+    record = other.record
+    record["data"]["fingerprint"] = "0" * 64
+    write_json(other.config_file, record)
+    with pytest.raises(
+        InputError, match="^the runs were made from different data; write one report for each data set$"
+    ):
+        write_report([safr_run, other], tmp_path / "report.html")
+
+
+def test_a_run_that_is_not_evaluated_is_refused(safr_run, tmp_path):
+    run = copied(safr_run, tmp_path, "fresh")
+    run.scores_file.unlink()
+    with pytest.raises(InputError, match="fresh: not evaluated yet; run `safr evaluate"):
+        write_report([run], tmp_path / "report.html")

@@ -1,0 +1,229 @@
+import json
+import math
+import shlex
+import subprocess
+import sys
+
+import pytest
+import tyro
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safr.config import Architecture, Recipe, Regularization, Settings, regularization_from_dict
+from safr.errors import InputError
+
+weights = st.floats(0, 1e6)
+sizes = st.integers(1, 4096)
+layers = st.just("all") | st.integers(-9, 9) | st.lists(st.integers(-9, 9), min_size=2, max_size=4).map(tuple)
+names = st.from_regex(r"[^-\s\x00][^\x00]{0,12}", fullmatch=True).filter(lambda name: name != "None")
+
+# Strategies of dictionaries: a dataclass is made inside the test, where its types are checked.
+regularizations = st.fixed_dictionaries(
+    {},
+    optional={
+        "importance": weights,
+        "interaction": weights,
+        "information": weights,
+        "vmask": st.booleans(),
+        "vmask_width": sizes,
+        "layers": layers,
+        "fc1": st.none() | names,
+        "padding": st.sampled_from(["mask", "count"]),
+        "scale_free": st.booleans(),
+        "exclude_self": st.booleans(),
+        "warmup_steps": st.integers(0, 10_000),
+    },
+)
+architectures = st.builds(
+    lambda heads, size, **others: {"heads": heads, "width": 2 * heads * size, **others},
+    st.integers(1, 16),
+    st.integers(1, 64),
+    hidden_layers=sizes,
+    feed_forward=sizes,
+    dropout=st.floats(0, 0.99),
+)
+recipes = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**32 - 1),
+        "epochs": sizes,
+        "patience": sizes,
+        "batch_size": sizes,
+        "learning_rate": st.floats(1e-12, 10),
+        "max_tokens": st.none() | sizes,
+    },
+)
+texts = st.fixed_dictionaries({}, optional=dict.fromkeys(("data", "text_column", "label_column", "model"), names))
+
+
+def settings_of(texts, regularization, architecture, recipe):
+    return Settings(
+        **texts,
+        regularization=Regularization(**regularization),
+        architecture=Architecture(**architecture),
+        recipe=Recipe(**recipe),
+    )
+
+
+def parsed(command):
+    """What the command line makes of a command, by the same parser and the same way of naming options."""
+    program, name, *arguments = shlex.split(command)
+    assert (program, name) == ("safr", "train")
+    return tyro.cli(Settings, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+
+
+def test_the_defaults_are_the_papers():
+    settings = Settings()
+    assert (settings.regularization.importance, settings.regularization.interaction) == (0.1, 0.1)
+    assert (settings.architecture.width, settings.architecture.feed_forward) == (256, 1024)
+    assert (settings.recipe.learning_rate, settings.recipe.batch_size) == (1e-4, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("warmup_steps", -1),
+        *(
+            (name, value)
+            for name in ("importance", "interaction", "information")
+            for value in (-1e-9, math.inf, math.nan)
+        ),
+    ],
+)
+def test_weights_are_finite_and_not_negative(name, value):
+    with pytest.raises(InputError, match=f"^`{name}` must be a finite number of at least 0, got {value}$"):
+        Regularization(**{name: value})
+
+
+def test_the_masks_width_is_at_least_one():
+    with pytest.raises(InputError, match="^`vmask_width` must be at least 1, got 0$"):
+        Regularization(vmask_width=0)
+
+
+@pytest.mark.parametrize("name", ["hidden_layers", "width", "heads", "feed_forward"])
+def test_sizes_are_at_least_one(name):
+    with pytest.raises(InputError, match=f"^`{name}` must be at least 1, got 0$"):
+        Architecture(**{name: 0})
+
+
+@pytest.mark.parametrize(("heads", "width", "instead"), [(8, 250, 5), (7, 256, 4), (3, 4, 2), (8, 4, 4), (2, 7, 1)])
+def test_heads_must_divide_the_width_and_the_message_names_a_number_that_does(heads, width, instead):
+    with pytest.raises(InputError, match=f"^`heads` must divide `width`, got {heads} and {width}; try {instead}$"):
+        Architecture(heads=heads, width=width)
+
+
+def test_the_width_is_even():
+    with pytest.raises(InputError, match="^`width` must be even for the sinusoidal positions, got 9$"):
+        Architecture(width=9, heads=3)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan])
+def test_dropout_is_a_probability_below_one(dropout):
+    with pytest.raises(InputError, match=rf"^`dropout` must be in \[0, 1\), got {dropout}$"):
+        Architecture(dropout=dropout)
+
+
+@pytest.mark.parametrize("name", ["epochs", "patience", "batch_size"])
+def test_counts_are_at_least_one(name):
+    with pytest.raises(InputError, match=f"^`{name}` must be at least 1, got 0$"):
+        Recipe(**{name: 0})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_is_one_that_every_generator_takes(seed):
+    with pytest.raises(InputError, match=rf"^`seed` must be in \[0, 2\*\*32\), got {seed}$"):
+        Recipe(seed=seed)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1e-4, math.inf, math.nan])
+def test_the_learning_rate_is_finite_and_above_zero(rate):
+    with pytest.raises(InputError, match=f"^`learning_rate` must be above 0, got {rate}$"):
+        Recipe(learning_rate=rate)
+
+
+def test_the_number_of_tokens_is_at_least_one():
+    with pytest.raises(InputError, match="^`max_tokens` must be at least 1, got 0$"):
+        Recipe(max_tokens=0)
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "expected"),
+    [("imdb", None, 256), ("imdb_train", None, 256), ("sst2", None, 128), ("imdb", 64, 64), ("sst2", 999, 999)],
+)
+def test_texts_are_cut_as_in_the_paper_unless_a_setting_says_otherwise(data, given, expected):
+    assert Settings(data=data, recipe=Recipe(max_tokens=given)).max_tokens == expected
+
+
+@given(texts, regularizations, architectures, recipes)
+def test_settings_come_back_from_json(texts, regularization, architecture, recipe):
+    settings = settings_of(texts, regularization, architecture, recipe)
+    assert Settings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+    assert Settings.from_dict(settings.to_dict()) == settings
+
+
+def test_a_regularization_comes_back_from_json():
+    regularization = Regularization(layers=(0, -1), fc1="encoder.*.up")
+    values = json.loads(json.dumps(Settings(regularization=regularization).to_dict()["regularization"]))
+    assert regularization_from_dict(values) == regularization
+
+
+def test_what_an_older_version_did_not_know_has_its_default():
+    assert Settings.from_dict({"data": "sst2", "recipe": {"seed": 3}}) == Settings(data="sst2", recipe=Recipe(seed=3))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"colour": 1}, "unknown settings of Settings: colour; known are architecture, data, "),
+        ({"recipe": {"b": 1, "a": 2}}, "unknown settings of Recipe: a, b; known are batch_size, epochs, "),
+    ],
+)
+def test_unknown_settings_are_named(values, message):
+    with pytest.raises(InputError, match=message):
+        Settings.from_dict(values)
+
+
+def test_saved_settings_are_checked_as_new_ones_are():
+    with pytest.raises(InputError, match="`epochs` must be at least 1, got 0"):
+        Settings.from_dict({"recipe": {"epochs": 0}})
+
+
+def test_padding_that_is_no_known_word_is_refused():
+    # In a process of its own: here the tests' own checks of types would speak first.
+    code = "from safr.config import Regularization; Regularization(padding='ignore')"
+    said = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr
+    assert said.endswith("InputError: `padding` must be 'mask' or 'count', got 'ignore'\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "command"),
+    [
+        (Settings(), "safr train"),
+        (Settings(data="my file.csv"), "safr train --data 'my file.csv'"),
+        (Settings(recipe=Recipe(learning_rate=3e-4, seed=1)), "safr train --seed 1 --learning-rate 0.0003"),
+        (
+            Settings(regularization=Regularization(vmask=False, layers=(0, -1), scale_free=True)),
+            "safr train --no-vmask --layers 0 -1 --scale-free",
+        ),
+    ],
+)
+def test_the_command_gives_what_differs_from_the_defaults(settings, command):
+    assert settings.command == command
+
+
+@given(texts, regularizations, architectures, recipes)
+def test_the_command_gives_the_same_settings_again(texts, regularization, architecture, recipe):
+    settings = settings_of(texts, regularization, architecture, recipe)
+    assert parsed(settings.command) == settings
+
+
+def test_options_of_all_parts_have_names_of_their_own():
+    """They are given without prefixes, so that two of one name could not be told apart."""
+    flat = [name for value in Settings().to_dict().values() if isinstance(value, dict) for name in value]
+    flat += Settings().to_dict()
+    assert len(set(flat)) == len(flat)
+
+
+def test_settings_are_there_without_torch():
+    code = "import sys, safr.config, safr; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
