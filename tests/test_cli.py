@@ -12,7 +12,20 @@ from safr.cli import main
 from safr.runs import Run
 from tests.test_training import small_data
 
-SMALL = ["--width", "16", "--heads", "2", "--feed-forward", "32", "--vmask-width", "8", "--batch-size", "8", "--learning-rate", "3e-3"]
+SMALL = [
+    "--width",
+    "16",
+    "--heads",
+    "2",
+    "--feed-forward",
+    "32",
+    "--vmask-width",
+    "8",
+    "--batch-size",
+    "8",
+    "--learning-rate",
+    "3e-3",
+]
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +80,11 @@ def test_evaluate_on_dev_leaves_the_scores_alone(run, capsys):
     assert (run / "scores.json").read_bytes() == before
 
 
-def test_explain_colours_the_words_and_says_the_prediction(run, capsys):
+def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
     assert main(["explain", str(run), "word1 good film"]) == 0
     shown = capsys.readouterr().out
     assert "predicted" in shown
-    assert "word1 good film" in shown
+    assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
 
 
 def test_explain_gives_json(run, capsys):

@@ -96,7 +96,7 @@ def test_weights_are_finite_and_not_negative(name, value):
 
 
 def test_the_masks_width_is_at_least_one():
-    with pytest.raises(InputError, match="^`vmask_width` must be at least 1, got 0$"):
+    with pytest.raises(InputError, match=r"^`vmask_width` must be at least 1, got 0$"):
         Regularization(vmask_width=0)
 
 
@@ -113,7 +113,7 @@ def test_heads_must_divide_the_width_and_the_message_names_a_number_that_does(he
 
 
 def test_the_width_is_even():
-    with pytest.raises(InputError, match="^`width` must be even for the sinusoidal positions, got 9$"):
+    with pytest.raises(InputError, match=r"^`width` must be even for the sinusoidal positions, got 9$"):
         Architecture(width=9, heads=3)
 
 
@@ -142,7 +142,7 @@ def test_the_learning_rate_is_finite_and_above_zero(rate):
 
 
 def test_the_number_of_tokens_is_at_least_one():
-    with pytest.raises(InputError, match="^`max_tokens` must be at least 1, got 0$"):
+    with pytest.raises(InputError, match=r"^`max_tokens` must be at least 1, got 0$"):
         Recipe(max_tokens=0)
 
 

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from safr.attribution.explanation import explain
 from safr.config import Regularization
-from safr.console import Steps, TrainingProgress, coloured, percent, printable, scores_table
+from safr.console import Steps, TrainingProgress, coloured, listed, percent, printable, scores_table
 from safr.runs import Run
 from tests import tiny
 
@@ -57,7 +58,7 @@ def test_every_word_is_coloured_by_its_capacity():
     line = coloured(made)
     assert line.plain == "the film was funny but the cast was dull "
     assert [line.plain[span.start : span.end] for span in line.spans] == list(made.words)
-    assert str(line.spans[int(np.argmax(made.capacity))].style) == "white on #08519c"
+    assert str(line.spans[int(np.argmax(made.capacity))].style) == "bold underline white on #08519c"
     darkness = [sum(span.style_colour) for span in map(_Shade, line.spans)]
     order = np.argsort(made.capacity)
     assert [darkness[number] for number in order] == sorted(darkness, reverse=True)
@@ -69,6 +70,12 @@ class _Shade:
     def __init__(self, span):
         background = str(span.style).partition(" on #")[2]
         self.style_colour = [int(background[place : place + 2], 16) for place in (0, 2, 4)]
+
+
+def test_without_colours_every_word_is_listed_with_its_capacity():
+    made = explanation()
+    lines = listed(made).splitlines()
+    assert [line.split() for line in lines] == [[f"{c:.2f}", w] for w, c in zip(made.words, made.capacity, strict=True)]
 
 
 def test_words_that_look_like_commands_are_shown_as_words():
@@ -100,7 +107,8 @@ def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
         runs[-1].scores_file.write_text(json.dumps(scores))
     console = plain_console()
     console.print(scores_table(runs))
-    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in written(console).splitlines() if "│" in line]
+    rows = [line for line in written(console).splitlines() if line.strip().startswith(("[bold]first", "second"))]
+    cells = [re.split(r"\s{2,}", row.strip()) for row in rows]
     others = ["60.0 [59.0, 61.0]", "50.0 [49.0, 51.0]", "20.0 [19.0, 21.0]"]
     assert cells == [
         ["[bold]first", "70.0 [69.0, 71.0]", *others],

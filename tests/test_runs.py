@@ -101,7 +101,7 @@ def test_settings_of_another_version_are_named(run):
     record = run.record
     record["settings"]["recipe"]["momentum"] = 0.9
     write_json(run.config_file, record)
-    with pytest.raises(InputError, match="unknown settings of Recipe: momentum; known are .*seed"):
+    with pytest.raises(InputError, match=r"unknown settings of Recipe: momentum; known are .*seed"):
         run.settings  # noqa: B018
 
 

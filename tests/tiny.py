@@ -13,34 +13,9 @@ from safr.model.transformer import TransformerConfig, TransformerForSequenceClas
 from safr.runs import Run
 from safr.training import train
 
-WORDS = {
-    "bad": ("dull", "awful", "boring", "poor", "weak", "tedious", "stale", "clumsy"),
-    "good": ("bright", "lovely", "funny", "rich", "sharp", "moving", "fresh", "clever"),
-    "neither": tuple(
-        [
-            "a",
-            "an",
-            "the",
-            "this",
-            "that",
-            "film",
-            "story",
-            "cast",
-            "scene",
-            "plot",
-            "line",
-            "idea",
-            "is",
-            "was",
-            "has",
-            "with",
-            "and",
-            "but",
-            "of",
-            "in",
-        ]
-    ),
-}
+BAD = "dull awful boring poor weak tedious stale clumsy"
+GOOD = "bright lovely funny rich sharp moving fresh clever"
+NEITHER = "a an the this that film story cast scene plot line idea is was has with and but of in"
 LABELS = ("bad", "<good>")
 HOSTILE = (
     "a <script>alert('x')</script> film with \"quotes\" & 👩‍👩‍👧 the scene",
@@ -63,9 +38,9 @@ def sentences(count, seed, *, longest):
     for number in range(count):
         label = number % 2
         length = draw.randint(1, longest)
-        words = draw.choices(WORDS["neither"], k=length)
+        words = draw.choices(NEITHER.split(), k=length)
         for place in draw.sample(range(length), min(length, 2)):
-            words[place] = draw.choice(WORDS[("bad", "good")[label]])
+            words[place] = draw.choice((BAD, GOOD)[label].split())
         made.append((" ".join(words), label))
     return made
 

@@ -6,8 +6,10 @@ Heavy imports stand inside the commands, so that `safr --help` answers at once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -61,6 +63,7 @@ def train(
 
         settings = open_run(resume).settings
     folder = resume or output or Path("runs") / _run_name(settings)
+    settings = settings if resume else _with_whole_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
     _show_scores([run], console)
 
@@ -108,7 +111,7 @@ def explain(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.console import coloured
+    from safr.console import coloured, listed
 
     explanation = _explain(run, text)
     if json:
@@ -117,7 +120,10 @@ def explain(
         console = Console()
         share = explanation.probabilities[explanation.prediction]
         console.print(f"predicted [bold]{escape(explanation.prediction)}[/] ({share:.1%})", highlight=False)
-        console.print(coloured(explanation))
+        if console.is_terminal:
+            console.print(coloured(explanation))
+        else:
+            console.print(listed(explanation), highlight=False, markup=False, soft_wrap=True)
         if explanation.truncated:
             console.print(f"(only the first {len(explanation.words)} words were read)")
     if figures is not None:
@@ -150,23 +156,24 @@ def data(data_dir: Path | None = None) -> None:
     Args:
         data_dir: Folder where archives of data are looked for first.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from safr.data import list_data
 
-    table = Table("name", "ready", "what", "where", title="Data for --data")
-    for status in list_data(data_dir):
-        table.add_row(status.name, "yes" if status.ready else "no", status.description, status.where)
-    table.add_row(
-        "PATH", "", "CSV, TSV, JSONL or Parquet: one file, or a folder of splits", "--text-column, --label-column"
-    )
-    table.add_row("hub:NAME", "", "any Hugging Face data set", "--text-column, --label-column")
-    Console(markup=False).print(table)
+    lines = [
+        (each.name, "ready" if each.ready else "not here yet", each.description, each.where)
+        for each in list_data(data_dir)
+    ]
+    yours = "--text-column and --label-column name the columns"
+    lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
+    lines.append(("hub:NAME", "", "any Hugging Face data set", yours))
+    for name, ready, description, where in lines:
+        sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 when stopped."""
+    # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
+    # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["--version"]:
         from safr import __version__
@@ -310,6 +317,18 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
 
     path = write_report(runs, output)
     console.print(f"report: {path.resolve()}", highlight=False)
+
+
+def _with_whole_paths(settings: Settings) -> Settings:
+    """The settings with paths that mean the same from any folder, so that a run can be evaluated from anywhere."""
+    from safr.data import list_data
+
+    names = {"transformer", *(each.name for each in list_data())}
+
+    def whole(value: str) -> str:
+        return value if value in names or not Path(value).exists() else str(Path(value).resolve())
+
+    return dataclasses.replace(settings, data=whole(settings.data), model=whole(settings.model))
 
 
 def _run_name(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -96,10 +97,11 @@ class TrainingProgress(TrainerCallback):
 
 def scores_table(runs: Sequence[Run]) -> Table:
     """The paper's Table 1 for some runs, every number with its 95 % interval."""
-    table = Table(title=f"Test accuracy before and after deleting {MAIN_PERCENT} % of the words, in %, [95 % interval]")
-    table.add_column("run")
-    for name in ("accuracy", "random deleted", "capacity deleted", "SRS (drop)"):
-        table.add_column(name, justify="right")
+    title = f"Test accuracy in %, whole and with {MAIN_PERCENT} % of the words deleted [95 % interval]"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("run", overflow="fold")
+    for name in ("accuracy", "random deleted", "capacity deleted", "SRS: the drop"):
+        table.add_column(name, justify="right", no_wrap=True)
     for run in runs:
         scores, k = run.scores, str(MAIN_PERCENT)
         cells = (
@@ -119,16 +121,23 @@ def percent(estimate: dict[str, float]) -> str:
 
 
 def coloured(explanation: Explanation) -> Text:
-    """The words, each on a background that is darker the higher its capacity; the highest is marked for all to see."""
+    """The words, each on a background that is darker the higher its capacity; the highest is underlined too."""
     capacity = explanation.capacity
     highest = max(float(capacity.max()), 1e-12)
     line = Text()
     for word, value in zip(explanation.words, capacity, strict=True):
         shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
         letters = "black" if shade < _LIGHT_SHADES else "white"
-        line.append(printable(word), style=f"{letters} on {_SHADES[shade]}")
+        marked = "bold underline " if value == capacity.max() else ""
+        line.append(printable(word), style=f"{marked}{letters} on {_SHADES[shade]}")
         line.append(" ")
     return line
+
+
+def listed(explanation: Explanation) -> str:
+    """The words, one on a line with its capacity, for where there are no colours."""
+    pairs = zip(explanation.words, explanation.capacity, strict=True)
+    return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
 
 
 def printable(text: str) -> str:

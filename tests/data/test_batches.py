@@ -171,6 +171,12 @@ def test_length_groups_come_in_another_order_in_every_epoch():
     assert list(groups) != list(groups)
 
 
+def test_length_groups_put_other_texts_together_in_every_epoch():
+    groups = LengthGroups([5] * 64, batch_size=2)
+    first, second = ({frozenset(pair) for pair in torch.tensor(list(groups)).view(-1, 2).tolist()} for _ in range(2))
+    assert len(first & second) < 8
+
+
 def test_length_groups_pad_far_less_than_a_random_order():
     lengths = torch.randint(1, 60, (1000,)).tolist()
 

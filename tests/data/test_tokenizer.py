@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
@@ -72,6 +72,7 @@ def test_no_texts_give_a_tokenizer_that_knows_no_word():
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=()))))
+@example(["good\ud800 \udfff", "\x00 [PAD]"])
 def test_any_texts_make_a_tokenizer_that_reads_them(texts):
     tokenizer = word_tokenizer(texts * 2)
     for encoded in encode(tokenizer, texts):

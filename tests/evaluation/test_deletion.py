@@ -1,5 +1,6 @@
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_every_deleted_word_scores_at_least_as_much_as_every_word_that_stays(sco
 @given(scores_of_a_text)
 def test_more_percent_delete_the_same_words_and_more(scores):
     deleted = [most_important(scores, percent) for percent in PERCENTS]
-    assert all(few <= many for few, many in zip(deleted, deleted[1:], strict=False))
+    assert all(few <= many for few, many in pairwise(deleted))
 
 
 @given(scores_of_a_text, st.sampled_from(PERCENTS))

@@ -12,7 +12,7 @@ from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
 from safr.evaluation.evaluate import PERCENTS
 from safr.report import write_report
-from safr.runs import Run, write_json
+from safr.runs import Run, read_json, write_json
 from tests import tiny
 
 WITHOUT_END = {"meta", "img"}
@@ -157,7 +157,9 @@ def test_a_report_fits_into_a_mail(source):
 
 
 def test_the_same_runs_give_the_same_report(safr_run, tmp_path):
-    first, second = (write_report([safr_run], tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
+    run = copied(safr_run, tmp_path, "a run")
+    write_json(run.examples_file, read_json(run.examples_file)[:1])
+    first, second = (write_report([run], tmp_path / name).read_bytes() for name in ("a.html", "b.html"))
     assert first == second
 
 
@@ -173,7 +175,7 @@ def test_one_run_alone_and_without_history_makes_a_report(safr_run, tmp_path):
 
 
 def test_runs_of_one_name_are_refused(safr_run, tmp_path):
-    with pytest.raises(InputError, match="^the runs' folders need different names, got safr, safr$"):
+    with pytest.raises(InputError, match=r"^the runs' folders need different names, got safr, safr$"):
         write_report([safr_run, copied(safr_run, tmp_path, "safr")], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
@@ -184,7 +186,7 @@ def test_runs_of_different_data_are_refused(safr_run, tmp_path):
     record["data"]["fingerprint"] = "0" * 64
     write_json(other.config_file, record)
     with pytest.raises(
-        InputError, match="^the runs were made from different data; write one report for each data set$"
+        InputError, match=r"^the runs were made from different data; write one report for each data set$"
     ):
         write_report([safr_run, other], tmp_path / "report.html")
 

@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 TOKENS_PER_BATCH = 4096
 """Padded tokens in a batch when nothing is trained; larger batches leave the processor's cache."""
 
-
 _POOL = 16
 """Batches in a pool: enough that little is padded, few enough that a batch stays a mixed sample of the texts."""
 
@@ -22,8 +21,9 @@ _POOL = 16
 class LengthGroups(Sampler[int]):
     """Puts texts of about one length into a batch, for training.
 
-    Random pools of 16 batches are sorted by length and cut into batches, which then come in random order. (The Trainer's
-    own grouping hands a pool's batches over from the longest to the shortest text, so that length drifts as it trains.)
+    Random pools of 16 batches are sorted by length and cut into batches, which then come in random order. (The
+    Trainer's own grouping hands a pool's batches over from the longest to the shortest text, so that length drifts as
+    it trains.)
 
     Args:
         lengths: Tokens of each text.
