@@ -109,11 +109,24 @@ def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
     console.print(scores_table(runs))
     rows = [line for line in written(console).splitlines() if line.strip().startswith(("[bold]first", "second"))]
     cells = [re.split(r"\s{2,}", row.strip()) for row in rows]
-    others = ["60.0 [59.0, 61.0]", "50.0 [49.0, 51.0]", "20.0 [19.0, 21.0]"]
+    others = ["60.0 [59.0,61.0]", "50.0 [49.0,51.0]", "20.0 [19.0,21.0]"]
     assert cells == [
-        ["[bold]first", "70.0 [69.0, 71.0]", *others],
-        ["second", "80.0 [79.0, 81.0]", *others],
+        ["[bold]first", "70.0 [69.0,71.0]", *others],
+        ["second", "80.0 [79.0,81.0]", *others],
     ]
+
+
+def test_the_table_fits_eighty_columns(tmp_path):
+    run = Run(tmp_path / "baseline")
+    run.folder.mkdir()
+    low = {"value": -0.101, "low": -0.123, "high": -0.098}
+    deletion = {name: {"30": estimate(0.7)} for name in ("random", "capacity")}
+    run.scores_file.write_text(json.dumps({"accuracy": estimate(0.7), "deletion": deletion, "srs": {"30": low}}))
+    console = Console(file=io.StringIO(), width=80)
+    console.print(scores_table([run]))
+    assert "baseline" in written(console)
+    assert written(console).count("70.0 [69.0,71.0]") == 3
+    assert "-10.1 [-12.3,-9.8]" in written(console)
 
 
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():

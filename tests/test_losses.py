@@ -141,6 +141,14 @@ def test_gradients_are_finite_at_masked_equal_and_orthogonal_tokens():
     assert keep.grad.isfinite().all()
 
 
+def test_autocast_changes_nothing():
+    vectors, attention = torch.randn(2, 5, 8) * 256, attention_of().float()
+    vectors[:, 1] = vectors[:, 0]
+    expected = importance_loss(vectors), interaction_loss(attention)
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert (importance_loss(vectors), interaction_loss(attention)) == expected
+
+
 def test_information_by_hand():
     assert float(information_loss(torch.full((2, 3), 0.5))) == pytest.approx(-math.log(2))
     assert float(information_loss(torch.tensor([[0.0, 1.0]]))) == 0

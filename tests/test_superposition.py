@@ -164,6 +164,25 @@ def test_no_square_matrix_is_held_for_texts_longer_than_the_width(metric):
     assert largest <= tokens * width
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", [(5, 300), (300, 5)])
+def test_autocast_does_not_take_the_products_in_half_precision(metric, shape):
+    vectors = torch.randn(shape) * 16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(metric(vectors), metric(vectors).float())
+        cast = metric(vectors)
+    assert torch.equal(cast, metric(vectors))
+
+
+def test_rounding_is_no_sharing():
+    orthogonal = torch.eye(8)[:3] * 256
+    padded = torch.cat([orthogonal, torch.zeros(40, 8)])
+    mask = torch.arange(43) < 3
+    assert polysemanticity(padded, mask).tolist() == [0] * 43
+    shared = torch.randn(40, 8)
+    torch.testing.assert_close(polysemanticity(shared), slow_polysemanticity(shared), rtol=1e-5, atol=0)
+
+
 def test_normalized_vectors_have_length_one_or_zero():
     vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert normalized(vectors).norm(dim=-1).tolist() == pytest.approx([1, 0])

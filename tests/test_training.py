@@ -203,6 +203,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
     settings = dataclasses.replace(SETTINGS, model=str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="nothing': expected 'transformer', a folder or a hub name"):
         train(settings, small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):

@@ -334,9 +334,9 @@ def _with_whole_paths(settings: Settings) -> Settings:
 def _run_name(settings: Settings) -> str:
     """A folder name that says what is in it."""
     added = settings.regularization
-    name = (
-        Path(settings.data).stem if settings.model == "transformer" else f"{Path(settings.model).name}-{settings.data}"
-    )
+    name = Path(settings.data).stem
+    if settings.model != "transformer":
+        name = f"{Path(settings.model).name}-{name}"
     mask = "" if added.vmask else "-no-vmask"
     return f"{name}-{added.importance:g}-{added.interaction:g}{mask}-seed{settings.recipe.seed}".replace(":", "-")
 

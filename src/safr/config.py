@@ -56,6 +56,8 @@ class Regularization:
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
+        if self.information and not self.vmask:
+            raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         if self.vmask_width < 1:
             raise InputError(f"`vmask_width` must be at least 1, got {self.vmask_width}")
         if self.padding not in ("mask", "count"):

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.superposition import normalized, polysemanticity
+from safr.superposition import in_full_precision, normalized, polysemanticity
 
 
+@in_full_precision
 def importance_loss(
     vectors: Float[Tensor, "batch token width"],
     mask: Bool[Tensor, "batch token"] | None = None,
@@ -37,6 +38,7 @@ def importance_loss(
     return (root.sum(dim=-1) / _lengths(shared, mask)).mean()
 
 
+@in_full_precision
 def interaction_loss(
     attention: Float[Tensor, "batch head query key"],
     mask: Bool[Tensor, "batch token"] | None = None,

@@ -80,7 +80,10 @@ class Run:
     @property
     def settings(self) -> Settings:
         """The settings the run was made with."""
-        return Settings.from_dict(self.record["settings"])
+        try:
+            return Settings.from_dict(self.record["settings"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.config_file}: expected a run's settings, found none that can be read") from error
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -5,11 +5,26 @@ Pure functions on any tensor, with any leading axes. They compute in float32 at 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 
+def in_full_precision(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function of a tensor, with autocast off: it would take the matrix products in half precision again."""
+
+    @functools.wraps(measure)
+    def measured(tensor: Tensor, *options: object, **named: object) -> Tensor:
+        with torch.autocast(tensor.device.type, enabled=False):
+            return measure(tensor, *options, **named)
+
+    return measured
+
+
+@in_full_precision
 def interference(
     vectors: Float[Tensor, "*batch token width"],
     mask: Bool[Tensor, "*batch token"] | None = None,
@@ -38,6 +53,7 @@ def interference(
     return (overlap.square() if squared else overlap).to(vectors.dtype)
 
 
+@in_full_precision
 def polysemanticity(
     vectors: Float[Tensor, "*batch token width"],
     mask: Bool[Tensor, "*batch token"] | None = None,
@@ -63,6 +79,7 @@ def polysemanticity(
     return _polysemanticity(counted, _directions(counted)).to(vectors.dtype)
 
 
+@in_full_precision
 def capacity(
     vectors: Float[Tensor, "*batch token width"],
     mask: Bool[Tensor, "*batch token"] | None = None,
@@ -120,5 +137,7 @@ def _polysemanticity(vectors: Tensor, directions: Tensor) -> Tensor:
         return shared.masked_fill(itself, 0.0).sum(dim=-1)
     together = vectors.mT @ vectors  # (*batch, width, width)
     everyone = ((directions @ together) * directions).sum(dim=-1)  # (*batch, token)
-    # The token's own share is taken off again; rounding may leave a trace below zero.
-    return (everyone - vectors.square().sum(dim=-1)).clamp_min(0.0)
+    own = vectors.square().sum(dim=-1)
+    shared = everyone - own
+    # What rounding leaves of an orthogonal token's own share is no sharing, and its root would be 1,000 times as large.
+    return torch.where(shared > torch.finfo(own.dtype).eps * tokens * own, shared, 0.0)

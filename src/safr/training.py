@@ -67,13 +67,14 @@ def train(
     Raises:
         InputError: The folder holds another run, or what it would resume was made from other settings or data.
     """
-    run = _resumed(output, settings, data) if resume else create_run(output, settings, _data_record(data))
-    if run.is_trained:
+    if resume and (run := _resumed(output, settings, data)).is_trained:
         return run
     set_seed(settings.recipe.seed)
     tokenizer = _tokenizer(settings, data)
     model = _model(settings, tokenizer, data.label_names)
     attach(model, settings.regularization, tokenizer=tokenizer)
+    if not resume:  # only now, so that a mistake in the settings leaves no folder behind
+        run = create_run(output, settings, _data_record(data))
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     history = _History(run)
     trainer = _LengthGroupedTrainer(
@@ -138,7 +139,9 @@ class _History(TrainerCallback):
 def _resumed(output: str | Path, settings: Settings, data: TextDataset) -> Run:
     run = open_run(output)
     if run.settings != settings:
-        raise InputError(f"{run.folder}: was made with other settings; resume it without giving any")
+        raise InputError(
+            f"{run.folder}: was made with other settings; go on by --resume alone, or choose another --output"
+        )
     if run.record["data"]["fingerprint"] != data.fingerprint():
         raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
     return run
@@ -190,7 +193,7 @@ def _pretrained(kind: Any, name: str, **options: Any) -> Any:
 
 
 def _token_dataset(tokenizer: PreTrainedTokenizerBase, split: Split, settings: Settings) -> Dataset:
-    """Token ids, tokenized once; `length` lets the Trainer put texts of about one length into a batch."""
+    """Token ids, tokenized once; `length` lets texts of about one length come into a batch."""
     texts = encode(tokenizer, split.texts, settings.max_tokens)
     ids = [list(text.ids) for text in texts]
     return Dataset.from_dict({"input_ids": ids, "length": [len(each) for each in ids], "labels": list(split.labels)})

@@ -135,13 +135,6 @@ def test_no_texts_have_no_predictions():
     assert predictions(tiny.model(), []).tolist() == []
 
 
-def test_progress_adds_up_to_the_texts_that_are_run():
-    done = []
-    texts = encode(tiny.tokenizer(), TEXTS)
-    predictions(tiny.model(), texts, done.append)
-    assert sum(done) == len({text.ids for text in texts})
-
-
 def test_special_tokens_written_into_a_text_change_no_prediction():
     """Scores and predictions must see the same text, or a drop would not be the deletion's."""
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])

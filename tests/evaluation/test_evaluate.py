@@ -60,7 +60,8 @@ def test_scores_have_the_documented_names(run):
     assert set(scores) == {"split", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
     assert (scores["split"], scores["texts"], scores["truncated"]) == ("test", 17, 1)
     assert set(scores["deletion"]) == names
-    assert set(scores["srs"]) == percents | (names - {"capacity"})
+    assert set(scores["srs"]) == percents | {"above_random"} | (names - {"capacity"})
+    assert set(scores["srs"]["above_random"]) == percents
     for name in names:
         expected = percents if name in ("capacity", "random") else {"30"}
         assert set(scores["deletion"][name]) == expected

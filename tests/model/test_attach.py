@@ -5,7 +5,15 @@ import re
 import pytest
 import torch
 from torch import nn
-from transformers import BertConfig, BertForSequenceClassification, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    Trainer,
+    TrainingArguments,
+)
 
 from safr.config import Regularization
 from safr.errors import InputError
@@ -213,6 +221,63 @@ def test_a_forward_pass_that_fails_leaves_no_recording_open():
     torch.testing.assert_close(model(**inputs, labels=LABELS).loss, expected)
 
 
+@pytest.mark.parametrize("inside_a_trace", [False, True])
+def test_an_interrupted_forward_pass_leaves_nothing_behind(inside_a_trace):
+    model, inputs = attach(tiny("bert").eval()), batch()
+    expected = model(**inputs, labels=LABELS).loss
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    handle = model.classifier.register_forward_pre_hook(interrupt)
+    other = {"input_ids": torch.randint(3, 40, (2, 12))}
+    with pytest.raises(KeyboardInterrupt):
+        trace(model, other) if inside_a_trace else model(**other, labels=LABELS[:2])
+    handle.remove()
+    torch.testing.assert_close(model(**inputs, labels=LABELS).loss, expected)
+
+
+@pytest.mark.parametrize("family", ["paper", "bert"])
+def test_accumulating_batches_gives_the_gradient_of_the_whole_batch(family, tmp_path):
+    torch.manual_seed(0)
+    start = attach(tiny(family), UNMASKED).eval()
+    start.train = lambda mode=True: start  # no dropout, so that both ways see the same numbers
+    rows = [{"input_ids": torch.randint(3, 40, (6,)), "labels": number % 2} for number in range(8)]
+    weights = []
+    for size, steps in ((8, 1), (2, 4)):
+        model = copy.deepcopy(start)
+        model.train = lambda mode=True, model=model: model
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps,
+            max_steps=1,
+            learning_rate=1.0,
+            optim="sgd",
+            max_grad_norm=0,
+            report_to="none",
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
+            save_strategy="no",
+            logging_strategy="no",
+        )
+        Trainer(model=model, args=arguments, train_dataset=rows).train()
+        weights.append({name: value.detach().clone() for name, value in model.state_dict().items()})
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_what_would_train_something_else_without_a_word_is_refused():
+    model, inputs = attach(tiny("bert").train()), batch()
+    with pytest.raises(InputError, match="expected input_ids, got inputs_embeds, which would go past VMASK"):
+        model(inputs_embeds=torch.randn(1, 4, 16))
+    model.activation_checkpointing_enable()
+    with pytest.raises(InputError, match="gradient checkpointing would lose the interaction loss"):
+        model(**inputs, labels=LABELS)
+    model.activation_checkpointing_disable()
+    assert model(**inputs, labels=LABELS).loss.isfinite()
+
+
 @torch.no_grad()
 def test_generation_with_a_cache_equals_generation_without():
     config = GPT2Config(vocab_size=40, n_embd=16, n_layer=2, n_head=2, n_inner=32, eos_token_id=None, bos_token_id=None)
@@ -247,6 +312,7 @@ def test_a_model_without_known_names_needs_a_wildcard():
     with pytest.raises(InputError, match=r"FC1\) were not found in Renamed; pass fc1=.*'bert.encoder.layer.\*.interm"):
         attach(model)
     assert not hasattr(model, "safr")
+    assert not any(module._forward_hooks for module in model.modules())
     attach(model, dataclasses.replace(UNMASKED, fc1="*.intermediate.expand"))
     ids = torch.randint(1, 9, (1, 4))
     assert set(trace(model, {"input_ids": ids}, ["fc1", "fc2"]).vectors) == {"fc1.0"}

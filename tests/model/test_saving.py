@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 import safr
@@ -110,6 +111,28 @@ def test_weights_without_the_mask_are_damaged(saved, tmp_path):
     shutil.copy(plain / "model.safetensors", folder / "model.safetensors")
     with pytest.raises(InputError, match=r"damaged, the weights of .*vmask.inner.weight.* are missing"):
         safr.load(folder)
+
+
+def test_a_weight_of_the_network_that_is_missing_is_no_fresh_start(saved):
+    _, folder = saved
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"damaged, the weights of classifier.weight are missing"):
+        safr.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("model_type", None), ("architectures", None), ("architectures", ["No"]), ("hidden_size", 8)]
+)
+def test_a_config_that_does_not_fit_is_one_line(saved, key, value):
+    _, folder = saved
+    config = json.loads((folder / "config.json").read_text())
+    config.pop(key) if value is None else config.update({key: value})
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError) as error:
+        safr.load(folder)
+    assert "\n" not in str(error.value)
 
 
 def test_unknown_settings_are_named(saved):

@@ -23,7 +23,7 @@ MEASURES = {
     "keep": "Mean keep probability: near 0, the mask lets nothing through, and nothing can interfere.",
     "norm": "Mean length of the vectors that the mask passes on: shrinking them lowers the importance loss.",
     "embedding_norm": "Mean length of the embeddings before the mask.",
-    "shared_directions": "Polysemanticity of the normalised vectors after the mask: sharing, whatever their length.",
+    "shared_directions": "Polysemanticity of the normalised vectors: sharing, whatever the mask does to their length.",
     "attention_entropy": "Entropy of attention: 1 where it is spread evenly over all words, 0 where it picks one.",
 }
 """The audit's measures and what each one tells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,6 @@ from transformers import PreTrainedModel
 
 from safr.attribution.scores import Scores, model_batches
 from safr.data.batches import EncodedText
-
-_SHARE = 20_000
-"""Texts predicted at a time, so that progress is seen and memory stays small."""
 
 
 def deleted_count(words: int, percent: float) -> int:
@@ -41,28 +38,21 @@ def delete_words(texts: Sequence[EncodedText], scores: Scores, percent: float) -
     return [text.without(most_important(score, percent)) for text, score in zip(texts, scores, strict=True)]
 
 
-def predictions(
-    model: PreTrainedModel, texts: Sequence[EncodedText], progress: Callable[[int], None] | None = None
-) -> NDArray[np.int64]:
+def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
     """The class that the model gives each text, (text,). Texts with the same tokens are run once.
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
-        progress: Called with the number of texts that are done since its last call.
     """
     first: dict[tuple[int, ...], int] = {}
     for number, text in enumerate(texts):
         first.setdefault(text.ids, number)
     distinct = [texts[number] for number in first.values()]
     predicted = np.empty(len(distinct), dtype=np.int64)
-    for start in range(0, len(distinct), _SHARE):
-        share = distinct[start : start + _SHARE]
-        for batch in model_batches(model, share):
-            with torch.inference_mode():
-                logits = model(**batch.inputs)["logits"]
-            predicted[[start + number for number in batch.numbers]] = logits.argmax(dim=-1).numpy(force=True)
-        if progress is not None:
-            progress(len(share))
-    place = {ids: n for n, ids in enumerate(first)}
+    for batch in model_batches(model, distinct):
+        with torch.inference_mode():
+            logits = model(**batch.inputs)["logits"]
+        predicted[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
+    place = {ids: number for number, ids in enumerate(first)}
     return predicted[[place[text.ids] for text in texts]]

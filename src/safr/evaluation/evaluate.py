@@ -79,6 +79,7 @@ def _scores(
     right = np.array([text.prediction for text in scored]) == labels
     deletion: dict[str, dict[str, Any]] = {}
     srs: dict[str, Any] = {}
+    still: dict[tuple[str, int], NDArray[np.float64]] = {}
     for (name, percent), draws in _deletions(model, texts, labels, scored, progress).items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
         still_right = draws.mean(axis=0)
@@ -88,6 +89,11 @@ def _scores(
         deletion.setdefault(name, {})[str(percent)] = found
         drops = srs if name == "capacity" else srs.setdefault(name, {})
         drops[str(percent)] = mean(right - still_right).to_dict()
+        still[name, percent] = still_right
+    # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
+    srs["above_random"] = {
+        str(percent): mean(still["random", percent] - still["capacity", percent]).to_dict() for percent in PERCENTS
+    }
     return {
         "accuracy": mean(right).to_dict(),
         "deletion": deletion,

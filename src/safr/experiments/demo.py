@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from safr.config import Recipe, Regularization, Settings
 
-EPOCHS = 8
+EPOCHS = 5
 LEARNING_RATE = 3e-4
 
 

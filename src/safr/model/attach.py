@@ -65,12 +65,27 @@ class Attachment(nn.Module):
         """Open a pass, or join the one that a trace has opened, and ask for what the losses will read."""
         given = self._accepted.bind_partial(*args, **options).arguments
         given = {**given, **given.get("kwargs", {})}
-        now = current_pass() or Pass(frozenset())
+        self._refuse_unsupported(model, given)
+        now = current_pass()
+        if now is None or not now.joinable:
+            now = Pass(frozenset())
         if given.get("labels") is not None:
             now.wanted |= self._read_by_losses()
         if self.regularization.padding == "mask" and now.counting is None:
             now.counting = counting_tokens(given, self.special_ids)
         open_pass(now)
+
+    def _refuse_unsupported(self, model: nn.Module, given: Mapping[str, Any]) -> None:
+        """What would train something else than the settings say, without a word."""
+        if getattr(model, "_is_replica", False):
+            raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
+        if self.vmask is not None and given.get("inputs_embeds") is not None:
+            raise InputError(
+                "expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False"
+            )
+        checkpointing = model.training and getattr(model, "is_activation_checkpointing", False)
+        if checkpointing and self.regularization.interaction and given.get("labels") is not None:
+            raise InputError("gradient checkpointing would lose the interaction loss; switch it off, or interaction=0")
 
     def _mask_embeddings(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor | None:
         now = current_pass()
@@ -168,6 +183,8 @@ def attach(
     layers = _layer_numbers(regularization, model)
     attached = Attachment(model, regularization, layers, special, watch(model, regularization.fc1))
     model.safr = attached.train(model.training)
+    # The regularizers are a batch's mean, so the Trainer must divide the loss when it accumulates batches.
+    vars(model)["accepts_loss_kwargs"] = False
     model.set_attn_implementation(SAFR_ATTENTION)
     return model
 
@@ -184,7 +201,7 @@ def detach(model: PreTrainedModel) -> PreTrainedModel:
     for handle in attached.handles:
         handle.remove()
     model.set_attn_implementation(attached.attention_before)
-    del model.safr
+    del model.safr, vars(model)["accepts_loss_kwargs"]
     return model
 
 

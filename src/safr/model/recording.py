@@ -35,6 +35,9 @@ class Pass:
     wanted: frozenset[str]
     """Sites to keep, as `fc1` for every layer or `fc1.0` for one."""
 
+    joinable: bool = False
+    """Whether a model's forward pass may write here; one that was interrupted leaves a pass that it may not."""
+
     counting: Tensor | None = None
     keep: Tensor | None = None
     attention: dict[int, Tensor] = field(default_factory=dict)
@@ -63,10 +66,9 @@ def current_pass() -> Pass | None:
 @contextmanager
 def recording(wanted: frozenset[str]) -> Iterator[Pass]:
     """Record every forward pass inside the block into the pass that is handed over."""
-    token = _open.set(Pass(wanted))
+    now = Pass(wanted, joinable=True)
+    token = _open.set(now)
     try:
-        now = _open.get()
-        assert now is not None
         yield now
     finally:
         _open.reset(token)
@@ -84,8 +86,9 @@ def close_pass() -> None:
 
 def watch(model: PreTrainedModel, fc1: str | None) -> list[RemovableHandle]:
     """Put the recording hooks on the embeddings and on every feed-forward block; returns the handles to remove them."""
+    layers = feed_forward_layers(model, fc1)
     handles = [model.get_input_embeddings().register_forward_hook(_keep_embedding)]
-    for first, second in feed_forward_layers(model, fc1):
+    for first, second in layers:
         handles.append(first.register_forward_hook(_keep_fc1))
         if second is not None:
             handles.append(second.register_forward_pre_hook(_keep_fc1_out))

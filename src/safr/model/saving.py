@@ -6,11 +6,12 @@ Loading reads numbers and JSON only, never pickled code and never code from the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -68,26 +69,46 @@ def load(folder: str | Path) -> PreTrainedModel:
     """
     folder = Path(folder)
     settings = _settings(folder)
-    config = AutoConfig.from_pretrained(folder)
-    delattr(config, _SETTINGS)
-    model_class = getattr(transformers, config.architectures[0], None) or _own_class(config.architectures[0])
-    before = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # the mask's weights are loaded below; no need to call them unexpected
-    try:
-        model = model_class.from_pretrained(folder, config=config)
-        weights = _safr_weights(folder)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder}: the model's weights can't be read ({_first_line(error)})") from error
-    finally:
-        transformers.logging.set_verbosity(before)
+    model = _network(folder)
+    weights = _safr_weights(folder)
     attach(model, regularization_from_dict(settings["regularization"]))
     attached = attachment(model)
     assert attached is not None
     attached.special_ids = tuple(settings["special_ids"])
-    if missing := set(attached.state_dict()) - set(weights):
-        raise InputError(f"{folder}: damaged, the weights of {', '.join(sorted(missing))} are missing; save it again")
-    attached.load_state_dict(weights)
+    expected = {name: value.shape for name, value in attached.state_dict().items()}
+    _refuse_damaged(folder, {name for name, shape in expected.items() if shape != _shape(weights.get(name))})
+    attached.load_state_dict({name: weights[name] for name in expected})
     return model.eval()
+
+
+def _network(folder: Path) -> PreTrainedModel:
+    """The model without SAFR; weights that are missing or of another shape are damage, not a fresh start."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # the mask's weights are loaded later; no need to call them unexpected
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        delattr(config, _SETTINGS)
+        name = (config.architectures or ["none"])[0]
+        model_class = getattr(transformers, name, None) or _own_class(name)
+        loaded: Any = model_class.from_pretrained(folder, config=config, output_loading_info=True)
+        model, report = loaded
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder}: the model's weights can't be read ({_first_line(error)})") from error
+    finally:
+        transformers.logging.set_verbosity(before)
+    _refuse_damaged(folder, {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
+    return model
+
+
+def _refuse_damaged(folder: Path, missing: Collection[str]) -> None:
+    if missing:
+        raise InputError(f"{folder}: damaged, the weights of {', '.join(sorted(missing))} are missing; save it again")
+
+
+def _shape(weight: Tensor | None) -> torch.Size | None:
+    return None if weight is None else weight.shape
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -121,7 +142,7 @@ def _safr_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _model_card(name: str, attached: Attachment, scores: Mapping[str, str]) -> str:

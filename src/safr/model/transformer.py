@@ -34,8 +34,8 @@ class TransformerConfig(PretrainedConfig):
     intermediate_size: int = 1024
     dropout: float = 0.1
     pad_token_id: int | None = 0
-    # As in the published code: every text is padded to this length, and padding takes part in the pooled mean and has
-    # positions of its own. Attention never looks at it. None: padding never counts.
+    # As in the published code: padding takes part in the pooled mean and has positions of its own, and whoever makes
+    # batches pads every text to this length. Attention never looks at padding. None: padding never counts.
     padded_length: int | None = None
 
 
@@ -102,6 +102,7 @@ class TransformerForSequenceClassification(PreTrainedModel):
     base_model_prefix = ""
     _input_embed_layer = "embedding"
     _supports_sdpa = True
+    accepts_loss_kwargs = False  # the loss is a batch's mean: the Trainer must divide it when it accumulates batches
     _supports_attention_backend = True
     _no_split_modules = ["Layer"]  # noqa: RUF012 - transformers reads it as a class attribute
 

@@ -17,25 +17,27 @@ FLAT_ATTENTION = 0.98
 def findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the numbers say, in words, the first run being what the others are compared with.
 
-    Rules: two values differ where their 95 % intervals don't overlap. Capacity finds words that matter where deleting
-    by it costs more than deleting at random. The audit warns where the mask is closed (mean keep probability under
-    0.05), where the passed-on vectors are under half as long as the embeddings, and where attention is flat (entropy
+    Rules: capacity finds words that matter where deleting by it costs more than deleting at random, the 95 % interval
+    of the difference on the same texts being above 0. Two runs differ where their intervals don't overlap, which is
+    stricter than a test of their difference. The audit warns where the mask is closed (mean keep probability under
+    0.05), where the vectors passed on are under half as long as the first run's, and where attention is flat (entropy
     above 98 % of the largest).
     """
     names = list(scores)
+    first = scores[names[0]]
     said = [_faithful(name, scores[name]) for name in names]
-    said += [_compared(name, scores[name], names[0], scores[names[0]]) for name in names[1:]]
-    return said + [warning for name in names for warning in _warnings(name, scores[name]["audit"])]
+    said += [_compared(name, scores[name], names[0], first) for name in names[1:]]
+    return said + [warning for name in names for warning in _warnings(name, scores[name]["audit"], first["audit"])]
 
 
 def _faithful(name: str, scores: Mapping[str, Any]) -> str:
-    drop, chance = scores["srs"][MAIN], scores["srs"]["random"][MAIN]
-    gap, by_capacity = 100 * (drop["value"] - chance["value"]), "deleting the words of highest capacity costs"
-    if drop["low"] > chance["high"]:
-        return f"{name}: {by_capacity} {gap:.1f} points more than deleting at random, so it finds words that matter."
-    if drop["high"] < chance["low"]:
-        return f"{name}: {by_capacity} {-gap:.1f} points less than deleting at random, so it misses what matters."
-    return f"{name}: deleting by capacity and deleting at random can't be told apart, so capacity says little here."
+    gap = scores["srs"]["above_random"][MAIN]
+    points, costs = 100 * gap["value"], "deleting the words of highest capacity costs"
+    if gap["low"] > 0:
+        return f"{name}: {costs} {points:.1f} points more than deleting at random, so it finds words that matter."
+    if gap["high"] < 0:
+        return f"{name}: {costs} {-points:.1f} points less than deleting at random, so it misses what matters."
+    return f"{name}: {costs} no clearly other number of points than deleting at random ({points:+.1f})."
 
 
 def _compared(name: str, scores: Mapping[str, Any], first: str, others: Mapping[str, Any]) -> str:
@@ -53,15 +55,16 @@ def _difference(one: Mapping[str, float], other: Mapping[str, float]) -> str:
     return f"not clearly different ({gap:+.1f} points, the intervals overlap)"
 
 
-def _warnings(name: str, audit: Mapping[str, Any]) -> list[str]:
+def _warnings(name: str, audit: Mapping[str, Any], first: Mapping[str, Any]) -> list[str]:
     warnings = []
     if "keep" in audit and audit["keep"]["value"] < CLOSED_MASK:
         warnings.append(f"{name}: the mask is nearly closed, which lowers the importance loss without any sharing.")
-    if "keep" in audit and audit["norm"]["value"] < audit["embedding_norm"]["value"] / 2:
-        share = audit["norm"]["value"] / audit["embedding_norm"]["value"]
+    if audit["norm"]["value"] < first["norm"]["value"] / 2:
+        share, shared = audit["norm"]["value"] / first["norm"]["value"], audit["shared_directions"]
+        fewer = shared["high"] < first["shared_directions"]["low"]
         warnings.append(
-            f"{name}: the vectors that pass the mask are {share:.0%} as long as the embeddings, so part of the lower "
-            "importance loss is the mask's; look at the shared directions, which don't depend on length."
+            f"{name}: the vectors passed on are {share:.0%} as long as the first run's, which lowers the importance "
+            + ("loss by itself; they share fewer directions too." if fewer else "loss; they share as many directions.")
         )
     if audit["attention_entropy"]["value"] > FLAT_ATTENTION:
         warnings.append(f"{name}: attention is nearly even over all words, so the interaction loss found no pairs.")
