@@ -20,6 +20,10 @@ def plain_console(**options):
     return Console(file=io.StringIO(), width=200, **options)
 
 
+def estimate(value):
+    return {"value": value, "low": value - 0.01, "high": value + 0.01}
+
+
 def written(console):
     return console.file.getvalue()
 
@@ -92,9 +96,6 @@ def test_an_estimate_in_percent():
 
 
 def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
-    def estimate(value):
-        return {"value": value, "low": value - 0.01, "high": value + 0.01}
-
     runs = []
     for number, name in enumerate(["[bold]first", "second"]):
         runs.append(Run(tmp_path / name))
@@ -108,7 +109,7 @@ def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
     console = plain_console()
     console.print(scores_table(runs))
     rows = [line for line in written(console).splitlines() if line.strip().startswith(("[bold]first", "second"))]
-    cells = [re.split(r"\s{2,}", row.strip()) for row in rows]
+    cells = [re.split(r"\s+(?=-?\d+\.\d \[)", row.strip()) for row in rows]
     others = ["60.0 [59.0,61.0]", "50.0 [49.0,51.0]", "20.0 [19.0,21.0]"]
     assert cells == [
         ["[bold]first", "70.0 [69.0,71.0]", *others],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -100,7 +99,7 @@ def scores_table(runs: Sequence[Run]) -> Table:
     title = (
         f"Test accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity [95 % interval]"
     )
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("run", no_wrap=True, min_width=8)
     for name in ("accuracy", "random", "capacity", "SRS (drop)"):
         table.add_column(name, justify="right", no_wrap=True)
