@@ -207,7 +207,15 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
     command = [sys.executable, "-m", "safr", "train", "--data", str(reviews), "--output", str(folder)]
     command += ["--epochs", "400", "--patience", "400", *SMALL]
     environment = {**os.environ, "PYTHONWARNINGS": "default"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        # A suite that runs in the background has Ctrl-C switched off, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while len(Run(folder).history) < 3 and process.poll() is None:
         assert time.monotonic() < deadline, "no epoch was finished in two minutes"
