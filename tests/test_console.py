@@ -11,7 +11,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from safr.attribution.explanation import explain
 from safr.config import Regularization
-from safr.console import Steps, TrainingProgress, coloured, listed, percent, printable, scores_table
+from safr.console import Steps, TrainingProgress, coloured, listed, printable, scores_table
+from safr.evaluation.statistics import percent
 from safr.runs import Run
 from tests import tiny
 

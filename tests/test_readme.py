@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from safr.console import percent
+from safr.evaluation.statistics import percent
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

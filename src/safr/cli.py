@@ -87,7 +87,7 @@ def evaluate(run: Annotated[Path, tyro.conf.Positional], split: str = "test", da
         _show_scores([opened], console)
         console.print(f"All scores: {opened.scores_file}")
     else:
-        from safr.console import percent
+        from safr.evaluation.statistics import percent
 
         console.print(f"{split} accuracy {percent(scores['accuracy'])}, SRS(30) {percent(scores['srs']['30'])}")
 

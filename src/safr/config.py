@@ -58,8 +58,7 @@ class Regularization:
                 raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
-        if self.vmask_width < 1:
-            raise InputError(f"`vmask_width` must be at least 1, got {self.vmask_width}")
+        _require_at_least_one(self, "vmask_width")
         if self.padding not in ("mask", "count"):
             raise InputError(f"`padding` must be 'mask' or 'count', got {self.padding!r}")
 
@@ -84,9 +83,7 @@ class Architecture:
     """Dropout probability."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_layers", "width", "heads", "feed_forward"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        _require_at_least_one(self, "hidden_layers", "width", "heads", "feed_forward")
         if self.width % self.heads:
             raise InputError(f"`heads` must divide `width`, got {self.heads} and {self.width}; try {_divisor(self)}")
         if self.width % 2:
@@ -120,9 +117,7 @@ class Recipe:
     """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"`{name}` must be at least 1, got {getattr(self, name)}")
+        _require_at_least_one(self, "epochs", "patience", "batch_size")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
         if not 0 < self.learning_rate < float("inf"):
@@ -215,6 +210,12 @@ def _options(settings: Any) -> dict[str, list[str]]:
         else:
             options[each.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return options
+
+
+def _require_at_least_one(settings: Any, *names: str) -> None:
+    for name in names:
+        if getattr(settings, name) < 1:
+            raise InputError(f"`{name}` must be at least 1, got {getattr(settings, name)}")
 
 
 def _divisor(architecture: Architecture) -> int:

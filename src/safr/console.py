@@ -12,6 +12,7 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from safr.evaluation.evaluate import MAIN_PERCENT
+from safr.evaluation.statistics import percent
 
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
@@ -114,12 +115,6 @@ def scores_table(runs: Sequence[Run]) -> Table:
         # Without the space after the comma a row fits a terminal of 80 columns.
         table.add_row(Text(run.name), *(percent(cell).replace(", ", ",") for cell in cells))
     return table
-
-
-def percent(estimate: dict[str, float]) -> str:
-    """An estimate in per cent with its interval."""
-    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def coloured(explanation: Explanation) -> Text:

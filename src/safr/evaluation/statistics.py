@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -25,6 +26,16 @@ class Estimate:
     def to_dict(self) -> dict[str, float]:
         """As JSON values."""
         return asdict(self)
+
+
+def percent(estimate: Mapping[str, float]) -> str:
+    """An estimate's JSON values in per cent, with its interval.
+
+    >>> percent({"value": 0.701, "low": 0.679, "high": 0.722})
+    '70.1 [67.9, 72.2]'
+    """
+    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:

@@ -69,7 +69,8 @@ class Attachment(nn.Module):
         now = current_pass()
         if now is None or not now.joinable:
             now = Pass(frozenset())
-        if given.get("labels") is not None:
+        now.labelled = given.get("labels") is not None
+        if now.labelled:
             now.wanted |= self._read_by_losses()
         if self.regularization.padding == "mask" and now.counting is None:
             now.counting = counting_tokens(given, self.special_ids)
@@ -101,14 +102,9 @@ class Attachment(nn.Module):
         """Add the weighted losses to the output's loss, which holds the task's alone until here."""
         now = current_pass()
         close_pass()
-        if now is None or output is None:  # the forward pass has failed
+        if now is None or output is None or not now.labelled:  # None: the forward pass has failed
             return None
-        task = output.get("loss") if isinstance(output, dict) else None
-        if (
-            isinstance(output, tuple)
-            and self._accepted.bind_partial(*args, **options).arguments.get("labels") is not None
-        ):
-            task = output[0]
+        task = output[0] if isinstance(output, tuple) else output.get("loss")
         if task is None:
             return None
         terms = self._terms(now)

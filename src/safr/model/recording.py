@@ -38,6 +38,9 @@ class Pass:
     joinable: bool = False
     """Whether a model's forward pass may write here; one that was interrupted leaves a pass that it may not."""
 
+    labelled: bool = False
+    """Whether the model was given labels, so that its output holds a loss."""
+
     counting: Tensor | None = None
     keep: Tensor | None = None
     attention: dict[int, Tensor] = field(default_factory=dict)

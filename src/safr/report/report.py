@@ -17,6 +17,7 @@ from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
 from safr.evaluation.evaluate import MAIN_PERCENT, MAIN_RANDOM_DRAWS, PERCENTS, RANDOM_DRAWS
 from safr.evaluation.examples import RULE
+from safr.evaluation.statistics import percent
 from safr.figures import (
     Curve,
     allocation_graph,
@@ -51,7 +52,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     environment = Environment(
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": _percent, "number": _number}
+    environment.filters |= {"percent": percent, "number": _number}
     page = environment.get_template("report.html.jinja").render(
         version=safr.__version__,
         runs=runs,
@@ -124,14 +125,11 @@ def _curve(run: Run) -> Curve:
 
 
 def _training_history(runs: Sequence[Run]) -> Figure | None:
-    series = {
-        run.name: {
-            term: ([line["epoch"] for line in run.history], [line[term] for line in run.history])
-            for term in TERMS
-            if run.history and all(term in line for line in run.history)
-        }
-        for run in runs
-    }
+    series = {}
+    for run in runs:
+        lines = run.history
+        terms = [term for term in TERMS if lines and all(term in line for line in lines)]
+        series[run.name] = {term: ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms}
     drawn = {name: terms for name, terms in series.items() if terms}
     return training_history(drawn) if drawn else None
 
@@ -171,11 +169,6 @@ def _reading(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
 def _picture(figure: Figure) -> str:
     """An SVG as a data address: inside an `img` it can neither run scripts nor clash with other pictures' names."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg_text(figure).encode("utf-8")).decode("ascii")
-
-
-def _percent(estimate: dict[str, float]) -> str:
-    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _number(estimate: dict[str, float]) -> str:
