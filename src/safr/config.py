@@ -33,8 +33,20 @@ class Regularization:
     vmask_width: int = 1024
     """Hidden width of VMASK's network."""
 
+    vmask_keep: float | None = None
+    """Keep probability that VMASK starts with. Default: 0.97 on pretrained weights, else the paper's, about 0.5."""
+
+    whole_words: bool = False
+    """Let the sub-word pieces of a word share one sample of the mask."""
+
     layers: Layers = "all"
-    """Layers whose attention the interaction loss reads: all, one (negative counts from the last), or several."""
+    """Layers that the losses read: all, one (negative counts from the last), or several."""
+
+    importance_at: str | tuple[str, ...] = "auto"
+    """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several."""
+
+    keep_weighted: bool = False
+    """Weight each token's part of the importance loss by its keep probability."""
 
     fc1: str | None = None
     """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""

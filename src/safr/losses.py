@@ -14,18 +14,20 @@ def importance_loss(
     vectors: Float[Tensor, "batch token width"],
     mask: Bool[Tensor, "batch token"] | None = None,
     scale_free: bool = False,
+    weights: Float[Tensor, "batch token"] | None = None,
 ) -> Float[Tensor, ""]:
     r"""How much the tokens that got through the mask share their directions; lower is more monosemantic.
 
-    $$\frac{1}{N} \sum_n \frac{1}{T} \sum_i \sqrt{P_i / E}$$
+    $$\frac{1}{N} \sum_n \frac{1}{T} \sum_i w_i \sqrt{P_i / E}$$
 
-    Source: SAFR (Chang et al. 2025), section 3, on the vectors after VMASK. Linear in the vectors' length. Called
-    without a mask on padded input it is the sum that the authors' published code computes.
+    Source: SAFR (Chang et al. 2025), section 3, on the vectors after VMASK and with all w at 1. Linear in the vectors'
+    length. Called without a mask on padded input it is the sum that the authors' published code computes.
 
     Args:
         vectors: The vectors after VMASK.
         mask: True where a token counts; T is their number in each text. Default: all count.
         scale_free: Read normalised vectors, which makes the loss a number in [0, sqrt(T / E)].
+        weights: How much each token matters, w. Default: 1.
 
     Returns:
         Mean over texts, at least 0. A text without a counting token adds 0.
@@ -35,6 +37,8 @@ def importance_loss(
     shared = polysemanticity(vectors, mask) / vectors.shape[-1]  # (batch, token)
     # The root's slope is infinite at 0, where a masked or orthogonal token stands; it gets slope 0 instead.
     root = torch.where(shared > 0, shared.where(shared > 0, 1.0).sqrt(), 0.0)
+    if weights is not None:
+        root = root * weights
     return (root.sum(dim=-1) / _lengths(shared, mask)).mean()
 
 
@@ -43,6 +47,7 @@ def interaction_loss(
     attention: Float[Tensor, "batch head query key"],
     mask: Bool[Tensor, "batch token"] | None = None,
     exclude_self: bool = False,
+    visible: Bool[Tensor, "#batch #head query key"] | None = None,
 ) -> Float[Tensor, ""]:
     r"""How little interference there is between tokens that attend to each other; lower is more sharing.
 
@@ -56,19 +61,27 @@ def interaction_loss(
         attention: Attention weights, rows over the keys; before dropout.
         mask: True where a token counts; the others' rows and columns are left out. Default: all count.
         exclude_self: Leave out i = j in I.
+        visible: True where a query may see a key. Differs from the paper, whose every token sees every other: the
+            number of visible pairs takes the place of T^2, so that a causal model's loss does not shrink. Default: all.
 
     Returns:
-        Mean over texts and heads of a number in [0, 1 / T]. A text without a counting token adds 0.
+        Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a counting
+        token adds 0.
     """
     weights = attention.to(torch.promote_types(attention.dtype, torch.float32))
-    if mask is not None:
-        weights = torch.where(mask[:, None, :, None] & mask[:, None, None, :], weights, 0.0)
+    counted = None if mask is None else mask[:, None, :, None] & mask[:, None, None, :]  # (batch, 1, query, key)
+    if counted is not None:
+        weights = torch.where(counted, weights, 0.0)
     overlap = weights @ weights.mT  # (batch, head, query, query)
     attended = (weights * (1 - overlap)).sum(dim=(-2, -1))  # (batch, head)
     if exclude_self:
         attended = attended + (weights * overlap).diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    lengths = _lengths(attention[:, 0, :, 0], mask)
-    return (attended / lengths[:, None].square()).mean()
+    if visible is None:
+        pairs = _lengths(attention[:, 0, :, 0], mask)[:, None].square()  # (batch, 1)
+    else:
+        seen = visible if counted is None else visible & counted
+        pairs = seen.sum(dim=(-2, -1)).clamp_min(1)  # (batch, head) or with ones in their place
+    return (attended / pairs).mean()
 
 
 def information_loss(

@@ -27,8 +27,8 @@ class Trace:
     counting: Bool[Tensor, "batch token"]
     """True where a token counts: neither padding nor a special token."""
 
-    logits: Float[Tensor, "batch label"]
-    """The model's output."""
+    logits: Float[Tensor, "batch *token label"] | None
+    """The model's output, of a language model for every token; None for a model without a head."""
 
     keep: Float[Tensor, "batch token"] | None
     """VMASK's keep probabilities in [0, 1], before any sampling; None for a model without VMASK."""

@@ -7,135 +7,252 @@ are taken off again by `detach`.
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 
 from safr.config import Regularization
 from safr.data.batches import special_ids_of
+from safr.data.pieces import continuing_ids
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.model.attention import NAME as SAFR_ATTENTION
-from safr.model.recording import Pass, close_pass, current_pass, keep_vectors, open_pass, recording, watch
+from safr.model.layers import encoder, feed_forward_layers, network, record_once, watch
+from safr.model.recording import (
+    Pass,
+    Reader,
+    close_pass,
+    current_pass,
+    forget_checkpoints,
+    open_pass,
+    recorded_pass,
+    recording,
+    replay_checkpoints,
+)
+from safr.model.smoothing import regularize_label_smoothing, share_of_batch
 from safr.model.vmask import VMASK
 from safr.traces import SITES, Trace
+
+_LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
+
+PRETRAINED_KEEP = 0.97
+"""Keep probability that VMASK starts with on pretrained weights: almost open, so that they are not destroyed."""
 
 
 class Attachment(nn.Module):
     """What `attach` puts on a model as `model.safr`: the mask, the settings, and the hooks that compute the losses."""
 
     steps: Tensor
+    continues: Tensor | None
 
     def __init__(
         self,
         model: PreTrainedModel,
         regularization: Regularization,
-        layers: tuple[int, ...],
         special_ids: Collection[int],
-        handles: list[RemovableHandle],
+        continues: Bool[Tensor, " word"] | None,
     ) -> None:
         super().__init__()
-        embeddings = model.get_input_embeddings()
+        embeddings = encoder(model).get_input_embeddings()
         weight = cast("Tensor", embeddings.weight)
         self.regularization = regularization
         self.special_ids = tuple(sorted(special_ids))
-        self.layers = layers
+        self.layers = _layer_numbers(regularization, model)
+        self.importance_sites = _importance_sites(regularization, self.layers)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
         """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
         self.vmask: VMASK | None = None
         if regularization.vmask:
             self.vmask = VMASK(weight.shape[1], regularization.vmask_width).to(weight)
+            keep = regularization.vmask_keep or (PRETRAINED_KEEP if model.name_or_path else None)
+            if keep is not None:
+                self.vmask.open_to(keep, weight)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long, device=weight.device))
+        self.register_buffer("continues", None if continues is None else continues.to(weight.device))
+        self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+        self.watched: dict[str, nn.Module] = {}
+        self.watching: list[RemovableHandle] = []
+        self.unclaimed: tuple[weakref.ref[Tensor], list[bool]] | None = None
+        self._watch(model)
+        part = encoder(model)
         self.handles = [
-            *handles,
-            embeddings.register_forward_hook(self._mask_embeddings),
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
+            part.register_forward_pre_hook(self._enter, with_kwargs=True),
+            part.register_forward_hook(self._leave, always_call=True),
             model.register_forward_hook(self._finish, with_kwargs=True, always_call=True),
         ]
-        self._accepted = inspect.signature(model.forward)
+
+    def _watch(self, model: PreTrainedModel) -> None:
+        """Put the recording hooks on the model's layers, and again where adapters have taken a layer's place since."""
+        if self.watched and all(model.get_submodule(path) is module for path, module in self.watched.items()):
+            return
+        for handle in self.watching:
+            handle.remove()
+        part = encoder(model)
+        embeddings = part.get_input_embeddings()
+        layers = feed_forward_layers(part, self.regularization.fc1)
+        self.watching = [*watch(layers), embeddings.register_forward_hook(self._mask_embeddings)]
+        there = {embeddings, *(module for pair in layers for module in pair if module is not None)}
+        self.watched = {path: module for path, module in model.named_modules() if module in there}
 
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
-        """Open a pass, or join the one that a trace has opened, and ask for what the losses will read."""
-        given = self._accepted.bind_partial(*args, **options).arguments
-        given = {**given, **given.get("kwargs", {})}
+        """Open a pass, or join the one that a trace has opened, and say what the losses will read."""
+        given = _given(model, args, options)
         self._refuse_unsupported(model, given)
+        self._watch(cast("PreTrainedModel", model))
         now = current_pass()
         if now is None or not now.joinable:
             now = Pass(frozenset())
-        now.labelled = given.get("labels") is not None
-        if now.labelled:
-            now.wanted |= self._read_by_losses()
-        if self.regularization.padding == "mask" and now.counting is None:
-            now.counting = counting_tokens(given, self.special_ids)
+        labels = given.get("labels")
+        now.labelled = labels is not None
+        now.gradient = model.training and torch.is_grad_enabled()
+        if now.labelled or now.gradient:
+            now.readers = self._readers(now)
+        if now.gradient:
+            self._refuse_unclaimed()
+            replay_checkpoints(model, now)
+        if labels is not None and given.get("num_items_in_batch") is not None:
+            now.share = share_of_batch(labels, given["num_items_in_batch"], self.shifts_labels)
         open_pass(now)
+
+    def _enter(self, part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        """The recorded part begins; while text is generated an encoder is called without the model around it."""
+        now = current_pass()
+        if now is None:
+            now = Pass(frozenset())
+            open_pass(now)
+        # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
+        if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
+            now.counting = counting_tokens(_given(part, args, options), self.special_ids)
+        now.inside = True
+
+    def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
+        if (now := current_pass()) is not None:
+            now.inside = False
 
     def _refuse_unsupported(self, model: nn.Module, given: Mapping[str, Any]) -> None:
         """What would train something else than the settings say, without a word."""
         if getattr(model, "_is_replica", False):
             raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
-        if self.vmask is not None and given.get("inputs_embeds") is not None:
+        if self.vmask is None:
+            return
+        if given.get("inputs_embeds") is not None:
             raise InputError(
                 "expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False"
             )
-        checkpointing = model.training and getattr(model, "is_activation_checkpointing", False)
-        if checkpointing and self.regularization.interaction and given.get("labels") is not None:
-            raise InputError("gradient checkpointing would lose the interaction loss; switch it off, or interaction=0")
+        frozen = not any(weight.requires_grad for weight in self.vmask.parameters())
+        if frozen and model.training and torch.is_grad_enabled() and hasattr(model, "peft_config"):
+            raise InputError(
+                "the adapters have frozen VMASK with the rest of the model; call model.safr.requires_grad_(True) "
+                "before the optimizer is made, or attach SAFR after them"
+            )
+
+    def _refuse_unclaimed(self) -> None:
+        """A regularizer that nobody has added to the loss nor holds any more would be lost without a word."""
+        if self.unclaimed is None:
+            return
+        penalty, differentiated = self.unclaimed
+        if penalty() is None and not differentiated:
+            raise InputError(
+                "the last training loss was computed outside the model and left SAFR's regularizers out; "
+                "add `outputs.regularization` to it, or pass labels to the model"
+            )
 
     def _mask_embeddings(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor | None:
-        now = current_pass()
+        now = recorded_pass()
+        record_once("embedding", output)
         if self.vmask is None:
             return None
-        masked = self.vmask(output, None if now is None else now.counting)
+        ids = args[0]
+        counting = None
+        if self.regularization.padding == "mask":
+            counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
+        masked = self.vmask(output, counting, self._words(ids))
         if now is not None:
             now.keep = masked.keep
-        keep_vectors("vmask", masked.vectors)
+        record_once("vmask", masked.vectors)
         return masked.vectors
+
+    def _words(self, ids: Int[Tensor, "batch token"]) -> Int[Tensor, "batch token"] | None:
+        """Number of each token's word; special tokens are words of their own."""
+        if self.continues is None:
+            return None
+        begins = ~self.continues[ids]
+        begins[:, 0] = True
+        return begins.cumsum(dim=-1) - 1
 
     def _finish(self, model: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> Any:
         """Add the weighted losses to the output's loss, which holds the task's alone until here."""
         now = current_pass()
         close_pass()
-        if now is None or output is None or not now.labelled:  # None: the forward pass has failed
-            return None
-        task = output[0] if isinstance(output, tuple) else output.get("loss")
-        if task is None:
+        forget_checkpoints(model)
+        if now is None or output is None or not (now.labelled or now.gradient):  # None: the forward pass has failed
             return None
         terms = self._terms(now)
-        weight = self._strength(model.training)
-        loss = task + weight * sum(getattr(self.regularization, name) * term for name, term in terms.items())
-        self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items()}
+        strength = now.share * self._strength(now.gradient)
+        penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
+        task = _loss(output) if now.labelled else None
+        self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items() if term is not None}
+        if not terms:
+            return None
+        if task is None:
+            return self._hand_over(output, penalty)
         if isinstance(output, tuple):
-            return (loss, *output[1:])
-        output["loss"] = loss
+            return (task + penalty, *output[1:])
+        output["loss"] = task + penalty
         return output
 
-    def _read_by_losses(self) -> frozenset[str]:
-        wanted = set()
-        if self.regularization.importance:
-            wanted.add(self._importance_site())
-        if self.regularization.interaction:
-            wanted.update(f"attention.{layer}" for layer in self.layers)
-        return frozenset(wanted)
+    def _hand_over(self, output: Any, penalty: Tensor) -> Any:
+        """Leave the regularizers to whoever computes the loss outside the model."""
+        differentiated: list[bool] = []
+        if penalty.requires_grad:
+            penalty.register_hook(lambda _: differentiated.append(True))
+            self.unclaimed = (weakref.ref(penalty), differentiated)
+        if not isinstance(output, tuple):
+            regularize_label_smoothing()
+            output["regularization"] = penalty
+        return output
 
-    def _importance_site(self) -> str:
-        return "embedding" if self.vmask is None else "vmask"
+    def _readers(self, now: Pass) -> dict[str, Reader]:
+        """What the losses whose weight is not 0 read, site by site."""
+        settings = self.regularization
+        whole = settings.padding == "count"
+
+        def importance(vectors: Tensor) -> Tensor:
+            weights = now.keep.detach() if settings.keep_weighted and now.keep is not None else None
+            return importance_loss(vectors, now.counting, settings.scale_free, weights)
+
+        def interaction(weights: Tensor, visible: Tensor | None) -> Tensor:
+            return interaction_loss(weights, now.counting, settings.exclude_self, None if whole else visible)
+
+        readers: dict[str, Reader] = {}
+        if settings.importance:
+            readers |= dict.fromkeys(self.importance_sites, importance)
+        if settings.interaction:
+            readers |= dict.fromkeys((f"attention.{layer}" for layer in self.layers), interaction)
+        return readers
 
     def _terms(self, now: Pass) -> dict[str, Tensor]:
-        """The losses whose weight is not 0."""
+        """The losses whose weight is not 0, each the mean over the sites that it reads."""
         settings, terms = self.regularization, {}
+        if silent := sorted(set(now.readers) - set(now.read)):
+            raise InputError(f"this model has shown nothing at {', '.join(silent)}; choose others by layers=")
         if settings.importance:
-            vectors = now.vectors[self._importance_site()]
-            terms["importance"] = importance_loss(vectors, now.counting, settings.scale_free)
+            terms["importance"] = torch.stack([now.read[site] for site in self.importance_sites]).mean()
         if settings.interaction:
-            per_layer = [interaction_loss(now.attention[n], now.counting, settings.exclude_self) for n in self.layers]
-            terms["interaction"] = torch.stack(per_layer).mean()
+            terms["interaction"] = torch.stack([now.read[f"attention.{layer}"] for layer in self.layers]).mean()
         if settings.information and now.keep is not None:
             terms["information"] = information_loss(now.keep, now.counting)
         return terms
@@ -144,7 +261,7 @@ class Attachment(nn.Module):
         """Share of the weights in force: rises linearly from 0 to 1 during warm-up."""
         if not self.regularization.warmup_steps:
             return 1.0
-        if training and torch.is_grad_enabled():
+        if training:
             self.steps += 1
         return (self.steps / self.regularization.warmup_steps).clamp(max=1.0)
 
@@ -159,11 +276,16 @@ def attach(
 
     Source: SAFR (Chang et al. 2025), section 3. The model is changed in place; its class, its `forward` and its own
     weights stay what they were. `model.safr` holds the mask's weights, `model.safr.terms` the last loss's parts.
+    Where a training loop computes the loss itself, from the logits, `outputs.regularization` is what to add to it.
+
+    Of an encoder-decoder, SAFR reads the encoder: its tokens are the text that is explained.
 
     Args:
-        model: Any transformers model whose attention goes through transformers' attention interface.
+        model: Any transformers model whose attention goes through transformers' attention interface, also with
+            adapters (PEFT) around it.
         regularization: What to add. Default: the paper's, 0.1 and 0.1.
-        tokenizer: Says which tokens are special and so never count. Default: those that the model's config names.
+        tokenizer: Says which tokens are special and so never count, and which continue a word. Default: the special
+            tokens that the model's config names.
 
     Returns:
         The same model.
@@ -174,14 +296,19 @@ def attach(
     regularization = regularization or Regularization()
     if attachment(model) is not None:
         raise InputError(f"SAFR is already attached to this {type(model).__name__}; call safr.detach(model) first")
-    special = special_ids(model) if tokenizer is None else special_ids_of(tokenizer)
-    _refuse_unseen_attention(model)
-    layers = _layer_numbers(regularization, model)
-    attached = Attachment(model, regularization, layers, special, watch(model, regularization.fc1))
-    model.safr = attached.train(model.training)
-    # The regularizers are a batch's mean, so the Trainer must divide the loss when it accumulates batches.
-    vars(model)["accepts_loss_kwargs"] = False
-    model.set_attn_implementation(SAFR_ATTENTION)
+    inner = network(model)
+    special = special_ids(inner) if tokenizer is None else special_ids_of(tokenizer)
+    if regularization.interaction:
+        _refuse_unseen_attention(inner)
+    continues = _continues(inner, tokenizer) if regularization.whole_words else None
+    attached = Attachment(inner, regularization, special, continues)
+    inner.safr = attached.train(inner.training)
+    # A language model's loss is a mean over the label tokens of all accumulated batches, and the Trainer says how many
+    # there are. Others' losses are a batch's mean, whatever their signature says: there the Trainer must divide.
+    if type(inner).__name__ not in _LANGUAGE_MODELS:
+        vars(inner)["accepts_loss_kwargs"] = False
+    if inner._can_set_attn_implementation():
+        inner.set_attn_implementation(SAFR_ATTENTION)
     return model
 
 
@@ -194,10 +321,13 @@ def detach(model: PreTrainedModel) -> PreTrainedModel:
     attached = attachment(model)
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
-    for handle in attached.handles:
+    inner = network(model)
+    for handle in (*attached.handles, *attached.watching):
         handle.remove()
-    model.set_attn_implementation(attached.attention_before)
-    del model.safr, vars(model)["accepts_loss_kwargs"]
+    if inner._can_set_attn_implementation():
+        inner.set_attn_implementation(attached.attention_before)
+    del inner.safr
+    vars(inner).pop("accepts_loss_kwargs", None)
     return model
 
 
@@ -213,6 +343,7 @@ def trace(
     sites: Collection[str] = ("fc1",),
     *,
     counting: Bool[Tensor, "batch token"] | None = None,
+    fc1: str | None = None,
 ) -> Trace:
     """Run a batch through a model, with SAFR on it or not, and keep what it shows at some sites.
 
@@ -223,9 +354,10 @@ def trace(
         batch: What the model takes: `input_ids`, `attention_mask`, ...
         sites: Names of `safr.traces.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`).
         counting: True where a token counts. Default: neither padding nor a special token that the model knows of.
+        fc1: Wildcard of the first feed-forward layers' paths, for a model without SAFR whose family is not known.
 
     Raises:
-        InputError: A site's name is not known.
+        InputError: A site's name is not known, or the model does not show it.
     """
     if unknown := [site for site in sites if site.partition(".")[0] not in SITES]:
         raise InputError(f"unknown sites: {', '.join(unknown)}; known are {', '.join(SITES)}")
@@ -233,13 +365,15 @@ def trace(
         counting = counting_tokens(batch, special_ids(model))
     assert counting is not None
     attached = attachment(model)
-    shows_attention = any(site.startswith("attention") for site in sites)
-    with _watched(model, attention=shows_attention), recording(frozenset(sites)) as now:
+    with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
         if attached is None or attached.regularization.padding == "mask":
             now.counting = counting
         outputs = model(**batch)
-    vectors = {name: now.vectors[name] for name in sorted(now.vectors, key=_flow_order)}
-    return Trace(batch["input_ids"], counting, outputs["logits"], now.keep, now.attention, vectors)
+    names = sorted(now.kept, key=_flow_order)
+    attention = {int(name.partition(".")[2]): now.kept[name] for name in names if name.startswith("attention")}
+    vectors = {name: now.kept[name] for name in names if not name.startswith("attention")}
+    logits = outputs.get("logits")
+    return Trace(batch["input_ids"], counting, logits, now.keep, attention, vectors)
 
 
 def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
@@ -266,6 +400,16 @@ def special_ids(model: PreTrainedModel) -> tuple[int, ...]:
     return tuple(sorted({each for each in flat if each is not None}))
 
 
+def _given(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, Any]:
+    """What a forward pass was given, by the names of its parameters."""
+    given = inspect.signature(model.forward).bind_partial(*args, **options).arguments
+    return {**given, **given.get("kwargs", {})}
+
+
+def _loss(output: Any) -> Tensor | None:
+    return output[0] if isinstance(output, tuple) else output.get("loss")
+
+
 def _layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
     total = model.config.get_text_config().num_hidden_layers
     asked = regularization.layers
@@ -277,31 +421,76 @@ def _layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tu
     return tuple(sorted({number % total for number in numbers}))
 
 
+def _importance_sites(regularization: Regularization, layers: tuple[int, ...]) -> tuple[str, ...]:
+    """Where the importance loss reads: a site of the settings alone stands for it at every chosen layer."""
+    asked = regularization.importance_at
+    sites: list[str] = []
+    for site in (asked,) if isinstance(asked, str) else asked:
+        if site.partition(".")[0] not in {"auto", *SITES} - {"attention"}:
+            raise InputError(f"`importance_at` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}")
+        if site in ("auto", "vmask"):
+            sites.append("vmask" if regularization.vmask else "embedding")
+        elif "." in site or site == "embedding":
+            sites.append(site)
+        else:
+            sites += [f"{site}.{layer}" for layer in layers]
+    return tuple(dict.fromkeys(sites))
+
+
+def _continues(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, " word"]:
+    """True for the ids of the vocabulary that continue a word."""
+    if tokenizer is None:
+        raise InputError("`whole_words` needs to know which tokens continue a word; pass tokenizer= to attach")
+    if model.can_generate() and not model.config.is_encoder_decoder:
+        raise InputError(
+            f"`whole_words` can't be had for {type(model).__name__}, which writes words piece by piece: the mask of a "
+            "piece would depend on pieces yet to come; leave it False"
+        )
+    continues = torch.zeros(model.config.get_text_config().vocab_size, dtype=torch.bool)
+    continues[list(continuing_ids(tokenizer))] = True
+    return continues
+
+
 def _refuse_unseen_attention(model: PreTrainedModel) -> None:
     if not model._can_set_attn_implementation():
         raise InputError(
             f"{type(model).__name__} does not go through transformers' attention interface, so its attention can't be "
-            "seen; use a model that does (BERT, GPT-2, Llama and over 300 others)"
+            "seen; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"
         )
 
 
 @contextmanager
-def _watched(model: PreTrainedModel, attention: bool) -> Iterator[None]:
+def _watched(model: PreTrainedModel, sites: Collection[str], fc1: str | None) -> Iterator[None]:
     """Recording hooks for the length of a block, on a model that has none."""
+    names = {site.partition(".")[0] for site in sites}
+    inner = network(model)
+    if "attention" in names:
+        _refuse_unseen_attention(inner)
     if attachment(model) is not None:
         yield
         return
-    before = model.config._attn_implementation
-    handles = watch(model, fc1=None)
+    part, before = encoder(inner), inner.config._attn_implementation
+    handles = [
+        part.get_input_embeddings().register_forward_hook(lambda _, args, output: record_once("embedding", output)),
+        part.register_forward_pre_hook(lambda *_: _inside(True)),
+        part.register_forward_hook(lambda *_: _inside(False)),
+    ]
     try:
-        if attention:
-            _refuse_unseen_attention(model)
-            model.set_attn_implementation(SAFR_ATTENTION)
+        if names & {"fc1", "fc1_out", "fc2"}:
+            handles += watch(feed_forward_layers(part, fc1))
+        if "attention" in names:
+            inner.set_attn_implementation(SAFR_ATTENTION)
         yield
     finally:
         for handle in handles:
             handle.remove()
-        model.set_attn_implementation(before)
+        if inner.config._attn_implementation != before:
+            inner.set_attn_implementation(before)
+
+
+def _inside(inside: bool) -> None:
+    if (now := current_pass()) is not None:
+        now.inside = inside
 
 
 def _flow_order(name: str) -> tuple[int, int]:

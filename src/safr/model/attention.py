@@ -16,8 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
-from safr.errors import InputError
-from safr.model.recording import current_pass
+from safr.model.recording import recorded_pass
 
 NAME = "safr"
 """What transformers calls this implementation."""
@@ -27,12 +26,15 @@ def attention(
     module: nn.Module,
     query: Float[Tensor, "batch head query size"],
     key: Float[Tensor, "batch groups key size"],
-    value: Float[Tensor, "batch groups key size"],
+    value: Float[Tensor, "batch groups key size_out"],
     attention_mask: Float[Tensor, "#batch #head #query key"] | None,
     scaling: float | None = None,
     dropout: float = 0.0,
+    position_bias: Float[Tensor, "#batch #head #query key"] | None = None,
+    softcap: float | None = None,
+    s_aux: Float[Tensor, ...] | None = None,
     **options: Any,
-) -> tuple[Float[Tensor, "batch query head size"], Float[Tensor, "batch head query key"] | None]:
+) -> tuple[Float[Tensor, "batch query head size_out"], Float[Tensor, "batch head query key"] | None]:
     r"""Scaled dot-product attention, $A = softmax(Q K^\top / \sqrt{d} + mask)$, out $= A V$.
 
     Args:
@@ -43,39 +45,52 @@ def attention(
         attention_mask: Added to the scores: 0 where a key may be seen, very negative where not.
         scaling: Factor on the scores. Default: 1 / sqrt(size).
         dropout: Probability with which a weight is dropped before the values are mixed.
-        options: What a family passes besides; an option that changes the scores and isn't known here is refused.
+        position_bias: Added to the scores, as in T5.
+        softcap: Bound that a tanh keeps the scores within, as in Gemma 2.
+        s_aux: Score of each head for looking nowhere (an attention sink), as in gpt-oss; rows then sum to less than 1.
+        options: What a family passes besides, for the fused attention.
 
     Returns:
         Mixed values, and the weights before dropout where the open pass asked for this layer's, else None.
     """
-    now = current_pass()
-    if now is None or not now.wants("attention", now.next_layer("attention")):
+    now = recorded_pass()
+    name = "" if now is None else now.next_layer("attention")
+    asked = now is not None and now.wants(name)
+    if not asked and softcap is None and s_aux is None:
         # The mask is always explicit here, so nothing is left for the fused kernel to mask by itself.
         options["is_causal"] = False
         return sdpa_attention_forward(
-            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **options
+            module,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=dropout,
+            scaling=scaling,
+            position_bias=position_bias,
+            **options,
         )
-    _refuse_unknown(module, options)
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = query @ key.mT * scale  # (batch, head, query, key)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    weights = torch.softmax(scores, dim=-1)
-    now.attention[now.seen["attention"] - 1] = weights
-    mixed = F.dropout(weights, dropout, module.training) @ value  # (batch, head, query, size)
-    return mixed.transpose(1, 2).contiguous(), weights
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    for added in (position_bias, attention_mask):
+        scores = scores if added is None else scores + added
+    weights = _softmax(scores, s_aux)
+    if asked:
+        assert now is not None
+        now.record(name, weights, None if attention_mask is None else attention_mask == 0)
+    mixed = F.dropout(weights, dropout, module.training).to(value.dtype) @ value  # (batch, head, query, size)
+    return mixed.transpose(1, 2).contiguous(), weights if asked else None
 
 
-def _refuse_unknown(module: nn.Module, options: dict[str, Any]) -> None:
-    """Options that change the scores would make the recorded weights wrong without a word."""
-    changing = [name for name in ("position_bias", "softcap", "s_aux") if options.get(name) is not None]
-    if changing:
-        raise InputError(
-            f"{type(module).__name__} passes {', '.join(changing)} to its attention, which SAFR can't record yet; "
-            "set interaction=0 and ask for no attention"
-        )
+def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
+    if sink is None:
+        return torch.softmax(scores, dim=-1)
+    nowhere = sink.reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
+    return torch.cat([scores, nowhere], dim=-1).softmax(dim=-1)[..., :-1]
 
 
 AttentionInterface.register(NAME, attention)

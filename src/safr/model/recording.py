@@ -1,31 +1,24 @@
 """What a forward pass leaves behind while it runs: the sites somebody asked for, and nothing else.
 
-Hooks and the attention function write into the pass that is open in their context; where none is open they do nothing.
+Hooks and the attention function report to the pass that is open in their context; where none is open they do nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
-from transformers import PreTrainedModel
 
 from safr.errors import InputError
 
-FEED_FORWARD = {
-    "fc1": "fc2",  # the paper's transformer; also OPT and BART
-    "intermediate.dense": "output.dense",  # BERT, RoBERTa, ELECTRA
-    "ffn.lin1": "ffn.lin2",  # DistilBERT
-    "mlp.c_fc": "mlp.c_proj",  # GPT-2
-    "mlp.up_proj": "mlp.down_proj",  # Llama and its relatives
-}
-"""How families call their first feed-forward layer, and the second one that belongs to it."""
+Reader = Callable[..., Tensor]
+"""Makes one number of what a site shows: vectors, or attention weights and the pairs that see each other."""
 
 
 @dataclass
@@ -35,27 +28,55 @@ class Pass:
     wanted: frozenset[str]
     """Sites to keep, as `fc1` for every layer or `fc1.0` for one."""
 
+    readers: Mapping[str, Reader] = field(default_factory=dict)
+    """What to make of a site where it stands, by site and layer, so that its values need not be kept."""
+
     joinable: bool = False
     """Whether a model's forward pass may write here; one that was interrupted leaves a pass that it may not."""
+
+    inside: bool = False
+    """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
 
     labelled: bool = False
     """Whether the model was given labels, so that its output holds a loss."""
 
+    gradient: bool = False
+    """Whether the pass is differentiated."""
+
+    share: Tensor | float = 1.0
+    """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
+
     counting: Tensor | None = None
     keep: Tensor | None = None
-    attention: dict[int, Tensor] = field(default_factory=dict)
-    vectors: dict[str, Tensor] = field(default_factory=dict)
+    kept: dict[str, Tensor] = field(default_factory=dict)
+    """The sites asked for, by site and layer."""
+
+    read: dict[str, Tensor] = field(default_factory=dict)
+    """What the readers made, by site and layer."""
+
     seen: Counter[str] = field(default_factory=Counter)
 
-    def next_layer(self, site: str) -> int:
-        """The layer that reports now: sites are visited once per layer, and a shared layer is visited again."""
+    def next_layer(self, site: str) -> str:
+        """Name of the layer that reports now: each reports a site once, and a shared layer reports it again."""
         layer = self.seen[site]
         self.seen[site] += 1
-        return layer
+        return f"{site}.{layer}"
 
-    def wants(self, site: str, layer: int) -> bool:
-        """Whether somebody asked for this site at this layer."""
-        return site in self.wanted or f"{site}.{layer}" in self.wanted
+    def wants(self, name: str) -> bool:
+        """Whether anybody asked for what a site shows."""
+        return name in self.readers or name in self.wanted or name.partition(".")[0] in self.wanted
+
+    def record(self, name: str, values: Tensor, *context: Tensor | None) -> None:
+        """Keep what a site shows, or read it at once, as was asked."""
+        if name in self.wanted or name.partition(".")[0] in self.wanted:
+            self.kept[name] = values
+        if name in self.readers:
+            if self.gradient and not torch.is_grad_enabled():
+                raise InputError(
+                    "gradient checkpointing with use_reentrant=True hides the layers from SAFR's losses; "
+                    "pass gradient_checkpointing_kwargs={'use_reentrant': False}"
+                )
+            self.read[name] = self.readers[name](values, *context)
 
 
 _open: ContextVar[Pass | None] = ContextVar("safr_pass", default=None)
@@ -64,6 +85,12 @@ _open: ContextVar[Pass | None] = ContextVar("safr_pass", default=None)
 def current_pass() -> Pass | None:
     """The pass that is being recorded in this context, if any."""
     return _open.get()
+
+
+def recorded_pass() -> Pass | None:
+    """The pass that is being recorded, if the part of the model that it records runs now."""
+    now = _open.get()
+    return now if now is not None and now.inside else None
 
 
 @contextmanager
@@ -87,77 +114,45 @@ def close_pass() -> None:
     _open.set(None)
 
 
-def watch(model: PreTrainedModel, fc1: str | None) -> list[RemovableHandle]:
-    """Put the recording hooks on the embeddings and on every feed-forward block; returns the handles to remove them."""
-    layers = feed_forward_layers(model, fc1)
-    handles = [model.get_input_embeddings().register_forward_hook(_keep_embedding)]
-    for first, second in layers:
-        handles.append(first.register_forward_hook(_keep_fc1))
-        if second is not None:
-            handles.append(second.register_forward_pre_hook(_keep_fc1_out))
-            handles.append(second.register_forward_hook(_keep_fc2))
-    return handles
+def replay_checkpoints(model: nn.Module, now: Pass) -> None:
+    """Let layers that are computed twice, under activation checkpointing, report the same both times.
 
-
-def feed_forward_layers(model: nn.Module, fc1: str | None = None) -> list[tuple[nn.Module, nn.Module | None]]:
-    """The first and second feed-forward layer of every block, in the order of the layers.
-
-    Args:
-        model: Any transformer.
-        fc1: Wildcard of the first layers' module paths, as in `encoder.*.expand`; the second layer is then known only
-            where the path ends in a known name. Default: by the names that families use.
-
-    Raises:
-        InputError: Nothing matches; the message lists the layers that could be meant.
+    The second time is during the backward pass, where no pass is open and perhaps in another thread; without this the
+    layer would take the path of a model that nobody records, and its gradient would be another network's.
     """
-    modules = dict(model.named_modules())
-    found = []
-    for path, module in modules.items():
-        name = next((each for each in FEED_FORWARD if f".{path}".endswith(f".{each}")), None)
-        if fnmatch(path, fc1) if fc1 is not None else name is not None:
-            second = modules.get(path.removesuffix(name) + FEED_FORWARD[name]) if name else None
-            found.append((module, second))
-    if not found:
-        asked = f"no module path matches fc1='{fc1}'" if fc1 else "the first feed-forward layers (FC1) were not found"
-        raise InputError(f"{asked} in {type(model).__name__}; pass fc1=, a wildcard such as {_candidates(modules)}")
-    return found
+    for module, checkpoint in _checkpointing(model):
+        module._gradient_checkpointing_func = _Replaying(getattr(checkpoint, "original", checkpoint), now)
 
 
-def _candidates(modules: dict[str, nn.Module]) -> str:
-    """Widening linear layers, with the layers' numbers as wildcards."""
-    paths = [
-        path
-        for path, module in modules.items()
-        if isinstance(module, nn.Linear) and module.out_features > module.in_features
-    ]
-    wildcards = dict.fromkeys(".".join("*" if part.isdigit() else part for part in path.split(".")) for path in paths)
-    return ", ".join(f"'{each}'" for each in wildcards) or "'*' (the model has no widening linear layer)"
+def forget_checkpoints(model: nn.Module) -> None:
+    """Give the model its own checkpointing function back."""
+    for module, checkpoint in _checkpointing(model):
+        module._gradient_checkpointing_func = getattr(checkpoint, "original", checkpoint)
 
 
-def keep_vectors(site: str, vectors: Tensor) -> None:
-    """Keep the vectors of a site that exists once, if the open pass wants them."""
-    if (now := current_pass()) is not None and site in now.wanted:
-        now.vectors[site] = vectors
+def _checkpointing(model: nn.Module) -> Iterator[tuple[Any, Any]]:
+    for module in model.modules():
+        if getattr(module, "gradient_checkpointing", False):
+            yield module, module._gradient_checkpointing_func
 
 
-def _keep_layer(site: str, vectors: Tensor) -> None:
-    if (now := current_pass()) is not None:
-        layer = now.next_layer(site)
-        if now.wants(site, layer):
-            now.vectors[f"{site}.{layer}"] = vectors
+class _Replaying:
+    """A checkpointing function whose layers run, also the second time, as in the pass that they first ran in."""
 
+    def __init__(self, original: Callable[..., Any], now: Pass) -> None:
+        self.original = original
+        self.now = now
 
-def _keep_embedding(module: nn.Module, args: tuple, output: Tensor) -> None:
-    keep_vectors("embedding", output)
+    def __call__(self, layer: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        before = Counter(self.now.seen)
+        runs = iter((self.now,))
 
+        def inside(*given: Any, **named: Any) -> Any:
+            again = replace(self.now, kept={}, read={}, seen=Counter(before))
+            token = _open.set(next(runs, again))
+            try:
+                return layer(*given, **named)
+            finally:
+                _open.reset(token)
 
-def _keep_fc1(module: nn.Module, args: tuple, output: Tensor) -> None:
-    _keep_layer("fc1", output)
-
-
-def _keep_fc1_out(module: nn.Module, args: tuple) -> None:
-    _keep_layer("fc1_out", args[0])
-
-
-def _keep_fc2(module: nn.Module, args: tuple, output: Tensor) -> None:
-    _keep_layer("fc2", output)
+        return self.original(inside, *args, **options)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,23 +36,60 @@ class VMASK(nn.Module):
         hidden: Hidden width of the gate's network.
     """
 
+    scale: Tensor
+
     def __init__(self, width: int, hidden: int = 1024) -> None:
         super().__init__()
         self.inner = nn.Linear(width, hidden)
         self.outer = nn.Linear(hidden, 2)
+        self.register_buffer("scale", torch.ones(()))
+
+    @torch.no_grad()
+    def open_to(self, keep: float, embeddings: Float[Tensor, "word width"]) -> None:
+        """Start with about one keep probability for every word, so that pretrained weights see what they know.
+
+        Differs from the paper, whose mask starts half closed beside embeddings that are as new as itself. Pretrained
+        embeddings are also of another length, and are brought to unit variance before the gate's network reads them.
+
+        Args:
+            keep: Keep probability in (0, 1).
+            embeddings: The vocabulary's.
+        """
+        logit = math.log(keep / (1 - keep))
+        self.outer.bias.copy_(torch.tensor([-logit / 2, logit / 2]))
+        self.outer.weight.mul_(0.1)  # the words differ little at first, and yet the network gets a gradient
+        self.scale.copy_(1 / embeddings.float().std().clamp_min(1e-6))
 
     def forward(
-        self, embeddings: Float[Tensor, "batch token width"], counting: Bool[Tensor, "batch token"] | None = None
+        self,
+        embeddings: Float[Tensor, "batch token width"],
+        counting: Bool[Tensor, "batch token"] | None = None,
+        words: Int[Tensor, "batch token"] | None = None,
     ) -> Masked:
         """Mask a batch of embeddings.
 
         Args:
             embeddings: One vector per token.
             counting: True where a token may be masked; the others pass unchanged. Default: all.
+            words: Number of each token's word; the pieces of a word share the mean of their logits and one sample, so
+                that a word goes whole or not at all. Default: each token for itself.
         """
-        logits = self.outer(torch.tanh(self.inner(embeddings))).float()  # (batch, token, 2)
-        keep = logits.softmax(dim=-1)[..., 1]  # (batch, token)
+        logits = self.outer(torch.tanh(self.inner(embeddings * self.scale))).float()  # (batch, token, 2)
+        if words is not None:
+            logits = _mean_by_word(logits, words)
+        keep = logits.softmax(dim=-1)[..., 1]  # (batch, token), or (batch, word) with words
         gate = F.gumbel_softmax(logits, hard=True)[..., 1] if self.training else keep
+        if words is not None:
+            keep, gate = (each.gather(1, words) for each in (keep, gate))
         if counting is not None:
             keep, gate = (torch.where(counting, each, 1.0) for each in (keep, gate))
         return Masked(embeddings * gate[..., None].to(embeddings.dtype), keep)
+
+
+def _mean_by_word(
+    logits: Float[Tensor, "batch token 2"], words: Int[Tensor, "batch token"]
+) -> Float[Tensor, "batch token 2"]:
+    """Row n holds the mean over the pieces of word n; there are no more words than tokens."""
+    pieces = torch.zeros_like(logits[..., 0]).scatter_add(1, words, torch.ones_like(logits[..., 0]))
+    total = torch.zeros_like(logits).scatter_add(1, words[..., None].expand_as(logits), logits)
+    return total / pieces.clamp_min(1)[..., None]
