@@ -10,7 +10,7 @@ import inspect
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Bool, Int
@@ -43,6 +43,9 @@ from safr.model.recording import (
 from safr.model.smoothing import regularize_label_smoothing, share_of_batch
 from safr.model.vmask import VMASK
 from safr.traces import SITES, Trace
+
+Model = TypeVar("Model", bound=nn.Module)
+"""A transformers model, perhaps with adapters around it."""
 
 _LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
 
@@ -267,11 +270,11 @@ class Attachment(nn.Module):
 
 
 def attach(
-    model: PreTrainedModel,
+    model: Model,
     regularization: Regularization | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-) -> PreTrainedModel:
+) -> Model:
     r"""Put SAFR on a model: from here on `outputs.loss` is $CE + \lambda_{Imp} L_{Imp} + \lambda_{Inter} L_{Inter}$.
 
     Source: SAFR (Chang et al. 2025), section 3. The model is changed in place; its class, its `forward` and its own
@@ -312,7 +315,7 @@ def attach(
     return model
 
 
-def detach(model: PreTrainedModel) -> PreTrainedModel:
+def detach(model: Model) -> Model:
     """Take SAFR off again; the model computes what it would have computed without it.
 
     Raises:
@@ -338,7 +341,7 @@ def attachment(model: nn.Module) -> Attachment | None:
 
 
 def trace(
-    model: PreTrainedModel,
+    model: nn.Module,
     batch: Mapping[str, Tensor],
     sites: Collection[str] = ("fc1",),
     *,
@@ -390,7 +393,7 @@ def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[
     return counting
 
 
-def special_ids(model: PreTrainedModel) -> tuple[int, ...]:
+def special_ids(model: nn.Module) -> tuple[int, ...]:
     """Ids that never count: what `attach` was told, else what the model's config names."""
     if (attached := attachment(model)) is not None:
         return attached.special_ids
@@ -460,7 +463,7 @@ def _refuse_unseen_attention(model: PreTrainedModel) -> None:
 
 
 @contextmanager
-def _watched(model: PreTrainedModel, sites: Collection[str], fc1: str | None) -> Iterator[None]:
+def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
     """Recording hooks for the length of a block, on a model that has none."""
     names = {site.partition(".")[0] for site in sites}
     inner = network(model)

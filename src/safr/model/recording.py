@@ -144,11 +144,11 @@ class _Replaying:
         self.now = now
 
     def __call__(self, layer: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        before = Counter(self.now.seen)
+        before = replace(self.now, kept={}, read={}, seen=Counter(self.now.seen))
         runs = iter((self.now,))
 
         def inside(*given: Any, **named: Any) -> Any:
-            again = replace(self.now, kept={}, read={}, seen=Counter(before))
+            again = replace(before, kept={}, read={}, seen=Counter(before.seen))
             token = _open.set(next(runs, again))
             try:
                 return layer(*given, **named)

@@ -1,0 +1,273 @@
+"""Whatever trains the model, the loss and the gradient are those of one plain step over the same texts."""
+
+import copy
+
+import pytest
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.nn import functional as F
+from transformers import Trainer, TrainingArguments
+
+from safr.config import Regularization
+from safr.errors import InputError
+from safr.model.attach import attach, attachment, detach, trace
+from safr.model.vmask import VMASK
+from tests.model.families import batch, tiny
+
+LABELS = torch.tensor([0, 1, 1])
+WEIGHTS = Regularization(importance=0.5, interaction=0.25, information=0.125)
+
+
+def sure(model):
+    """The same model without chance: no dropout, and the mask lets through what it expects to."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0
+    model.safr.vmask.__class__ = _Expected
+    return model.train()
+
+
+class _Expected(VMASK):
+    """A mask that multiplies by the keep probability also while the model trains."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def rows(count, *, language=False, length=6):
+    ids = [torch.randint(3, 40, (length,), generator=torch.Generator().manual_seed(n)) for n in range(count)]
+    return [{"input_ids": each, "labels": each if language else n % 2} for n, each in enumerate(ids)]
+
+
+def together(some):
+    return {
+        "input_ids": torch.stack([each["input_ids"] for each in some]),
+        "labels": torch.stack([torch.as_tensor(each["labels"]) for each in some]),
+    }
+
+
+def trained(model, data, folder, **options):
+    """The weights after one optimizer step of the Trainer over all the data."""
+    arguments = {
+        "output_dir": str(folder),
+        "max_steps": 1,
+        "learning_rate": 1.0,
+        "optim": "sgd",
+        "max_grad_norm": 0,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "per_device_train_batch_size": len(data),
+        "dataloader_pin_memory": False,
+        "seed": 0,
+    }
+    Trainer(model=model, args=TrainingArguments(**{**arguments, **options}), train_dataset=data).train()
+    return weights(model)
+
+
+def stepped(model, data):
+    """The weights after one plain step over all the data."""
+    model(**together(data)).loss.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= 0 if weight.grad is None else weight.grad
+    return weights(model)
+
+
+def weights(model):
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def assert_same(found, expected, start, tolerance=1e-5):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance, msg=name)
+    assert any(not torch.equal(value, start[name]) for name, value in expected.items() if name.startswith("safr"))
+
+
+def language_model():
+    return tiny("llama", "CausalLM")
+
+
+@pytest.mark.parametrize("size", [8, 2])
+@pytest.mark.parametrize("family", ["paper", "bert"])
+def test_the_trainer_takes_the_step_of_a_plain_loop_also_in_parts(family, size, tmp_path):
+    start, data = sure(attach(tiny(family), WEIGHTS)), rows(8)
+    expected = stepped(copy.deepcopy(start), data)
+    accumulated = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
+    found = trained(copy.deepcopy(start), data, tmp_path, **accumulated)
+    assert_same(found, expected, weights(start))
+
+
+def test_a_language_models_parts_count_by_their_tokens(tmp_path):
+    start = sure(attach(language_model(), WEIGHTS))
+    data = rows(4, language=True)
+    for each, length in zip(data, (6, 3, 5, 2), strict=True):  # tokens whose prediction counts
+        each["labels"] = each["labels"].clone()
+        each["labels"][length:] = -100
+    found = trained(
+        copy.deepcopy(start), data, tmp_path, per_device_train_batch_size=1, gradient_accumulation_steps=4,
+        train_sampling_strategy="sequential",
+    )  # fmt: skip
+    items = sum(int((each["labels"][1:] != -100).sum()) for each in data)
+    model, loss = copy.deepcopy(start), 0.0
+    for each in data:
+        part = model(**together([each])).loss  # a mean over this text's tokens
+        loss = loss + part * int((each["labels"][1:] != -100).sum()) / items
+    loss.backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= 0 if weight.grad is None else weight.grad
+    assert_same(found, weights(model), weights(start))
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("language", [False, True])
+def test_label_smoothing_keeps_the_regularizers(language, parts, tmp_path):
+    start = sure(attach(language_model() if language else tiny("bert"), WEIGHTS))
+    data = rows(8, language=language)
+    accumulated = {"per_device_train_batch_size": 8 // parts, "gradient_accumulation_steps": parts}
+    found = trained(copy.deepcopy(start), data, tmp_path, label_smoothing_factor=0.1, **accumulated)
+    model, inputs = copy.deepcopy(start), together(data)
+    output = model(input_ids=inputs["input_ids"])
+    logits, labels = output.logits, inputs["labels"]
+    if language:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    smoothed = F.cross_entropy(logits.flatten(0, -2), labels.flatten(), label_smoothing=0.1)
+    (smoothed + output.regularization).backward()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight -= 0 if weight.grad is None else weight.grad
+    assert_same(found, weights(model), weights(start))
+
+
+def test_a_loss_of_ones_own_adds_the_regularizers_by_name():
+    model, inputs = sure(attach(tiny("bert"), WEIGHTS)), batch()
+    own = model(**inputs)
+    torch.testing.assert_close(
+        F.cross_entropy(own.logits, LABELS) + own.regularization, model(**inputs, labels=LABELS).loss
+    )
+
+
+def test_a_loss_of_ones_own_that_leaves_them_out_is_refused_at_the_next_step():
+    model, inputs = attach(tiny("bert"), WEIGHTS).train(), batch()
+    F.cross_entropy(model(**inputs).logits, LABELS).backward()
+    with pytest.raises(InputError, match=r"left SAFR's regularizers out; add `outputs.regularization` to it"):
+        model(**inputs)
+
+
+def test_two_passes_before_one_backward_are_no_mistake():
+    model, inputs = attach(tiny("bert"), WEIGHTS).train(), batch()
+    first, second = model(**inputs), model(**inputs)
+    loss = F.mse_loss(first.logits, second.logits) + first.regularization + second.regularization
+    loss.backward()
+    model(**inputs)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_the_losses_by_rounding_only(dtype):
+    model, inputs = sure(attach(tiny("bert"), WEIGHTS)), batch()
+    exact = {name: float(value) for name, value in terms(model, inputs).items()}
+    with torch.autocast("cpu", dtype):
+        rough = terms(model, inputs)
+    for name, value in rough.items():
+        assert value.dtype == torch.float32
+        assert float(value) == pytest.approx(exact[name], rel=0.03, abs=1e-3), name
+    model.zero_grad()
+    with torch.autocast("cpu", dtype):
+        loss = model(**inputs, labels=LABELS).loss
+    loss.backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in model.parameters())
+
+
+def terms(model, inputs):
+    model(**inputs, labels=LABELS)
+    return dict(attachment(model).terms)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "t5", "modernbert"])
+def test_activation_checkpointing_changes_neither_the_losses_nor_the_gradient(family):
+    everywhere = Regularization(0.5, 0.25, importance_at=("vmask", "fc1"))
+    start, inputs = sure(attach(tiny(family), everywhere)), batch()
+    expected, again = copy.deepcopy(start), copy.deepcopy(start)
+    again.activation_checkpointing_enable()
+    for model in (expected, again):
+        model(**inputs, labels=LABELS).loss.backward()
+    for name, weight in again.named_parameters():
+        other = expected.get_parameter(name).grad
+        if other is not None:
+            torch.testing.assert_close(weight.grad, other, rtol=1e-5, atol=1e-6, msg=name)
+    copy.deepcopy(again)  # nothing of the pass is left on the model
+    again.activation_checkpointing_disable()
+    torch.testing.assert_close(again(**inputs, labels=LABELS).loss, expected(**inputs, labels=LABELS).loss)
+
+
+def test_the_trainer_checkpoints_too(tmp_path):
+    start, data = sure(attach(tiny("bert"), WEIGHTS)), rows(4)
+    expected = stepped(copy.deepcopy(start), data)
+    found = trained(copy.deepcopy(start), data, tmp_path, activation_checkpointing=True)
+    assert_same(found, expected, weights(start))
+
+
+def test_accelerate_takes_the_step_of_a_plain_loop():
+    start, data = sure(attach(tiny("bert"), WEIGHTS)), rows(4)
+    expected = stepped(copy.deepcopy(start), data)
+    accelerator = Accelerator(cpu=True)
+    plain = torch.optim.SGD(start.parameters(), lr=1.0)
+    before = weights(start)
+    model, optimizer = accelerator.prepare(start, plain)
+    accelerator.backward(model(**together(data)).loss)
+    optimizer.step()
+    assert_same(weights(accelerator.unwrap_model(model)), expected, before)
+
+
+# peft asks every model for a property that transformers has renamed.
+of_peft = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+
+LORA = {"target_modules": ["query", "intermediate.dense"], "modules_to_save": ["classifier"], "r": 2}
+
+
+def adapted(order):
+    model = tiny("bert")
+    if order == "on top of SAFR":
+        attach(model, WEIGHTS)
+    lora = get_peft_model(model, LoraConfig(**LORA, init_lora_weights=False))
+    if order == "below SAFR":
+        attach(lora, WEIGHTS)
+    else:
+        lora.safr.requires_grad_(True)
+    return lora
+
+
+@of_peft
+@pytest.mark.parametrize("order", ["on top of SAFR", "below SAFR"])
+def test_lora_trains_with_the_mask_and_the_recorded_layer_is_the_adapted_one(order):
+    model, inputs = adapted(order).eval(), batch()
+    seen = {}
+    layer = model.get_base_model().bert.encoder.layer[0].intermediate.dense
+    layer.register_forward_hook(lambda _, args, output: seen.setdefault("fc1", output))
+    assert type(layer).__module__.startswith("peft")
+    recorded = trace(model, inputs, ["fc1", "attention"])
+    assert torch.equal(recorded.site("fc1.0"), seen["fc1"])
+    loss = model.train()(**inputs, labels=LABELS).loss
+    assert set(attachment(model).terms) == {"task", "importance", "interaction", "information"}
+    loss.backward()
+    trained_names = {name for name, weight in model.named_parameters() if weight.grad is not None}
+    assert any("lora_A" in name for name in trained_names)
+    assert any("vmask.inner" in name for name in trained_names)
+    assert not any("word_embeddings" in name for name in trained_names)
+    detach(model)
+    assert attachment(model) is None
+
+
+@of_peft
+def test_adapters_that_froze_the_mask_are_refused():
+    model = get_peft_model(attach(tiny("bert"), WEIGHTS), LoraConfig(**LORA))
+    with pytest.raises(InputError, match=r"the adapters have frozen VMASK .* model.safr.requires_grad_\(True\)"):
+        model.train()(**batch(), labels=LABELS)
+    model.eval()(**batch())
