@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
 from safr.attribution import scores as scores_module
@@ -88,6 +89,21 @@ def test_random_deletion_tells_its_spread_over_draws(run):
     for found in run.scores["deletion"]["random"].values():
         assert 0 < found["spread"] < 0.5
     assert "spread" not in run.scores["deletion"]["capacity"]["30"]
+
+
+def test_the_models_card_tells_the_main_scores(run):
+    card = (run.model_folder / "README.md").read_text(encoding="utf-8")
+    scores = run.scores
+    told = [
+        scores["accuracy"],
+        *(scores["deletion"][name]["30"] for name in ("random", "capacity")),
+        scores["srs"]["30"],
+    ]
+    results = ModelCard(card).data.eval_results
+    assert [result.metric_value for result in results] == [each["value"] for each in told]
+    assert {(result.dataset_name, result.dataset_split) for result in results} == {("tiny & <mine>", "test")}
+    value, low, high = (f"{100 * scores['srs']['30'][name]:.1f}" for name in ("value", "low", "high"))
+    assert f"| SRS(30) | {value} % [{low}, {high}] |" in card
 
 
 def test_srs_is_what_accuracy_loses(run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from safr.evaluation.audit import audit
 from safr.evaluation.deletion import delete_words, most_important, predictions
 from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
+from safr.model.card import model_card
 from safr.model.saving import load
-from safr.runs import Run, write_json
+from safr.runs import Run, write_json, write_text
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """The k at which words are deleted."""
@@ -50,8 +51,8 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
         progress: Called as deletions get done.
 
     Returns:
-        What `scores.json` holds. Only the test split's scores are written there, its words to `tokens.parquet` and some
-        texts to show to `examples.json`.
+        What `scores.json` holds. Only the test split's scores are written there and into the model's card, its words to
+        `tokens.parquet` and some texts to show to `examples.json`.
     """
     if run.record["data"]["fingerprint"] != data.fingerprint():
         raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
@@ -65,6 +66,8 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
     if split == "test":
         _write_words(run, texts, chosen, scored, data.label_names)
         write_json(run.examples_file, choose_examples(chosen, texts, scored, data.label_names))
+        card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
+        write_text(run.model_folder / "README.md", card)
         write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
     return scores
 
@@ -100,6 +103,17 @@ def _scores(
         "srs": srs,
         "capacity": _capacity_table(scored),
         "audit": {name: mean(values).to_dict() for name, values in audit(model, texts).items()},
+    }
+
+
+def _card_scores(scores: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """What a model's card tells, by the name it has there."""
+    k = str(MAIN_PERCENT)
+    return {
+        "accuracy": scores["accuracy"],
+        f"accuracy, random {k} % of words deleted": scores["deletion"]["random"][k],
+        f"accuracy, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k],
+        f"SRS({k})": scores["srs"][k],
     }
 
 

@@ -1,0 +1,113 @@
+"""A folder that `safr.save` has written in, its model card out: how to use the model, its settings and its scores."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import transformers
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from safr.model.hub import is_hub_name
+
+Score = str | float | Mapping[str, float]
+"""A text, a number, or an estimate as JSON values: `value` with the ends `low` and `high` of its 95 % interval."""
+
+_TASKS = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
+    "ForMultipleChoice": "multiple-choice",
+    "ForMaskedLM": "fill-mask",
+    "ForCausalLM": "text-generation",
+    "LMHeadModel": "text-generation",
+    "ForConditionalGeneration": "text-generation",
+}
+"""What the hub calls the task of a model's head, by the end of its class's name."""
+
+_NO_HEAD = "feature-extraction"
+
+
+def model_card(folder: Path, scores: Mapping[str, Score] | None = None, *, dataset: str = "", split: str = "") -> str:
+    """The README.md of a saved model, with front matter that a hub reads.
+
+    Args:
+        folder: Holds the model's `config.json`, and the tokenizer if there is one.
+        scores: By name. Estimates are shares and shown in per cent; texts stay out of the front matter's results.
+        dataset: What the scores are on, as a hub name or a path, of which only the last part is shown.
+        split: Which part of it.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    scores, dataset = scores or {}, _without_folders(dataset)
+    environment = Environment(
+        loader=PackageLoader("safr.model", "."),
+        autoescape=select_autoescape(),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("card.md.jinja").render(
+        front_matter=_front_matter(config, scores, dataset, split).to_yaml(),
+        architecture=config["architectures"][0],
+        task=_task(config),
+        needs_safr=not hasattr(transformers, config["architectures"][0]),
+        settings=config["safr"],
+        has_tokenizer=(folder / "tokenizer_config.json").is_file(),
+        scores={_cell(name): _cell(_shown(score)) for name, score in scores.items()},
+        dataset=dataset,
+        split=split,
+    )
+
+
+def _front_matter(config: dict[str, Any], scores: Mapping[str, Score], dataset: str, split: str) -> ModelCardData:
+    task = _task(config)
+    results = [
+        EvalResult(
+            task_type=task,
+            dataset_type=dataset or "unknown",
+            dataset_name=dataset or "unknown",
+            dataset_split=split or None,
+            metric_type=re.sub(r"\W+", "_", name.lower()).strip("_"),
+            metric_name=name,
+            metric_value=float(score["value"] if isinstance(score, Mapping) else score),
+        )
+        for name, score in scores.items()
+        if not isinstance(score, str)
+    ]
+    return ModelCardData(
+        library_name="safr",  # not transformers, whose own loader would leave the mask out
+        pipeline_tag=task,
+        base_model=config["safr"].get("base_model"),
+        tags=["safr", "interpretability", "superposition"],
+        model_name=config["architectures"][0] if results else None,
+        eval_results=results or None,
+    )
+
+
+def _task(config: dict[str, Any]) -> str:
+    name = config["architectures"][0]
+    return next((task for ending, task in _TASKS.items() if name.endswith(ending)), _NO_HEAD)
+
+
+def _without_folders(name: str) -> str:
+    """A hub name as it is, and the last part of a path: where it lies on this machine is nobody else's business."""
+    name = name.removeprefix("hub:")
+    return name if is_hub_name(name) else Path(name).name
+
+
+def _shown(score: Score) -> str:
+    if isinstance(score, str):
+        return score
+    if isinstance(score, Mapping):
+        value, low, high = (100 * score[name] for name in ("value", "low", "high"))
+        return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{score:.4g}"
+
+
+def _cell(text: str) -> str:
+    """A text that can't break out of its cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
