@@ -106,8 +106,6 @@ def explain(
         json: Print every number as JSON instead.
         figures: Folder for the text's figures, as SVG and PNG.
     """
-    import json as json_format
-
     from rich.console import Console
     from rich.markup import escape
 
@@ -115,7 +113,7 @@ def explain(
 
     explanation = _explain(run, text)
     if json:
-        sys.stdout.write(json_format.dumps(explanation.to_dict(), ensure_ascii=True) + "\n")
+        sys.stdout.write(explanation.to_json() + "\n")
     else:
         console = Console()
         share = explanation.probabilities[explanation.prediction]

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from transformers import BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
-from safr.attribution.explanation import explain
+from safr.attribution.explanation import explain, token_names
 from safr.attribution.scores import score_words
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
-from safr.model.attach import trace
-from tests import tiny
+from safr.model.attach import attach, trace
+from tests import families, tiny
 
 TEXT = "the film was funny but the cast was dull"
 MASKED = Regularization(vmask_width=8)
@@ -94,6 +95,112 @@ def test_the_papers_figures_are_drawn_for_any_text():
     assert all(isinstance(figure, Figure) for figure in figures.values())
 
 
+@pytest.mark.parametrize("text", [TEXT, ("the film was dull", "xqz jkv")], ids=["text", "pair"])
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "attached"])
+@pytest.mark.parametrize("kind", [kind for kind in families.MODELS if kind is not BertForMaskedLM])
+def test_any_model_is_explained_at_every_site_and_layer(kind, masked, text):
+    model, words = families.model(kind)
+    if masked:
+        attach(model, MASKED, tokenizer=words)
+    explanation = explain(model, words, text)
+    count = len(explanation.words)
+    layers = [f"{site}.{layer}" for site in ("fc1", "fc1_out", "fc2") for layer in (0, 1)]
+    assert list(explanation.sites) == ["embedding", *(["vmask"] if masked else []), *layers]
+    for site in explanation.sites.values():
+        assert site.capacity.shape == site.polysemanticity.shape == (count,)
+        assert site.interference.shape == (count, count)
+        assert ((site.capacity >= 0) & (site.capacity <= 1 + 1e-6)).all()
+    assert {layer: matrix.shape for layer, matrix in explanation.attention.items()} == dict.fromkeys(
+        (0, 1), (count,) * 2
+    )
+    assert (explanation.keep is not None) == masked
+    assert json.loads(explanation.to_json())["text_of_word"] == list(explanation.text_of_word)
+    assert set(explanation.text_of_word) == ({0} if text is TEXT else {0, 1})
+
+
+@pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
+def test_a_language_models_answer_is_the_five_likeliest_tokens_after_the_text(kind):
+    model, words = families.model(kind)
+    explanation = explain(model, words, TEXT)
+    with torch.inference_mode():
+        likeliest = model(**words(TEXT, return_tensors="pt")).logits[0, -1].softmax(dim=-1).topk(5)
+    np.testing.assert_allclose(list(explanation.probabilities.values()), likeliest.values, rtol=1e-4)
+    assert words.decode([likeliest.indices[0]]) in explanation.prediction
+    assert explanation.prediction == next(iter(explanation.probabilities))
+
+
+def test_tokens_that_look_alike_are_told_with_their_numbers():
+    words = families.tokenizer("gpt2")
+    parts = words("漢")["input_ids"]
+    names = token_names(words, [*parts, words.convert_tokens_to_ids("a")])
+    assert names == [f"\N{REPLACEMENT CHARACTER} ({part})" for part in parts] + ["a"]
+
+
+def test_classes_that_do_not_exclude_each_other_have_probabilities_of_their_own():
+    model, words = families.model(BertForSequenceClassification, problem_type="multi_label_classification")
+    with torch.inference_mode():
+        logits = model(**words(TEXT, return_tensors="pt")).logits[0]
+    np.testing.assert_allclose(list(explain(model, words, TEXT).probabilities.values()), logits.sigmoid(), rtol=1e-4)
+
+
+def test_a_model_that_shows_no_attention_is_explained_without_it(monkeypatch):
+    model, words = families.model(BertForSequenceClassification)
+    monkeypatch.setattr(type(model), "_can_set_attn_implementation", lambda self: False)
+    explanation = explain(model, words, TEXT)
+    assert explanation.attention == {}
+    assert set(explanation.sites) == set(explain(*families.model(GPT2LMHeadModel), TEXT).sites)
+    assert list(explanation.site_pictures()) == ["embedding", "fc1", "fc2"]
+    assert len(explanation.figures()) == 4
+
+
+def test_a_model_without_feed_forward_layers_says_so():
+    model = tiny.model()
+    del model.layers[0].fc1
+    with pytest.raises(InputError, match="FC1"):
+        explain(model, tiny.tokenizer(), TEXT)
+
+
+def test_numbers_in_half_precision_are_those_of_single_precision():
+    whole, half = tiny.model(MASKED), tiny.model(MASKED).bfloat16()
+    one, other = (explain(model, tiny.tokenizer(), TEXT) for model in (whole, half))
+    np.testing.assert_allclose(one.capacity, other.capacity, atol=0.05)
+    np.testing.assert_allclose(one.attention[0], other.attention[0], atol=0.05)
+
+
+def test_another_site_is_named(explanation):
+    assert explanation.site("fc2.1") is explanation.sites["fc2.1"]
+    assert explanation.site().capacity is explanation.capacity
+    with pytest.raises(InputError, match=r"nothing at site 'fc9'; recorded are: embedding, vmask, fc1\.0, .*fc2\.1$"):
+        explanation.site("fc9")
+
+
+def test_the_figures_of_another_site_show_its_numbers_and_its_layers(explanation):
+    figures = explanation.figures(site="fc1_out.1")
+    bars = [bar.get_height() for bar in figures["capacity"].axes[0].containers[0]]
+    np.testing.assert_allclose(bars, explanation.sites["fc1_out.1"].capacity)
+    titles = {name: figure.get_suptitle().replace("\n", " ") for name, figure in figures.items()}
+    assert titles["interference"].startswith("Interference at fc1_out.1, predicted")
+    assert titles["sites"].startswith("From embedding to FC2 of layer 1, predicted")
+    pictures = explanation.site_pictures(1)
+    assert list(pictures) == ["embedding", "vmask", "attention", "fc1", "fc2"]
+    assert np.array_equal(pictures["fc1"].matrix, explanation.sites["fc1.1"].interference)
+    assert np.array_equal(pictures["attention"].matrix, explanation.attention[1])
+
+
+def test_attention_of_one_word_is_drawn_as_attention():
+    figure = explain(*families.model(BertForSequenceClassification), "xqz").figures()["sites"]
+    assert [len(axes.collections) for axes in figure.axes[4:8]] == [1, 0, 1, 1]
+
+
+def test_json_has_null_for_what_is_no_number():
+    model = tiny.model(MASKED)
+    model.layers[0].fc1.bias.data[0] = float("nan")
+    values = json.loads(explain(model, tiny.tokenizer(), TEXT).to_json(), parse_constant=pytest.fail)
+    assert {each for row in values["sites"]["fc1.0"]["interference"] for each in row} == {None}
+    assert set(values["probabilities"].values()) == {None}
+    assert None not in values["sites"]["embedding"]["capacity"]
+
+
 def test_a_long_text_is_cut_and_says_so():
     explanation = explain(tiny.model(MASKED), tiny.tokenizer(), TEXT, max_tokens=4)
     assert explanation.words == tuple(TEXT.split()[:4])
@@ -105,7 +212,7 @@ def test_a_text_longer_than_a_models_padding_is_read_whole():
     assert explain(model, tiny.tokenizer(), TEXT).words == tuple(TEXT.split())
 
 
-@pytest.mark.parametrize("text", ["", " \n\t ", "[PAD]"])
+@pytest.mark.parametrize("text", ["", " \n\t ", "[PAD]", ("", " ")])
 def test_a_text_without_words_cannot_be_explained(text):
     with pytest.raises(InputError, match="expected a text with at least one word, got none"):
         explain(tiny.model(MASKED), tiny.tokenizer(), text)

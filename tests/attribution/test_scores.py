@@ -3,15 +3,16 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel
 
 from safr.attribution import scores
 from safr.attribution.scores import model_batches, random_scores, score_words
 from safr.config import Regularization
 from safr.data.batches import batches, encode
+from safr.errors import InputError
 from safr.model.attach import trace
 from safr.superposition import capacity
-from tests import tiny
+from tests import families, tiny
 
 TEXTS = [text for text, _ in tiny.sentences(20, seed=5, longest=9)]
 SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
@@ -102,6 +103,43 @@ def test_words_of_several_pieces_get_the_score_of_their_largest(minilm):
     found = _with_logits(model, texts)
     np.testing.assert_allclose(found[0].capacity["fc1.0"], expected, rtol=1e-4)
     np.testing.assert_allclose(found[1].capacity["fc1.0"], [1.0])
+
+
+@pytest.mark.parametrize("kind", families.CLASSIFIERS)
+def test_pairs_are_read_as_the_model_and_its_tokenizer_do(kind):
+    model, words = families.model(kind)
+    pairs = [("the film was good", "dull"), ("a film", "it is a good film")]
+    for text, scored in zip(pairs, score_words(model, encode(words, pairs)), strict=True):
+        with torch.inference_mode():
+            logits = model(**words(*text, return_tensors="pt")).logits
+        assert scored.prediction == int(logits.argmax())
+        assert len(scored.capacity["fc1.0"]) == len(" ".join(text).split())
+
+
+def test_only_pairs_come_with_token_types_and_only_where_the_model_has_embeddings_for_them():
+    model, words = families.model(BertForSequenceClassification)
+    single, pair = (encode(words, [text]) for text in ("a film", ("a film", "a day")))
+    assert "token_type_ids" not in next(model_batches(model, single)).inputs
+    assert next(model_batches(model, pair)).inputs["token_type_ids"].tolist() == [list(pair[0].token_types)]
+    assert "token_type_ids" not in next(model_batches(tiny.model(), pair)).inputs
+
+
+def test_a_language_model_is_scored_by_its_next_token():
+    model, words = families.model(GPT2LMHeadModel)
+    for text, scored in zip(TEXTS, score_words(model, encode(words, TEXTS)), strict=True):
+        assert scored.prediction == int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax())
+
+
+def test_a_model_that_gives_every_token_an_answer_is_refused():
+    model, words = families.model(BertForMaskedLM)
+    with pytest.raises(InputError, match="classifies texts or goes on with them, got BertForMaskedLM"):
+        score_words(model, encode(words, TEXTS))
+
+
+def test_scores_of_a_model_in_half_precision_are_scores():
+    model = tiny.model(Regularization(vmask_width=8)).bfloat16()
+    for found in score_words(model, encode(tiny.tokenizer(), TEXTS)):
+        assert ((found.capacity["fc1.0"] > 0) & (found.capacity["fc1.0"] <= 1)).all()
 
 
 def _with_logits(model, texts):

@@ -2,13 +2,24 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer
 
 from safr.data.batches import EncodedText, LengthGroups, batches, encode, readable, special_ids_of
 from safr.data.tokenizer import word_tokenizer
+from safr.errors import InputError
+from tests.families import FAMILIES, tokenizer
 
 # [CLS] un ##believ ##able film [SEP]
 TEXT = EncodedText((1, 5, 6, 7, 8, 2), ("unbelievable", "film"), (None, 0, 0, 0, 1, None), truncated=True)
+# [CLS] a film [SEP] dull [SEP]
+PAIR = EncodedText(
+    (1, 4, 8, 2, 9, 2),
+    ("a", "film", "dull"),
+    (None, 0, 1, None, 2, None),
+    False,
+    second=2,
+    token_types=(0, 0, 0, 0, 1, 1),
+)
 PADDING = 99
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates and NULs included
@@ -94,6 +105,70 @@ def test_special_tokens_written_into_a_text_are_no_words(pieces, text):
     assert set(encoded.ids) - {pieces.convert_tokens_to_ids("good")} <= special_ids_of(pieces)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@given(any_text | words_and_space)
+@example("the  film\n\n of\tthe  cast ")
+@example("\ud800 👩‍👩‍👧 e\u0301 ½")
+def test_every_fast_tokenizers_words_lie_in_order_in_the_text(family, text):
+    encoded = encode(tokenizer(family), [text])[0]
+    check_words_lie_in_order_in_the_text(encoded, text)
+    assert all(word == word.strip() != "" for word in encoded.words)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_words_of_a_plain_text_are_the_same_for_every_tokenizer(family):
+    text = " xqz  jkv\nwyx "
+    assert encode(tokenizer(family), [text])[0].words == tuple(text.split())
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_pair_holds_the_words_of_both_texts(family):
+    first, second = "xqz jkv", "wyx jkv xqz"
+    pair = encode(tokenizer(family), [(first, second)])[0]
+    assert pair.words == (*first.split(), *second.split())
+    assert pair.second == 2
+    assert pair.text_of_word == (0, 0, 1, 1, 1)
+    assert list(pair.ids) == tokenizer(family)(first, second)["input_ids"]
+    assert pair.token_types == tuple(tokenizer(family)(first, second).get("token_type_ids", ()))
+
+
+@given(any_text, any_text)
+@example("", "")
+@example("", "film")
+def test_any_pair_is_two_texts(pieces, first, second):
+    pair = encode(pieces, [(first, second)])[0]
+    alone = encode(pieces, [first, second])
+    assert pair.words == alone[0].words + alone[1].words
+    assert pair.second == len(alone[0].words)
+    check_words_lie_in_order_in_the_text(pair, f"{first} {second}")
+
+
+def test_pairs_and_single_texts_may_come_together(pieces):
+    texts = ["a good film", ("a film", "it is good"), "", ("", "")]
+    assert encode(pieces, texts) == [encode(pieces, [text])[0] for text in texts]
+    assert [text.second for text in encode(pieces, texts)] == [None, 2, None, 0]
+
+
+def test_the_longer_text_of_a_pair_is_cut_first(pieces):
+    cut = encode(pieces, [("a good film it is", "a day")], max_tokens=7)[0]
+    assert (cut.words, cut.second, cut.truncated) == (("a", "good", "a", "day"), 2, True)
+    assert len(cut.ids) == len(cut.token_types) == 7
+    whole = encode(pieces, [("a good", "a day")], max_tokens=7)[0]
+    assert (len(whole.ids), whole.truncated) == (7, False)
+
+
+@pytest.mark.parametrize(("text", "needed"), [("a film", 2), (("a film", "a day"), 3)])
+def test_a_limit_without_room_for_any_word_is_refused(pieces, text, needed):
+    with pytest.raises(InputError, match=f"`max_tokens` must be at least {needed}, .* got {needed - 1}"):
+        encode(pieces, [text], max_tokens=needed - 1)
+    assert encode(pieces, [text], max_tokens=needed)[0].words == ()
+
+
+def test_a_tokenizer_that_does_not_know_its_places_is_refused():
+    with pytest.raises(InputError, match="expected a fast tokenizer, got ByT5Tokenizer"):
+        encode(ByT5Tokenizer(), ["a film"])
+
+
 def test_unknown_and_masked_words_count(pieces):
     assert encode(pieces, ["good [MASK] [UNK]"])[0].words == ("good", "[MASK]", "[UNK]")
 
@@ -103,6 +178,16 @@ def test_deleting_takes_out_a_words_tokens_and_renumbers_the_rest():
     assert TEXT.without({1}) == EncodedText((1, 5, 6, 7, 2), ("unbelievable",), (None, 0, 0, 0, None), truncated=True)
     assert TEXT.without({0, 1}) == EncodedText((1, 2), (), (None, None), truncated=True)
     assert TEXT.without(()) == TEXT
+
+
+def test_deleting_in_a_pair_keeps_both_texts_and_the_types_of_their_tokens():
+    assert PAIR.without({0}) == EncodedText(
+        (1, 8, 2, 9, 2), ("film", "dull"), (None, 0, None, 1, None), False, second=1, token_types=(0, 0, 0, 1, 1)
+    )
+    assert PAIR.without({2}) == EncodedText(
+        (1, 4, 8, 2, 2), ("a", "film"), (None, 0, 1, None, None), False, second=2, token_types=(0, 0, 0, 0, 1)
+    )
+    assert PAIR.without({0, 1}).text_of_word == (1,)
 
 
 @given(st.lists(st.none() | st.integers(1, 3), max_size=8), st.data())
@@ -148,6 +233,15 @@ def test_special_tokens_are_attended_to_and_do_not_count():
     batch = next(batches([TEXT], PADDING, padded_length=7))
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1, 0]]
     assert batch.counting.tolist() == [[False, True, True, True, True, False, False]]
+
+
+def test_token_types_are_given_for_pairs_only_and_to_models_that_read_them():
+    alone, together, without = (
+        next(batches(texts, PADDING, padded_length=7, **options)).inputs
+        for texts, options in (([TEXT], {}), ([TEXT, PAIR], {}), ([PAIR], {"token_types": False}))
+    )
+    assert alone.keys() == without.keys() == {"input_ids", "attention_mask"}
+    assert together["token_type_ids"].tolist() == [[0] * 7, [0, 0, 0, 0, 1, 1, 0]]
 
 
 def test_batches_come_with_the_longest_texts_first():

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from itertools import pairwise
@@ -7,17 +8,28 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import (
+    BertForSequenceClassification,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 from safr.attribution import scores as scores_module
 from safr.attribution.scores import random_scores
 from safr.config import Regularization
 from safr.data.batches import batches, encode
+from safr.errors import InputError
 from safr.evaluation.deletion import delete_words, deleted_count, most_important, predictions
-from tests import tiny
+from tests import families, tiny
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 TEXTS = [text for text, _ in tiny.sentences(40, seed=5, longest=9)]
 MASKED = Regularization(vmask_width=8)
+
+PAIR = ("xqz jkv wyx", "jkv xqz jkv wyx jkv")
+RANKING = np.array([0.9, 0.1, 0.8, 0.3, 0.7, 0.2, 0.7, 0.6])
 
 scores_of_a_text = st.lists(st.integers(-3, 3).map(float), max_size=12).map(np.array)
 
@@ -96,6 +108,46 @@ def test_every_text_loses_the_words_that_its_own_scores_say():
     assert [text.ids for text in left] == [tuple(tiny.tokenizer()(" ".join(text.words))["input_ids"]) for text in left]
 
 
+@pytest.mark.parametrize(
+    ("within", "percent", "deleted"),
+    [
+        ("both", 30, {0, 2}),  # 2.4 of 8
+        ("both", 50, {0, 2, 4, 6}),
+        ("first", 30, {0}),  # 0.9 of 3
+        ("first", 90, {0, 2}),
+        ("second", 30, {4, 6}),  # 1.5 of 5
+        ("second", 10, {4}),  # of equal scores the earlier word's
+        ("second", 90, {3, 4, 6, 7}),
+        ("both", 90, {0, 2, 3, 4, 6, 7}),  # of each text the lowest stays
+    ],
+)
+def test_the_words_of_a_pair_go_from_the_texts_that_are_named(within, percent, deleted):
+    pair = encode(families.tokenizer("wordpiece"), [PAIR])[0]
+    assert most_important(RANKING, percent, text_of_word=pair.text_of_word, within=within) == deleted
+    assert delete_words([pair], [RANKING], percent, within=within) == [pair.without(deleted)]
+
+
+@given(scores_of_a_text, st.integers(0, 12), st.sampled_from(PERCENTS), st.sampled_from(["first", "second", "both"]))
+def test_a_word_of_each_text_stays_and_the_other_text_stays_whole(scores, first, percent, within):
+    owners = [int(word >= first) for word in range(len(scores))]
+    deleted = most_important(scores, percent, text_of_word=owners, within=within)
+    may_go = [
+        word for word, owner in enumerate(owners) if within == "both" or owner == ("first", "second").index(within)
+    ]
+    texts = len({owners[word] for word in may_go})
+    assert deleted <= set(may_go)
+    assert len(deleted) == deleted_count(len(may_go), percent, texts=texts)
+    assert len({owners[word] for word in set(may_go) - deleted}) == texts
+    assert most_important(scores, percent, text_of_word=owners, within="first") == most_important(
+        scores[:first], percent
+    )
+
+
+def test_one_text_alone_has_no_second():
+    with pytest.raises(InputError, match="expected pairs of texts"):
+        delete_words(encode(tiny.tokenizer(), ["a film"]), [np.ones(2)], 30, within="second")
+
+
 def test_scores_for_another_number_of_texts_are_refused():
     with pytest.raises(ValueError, match="shorter"):
         delete_words(encode(tiny.tokenizer(), ["a film", "dull"]), [np.ones(2)], 30)
@@ -129,6 +181,36 @@ def test_texts_with_the_same_tokens_are_run_once():
     thrice = predictions(model, texts * 3)
     assert sum(rows) == distinct
     assert thrice.tolist() == once.tolist() * 3
+
+
+def test_the_same_tokens_of_other_types_are_another_text():
+    """BERT reads the same ids otherwise where the second text begins elsewhere."""
+    model, words = families.model(BertForSequenceClassification)
+    pairs = encode(words, [PAIR, ("xqz", "jkv")])
+    texts = [pairs[0], replace(pairs[0], token_types=(0,) * len(pairs[0].ids)), pairs[1]]
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.extend(options["token_type_ids"].sum(dim=1).tolist()), with_kwargs=True
+    )
+    assert predictions(model, texts).shape == (3,)
+    assert rows == [6, 0, 2]
+
+
+@pytest.mark.parametrize("kind", [GPT2ForSequenceClassification, LlamaForSequenceClassification])
+def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
+    model, words = families.model(kind)
+    texts = [text.split()[0] for text in TEXTS[:8]] + TEXTS[:8]
+    alone = [int(model(**words(text, return_tensors="pt")).logits.argmax()) for text in texts]
+    assert predictions(model, encode(words, texts)).tolist() == alone
+
+
+@pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
+def test_a_language_models_prediction_is_the_token_after_the_text(kind):
+    model, words = families.model(kind)
+    alone = [int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax()) for text in TEXTS[:8]]
+    for padding in (None, 0):
+        model.config.pad_token_id = padding
+        assert predictions(model, encode(words, TEXTS[:8])).tolist() == alone
 
 
 def test_no_texts_have_no_predictions():

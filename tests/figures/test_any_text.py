@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from safr.figures import (
     Curve,
+    SitePicture,
     allocation_graph,
     capacity_bars,
     deletion_curves,
@@ -66,7 +67,8 @@ def test_any_words_and_values_can_be_drawn_as_a_heat_map(text):
 @given(texts())
 def test_any_words_and_values_can_be_drawn_in_a_panel(text):
     words, values, capacity, matrix = text
-    draws_and_saves(sites_panel(words, {words[0]: (values, matrix), words[0] + "2": (capacity, np.eye(len(words)))}))
+    sites = {words[0]: SitePicture(values, matrix), words[0] + "2": SitePicture(capacity, matrix, "attention")}
+    draws_and_saves(sites_panel(words, sites))
 
 
 @FEW_EXAMPLES

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from safr.errors import InputError
-from safr.figures import sites_panel
-from safr.figures.sites import MOST_WORDS, is_interference
+from safr.figures import SitePicture, sites_panel
+from safr.figures.sites import MOST_WORDS
 
 
 def attention(count, seed=0):
@@ -14,9 +14,9 @@ def attention(count, seed=0):
 def sites_of(text):
     weights = attention(len(text.words))
     return {
-        "fc2": (text.capacity, text.interference),
-        "attention": (weights.sum(axis=0), weights),
-        "embedding": (text.capacity, text.interference),
+        "fc2": SitePicture(text.capacity, text.interference),
+        "attention": SitePicture(weights.sum(axis=0), weights, "attention"),
+        "embedding": SitePicture(text.capacity, text.interference),
     }
 
 
@@ -46,18 +46,15 @@ def test_bars_stand_over_their_columns_of_the_map(sentence):
         assert above.get_position().x1 == pytest.approx(below.get_position().x1)
 
 
-def test_attention_of_each_word_to_itself_or_to_all_alike_is_not_interference():
-    assert not is_interference(np.eye(3))
-    assert not is_interference(np.full((3, 3), 1 / 3))
-    assert not is_interference(np.array([[1, 1e-6, 4e-6], [1e-7, 1, 1e-7], [1e-8, 1e-9, 1]]))
-
-
-def test_a_symmetric_matrix_is_interference(sentence):
-    assert is_interference(sentence.interference)
+@pytest.mark.parametrize("matrix", [[[0.4]], [[1.0]]])
+def test_one_word_is_drawn_as_what_it_is_said_to_be(matrix):
+    sites = {"fc1": SitePicture([0.4], matrix), "attention": SitePicture([0.4], matrix, "attention")}
+    below = sites_panel(["film"], sites).figure.axes[2:4]
+    assert [len(axes.collections) for axes in below] == [1, 0]
 
 
 def test_the_colour_bar_of_weights_starts_at_zero():
-    figure = sites_panel(["a", "b"], {"attention": ([0.5, 0.5], [[0.9, 0.1], [0.6, 0.4]])})
+    figure = sites_panel(["a", "b"], {"attention": SitePicture([0.5, 0.5], [[0.9, 0.1], [0.6, 0.4]], "attention")})
     assert figure.axes[2].get_xlim() == (0, 0.9)
 
 
@@ -70,11 +67,11 @@ def test_a_long_text_shows_some_words_and_says_which(long_text, caption):
 @pytest.mark.parametrize("count", [0, 13])
 def test_too_few_or_too_many_sites_are_an_error(count):
     with pytest.raises(InputError, match=f"1 to 12 sites, got {count}"):
-        sites_panel(["a"], {f"site {number}": ([1.0], [[1.0]]) for number in range(count)})
+        sites_panel(["a"], {f"site {number}": SitePicture([1.0], [[1.0]]) for number in range(count)})
 
 
 def test_an_error_names_the_site():
     with pytest.raises(InputError, match="`the matrix of fc1` must have the shape"):
-        sites_panel(["a", "b"], {"fc1": ([1.0, 1.0], np.eye(3))})
+        sites_panel(["a", "b"], {"fc1": SitePicture([1.0, 1.0], np.eye(3))})
     with pytest.raises(InputError, match="`the bars of fc1` must be finite"):
-        sites_panel(["a", "b"], {"fc1": ([1.0, np.nan], np.eye(2))})
+        sites_panel(["a", "b"], {"fc1": SitePicture([1.0, np.nan], np.eye(2))})

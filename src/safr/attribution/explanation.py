@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import traced
+from safr.attribution.notebook import notebook_html
+from safr.attribution.scores import answers, as_array, traced
 from safr.attribution.words import attention_by_word, by_word, pairs_by_word
-from safr.data.batches import encode
+from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
-from safr.figures import allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.superposition import capacity, interference, polysemanticity
+from safr.traces import SITES, Trace
+
+FC1 = "fc1.0"
+"""The site of the explanation that the paper proposes: the first layer's FC1, before the activation."""
+
+NEXT_TOKENS = 5
+"""How many of a language model's next tokens are told."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +50,16 @@ class Explanation:
     """What one forward pass says about a text."""
 
     words: tuple[str, ...]
-    """The words that the model read."""
+    """The words that the model read, of a pair the first text's first."""
+
+    text_of_word: tuple[int, ...]
+    """For each word the text that it is from: 0, or 1 for the second of a pair."""
 
     prediction: str
-    """Name of the predicted class."""
+    """Name of the predicted class, or the token that a language model would put next."""
 
     probabilities: Mapping[str, float]
-    """Probability of each class."""
+    """Probability of each class, or of a language model's 5 likeliest next tokens, the likeliest first."""
 
     keep: NDArray[np.float64] | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
@@ -54,7 +68,8 @@ class Explanation:
     """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ..."""
 
     attention: Mapping[int, NDArray[np.float64]]
-    """By layer, the mean over heads of the attention that words pay to words, (word, word)."""
+    """By layer, the mean over heads of the attention that words pay to words, (word, word); empty for a model whose
+    attention can't be seen."""
 
     truncated: bool
     """Whether the text went on after the last word."""
@@ -62,96 +77,157 @@ class Explanation:
     @property
     def capacity(self) -> NDArray[np.float64]:
         """Capacity of each word at the first layer's FC1, the explanation that the paper proposes."""
-        return self.sites["fc1.0"].capacity
+        return self.site().capacity
+
+    def site(self, name: str = FC1) -> Site:
+        """How the words share one site; an InputError lists the recorded ones if it is none of them."""
+        if name not in self.sites:
+            raise InputError(f"nothing at site '{name}'; recorded are: {', '.join(self.sites)}")
+        return self.sites[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values, with None for a number that is not finite."""
         return {
             "words": list(self.words),
+            "text_of_word": list(self.text_of_word),
             "prediction": self.prediction,
-            "probabilities": dict(self.probabilities),
+            "probabilities": {
+                name: value if math.isfinite(value) else None for name, value in self.probabilities.items()
+            },
             "truncated": self.truncated,
-            "capacity": self.capacity.tolist(),
-            "keep": None if self.keep is None else self.keep.tolist(),
+            "capacity": _json_values(self.capacity),
+            "keep": None if self.keep is None else _json_values(self.keep),
             "sites": {
                 name: {
-                    "capacity": site.capacity.tolist(),
-                    "polysemanticity": site.polysemanticity.tolist(),
-                    "interference": site.interference.tolist(),
+                    "capacity": _json_values(site.capacity),
+                    "polysemanticity": _json_values(site.polysemanticity),
+                    "interference": _json_values(site.interference),
                 }
                 for name, site in self.sites.items()
             },
-            "attention": {str(layer): matrix.tolist() for layer, matrix in self.attention.items()},
+            "attention": {str(layer): _json_values(matrix) for layer, matrix in self.attention.items()},
         }
 
-    def figures(self) -> dict[str, Figure]:
-        """The paper's Figures 2 (a, b, c), 4 and 5 for this text, by file name."""
+    def to_json(self) -> str:
+        """As one line of JSON in ASCII."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def figures(self, site: str = FC1) -> dict[str, Figure]:
+        """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
+        chosen, place, layer = self.site(site), "FC1" if site == FC1 else site, int(site.partition(".")[2] or 0)
         title = f"predicted {self.prediction} ({self.probabilities[self.prediction]:.0%})"
-        shared = self.sites["fc1.0"].interference
+        panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
         return {
-            "capacity": capacity_bars(self.words, self.capacity, title=f"Capacity at FC1, {title}"),
-            "allocation": allocation_graph(self.words, self.capacity, shared, title=f"Neurons at FC1, {title}"),
-            "interference": interference_heatmap(self.words, shared, title=f"Interference at FC1, {title}"),
-            "sites": sites_panel(self.words, self.site_pictures(), title=f"From embedding to FC2, {title}"),
+            "capacity": capacity_bars(self.words, chosen.capacity, title=f"Capacity at {place}, {title}"),
+            "allocation": allocation_graph(
+                self.words, chosen.capacity, chosen.interference, title=f"Neurons at {place}, {title}"
+            ),
+            "interference": interference_heatmap(
+                self.words, chosen.interference, title=f"Interference at {place}, {title}"
+            ),
+            "sites": sites_panel(self.words, self.site_pictures(layer), title=panel),
         }
 
-    def site_pictures(self) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Bars and matrix of every site of the first layer, in the order data flows.
+    def site_pictures(self, layer: int = 0) -> dict[str, SitePicture]:
+        """Bars and matrix of every site of one layer, in the order data flows.
 
         Source: SAFR (Chang et al. 2025), Figures 4 and 5, where VMASK shows the mask itself and attention the weights:
         its bars are what each word receives on average.
         """
-        received = self.attention[0].mean(axis=0)
-        pictures = {name: (site.capacity, site.interference) for name, site in self.sites.items()}
-        pictures["attention"] = (received, self.attention[0])
+        pictures = {
+            name.removesuffix(f".{layer}"): SitePicture(site.capacity, site.interference)
+            for name, site in self.sites.items()
+        }
         if self.keep is not None:
-            pictures["vmask"] = (self.keep, self.sites["vmask"].interference)
-        order = ("embedding", "vmask", "attention", "fc1.0", "fc2.0")
-        return {name.removesuffix(".0"): pictures[name] for name in order if name in pictures}
+            pictures["vmask"] = pictures["vmask"]._replace(values=self.keep)
+        if layer in self.attention:
+            weights = self.attention[layer]
+            pictures["attention"] = SitePicture(weights.mean(axis=0), weights, "attention")
+        order = ("embedding", "vmask", "attention", "fc1", "fc2")
+        return {name: pictures[name] for name in order if name in pictures}
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: the words shaded by capacity."""
+        return notebook_html(self)
 
 
 def explain(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str, *, max_tokens: int | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    text: str | tuple[str, str],
+    *,
+    max_tokens: int | None = None,
 ) -> Explanation:
     """Explain one prediction by how the words share the neurons; one forward pass, no gradients, no sampling.
 
     Args:
-        model: A model in evaluation mode, with SAFR on it or not.
+        model: A classifier or a causal language model in evaluation mode, with SAFR on it or not.
         tokenizer: Its tokenizer.
-        text: Any text.
+        text: Any text, or a pair of them for a model that reads pairs.
         max_tokens: Tokens read of it. Default: all.
 
     Raises:
-        InputError: The text holds no word.
+        InputError: The text holds no word, or the model is of another kind.
     """
     encoded = encode(tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError("expected a text with at least one word, got none")
-    _, seen = next(iter(traced(model, [encoded], ("embedding", "vmask", "attention", "fc1", "fc1_out", "fc2"))))
-
-    def per_word(measure: Callable, reduce: Callable, vectors: torch.Tensor) -> NDArray[np.float64]:
-        return reduce(encoded, measure(vectors, seen.counting)[0].numpy(force=True))
-
-    sites = {
-        name: Site(
-            per_word(capacity, by_word, vectors),
-            per_word(polysemanticity, by_word, vectors),
-            per_word(interference, pairs_by_word, vectors),
-        )
-        for name, vectors in seen.vectors.items()
-    }
-    probabilities = seen.logits[0].float().softmax(dim=-1).tolist()
-    labels: Any = model.config.id2label
-    names = [labels[number] for number in range(len(probabilities))]
+    batch, seen = _traced(model, encoded)
+    probabilities = _probabilities(model, tokenizer, seen, batch)
     return Explanation(
         words=encoded.words,
-        prediction=names[int(np.argmax(probabilities))],
-        probabilities=dict(zip(names, probabilities, strict=True)),
-        keep=None if seen.keep is None else by_word(encoded, seen.keep[0].numpy(force=True)),
-        sites=sites,
+        text_of_word=encoded.text_of_word,
+        prediction=max(probabilities, key=probabilities.__getitem__),
+        probabilities=probabilities,
+        keep=None if seen.keep is None else by_word(encoded, as_array(seen.keep[0])),
+        sites={name: _site(encoded, vectors[0], seen.counting[0]) for name, vectors in seen.vectors.items()},
         attention={
-            layer: attention_by_word(encoded, weights[0].mean(dim=0).numpy(force=True))
+            layer: attention_by_word(encoded, as_array(weights[0]).mean(axis=0))
             for layer, weights in seen.attention.items()
         },
         truncated=encoded.truncated,
     )
+
+
+def _traced(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
+    """The one batch and what it shows at all sites, without attention where that can't be seen."""
+    with suppress(InputError):  # what else is wrong with the model is wrong without attention too
+        return next(traced(model, [text], SITES))
+    return next(traced(model, [text], [site for site in SITES if site != "attention"]))
+
+
+def _site(text: EncodedText, vectors: Tensor, counting: Tensor) -> Site:
+    # In half precision an overlap of long vectors would be infinite.
+    vectors = vectors.float()
+
+    def per_word(reduce: Callable, measure: Callable) -> NDArray[np.float64]:
+        return reduce(text, as_array(measure(vectors, counting)))
+
+    return Site(per_word(by_word, capacity), per_word(by_word, polysemanticity), per_word(pairs_by_word, interference))
+
+
+def _probabilities(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seen: Trace, batch: Batch
+) -> dict[str, float]:
+    """What the model says, by name: of every class, or of the likeliest next tokens."""
+    logits = answers(model, seen.logits, batch)[0].float()
+    if seen.logits is not None and seen.logits.dim() > 2:
+        likeliest, tokens = logits.softmax(dim=-1).topk(min(NEXT_TOKENS, len(logits)))
+        return dict(zip(token_names(tokenizer, tokens.tolist()), likeliest.tolist(), strict=True))
+    # As in transformers' own pipeline: where classes don't exclude each other, each has a probability of its own.
+    alone = len(logits) == 1 or model.config.problem_type == "multi_label_classification"
+    labels: Any = model.config.id2label
+    names = [str(labels[number]) for number in range(len(logits))]
+    return dict(zip(names, (logits.sigmoid() if alone else logits.softmax(dim=-1)).tolist(), strict=True))
+
+
+def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:
+    """The tokens as text; those that look alike, such as parts of a character, with their numbers."""
+    names = [str(tokenizer.decode([token])) for token in tokens]
+    return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
+
+
+def _json_values(values: NDArray[np.float64]) -> list[Any]:
+    told = values.astype(object)
+    told[~np.isfinite(values)] = None
+    return told.tolist()

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText, batches
+from safr.errors import InputError
 from safr.model.attach import trace
 from safr.superposition import capacity
 from safr.traces import Trace
@@ -25,7 +28,7 @@ class ScoredText:
     """What one forward pass says about a text's words."""
 
     prediction: int
-    """The class with the highest logit."""
+    """The class, or for a language model the next token, with the highest logit."""
 
     keep: NDArray[np.float64] | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
@@ -49,11 +52,9 @@ def score_words(
     """
     scored: dict[int, ScoredText] = {}
     for batch, seen in traced(model, texts, sites):
-        predictions = seen.logits.argmax(dim=-1).tolist()
-        capacities = {
-            site: capacity(vectors, seen.counting).numpy(force=True) for site, vectors in seen.vectors.items()
-        }
-        keep = None if seen.keep is None else seen.keep.numpy(force=True)
+        predictions = answers(model, seen.logits, batch).argmax(dim=-1).tolist()
+        capacities = {site: as_array(capacity(vectors, seen.counting)) for site, vectors in seen.vectors.items()}
+        keep = None if seen.keep is None else as_array(seen.keep)
         for row, number in enumerate(batch.numbers):
             text = texts[number]
             scored[number] = ScoredText(
@@ -75,13 +76,47 @@ def traced(
 
 
 def model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
-    """Batches as this model needs them: on its device, with its padding."""
+    """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
+    config = model.config.get_text_config()
+    alone = {"tokens_per_batch": 1} if config.pad_token_id is None else {}
     return batches(
         texts,
-        padding_id=model.config.pad_token_id or 0,
-        padded_length=getattr(model.config, "padded_length", None),
+        padding_id=config.pad_token_id or 0,
+        padded_length=getattr(config, "padded_length", None),
+        token_types=getattr(config, "type_vocab_size", 0)
+        > 1,  # a model with one embedding for all, or none, has no use
         device=model.device,
+        **alone,
     )
+
+
+def answers(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
+    """What the model makes of each text as a whole: a class's logits, or those of the token that would come next.
+
+    Args:
+        model: A classifier or a causal language model.
+        logits: (batch, label), (batch, token, label) of a language model, or None of a model without a head.
+        batch: What the model was given.
+
+    Raises:
+        InputError: The model has no head, or says something about each token, and not what comes next.
+    """
+    if logits is None:
+        raise InputError(f"expected a model that classifies texts or goes on with them, got {type(model).__name__}")
+    if logits.dim() == 2:
+        return logits
+    if logits.dim() != 3 or not model.can_generate() or model.config.is_encoder_decoder:
+        raise InputError(
+            f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
+            f"have the shape {tuple(logits.shape)}"
+        )
+    last = batch.inputs["attention_mask"].sum(dim=-1) - 1
+    return logits[torch.arange(len(last), device=last.device), last]
+
+
+def as_array(values: Tensor) -> NDArray[np.float32]:
+    """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
+    return values.float().numpy(force=True)
 
 
 def random_scores(texts: Sequence[EncodedText], seed: int) -> Scores:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import Encoding
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
+
+from safr.data.spans import word_spans
+from safr.errors import InputError
 
 TOKENS_PER_BATCH = 4096
 """Padded tokens in a batch when nothing is trained; larger batches leave the processor's cache."""
@@ -51,7 +55,7 @@ class LengthGroups(Sampler[int]):
 
 @dataclass(frozen=True)
 class EncodedText:
-    """One text as a model reads it and as a person does."""
+    """One text, or a pair of them, as a model reads it and as a person does."""
 
     ids: tuple[int, ...]
     """Token ids, special tokens included."""
@@ -60,10 +64,21 @@ class EncodedText:
     """The words that were kept, in order, as they stand in the text."""
 
     word_of_token: tuple[int | None, ...]
-    """Index of each token's word; None for special tokens, which never count."""
+    """Index of each token's word; None for special tokens and white space, which never count."""
 
     truncated: bool
     """Whether the text went on after the last token."""
+
+    second: int | None = None
+    """Index of the second text's first word, which is the number of the first one's; None where there is no pair."""
+
+    token_types: tuple[int, ...] = ()
+    """Token type ids, which tell a pair's texts apart; empty where the tokenizer makes none."""
+
+    @property
+    def text_of_word(self) -> tuple[int, ...]:
+        """For each word the text that it is from: 0, or 1 for the second of a pair."""
+        return tuple(int(self.second is not None and word >= self.second) for word in range(len(self.words)))
 
     def without(self, deleted: Collection[int]) -> EncodedText:
         """The text with some words' tokens taken out of the sequence, never decoded and tokenised again."""
@@ -75,6 +90,8 @@ class EncodedText:
             words=tuple(self.words[n] for n in renumbered),
             word_of_token=tuple(None if word is None else renumbered[word] for word in words),
             truncated=self.truncated,
+            second=None if self.second is None else sum(word < self.second for word in renumbered),
+            token_types=tuple(self.token_types[n] for n in kept) if self.token_types else (),
         )
 
 
@@ -86,7 +103,7 @@ class Batch:
     """Which of the texts these are."""
 
     inputs: dict[str, Tensor]
-    """`input_ids` and `attention_mask`, (batch, token)."""
+    """`input_ids` and `attention_mask`, and `token_type_ids` where any is not 0, as in a pair; (batch, token)."""
 
     counting: Tensor
     """True where a token belongs to a word, (batch, token)."""
@@ -102,22 +119,34 @@ def readable(text: str) -> str:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None = None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | tuple[str, str]], max_tokens: int | None = None
 ) -> list[EncodedText]:
-    """Tokenize texts and say which word each token belongs to.
+    """Tokenize texts, or pairs of them, and say which word each token belongs to; see `word_spans` for what a word is.
 
     Args:
-        tokenizer: A fast tokenizer, which knows its words.
-        texts: Any strings.
-        max_tokens: Tokens kept of each text, special ones included. Default: all.
+        tokenizer: A fast tokenizer, which knows where its tokens stand in a text.
+        texts: Any strings, or pairs such as a premise and a hypothesis.
+        max_tokens: Tokens kept of each text, special ones included; of a pair the longer text is cut first. Default:
+            all.
+
+    Raises:
+        InputError: The tokenizer is not a fast one, or `max_tokens` leaves no room beside its special tokens.
     """
-    if not texts:
-        return []
-    texts = [readable(text) for text in texts]
-    limit = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens}
-    encoded = tokenizer(texts, add_special_tokens=True, **limit)
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"expected a fast tokenizer, got {type(tokenizer).__name__}, which can't say where its tokens stand in a "
+            "text; use one that the tokenizers library runs (it comes as a tokenizer.json)"
+        )
+    parts = [tuple(readable(part) for part in ([text] if isinstance(text, str) else text)) for text in texts]
     special = special_ids_of(tokenizer)
-    return [_encoded(text, encoded.encodings[number], special) for number, text in enumerate(texts)]
+    types = "token_type_ids" in tokenizer.model_input_names
+    encoded: dict[int, EncodedText] = {}
+    for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
+        numbers = [number for number, text in enumerate(parts) if len(text) == count]
+        encodings = _encodings(tokenizer, [parts[number] for number in numbers], max_tokens) if numbers else []
+        for number, encoding in zip(numbers, encodings, strict=True):
+            encoded[number] = _encoded(parts[number], encoding, special, types)
+    return [encoded[number] for number in range(len(texts))]
 
 
 def special_ids_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -132,6 +161,7 @@ def batches(
     *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
     padded_length: int | None = None,
+    token_types: bool = True,
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
     """Batches of about equally long texts, longest first, so that little is padded and memory is seen at once.
@@ -141,6 +171,7 @@ def batches(
         padding_id: Id that fills the rows.
         tokens_per_batch: Padded tokens in a batch at most, unless one text alone is longer.
         padded_length: Pad to at least this length, as the authors' published code does. Default: the batch's longest.
+        token_types: Whether the model tells tokens of different types apart.
         device: Where the tensors go.
     """
     order = sorted(range(len(texts)), key=lambda number: -len(texts[number].ids))
@@ -148,38 +179,66 @@ def batches(
         longest = max(padded_length or 1, len(texts[order[0]].ids))
         size = max(tokens_per_batch // longest, 1)
         numbers, order = order[:size], order[size:]
-        yield _batch(texts, tuple(numbers), longest, padding_id, device)
+        rows = [texts[number] for number in numbers]
+        inputs, counting = _inputs(rows, longest, padding_id, token_types), _counting(rows, longest)
+        yield Batch(tuple(numbers), {name: each.to(device) for name, each in inputs.items()}, counting.to(device))
 
 
-def _batch(
-    texts: Sequence[EncodedText], numbers: tuple[int, ...], length: int, padding_id: int, device: torch.device | str
-) -> Batch:
-    ids = torch.full((len(numbers), length), padding_id, dtype=torch.long)
-    attended = torch.zeros((len(numbers), length), dtype=torch.long)
-    counting = torch.zeros((len(numbers), length), dtype=torch.bool)
-    for row, number in enumerate(numbers):
-        text = texts[number]
-        size = len(text.ids)
-        ids[row, :size] = torch.tensor(text.ids, dtype=torch.long)
-        attended[row, :size] = 1
-        counting[row, :size] = torch.tensor([word is not None for word in text.word_of_token], dtype=torch.bool)
-    inputs = {"input_ids": ids.to(device), "attention_mask": attended.to(device)}
-    return Batch(numbers, inputs, counting.to(device))
+def _inputs(texts: Sequence[EncodedText], length: int, padding_id: int, token_types: bool) -> dict[str, Tensor]:
+    inputs = {
+        "input_ids": _padded([text.ids for text in texts], length, padding_id),
+        "attention_mask": _padded([[1] * len(text.ids) for text in texts], length, 0),
+    }
+    # Models take types that they aren't given for 0, as they are where there is only one text.
+    if token_types and any(any(text.token_types) for text in texts):
+        inputs["token_type_ids"] = _padded([text.token_types for text in texts], length, 0)
+    return inputs
 
 
-def _encoded(text: str, encoding: Encoding, special: Collection[int]) -> EncodedText:
-    """Words in the order of the text, each from its first token's start to its last token's end."""
-    # A special token is no word even where somebody wrote it into the text: a model can't tell the two apart.
-    words = [None if token in special else word for token, word in zip(encoding.ids, encoding.word_ids, strict=True)]
-    spans: dict[int, tuple[int, int]] = {}
-    for word, (start, end) in zip(words, encoding.offsets, strict=True):
-        if word is not None:
-            first, last = spans.get(word, (start, end))
-            spans[word] = (min(first, start), max(last, end))
-    index = {word: n for n, word in enumerate(spans)}
+def _counting(texts: Sequence[EncodedText], length: int) -> Tensor:
+    return _padded([[word is not None for word in text.word_of_token] for text in texts], length, False)
+
+
+def _padded(rows: Sequence[Sequence[int]], length: int, filling: int) -> Tensor:
+    return torch.tensor([[*row, *[filling] * (length - len(row))] for row in rows])
+
+
+def _encodings(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_tokens: int | None
+) -> list[Encoding]:
+    """What the tokenizer makes of texts, or of pairs."""
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    limit: dict[str, Any] = {}
+    if max_tokens is not None:
+        special = tokenizer.num_special_tokens_to_add(pair=len(columns) > 1)
+        if max_tokens < special:
+            raise InputError(
+                f"`max_tokens` must be at least {special}, the special tokens around a text, got {max_tokens}"
+            )
+        limit = {"truncation": True, "max_length": max_tokens}
+    return tokenizer(*columns, add_special_tokens=True, **limit).encodings
+
+
+def _encoded(texts: Sequence[str], encoding: Encoding, special: Collection[int], types: bool) -> EncodedText:
+    """One text or two with the words of both, the first one's first."""
+    words: list[str] = []
+    owners: list[int | None] = [None] * len(encoding.ids)
+    before = 0
+    for number, text in enumerate(texts):
+        # A special token is no word even where somebody wrote it into the text: a model can't tell the two apart.
+        groups = [
+            None if token in special or sequence != number else group
+            for token, sequence, group in zip(encoding.ids, encoding.sequence_ids, encoding.word_ids, strict=True)
+        ]
+        spans, found = word_spans(text, encoding.offsets, groups)
+        owners = [owner if word is None else word + len(words) for owner, word in zip(owners, found, strict=True)]
+        before = len(words)
+        words += [text[start:end] for start, end in spans]
     return EncodedText(
         ids=tuple(encoding.ids),
-        words=tuple(text[start:end] for start, end in spans.values()),
-        word_of_token=tuple(None if word is None else index[word] for word in words),
+        words=tuple(words),
+        word_of_token=tuple(owners),
         truncated=bool(encoding.overflowing),
+        second=before if len(texts) > 1 else None,
+        token_types=tuple(encoding.type_ids) if types else (),
     )

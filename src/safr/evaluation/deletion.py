@@ -3,56 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, model_batches
+from safr.attribution.scores import Scores, answers, model_batches
 from safr.data.batches import EncodedText
+from safr.errors import InputError
+
+Within = Literal["first", "second", "both"]
+"""Which of a pair's texts words are deleted from."""
+
+_TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 
 
-def deleted_count(words: int, percent: float) -> int:
-    """How many of a text's words go: k % rounded half up, at least 1, and at least 1 word stays.
+def deleted_count(words: int, percent: float, *, texts: int = 1) -> int:
+    """How many of some words go: k % rounded half up, at least 1, and at least 1 word of each text stays.
+
+    Args:
+        words: The words that may go.
+        percent: k.
+        texts: How many texts they are from.
 
     >>> [deleted_count(words, 30) for words in (0, 1, 2, 5, 15)]
     [0, 0, 1, 2, 5]
     """
     rounded = int(words * percent / 100 + 0.5)
-    return max(min(max(rounded, 1), words - 1), 0)
+    return max(min(max(rounded, 1), words - texts), 0)
 
 
-def most_important(scores: NDArray[np.float64], percent: float) -> frozenset[int]:
-    """The k % of a text's words with the highest scores; ties go to the earlier word.
+def most_important(
+    scores: NDArray[np.float64], percent: float, *, text_of_word: Sequence[int] | None = None, within: Within = "both"
+) -> frozenset[int]:
+    """The k % of the words with the highest scores; ties go to the earlier word.
+
+    Args:
+        scores: One score per word.
+        percent: k, of the words that may go.
+        text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        within: Which text's words may go; from both they go by one ranking, but the last word of each text stays.
 
     >>> sorted(most_important(np.array([0.1, 0.9, 0.9, 0.2]), 50))
     [1, 2]
     """
-    ranking = np.argsort(-scores, kind="stable")
-    return frozenset(ranking[: deleted_count(len(scores), percent)].tolist())
+    texts = [0] * len(scores) if text_of_word is None else text_of_word
+    ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
+    staying = {texts[word]: word for word in ranking}  # the last of each text
+    count = deleted_count(len(ranking), percent, texts=len(staying))
+    return frozenset([word for word in ranking if word not in staying.values()][:count])
 
 
-def delete_words(texts: Sequence[EncodedText], scores: Scores, percent: float) -> list[EncodedText]:
-    """Every text without the k % of its words with the highest scores."""
-    return [text.without(most_important(score, percent)) for text, score in zip(texts, scores, strict=True)]
+def delete_words(
+    texts: Sequence[EncodedText], scores: Scores, percent: float, *, within: Within = "both"
+) -> list[EncodedText]:
+    """Every text without the k % of its words with the highest scores.
+
+    Args:
+        texts: Encoded texts or pairs.
+        scores: One score per word, for every text.
+        percent: k, of the words that may go.
+        within: Which of a pair's texts they may go from.
+
+    Raises:
+        InputError: Words of the second text shall go where there is only one.
+    """
+    if within == "second" and any(text.second is None for text in texts):
+        raise InputError("expected pairs of texts to delete words in the second, got one text alone")
+    return [
+        text.without(most_important(score, percent, text_of_word=text.text_of_word, within=within))
+        for text, score in zip(texts, scores, strict=True)
+    ]
 
 
 def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
-    """The class that the model gives each text, (text,). Texts with the same tokens are run once.
+    """The class or next token that the model gives each text, (text,). Texts with the same tokens are run once.
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
     """
-    first: dict[tuple[int, ...], int] = {}
+    first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
-        first.setdefault(text.ids, number)
+        first.setdefault((text.ids, text.token_types), number)
     distinct = [texts[number] for number in first.values()]
     predicted = np.empty(len(distinct), dtype=np.int64)
     for batch in model_batches(model, distinct):
         with torch.inference_mode():
-            logits = model(**batch.inputs)["logits"]
+            logits = answers(model, model(**batch.inputs).get("logits"), batch)
         predicted[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
-    place = {ids: number for number, ids in enumerate(first)}
-    return predicted[[place[text.ids] for text in texts]]
+    place = {key: number for number, key in enumerate(first)}
+    return predicted[[place[text.ids, text.token_types] for text in texts]]

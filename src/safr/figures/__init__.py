@@ -9,10 +9,11 @@ from safr.figures.graph import allocation_graph
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
 from safr.figures.saving import save_figure, svg_text
-from safr.figures.sites import sites_panel
+from safr.figures.sites import SitePicture, sites_panel
 
 __all__ = [
     "Curve",
+    "SitePicture",
     "allocation_graph",
     "capacity_bars",
     "deletion_curves",

@@ -1,6 +1,7 @@
 """Every site of the network in, one panel out: values per word above, pairs below (the paper's Figures 4 and 5)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
-from safr.figures.arrays import Array, finite_matrix, finite_vector, is_symmetric, without_diagonal
+from safr.figures.arrays import Array, finite_matrix, finite_vector
 from safr.figures.bars import draw_bars
 from safr.figures.drawing import TEXT_SIZE, new_figure, our_style, widest, words_below
 from safr.figures.heatmap import colour_bar, draw_heatmap, words_beside
@@ -25,19 +26,29 @@ CAPTION = (
 )
 
 
+class SitePicture(NamedTuple):
+    """What is drawn of one site."""
+
+    values: ArrayLike
+    """The bars, (word,)."""
+
+    matrix: ArrayLike
+    """The map, (word, word)."""
+
+    kind: Literal["interference", "attention"] = "interference"
+    """What the map holds: overlaps, whose diagonal of squared norms is off the scale, or weights that are all shown."""
+
+
 @our_style()
-def sites_panel(
-    words: Sequence[str], sites: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str | None = None
-) -> Figure:
+def sites_panel(words: Sequence[str], sites: Mapping[str, SitePicture], *, title: str | None = None) -> Figure:
     """Panel with a column per site: bars above, map of pairs below, and the words between them for both.
 
-    A symmetric matrix is read as interference: its diagonal is hatched and left out of the colour scale. Any other,
-    and rows of weights that sum to 1 as attention's do, shows all its cells. Above 30 words it shows those with the
-    highest bars on average over the sites, and says so under the axes.
+    Interference has its diagonal hatched and left out of the colour scale; attention shows all its cells. Above 30
+    words it shows those with the highest bars on average over the sites, and says so under the axes.
 
     Args:
         words: The text's words.
-        sites: For each site, in this order, its values of shape (word,) and its matrix of shape (word, word).
+        sites: What is drawn of each site, in this order.
         title: Stands above the panel.
 
     Raises:
@@ -46,8 +57,8 @@ def sites_panel(
     names = readable_words(words)
     if not 1 <= len(sites) <= MOST_SITES:
         raise InputError(f"`sites` must hold 1 to {MOST_SITES} sites, got {len(sites)}; draw some of them at a time")
-    checked = {name: _checked(name, *site, length=len(names)) for name, site in sites.items()}
-    kept = highest(_average_share([values for values, _ in checked.values()]), MOST_WORDS)
+    checked = {name: _checked(name, site, length=len(names)) for name, site in sites.items()}
+    kept = highest(_average_share([values for values, _, _ in checked.values()]), MOST_WORDS)
     shown = [names[position] for position in kept]
 
     titles = [readable(name, longest=24) for name in checked]
@@ -60,26 +71,10 @@ def sites_panel(
         caption=f"{note} {CAPTION}".strip(),
     )
     columns = figure.subplots(2, len(sites), squeeze=False, height_ratios=[BARS_HEIGHT, side]).T
-    for column, site_title, (values, matrix) in zip(columns, titles, checked.values(), strict=True):
-        _draw_site(
-            tuple(column),
-            shown,
-            site_title,
-            values[kept],
-            matrix[np.ix_(kept, kept)],
-            hatch_diagonal=is_interference(matrix),
-        )
+    for column, site_title, (values, matrix, hatched) in zip(columns, titles, checked.values(), strict=True):
+        _draw_site(tuple(column), shown, site_title, values[kept], matrix[np.ix_(kept, kept)], hatch_diagonal=hatched)
     words_beside(columns[0][1], shown)
     return figure
-
-
-def is_interference(matrix: Array) -> bool:
-    """Whether a matrix is taken for h_i . h_j: symmetric, and not rows of weights that sum to 1 as attention's do.
-
-    Only the cells off the diagonal are looked at for symmetry: attention of each word to itself is nearly symmetric.
-    """
-    is_attention = bool((matrix >= 0).all()) and np.allclose(matrix.sum(axis=1), 1.0, atol=1e-3)
-    return not is_attention and is_symmetric(without_diagonal(matrix))
 
 
 def _draw_site(
@@ -98,10 +93,11 @@ def _draw_site(
         scale.set_label(unit.strip())
 
 
-def _checked(name: str, values: ArrayLike, matrix: ArrayLike, *, length: int) -> tuple[Array, Array]:
+def _checked(name: str, site: SitePicture, *, length: int) -> tuple[Array, Array, bool]:
     return (
-        finite_vector(values, length, name=f"the bars of {name}"),
-        finite_matrix(matrix, length, name=f"the matrix of {name}"),
+        finite_vector(site.values, length, name=f"the bars of {name}"),
+        finite_matrix(site.matrix, length, name=f"the matrix of {name}"),
+        site.kind == "interference",
     )
 
 

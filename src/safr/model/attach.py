@@ -103,9 +103,8 @@ class Attachment(nn.Module):
             return
         for handle in self.watching:
             handle.remove()
-        part = encoder(model)
-        embeddings = part.get_input_embeddings()
-        layers = feed_forward_layers(part, self.regularization.fc1)
+        embeddings = encoder(model).get_input_embeddings()
+        layers = feed_forward_layers(model, self.regularization.fc1)
         self.watching = [*watch(layers), embeddings.register_forward_hook(self._mask_embeddings)]
         there = {embeddings, *(module for pair in layers for module in pair if module is not None)}
         self.watched = {path: module for path, module in model.named_modules() if module in there}
@@ -480,7 +479,7 @@ def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Itera
     ]
     try:
         if names & {"fc1", "fc1_out", "fc2"}:
-            handles += watch(feed_forward_layers(part, fc1))
+            handles += watch(feed_forward_layers(inner, fc1))
         if "attention" in names:
             inner.set_attn_implementation(SAFR_ATTENTION)
         yield

@@ -41,11 +41,11 @@ def encoder(model: PreTrainedModel) -> PreTrainedModel:
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
-def feed_forward_layers(model: nn.Module, fc1: str | None = None) -> list[tuple[nn.Module, nn.Module | None]]:
+def feed_forward_layers(model: PreTrainedModel, fc1: str | None = None) -> list[tuple[nn.Module, nn.Module | None]]:
     """The first and second feed-forward layer of every block, in the order of the layers.
 
     Args:
-        model: Any transformer.
+        model: Any transformer; of an encoder-decoder, the encoder's blocks.
         fc1: Wildcard of the first layers' module paths, as in `encoder.*.expand`; the second layer is then known only
             where the path ends in a known name. Default: by the names that families use.
 
@@ -53,7 +53,8 @@ def feed_forward_layers(model: nn.Module, fc1: str | None = None) -> list[tuple[
         InputError: Nothing matches; the message lists the layers that could be meant.
     """
     # A block may bear a layer's name; only a layer has weights. One that adapters are put on keeps its path.
-    modules = {path: module for path, module in model.named_modules() if hasattr(module, "weight")}
+    part = set(encoder(model).modules())
+    modules = {path: module for path, module in model.named_modules() if module in part and hasattr(module, "weight")}
     found = []
     for path, module in modules.items():
         name = next((each for each in FEED_FORWARD if f".{path}".endswith(f".{each}")), None)
