@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from safr.errors import InputError
     from safr.evaluation.evaluate import evaluate
     from safr.losses import importance_loss, information_loss, interaction_loss
-    from safr.model.attach import attach, detach, trace
+    from safr.model.attach import attach, detach, parameter_groups, trace
     from safr.model.saving import load, save
     from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
     from safr.model.vmask import VMASK
@@ -33,7 +33,7 @@ _HOME = {
     "safr.errors": ["InputError"],
     "safr.evaluation.evaluate": ["evaluate"],
     "safr.losses": ["importance_loss", "information_loss", "interaction_loss"],
-    "safr.model.attach": ["attach", "detach", "trace"],
+    "safr.model.attach": ["attach", "detach", "parameter_groups", "trace"],
     "safr.model.saving": ["load", "save"],
     "safr.model.transformer": ["TransformerConfig", "TransformerForSequenceClassification"],
     "safr.model.vmask": ["VMASK"],
@@ -69,6 +69,7 @@ __all__ = [
     "load",
     "load_data",
     "open_run",
+    "parameter_groups",
     "polysemanticity",
     "save",
     "trace",

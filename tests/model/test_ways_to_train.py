@@ -1,6 +1,10 @@
 """Whatever trains the model, the loss and the gradient are those of one plain step over the same texts."""
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +17,11 @@ from transformers import Trainer, TrainingArguments
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach, attachment, detach, trace
-from safr.model.vmask import VMASK
 from tests.model.families import batch, tiny
+from tests.model.two_processes import Expected
 
 LABELS = torch.tensor([0, 1, 1])
+ROOT = Path(__file__).parents[2]
 WEIGHTS = Regularization(importance=0.5, interaction=0.25, information=0.125)
 
 
@@ -27,15 +32,8 @@ def sure(model):
             module.p = 0.0
         if isinstance(getattr(module, "dropout", None), float):
             module.dropout = 0.0
-    model.safr.vmask.__class__ = _Expected
+    model.safr.vmask.__class__ = Expected
     return model.train()
-
-
-class _Expected(VMASK):
-    """A mask that multiplies by the keep probability also while the model trains."""
-
-    def train(self, mode=True):
-        return super().train(False)
 
 
 def rows(count, *, language=False, length=6):
@@ -271,3 +269,56 @@ def test_adapters_that_froze_the_mask_are_refused():
     with pytest.raises(InputError, match=r"the adapters have frozen VMASK .* model.safr.requires_grad_\(True\)"):
         model.train()(**batch(), labels=LABELS)
     model.eval()(**batch())
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    launchers = {one: [], two: ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]}
+    for processes, (folder, launcher) in enumerate(launchers.items(), start=1):
+        folder.mkdir()
+        command = [sys.executable, *launcher, "tests/model/two_processes.py", str(folder), str(processes)]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    found, expected = (torch.load(folder / "trained.pt") for folder in (two, one))
+    assert found["losses"] == pytest.approx(expected["losses"], abs=1e-5)
+    assert len(found["losses"]) == 3
+    assert_same(found["weights"], expected["weights"], {name: torch.zeros(()) for name in expected["weights"]})
+
+
+@pytest.mark.slow
+def test_a_compiled_model_computes_the_same_loss_and_gradient():
+    # In a process of its own, since the compiler can't read through the checks of array shapes that tests run with.
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILED], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+COMPILED = """
+import copy, torch
+from torch import nn
+from safr.config import Regularization
+from safr.model.attach import attach
+from tests.model.families import batch, tiny
+from tests.model.two_processes import Expected
+
+start = attach(tiny("bert"), Regularization(0.5, 0.25, 0.125))
+start.safr.vmask.__class__ = Expected
+for module in start.modules():
+    if isinstance(module, nn.Dropout):
+        module.p = 0.0
+start.train()
+expected, again = copy.deepcopy(start), copy.deepcopy(start)
+compiled, inputs, labels = torch.compile(again, backend="aot_eager"), batch(), torch.tensor([0, 1, 1])
+for _ in range(2):
+    for model in (expected, again):
+        model.zero_grad()
+    loss, other = expected(**inputs, labels=labels).loss, compiled(**inputs, labels=labels).loss
+    torch.testing.assert_close(other, loss, rtol=1e-5, atol=1e-5)
+    assert set(again.safr.terms) == {"task", "importance", "interaction", "information"}
+    loss.backward()
+    other.backward()
+for name, weight in again.named_parameters():
+    if weight.grad is not None:
+        torch.testing.assert_close(weight.grad, expected.get_parameter(name).grad, rtol=1e-5, atol=1e-5, msg=name)
+"""

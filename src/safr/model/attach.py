@@ -339,6 +339,31 @@ def attachment(model: nn.Module) -> Attachment | None:
     return found if isinstance(found, Attachment) else None
 
 
+def parameter_groups(
+    model: nn.Module, learning_rate: float, vmask_learning_rate: float | None = None
+) -> list[dict[str, Any]]:
+    """The weights that train, for an optimizer, with a learning rate of VMASK's own.
+
+    Args:
+        model: A model after `attach`.
+        learning_rate: Of the model's own weights.
+        vmask_learning_rate: Of the mask's weights, which start from nothing. Default: the same.
+
+    Raises:
+        InputError: SAFR is not on the model.
+    """
+    attached = attachment(model)
+    if attached is None:
+        raise InputError(f"SAFR is not attached to this {type(model).__name__}")
+    masks = set(attached.parameters())
+    own = [weight for weight in model.parameters() if weight.requires_grad and weight not in masks]
+    groups = [{"params": own, "lr": learning_rate}]
+    if masks:
+        learnt = [weight for weight in attached.parameters() if weight.requires_grad]
+        groups.append({"params": learnt, "lr": vmask_learning_rate or learning_rate})
+    return groups
+
+
 def trace(
     model: nn.Module,
     batch: Mapping[str, Tensor],
