@@ -23,13 +23,17 @@ regularizations = st.fixed_dictionaries(
     optional={
         "importance": weights,
         "interaction": weights,
-        "information": weights,
         "vmask": st.booleans(),
         "vmask_width": sizes,
+        "vmask_keep": st.none() | st.floats(0.01, 0.99),
+        "whole_words": st.booleans(),
         "layers": layers,
+        "importance_at": names | st.lists(names, min_size=2, max_size=3).map(tuple),
+        "importance_weights": st.sampled_from(["auto", "equal", "attention"]),
+        "site": names,
         "fc1": st.none() | names,
         "padding": st.sampled_from(["mask", "count"]),
-        "scale_free": st.booleans(),
+        "scale_free": st.none() | st.just(True),
         "exclude_self": st.booleans(),
         "warmup_steps": st.integers(0, 10_000),
     },
@@ -203,7 +207,7 @@ def test_padding_that_is_no_known_word_is_refused():
         (Settings(recipe=Recipe(learning_rate=3e-4, seed=1)), "safr train --seed 1 --learning-rate 0.0003"),
         (
             Settings(regularization=Regularization(vmask=False, layers=(0, -1), scale_free=True)),
-            "safr train --no-vmask --layers 0 -1 --scale-free",
+            "safr train --no-vmask --layers 0 -1 --scale-free True",
         ),
     ],
 )

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from safr.losses import importance_loss, information_loss, interaction_loss
-from safr.superposition import normalized, polysemanticity
+from safr.superposition import capacity
 
 
 def published_importance(vectors):
@@ -116,8 +116,40 @@ def test_importance_is_linear_in_the_vectors_length_unless_scale_free():
     torch.testing.assert_close(
         importance_loss(vectors * 10, scale_free=True), importance_loss(vectors, scale_free=True)
     )
-    expected = (polysemanticity(normalized(vectors)) / 8).sqrt().mean()
-    torch.testing.assert_close(importance_loss(vectors, scale_free=True), expected)
+    torch.testing.assert_close(importance_loss(vectors, scale_free=True), (1 - capacity(vectors)).mean())
+
+
+def test_weighted_importance_by_hand():
+    # C1 = 625 / 634 and C2 = 1 / 10 (see the metrics' tests), T = 2; the second token is asked to share.
+    vectors, weights = torch.tensor([[[3.0, 4.0], [1.0, 0.0]]]), torch.tensor([[0.5, -0.5]])
+    found = importance_loss(vectors, scale_free=True, weights=weights)
+    assert float(found) == pytest.approx((0.5 * 9 / 634 - 0.5 * 9 / 10) / 2)
+
+
+def test_weights_ask_of_a_token_that_matters_more_a_direction_of_its_own():
+    vectors = torch.randn(1, 5, 8, requires_grad=True)
+    weights = torch.tensor([[3.0, -1.0, -1.0, -1.0, 0.0]])
+    importance_loss(vectors, scale_free=True, weights=weights).backward()
+    before, after = capacity(vectors.detach())[0], capacity(vectors.detach() - 0.1 * vectors.grad)[0]
+    assert after[0] > before[0]
+    assert after[1:4].sum() < before[1:4].sum()
+
+
+def test_interaction_counts_the_pairs_that_see_each_other():
+    attention, mask = (
+        attention_of(tokens=6).tril().float(),
+        torch.tensor([[True] * 6, [False, True, True, True] * 1 + [False] * 2]),
+    )
+    visible = torch.ones(6, 6, dtype=torch.bool).tril().expand(2, 1, 6, 6)
+    slow = []
+    for text, counted in zip(attention, mask, strict=True):
+        tokens = counted.nonzero().flatten().tolist()
+        for head in text[:, tokens][:, :, tokens]:
+            pairs = [(i, j) for i in range(len(tokens)) for j in range(i + 1)]
+            slow.append(sum(float(head[i, j] * (1 - head[i] @ head[j])) for i, j in pairs) / len(pairs))
+    assert float(interaction_loss(attention, mask, visible=visible)) == pytest.approx(sum(slow) / len(slow), rel=1e-5)
+    everything = torch.ones_like(visible)
+    torch.testing.assert_close(interaction_loss(attention, mask, visible=everything), interaction_loss(attention, mask))
 
 
 def test_gradients_are_right():

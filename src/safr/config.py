@@ -43,10 +43,18 @@ class Regularization:
     """Layers that the losses read: all, one (negative counts from the last), or several."""
 
     importance_at: str | tuple[str, ...] = "auto"
-    """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several."""
+    """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several.
+    `auto`: `vmask` as in the paper in a model that learns from nothing; on pretrained weights FC1 of the upper half of
+    the chosen layers but the last, scale-free, weighted by attention."""
 
-    keep_weighted: bool = False
-    """Weight each token's part of the importance loss by its keep probability."""
+    importance_weights: Literal["auto", "equal", "keep", "attention"] = "auto"
+    """What each token's part of the importance loss counts: the same (the paper's, and the default for sites that are
+    named), or by how much its keep probability, or the attention that it receives at the site's layer, lies above its
+    text's mean; below it a token is to share."""
+
+    site: str = "auto"
+    """Site whose capacity explains a prediction. `auto`: the last FC1 that the importance loss reads, else the first
+    layer's, as in the paper."""
 
     fc1: str | None = None
     """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""
@@ -54,8 +62,9 @@ class Regularization:
     padding: Literal["mask", "count"] = "mask"
     """Whether padding counts in the losses and under VMASK, as in the authors' published code, or never does."""
 
-    scale_free: bool = False
-    """Let the importance loss read normalised vectors, so that it does not depend on the embeddings' length."""
+    scale_free: bool | None = None
+    """Let the importance loss read the share of its own direction that a token loses to others, which does not depend
+    on the vectors' length. Default: where tokens are weighted."""
 
     exclude_self: bool = False
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
@@ -68,9 +77,21 @@ class Regularization:
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
                 raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
+        if self.vmask_keep is not None and not 0 < self.vmask_keep < 1:
+            raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         _require_at_least_one(self, "vmask_width")
+        if self.importance_weights not in ("auto", "equal", "keep", "attention"):
+            raise InputError(
+                f"`importance_weights` must be auto, equal, keep or attention, got {self.importance_weights!r}"
+            )
+        if self.importance_weights == "keep" and not self.vmask:
+            raise InputError("`importance_weights='keep'` needs `vmask`, whose keep probabilities they are")
+        if self.importance_weights in ("keep", "attention") and self.scale_free is False:
+            raise InputError(
+                "`importance_weights` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
+            )
         if self.padding not in ("mask", "count"):
             raise InputError(f"`padding` must be 'mask' or 'count', got {self.padding!r}")
 
@@ -125,6 +146,9 @@ class Recipe:
     learning_rate: float = 1e-4
     """Learning rate of Adam, constant."""
 
+    vmask_learning_rate: float | None = None
+    """Learning rate of the mask's own weights. Default: the same."""
+
     max_tokens: int | None = None
     """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
 
@@ -132,8 +156,10 @@ class Recipe:
         _require_at_least_one(self, "epochs", "patience", "batch_size")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise InputError(f"`learning_rate` must be above 0, got {self.learning_rate}")
+        for name in ("learning_rate", "vmask_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < float("inf"):
+                raise InputError(f"`{name}` must be above 0, got {rate}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InputError(f"`max_tokens` must be at least 1, got {self.max_tokens}")
 
@@ -217,7 +243,7 @@ def _options(settings: Any) -> dict[str, list[str]]:
         value, flag = getattr(settings, each.name), each.name.replace("_", "-")
         if is_dataclass(value):
             options |= _options(value)
-        elif isinstance(value, bool):
+        elif each.type == "bool":
             options[each.name] = [f"--{flag}" if value else f"--no-{flag}"]
         else:
             options[each.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]

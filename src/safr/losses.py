@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.superposition import in_full_precision, normalized, polysemanticity
+from safr.superposition import capacity, in_full_precision, polysemanticity
 
 
 @in_full_precision
@@ -26,20 +26,27 @@ def importance_loss(
     Args:
         vectors: The vectors after VMASK.
         mask: True where a token counts; T is their number in each text. Default: all count.
-        scale_free: Read normalised vectors, which makes the loss a number in [0, sqrt(T / E)].
-        weights: How much each token matters, w. Default: 1.
+        scale_free: Differs from the paper: read $1 - C_i = P_i / (\lVert h_i \rVert^2 + P_i)$ in place of the root,
+            the share of its own direction that others take, which does not depend on the vectors' length.
+        weights: How much each token matters, w; where it is negative, sharing is asked for. Default: 1.
 
     Returns:
-        Mean over texts, at least 0. A text without a counting token adds 0.
+        Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a counting token adds 0.
     """
-    if scale_free:
-        vectors = normalized(vectors)
-    shared = polysemanticity(vectors, mask) / vectors.shape[-1]  # (batch, token)
-    # The root's slope is infinite at 0, where a masked or orthogonal token stands; it gets slope 0 instead.
-    root = torch.where(shared > 0, shared.where(shared > 0, 1.0).sqrt(), 0.0)
+    shared = 1 - capacity(vectors, mask) if scale_free else _root_per_neuron(vectors, mask)  # (batch, token)
     if weights is not None:
-        root = root * weights
-    return (root.sum(dim=-1) / _lengths(shared, mask)).mean()
+        shared = shared * weights
+    if mask is not None:
+        shared = torch.where(mask, shared, 0.0)
+    return (shared.sum(dim=-1) / _lengths(shared, mask)).mean()
+
+
+def _root_per_neuron(
+    vectors: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, "batch token"]:
+    shared = polysemanticity(vectors, mask) / vectors.shape[-1]
+    # The root's slope is infinite at 0, where a masked or orthogonal token stands; it gets slope 0 instead.
+    return torch.where(shared > 0, shared.where(shared > 0, 1.0).sqrt(), 0.0)
 
 
 @in_full_precision

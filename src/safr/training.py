@@ -31,12 +31,12 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from safr.config import Settings
+from safr.config import Recipe, Settings
 from safr.data import Split, TextDataset
 from safr.data.batches import LengthGroups, encode
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
-from safr.model.attach import attach
+from safr.model.attach import attach, parameter_groups
 from safr.model.saving import save
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 from safr.runs import Run, create_run, open_run, write_text
@@ -88,6 +88,7 @@ def train(
         processing_class=tokenizer,
         compute_metrics=_accuracy,
         callbacks=[EarlyStoppingCallback(settings.recipe.patience), history, *callbacks],
+        optimizers=(_optimizer(model, settings.recipe), None),
     )
     # The Trainer's own reports are for people who run scripts; ours come through the callbacks.
     trainer.pop_callback(transformers.PrinterCallback)
@@ -161,14 +162,20 @@ def _data_record(data: TextDataset) -> dict[str, Any]:
 def _tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
     if settings.model == PAPER_MODEL:
         return word_tokenizer(data.train.texts)
-    return _pretrained(AutoTokenizer, settings.model)
+    tokenizer = _pretrained(AutoTokenizer, settings.model)
+    if tokenizer.pad_token is None:  # a language model's; the attention mask tells padding from the end of a text
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
 
 
 def _model(settings: Settings, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> PreTrainedModel:
     labels = dict(enumerate(label_names))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
-        return _pretrained(AutoModelForSequenceClassification, settings.model, **names)
+        model = _pretrained(AutoModelForSequenceClassification, settings.model, **names)
+        if model.config.pad_token_id is None:  # it says which token is a text's last, from which it is classified
+            model.config.pad_token_id = tokenizer.pad_token_id
+        return model
     size = settings.architecture
     config = TransformerConfig(
         vocab_size=len(tokenizer),
@@ -224,6 +231,14 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer | None:
+    """Adam with the mask's own learning rate, where it has one; else the Trainer makes its own."""
+    if recipe.vmask_learning_rate is None:
+        return None
+    groups = parameter_groups(model, recipe.learning_rate, recipe.vmask_learning_rate)
+    return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

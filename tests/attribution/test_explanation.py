@@ -179,7 +179,7 @@ def test_the_figures_of_another_site_show_its_numbers_and_its_layers(explanation
     bars = [bar.get_height() for bar in figures["capacity"].axes[0].containers[0]]
     np.testing.assert_allclose(bars, explanation.sites["fc1_out.1"].capacity)
     titles = {name: figure.get_suptitle().replace("\n", " ") for name, figure in figures.items()}
-    assert titles["interference"].startswith("Interference at fc1_out.1, predicted")
+    assert titles["interference"].startswith("Interference at FC1 of layer 1, after the activation, predicted")
     assert titles["sites"].startswith("From embedding to FC2 of layer 1, predicted")
     pictures = explanation.site_pictures(1)
     assert list(pictures) == ["embedding", "vmask", "attention", "fc1", "fc2"]

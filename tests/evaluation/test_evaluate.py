@@ -57,8 +57,9 @@ def words_by_text(run, column):
 
 def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in PERCENTS}
-    names = {"capacity", "capacity_fc1_out_0", "random"} | ({"keep"} if has_mask(run) else set())
-    assert set(scores) == {"split", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
+    names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
+    assert set(scores) == {"split", "site", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
+    assert scores["site"] == "fc1.0"
     assert (scores["split"], scores["texts"], scores["truncated"]) == ("test", 17, 1)
     assert set(scores["deletion"]) == names
     assert set(scores["srs"]) == percents | {"above_random"} | (names - {"capacity"})
@@ -229,7 +230,7 @@ def test_scores_are_written_last(copy, dataset, monkeypatch):
 def test_progress_counts_the_deletions(copy, dataset):
     done = []
     evaluate(copy, dataset, split="dev", progress=lambda *given: done.append(given))
-    capacity_and_random, others = 9 + 20 + 8 * 5, 2 if has_mask(copy) else 1
+    capacity_and_random, others = 9 + 20 + 8 * 5, 3 if has_mask(copy) else 2
     assert done == [(number + 1, capacity_and_random + others) for number in range(capacity_and_random + others)]
 
 

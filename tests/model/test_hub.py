@@ -40,7 +40,7 @@ def published(tmp_path, monkeypatch):
 
 def test_a_model_is_loaded_by_its_hub_name_and_only_what_it_needs(published):
     loaded = safr.load("owner/name")
-    assert loaded.safr.regularization == SETTINGS
+    assert loaded.safr.regularization.vmask_width == SETTINGS.vmask_width
     assert loaded.config.name_or_path == "owner/name"
     files = {"README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert set(published) == files

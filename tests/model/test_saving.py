@@ -79,7 +79,7 @@ class Bomb:
 def test_what_is_loaded_computes_what_was_saved(family, tmp_path):
     model, inputs = safr.attach(tiny(family).eval(), SETTINGS), batch()
     loaded = safr.load(safr.save(model, tmp_path / "model"))
-    assert loaded.safr.regularization == SETTINGS
+    assert loaded.safr.regularization == model.safr.regularization
     assert loaded.safr.special_ids == model.safr.special_ids
     assert not loaded.training
     labels = torch.tensor([0, 1, 1])

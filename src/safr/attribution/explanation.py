@@ -21,11 +21,9 @@ from safr.attribution.words import attention_by_word, by_word, pairs_by_word
 from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.model.attach import explaining_site
 from safr.superposition import capacity, interference, polysemanticity
 from safr.traces import SITES, Trace
-
-FC1 = "fc1.0"
-"""The site of the explanation that the paper proposes: the first layer's FC1, before the activation."""
 
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
@@ -74,13 +72,17 @@ class Explanation:
     truncated: bool
     """Whether the text went on after the last word."""
 
+    explaining_site: str = "fc1.0"
+    """Site whose capacity is the explanation: the first layer's FC1 as in the paper, or the model's own."""
+
     @property
     def capacity(self) -> NDArray[np.float64]:
-        """Capacity of each word at the first layer's FC1, the explanation that the paper proposes."""
+        """Capacity of each word at the explaining site."""
         return self.site().capacity
 
-    def site(self, name: str = FC1) -> Site:
-        """How the words share one site; an InputError lists the recorded ones if it is none of them."""
+    def site(self, name: str | None = None) -> Site:
+        """How the words share one site, by default the explaining one; an InputError lists the recorded ones."""
+        name = name or self.explaining_site
         if name not in self.sites:
             raise InputError(f"nothing at site '{name}'; recorded are: {', '.join(self.sites)}")
         return self.sites[name]
@@ -95,6 +97,7 @@ class Explanation:
                 name: value if math.isfinite(value) else None for name, value in self.probabilities.items()
             },
             "truncated": self.truncated,
+            "explaining_site": self.explaining_site,
             "capacity": _json_values(self.capacity),
             "keep": None if self.keep is None else _json_values(self.keep),
             "sites": {
@@ -112,9 +115,10 @@ class Explanation:
         """As one line of JSON in ASCII."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
-    def figures(self, site: str = FC1) -> dict[str, Figure]:
+    def figures(self, site: str | None = None) -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
-        chosen, place, layer = self.site(site), "FC1" if site == FC1 else site, int(site.partition(".")[2] or 0)
+        site = site or self.explaining_site
+        chosen, place, layer = self.site(site), shown_site(site), int(site.partition(".")[2] or 0)
         title = f"predicted {self.prediction} ({self.probabilities[self.prediction]:.0%})"
         panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
         return {
@@ -128,12 +132,13 @@ class Explanation:
             "sites": sites_panel(self.words, self.site_pictures(layer), title=panel),
         }
 
-    def site_pictures(self, layer: int = 0) -> dict[str, SitePicture]:
+    def site_pictures(self, layer: int | None = None) -> dict[str, SitePicture]:
         """Bars and matrix of every site of one layer, in the order data flows.
 
         Source: SAFR (Chang et al. 2025), Figures 4 and 5, where VMASK shows the mask itself and attention the weights:
         its bars are what each word receives on average.
         """
+        layer = int(self.explaining_site.partition(".")[2] or 0) if layer is None else layer
         pictures = {
             name.removesuffix(f".{layer}"): SitePicture(site.capacity, site.interference)
             for name, site in self.sites.items()
@@ -186,6 +191,7 @@ def explain(
             for layer, weights in seen.attention.items()
         },
         truncated=encoded.truncated,
+        explaining_site=explaining_site(model),
     )
 
 
@@ -225,6 +231,17 @@ def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> li
     """The tokens as text; those that look alike, such as parts of a character, with their numbers."""
     names = [str(tokenizer.decode([token])) for token in tokens]
     return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
+
+
+def shown_site(site: str) -> str:
+    """A site's name in a picture's title.
+
+    >>> shown_site("fc1.0"), shown_site("fc1_out.3")
+    ('FC1', 'FC1 of layer 3, after the activation')
+    """
+    kind, _, layer = site.partition(".")
+    place = {"fc1": "FC1", "fc1_out": "FC1", "fc2": "FC2"}.get(kind, kind)
+    return place + (f" of layer {layer}" if int(layer or 0) else "") + (", after the activation" * (kind == "fc1_out"))
 
 
 def _json_values(values: NDArray[np.float64]) -> list[Any]:

@@ -32,8 +32,8 @@ def notebook_html(explanation: Explanation) -> str:
     return (
         f'<div style="line-height:1.9;overflow-wrap:anywhere"><div>predicted <b>{_shown(explanation.prediction)}</b> '
         f"({explanation.probabilities[explanation.prediction]:.1%})</div>{shaded}"
-        f'<div style="font-size:.85em;opacity:.75">The stronger the blue, the higher the capacity at FC1, here up to '
-        f"{capacity.max():.2f}.{read}</div></div>"
+        f'<div style="font-size:.85em;opacity:.75">The stronger the blue, the higher the capacity at '
+        f"{explanation.explaining_site}, here up to {capacity.max():.2f}.{read}</div></div>"
     )
 
 

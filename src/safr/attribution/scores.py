@@ -36,6 +36,9 @@ class ScoredText:
     capacity: dict[str, NDArray[np.float64]]
     """Capacity of each word in [0, 1], by site."""
 
+    attention: NDArray[np.float64] | None = None
+    """Attention that each word receives from all tokens, a mean over heads; None where it was not asked for."""
+
 
 def score_words(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str] = ("fc1",)
@@ -45,7 +48,8 @@ def score_words(
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
-        sites: Where capacity is computed; see `safr.traces.SITES`.
+        sites: Where capacity is computed; see `safr.traces.SITES`. With `attention.N` among them, what words receive
+            at that layer is told too.
 
     Returns:
         One entry per text, in the texts' order.
@@ -55,14 +59,24 @@ def score_words(
         predictions = answers(model, seen.logits, batch).argmax(dim=-1).tolist()
         capacities = {site: as_array(capacity(vectors, seen.counting)) for site, vectors in seen.vectors.items()}
         keep = None if seen.keep is None else as_array(seen.keep)
+        received = _received(batch, seen)
         for row, number in enumerate(batch.numbers):
             text = texts[number]
             scored[number] = ScoredText(
                 predictions[row],
                 None if keep is None else by_word(text, keep[row]),
                 {site: by_word(text, values[row]) for site, values in capacities.items()},
+                None if received is None else by_word(text, received[row]),
             )
     return [scored[number] for number in range(len(texts))]
+
+
+def _received(batch: Batch, seen: Trace) -> NDArray[np.float32] | None:
+    """Attention that each token receives at the last recorded layer, from all tokens that are no padding."""
+    if not seen.attention:
+        return None
+    queries = batch.inputs["attention_mask"][:, None, :, None]
+    return as_array((seen.attention[max(seen.attention)] * queries).sum(dim=2).mean(dim=1))
 
 
 def traced(

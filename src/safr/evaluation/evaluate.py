@@ -19,6 +19,7 @@ from safr.evaluation.audit import audit
 from safr.evaluation.deletion import delete_words, most_important, predictions
 from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
+from safr.model.attach import explaining_site
 from safr.model.card import model_card
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_text
@@ -31,9 +32,6 @@ MAIN_PERCENT = 30
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
-
-SITE = "fc1.0"
-"""Where `capacity` is read: before the activation of the first layer's FC1."""
 
 SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
 
@@ -60,9 +58,10 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
     tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
     chosen: Split = getattr(data, split)
     texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
-    scored = score_words(model, texts, SITES)
-    scores = _scores(model, texts, np.array(chosen.labels), scored, progress)
-    scores = {"split": split, "texts": len(texts), "truncated": sum(text.truncated for text in texts), **scores}
+    site = explaining_site(model)
+    scored = score_words(model, texts, [*SITES, f"attention.{site.partition('.')[2] or 0}"])
+    about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
+    scores = about | _scores(model, texts, np.array(chosen.labels), scored, site, progress)
     if split == "test":
         _write_words(run, texts, chosen, scored, data.label_names)
         write_json(run.examples_file, choose_examples(chosen, texts, scored, data.label_names))
@@ -77,13 +76,14 @@ def _scores(
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     scored: Sequence[ScoredText],
+    site: str,
     progress: Progress | None,
 ) -> dict[str, Any]:
     right = np.array([text.prediction for text in scored]) == labels
     deletion: dict[str, dict[str, Any]] = {}
     srs: dict[str, Any] = {}
     still: dict[tuple[str, int], NDArray[np.float64]] = {}
-    for (name, percent), draws in _deletions(model, texts, labels, scored, progress).items():
+    for (name, percent), draws in _deletions(model, texts, labels, scored, site, progress).items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
         still_right = draws.mean(axis=0)
         found = mean(still_right).to_dict()
@@ -101,7 +101,7 @@ def _scores(
         "accuracy": mean(right).to_dict(),
         "deletion": deletion,
         "srs": srs,
-        "capacity": _capacity_table(scored),
+        "capacity": _capacity_table(scored, site),
         "audit": {name: mean(values).to_dict() for name, values in audit(model, texts).items()},
     }
 
@@ -122,12 +122,13 @@ def _deletions(
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     scored: Sequence[ScoredText],
+    site: str,
     progress: Progress | None,
 ) -> dict[tuple[str, int], NDArray[np.bool_]]:
     """Whether each text is still classified right after every deletion, (draw, text), by score and percent."""
     deletions = [
         (name, percent, scores)
-        for name, scores in _attributions(scored).items()
+        for name, scores in _attributions(scored, site).items()
         for percent in (PERCENTS if name == "capacity" else (MAIN_PERCENT,))
     ]
     random = [random_scores(texts, seed) for seed in range(MAIN_RANDOM_DRAWS)]
@@ -143,23 +144,25 @@ def _deletions(
     return {key: np.stack(draws) for key, draws in outcomes.items()}
 
 
-def _attributions(scored: Sequence[ScoredText]) -> dict[str, Scores]:
-    """Scores by name: `capacity` is the one at FC1, the others are named after their site."""
-    sites = [site for site in scored[0].capacity if site.startswith("fc1") and site != SITE] if scored else []
-    found = {"capacity": [text.capacity[SITE] for text in scored]}
-    found |= {f"capacity_{site.replace('.', '_')}": [text.capacity[site] for text in scored] for site in sites}
-    if scored and scored[0].keep is not None:
-        found["keep"] = [text.keep for text in scored if text.keep is not None]
+def _attributions(scored: Sequence[ScoredText], site: str) -> dict[str, Scores]:
+    """Scores by name: `capacity` is the one at the explaining site, the others are named after theirs."""
+    others = [each for each in scored[0].capacity if each.startswith("fc1") and each != site] if scored else []
+    found = {"capacity": [text.capacity[site] for text in scored]}
+    found |= {f"capacity_{each.replace('.', '_')}": [text.capacity[each] for text in scored] for each in others}
+    for name in ("keep", "attention"):
+        values = [getattr(text, name) for text in scored]
+        if values and values[0] is not None:
+            found[name] = values
     return found
 
 
-def _capacity_table(scored: Sequence[ScoredText]) -> dict[str, Any]:
-    """Average capacity at FC1 over all words, over those that VMASK finds most important, and over the rest.
+def _capacity_table(scored: Sequence[ScoredText], site: str) -> dict[str, Any]:
+    """Average capacity over all words, over those that VMASK finds most important, and over the rest.
 
     Source: SAFR (Chang et al. 2025), Table 3. Differs from the paper: the 30 % are taken in each text, with the count
     that deletion uses, where the paper does not say whether it ranks within texts or over all of them.
     """
-    capacities = [text.capacity[SITE] for text in scored]
+    capacities = [text.capacity[site] for text in scored]
     groups = {"all": [np.ones(len(each), dtype=bool) for each in capacities]}
     if scored and scored[0].keep is not None:
         important = [_marked(text.keep) for text in scored if text.keep is not None]

@@ -10,10 +10,11 @@ import inspect
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,6 +29,7 @@ from safr.data.pieces import continuing_ids
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.model.attention import NAME as SAFR_ATTENTION
+from safr.model.choices import layer_numbers, reads_attention, settled
 from safr.model.layers import encoder, feed_forward_layers, network, record_once, watch
 from safr.model.recording import (
     Pass,
@@ -49,9 +51,6 @@ Model = TypeVar("Model", bound=nn.Module)
 
 _LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
 
-PRETRAINED_KEEP = 0.97
-"""Keep probability that VMASK starts with on pretrained weights: almost open, so that they are not destroyed."""
-
 
 class Attachment(nn.Module):
     """What `attach` puts on a model as `model.safr`: the mask, the settings, and the hooks that compute the losses."""
@@ -71,17 +70,15 @@ class Attachment(nn.Module):
         weight = cast("Tensor", embeddings.weight)
         self.regularization = regularization
         self.special_ids = tuple(sorted(special_ids))
-        self.layers = _layer_numbers(regularization, model)
-        self.importance_sites = _importance_sites(regularization, self.layers)
+        self.layers = layer_numbers(regularization, model)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
         """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
         self.vmask: VMASK | None = None
         if regularization.vmask:
             self.vmask = VMASK(weight.shape[1], regularization.vmask_width).to(weight)
-            keep = regularization.vmask_keep or (PRETRAINED_KEEP if model.name_or_path else None)
-            if keep is not None:
-                self.vmask.open_to(keep, weight)
+            if self.regularization.vmask_keep is not None:
+                self.vmask.open_to(self.regularization.vmask_keep, weight)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long, device=weight.device))
         self.register_buffer("continues", None if continues is None else continues.to(weight.device))
         self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
@@ -138,6 +135,7 @@ class Attachment(nn.Module):
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
         if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
             now.counting = counting_tokens(_given(part, args, options), self.special_ids)
+        now.attended = counting_tokens(_given(part, args, options), ())
         now.inside = True
 
     def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
@@ -230,29 +228,48 @@ class Attachment(nn.Module):
     def _readers(self, now: Pass) -> dict[str, Reader]:
         """What the losses whose weight is not 0 read, site by site."""
         settings = self.regularization
-        whole = settings.padding == "count"
-
-        def importance(vectors: Tensor) -> Tensor:
-            weights = now.keep.detach() if settings.keep_weighted and now.keep is not None else None
-            return importance_loss(vectors, now.counting, settings.scale_free, weights)
-
-        def interaction(weights: Tensor, visible: Tensor | None) -> Tensor:
-            return interaction_loss(weights, now.counting, settings.exclude_self, None if whole else visible)
-
         readers: dict[str, Reader] = {}
         if settings.importance:
-            readers |= dict.fromkeys(self.importance_sites, importance)
+            readers |= {site: partial(self._importance, now, site) for site in settings.importance_at}
         if settings.interaction:
-            readers |= dict.fromkeys((f"attention.{layer}" for layer in self.layers), interaction)
+            readers |= {f"attention.{layer}": partial(self._interaction, now) for layer in self.layers}
+        if settings.importance and settings.importance_weights == "attention":
+            for layer in {site.partition(".")[2] for site in settings.importance_at}:
+                name = f"attention.{layer}"
+                readers[name] = partial(self._received, now, layer, readers.get(name))
         return readers
+
+    def _importance(self, now: Pass, site: str, vectors: Tensor) -> Tensor:
+        settings = self.regularization
+        weights = None
+        if settings.importance_weights == "keep":
+            weights = now.keep
+        elif settings.importance_weights == "attention":
+            weights = now.received[site.partition(".")[2]]
+        if weights is not None:
+            weights = _above_mean(weights.detach(), now.counting)
+        return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
+
+    def _interaction(self, now: Pass, weights: Tensor, visible: Tensor | None) -> Tensor:
+        settings = self.regularization
+        visible = None if settings.padding == "count" else visible
+        return interaction_loss(weights, now.counting, settings.exclude_self, visible)
+
+    def _received(
+        self, now: Pass, layer: str, reader: Reader | None, weights: Tensor, visible: Tensor | None
+    ) -> Tensor | None:
+        """Note how much attention each token receives from all that are no padding, special ones too."""
+        heads = weights.detach().float().mean(dim=1)  # (batch, query, key)
+        now.received[layer] = heads.sum(dim=1) if now.attended is None else (heads * now.attended[..., None]).sum(dim=1)
+        return None if reader is None else reader(weights, visible)
 
     def _terms(self, now: Pass) -> dict[str, Tensor]:
         """The losses whose weight is not 0, each the mean over the sites that it reads."""
         settings, terms = self.regularization, {}
-        if silent := sorted(set(now.readers) - set(now.read)):
+        if silent := sorted(set(now.readers) - now.reported):
             raise InputError(f"this model has shown nothing at {', '.join(silent)}; choose others by layers=")
         if settings.importance:
-            terms["importance"] = torch.stack([now.read[site] for site in self.importance_sites]).mean()
+            terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
         if settings.interaction:
             terms["interaction"] = torch.stack([now.read[f"attention.{layer}"] for layer in self.layers]).mean()
         if settings.information and now.keep is not None:
@@ -295,23 +312,41 @@ def attach(
     Raises:
         InputError: SAFR is on the model already, or the model shows no attention or no feed-forward layer.
     """
-    regularization = regularization or Regularization()
     if attachment(model) is not None:
         raise InputError(f"SAFR is already attached to this {type(model).__name__}; call safr.detach(model) first")
     inner = network(model)
+    regularization = settled(regularization or Regularization(), inner)
     special = special_ids(inner) if tokenizer is None else special_ids_of(tokenizer)
-    if regularization.interaction:
-        _refuse_unseen_attention(inner)
     continues = _continues(inner, tokenizer) if regularization.whole_words else None
-    attached = Attachment(inner, regularization, special, continues)
-    inner.safr = attached.train(inner.training)
+    attach_settled(inner, regularization, special, continues)
+    return model
+
+
+def attach_settled(
+    model: PreTrainedModel,
+    regularization: Regularization,
+    special_ids: Collection[int],
+    continues: Bool[Tensor, " word"] | None = None,
+) -> Attachment:
+    """Put SAFR on a model with settings that leave nothing open, such as those that were saved with it.
+
+    Args:
+        model: The model, without adapters around it.
+        regularization: What `safr.model.choices.settled` gives.
+        special_ids: Ids that never count.
+        continues: True for the ids of the vocabulary that continue a word, where the mask goes by whole words.
+    """
+    if reads_attention(regularization):
+        _refuse_unseen_attention(model)
+    attached = Attachment(model, regularization, special_ids, continues)
+    model.safr = attached.train(model.training)
     # A language model's loss is a mean over the label tokens of all accumulated batches, and the Trainer says how many
     # there are. Others' losses are a batch's mean, whatever their signature says: there the Trainer must divide.
-    if type(inner).__name__ not in _LANGUAGE_MODELS:
-        vars(inner)["accepts_loss_kwargs"] = False
-    if inner._can_set_attn_implementation():
-        inner.set_attn_implementation(SAFR_ATTENTION)
-    return model
+    if type(model).__name__ not in _LANGUAGE_MODELS:
+        vars(model)["accepts_loss_kwargs"] = False
+    if model._can_set_attn_implementation():
+        model.set_attn_implementation(SAFR_ATTENTION)
+    return attached
 
 
 def detach(model: Model) -> Model:
@@ -362,6 +397,12 @@ def parameter_groups(
         learnt = [weight for weight in attached.parameters() if weight.requires_grad]
         groups.append({"params": learnt, "lr": vmask_learning_rate or learning_rate})
     return groups
+
+
+def explaining_site(model: nn.Module) -> str:
+    """Site whose capacity explains what a model predicts: the one it was attached with, else the first layer's FC1."""
+    attached = attachment(model)
+    return "fc1.0" if attached is None else attached.regularization.site
 
 
 def trace(
@@ -433,35 +474,19 @@ def _given(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, 
     return {**given, **given.get("kwargs", {})}
 
 
+def _above_mean(
+    weights: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, "batch token"]:
+    """By how much each token's weight lies above the mean of its text, as a share of it."""
+    if counting is None:
+        return weights / weights.mean(dim=-1, keepdim=True) - 1
+    counted = torch.where(counting, weights, 0.0)
+    total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
+    return counted * counting.sum(dim=-1, keepdim=True) / total - 1
+
+
 def _loss(output: Any) -> Tensor | None:
     return output[0] if isinstance(output, tuple) else output.get("loss")
-
-
-def _layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
-    total = model.config.get_text_config().num_hidden_layers
-    asked = regularization.layers
-    if asked == "all":
-        return tuple(range(total))
-    numbers = (asked,) if isinstance(asked, int) else tuple(asked)
-    if not numbers or not all(-total <= number < total for number in numbers):
-        raise InputError(f"`layers` must be 'all' or numbers from {-total} to {total - 1} for this model, got {asked}")
-    return tuple(sorted({number % total for number in numbers}))
-
-
-def _importance_sites(regularization: Regularization, layers: tuple[int, ...]) -> tuple[str, ...]:
-    """Where the importance loss reads: a site of the settings alone stands for it at every chosen layer."""
-    asked = regularization.importance_at
-    sites: list[str] = []
-    for site in (asked,) if isinstance(asked, str) else asked:
-        if site.partition(".")[0] not in {"auto", *SITES} - {"attention"}:
-            raise InputError(f"`importance_at` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}")
-        if site in ("auto", "vmask"):
-            sites.append("vmask" if regularization.vmask else "embedding")
-        elif "." in site or site == "embedding":
-            sites.append(site)
-        else:
-            sites += [f"{site}.{layer}" for layer in layers]
-    return tuple(dict.fromkeys(sites))
 
 
 def _continues(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, " word"]:

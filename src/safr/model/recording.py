@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from safr.errors import InputError
 
-Reader = Callable[..., Tensor]
-"""Makes one number of what a site shows: vectors, or attention weights and the pairs that see each other."""
+Reader = Callable[..., Tensor | None]
+"""Makes a number, or a note, of what a site shows: vectors, or attention weights and the pairs that see each other."""
 
 
 @dataclass
@@ -47,12 +47,21 @@ class Pass:
     """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
 
     counting: Tensor | None = None
+    attended: Tensor | None = None
+    """True where a token is no padding."""
+
     keep: Tensor | None = None
+    received: dict[str, Tensor] = field(default_factory=dict)
+    """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
+
     kept: dict[str, Tensor] = field(default_factory=dict)
     """The sites asked for, by site and layer."""
 
     read: dict[str, Tensor] = field(default_factory=dict)
     """What the readers made, by site and layer."""
+
+    reported: set[str] = field(default_factory=set)
+    """The readers that have been called."""
 
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -76,7 +85,9 @@ class Pass:
                     "gradient checkpointing with use_reentrant=True hides the layers from SAFR's losses; "
                     "pass gradient_checkpointing_kwargs={'use_reentrant': False}"
                 )
-            self.read[name] = self.readers[name](values, *context)
+            self.reported.add(name)
+            if (made := self.readers[name](values, *context)) is not None:
+                self.read[name] = made
 
 
 _open: ContextVar[Pass | None] = ContextVar("safr_pass", default=None)

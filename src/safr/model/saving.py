@@ -24,7 +24,7 @@ import safr
 import safr.model.transformer
 from safr.config import Regularization, regularization_from_dict
 from safr.errors import InputError
-from safr.model.attach import attach, attachment
+from safr.model.attach import attach_settled, attachment
 from safr.model.card import Score, model_card
 from safr.model.hub import is_hub_name, model_folder
 
@@ -84,10 +84,8 @@ def load(folder: str | Path) -> PreTrainedModel:
     regularization, special_ids = _settings(folder, config.pop(_SETTINGS))
     weights = _weights(folder)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
-    model = attach(_network(folder, config, weights), regularization)
-    attached = attachment(model)
-    assert attached is not None
-    attached.special_ids = special_ids
+    model = _network(folder, config, weights)
+    attached = attach_settled(model, regularization, special_ids, ours.get("continues"))
     expected = attached.state_dict()
     unfit = {key for key in {*ours, *expected} if _shape(ours.get(key)) != _shape(expected.get(key))}
     _refuse_damaged(folder, {f"{_PREFIX}{key}" for key in unfit})
@@ -105,11 +103,7 @@ def _without_adapters(model: Any) -> PreTrainedModel:
         return model
     if not hasattr(model, "merge_and_unload"):
         raise InputError("expected adapters that can be merged into the weights, such as LoRA's; got others")
-    copied = copy.deepcopy(model)
-    attached = attachment(copied)
-    plain = copied.merge_and_unload()
-    plain.safr = attached  # where SAFR is on the wrapper, it is not on the model inside
-    return plain
+    return copy.deepcopy(model).merge_and_unload()
 
 
 @contextmanager

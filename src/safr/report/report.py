@@ -149,7 +149,7 @@ def _examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _reading(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
     words, capacity = explanation.words, explanation.capacity
-    shared = explanation.sites["fc1.0"].interference
+    shared = explanation.site().interference
     pictures = {
         "capacity of each word": capacity_bars(words, capacity),
         "how the words share neurons": allocation_graph(words, capacity, shared),
