@@ -12,7 +12,7 @@ from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
 from safr.model.attach import attach, trace
-from tests import families, tiny
+from tests import tiny, tokenizers
 
 TEXT = "the film was funny but the cast was dull"
 MASKED = Regularization(vmask_width=8)
@@ -97,9 +97,9 @@ def test_the_papers_figures_are_drawn_for_any_text():
 
 @pytest.mark.parametrize("text", [TEXT, ("the film was dull", "xqz jkv")], ids=["text", "pair"])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "attached"])
-@pytest.mark.parametrize("kind", [kind for kind in families.MODELS if kind is not BertForMaskedLM])
+@pytest.mark.parametrize("kind", [kind for kind in tokenizers.MODELS if kind is not BertForMaskedLM])
 def test_any_model_is_explained_at_every_site_and_layer(kind, masked, text):
-    model, words = families.model(kind)
+    model, words = tokenizers.model(kind)
     if masked:
         attach(model, MASKED, tokenizer=words)
     explanation = explain(model, words, text)
@@ -120,7 +120,7 @@ def test_any_model_is_explained_at_every_site_and_layer(kind, masked, text):
 
 @pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
 def test_a_language_models_answer_is_the_five_likeliest_tokens_after_the_text(kind):
-    model, words = families.model(kind)
+    model, words = tokenizers.model(kind)
     explanation = explain(model, words, TEXT)
     with torch.inference_mode():
         likeliest = model(**words(TEXT, return_tensors="pt")).logits[0, -1].softmax(dim=-1).topk(5)
@@ -130,25 +130,25 @@ def test_a_language_models_answer_is_the_five_likeliest_tokens_after_the_text(ki
 
 
 def test_tokens_that_look_alike_are_told_with_their_numbers():
-    words = families.tokenizer("gpt2")
+    words = tokenizers.tokenizer("gpt2")
     parts = words("漢")["input_ids"]
     names = token_names(words, [*parts, words.convert_tokens_to_ids("a")])
     assert names == [f"\N{REPLACEMENT CHARACTER} ({part})" for part in parts] + ["a"]
 
 
 def test_classes_that_do_not_exclude_each_other_have_probabilities_of_their_own():
-    model, words = families.model(BertForSequenceClassification, problem_type="multi_label_classification")
+    model, words = tokenizers.model(BertForSequenceClassification, problem_type="multi_label_classification")
     with torch.inference_mode():
         logits = model(**words(TEXT, return_tensors="pt")).logits[0]
     np.testing.assert_allclose(list(explain(model, words, TEXT).probabilities.values()), logits.sigmoid(), rtol=1e-4)
 
 
 def test_a_model_that_shows_no_attention_is_explained_without_it(monkeypatch):
-    model, words = families.model(BertForSequenceClassification)
+    model, words = tokenizers.model(BertForSequenceClassification)
     monkeypatch.setattr(type(model), "_can_set_attn_implementation", lambda self: False)
     explanation = explain(model, words, TEXT)
     assert explanation.attention == {}
-    assert set(explanation.sites) == set(explain(*families.model(GPT2LMHeadModel), TEXT).sites)
+    assert set(explanation.sites) == set(explain(*tokenizers.model(GPT2LMHeadModel), TEXT).sites)
     assert list(explanation.site_pictures()) == ["embedding", "fc1", "fc2"]
     assert len(explanation.figures()) == 4
 
@@ -188,7 +188,7 @@ def test_the_figures_of_another_site_show_its_numbers_and_its_layers(explanation
 
 
 def test_attention_of_one_word_is_drawn_as_attention():
-    figure = explain(*families.model(BertForSequenceClassification), "xqz").figures()["sites"]
+    figure = explain(*tokenizers.model(BertForSequenceClassification), "xqz").figures()["sites"]
     assert [len(axes.collections) for axes in figure.axes[4:8]] == [1, 0, 1, 1]
 
 

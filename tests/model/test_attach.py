@@ -13,12 +13,14 @@ from transformers import (
     PreTrainedModel,
 )
 
+import safr
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, interaction_loss
-from safr.model.attach import attach, detach, trace
+from safr.model.attach import attach, detach, parameter_groups, trace
 from safr.traces import SITES
 from tests.model.families import batch, tiny
+from tests.tokenizers import tokenizer
 
 LABELS = torch.tensor([0, 1, 1])
 UNMASKED = Regularization(importance=0.5, interaction=0.25, vmask=False)
@@ -218,3 +220,116 @@ def test_trace_leaves_a_plain_model_as_it_was():
     trace(model, batch(), ["attention", "fc1"])
     assert model.config._attn_implementation == implementation
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def pretrained(minilm, **settings):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm)
+    model = AutoModelForSequenceClassification.from_pretrained(minilm)
+    attach(model, Regularization(**settings), tokenizer=tokenizer)
+    return model, tokenizer(["an unintentionally tedious film", "not bad"], padding=True, return_tensors="pt")
+
+
+@torch.no_grad()
+def test_pretrained_weights_start_with_an_open_mask(minilm):
+    model, inputs = pretrained(minilm)
+    seen = trace(model.eval(), inputs, ["embedding"])
+    assert seen.keep[seen.counting].mean() > 0.95
+    masked = model(**inputs).logits
+    torch.testing.assert_close(masked, detach(model)(**inputs).logits, atol=0.1, rtol=0.1)
+
+
+@torch.no_grad()
+def test_whole_words_go_or_stay_whole(minilm, tmp_path):
+    model, inputs = pretrained(minilm, vmask_keep=0.5, whole_words=True)
+    seen = trace(model.train(), inputs, ["embedding", "vmask"])
+    kept = (seen.site("vmask").norm(dim=-1) > 0).tolist()[0]
+    words = inputs.encodings[0].word_ids
+    assert len(set(words)) < len(words) - 1  # a word has several pieces
+    for word in set(words) - {None}:
+        assert len({kept[n] for n, each in enumerate(words) if each == word}) == 1
+    again = safr.load(safr.save(model, tmp_path))
+    assert torch.equal(again.safr.continues, model.safr.continues)
+
+
+def test_whole_words_need_a_tokenizer_and_a_model_that_does_not_write():
+    with pytest.raises(InputError, match="`whole_words` needs to know which tokens continue a word; pass tokenizer="):
+        attach(tiny("bert"), Regularization(whole_words=True))
+    with pytest.raises(InputError, match="can't be had for LlamaForCausalLM, which writes words piece by piece"):
+        attach(tiny("llama", "CausalLM"), Regularization(whole_words=True), tokenizer=tokenizer("llama"))
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_weighted_importance_is_what_a_trace_shows(family):
+    settings = Regularization(1, 0, importance_at="fc1", importance_weights="attention", vmask=False)
+    model, inputs = attach(tiny(family).eval(), settings), batch()
+    model(**inputs, labels=LABELS)
+    seen, expected = trace(model, inputs, ["fc1", "attention"]), []
+    for layer, weights in seen.attention.items():
+        queries = inputs["attention_mask"][:, None, :, None]
+        received = (weights * queries).sum(dim=2).mean(dim=1) * seen.counting
+        above = received / (received.sum(dim=1) / seen.counting.sum(dim=1).clamp_min(1)).clamp_min(1e-9)[:, None] - 1
+        expected.append(importance_loss(seen.site(f"fc1.{layer}"), seen.counting, scale_free=True, weights=above))
+    torch.testing.assert_close(model.safr.terms["importance"], torch.stack(expected).mean().detach())
+
+
+def test_keep_weighted_importance_is_what_a_trace_shows():
+    settings = Regularization(1, 0, importance_at="fc1.1", importance_weights="keep")
+    model, inputs = attach(tiny("bert").eval(), settings), batch()
+    model(**inputs, labels=LABELS)
+    seen = trace(model, inputs, ["fc1.1"])
+    keep = torch.where(seen.counting, seen.keep, 0.0)
+    above = keep / (keep.sum(dim=1) / seen.counting.sum(dim=1))[:, None] - 1
+    expected = importance_loss(seen.site("fc1.1"), seen.counting, scale_free=True, weights=above)
+    torch.testing.assert_close(model.safr.terms["importance"], expected.detach())
+
+
+@torch.no_grad()
+def test_what_a_model_does_not_show_is_refused_with_what_to_do():
+    model = attach(tiny("bert"), UNMASKED)
+    model.bert.encoder.config.num_hidden_layers = 1
+    model.bert.encoder.layer[1].forward = lambda hidden, *_, **__: hidden  # as where a layer is of another kind
+    with pytest.raises(InputError, match=r"this model has shown nothing at attention.1; choose others by layers="):
+        model(**batch(), labels=LABELS)
+
+
+@torch.no_grad()
+def test_an_encoder_called_alone_masks_words_and_nothing_else():
+    model, inputs = attach(tiny("t5").eval()), batch()
+    whole = trace(model, inputs, ["vmask"])
+    seen = {}
+    model.get_encoder().block[0].register_forward_pre_hook(lambda _, args: seen.setdefault("first", args[0]))
+    model.get_encoder()(**inputs)
+    torch.testing.assert_close(seen["first"], whole.site("vmask"))
+
+
+@torch.no_grad()
+def test_an_encoder_decoder_writes_with_a_cache_as_without():
+    model = attach(tiny("t5", "ConditionalGeneration").eval())
+    cached, slow = (
+        model.generate(**batch(), max_new_tokens=4, do_sample=False, use_cache=use) for use in (True, False)
+    )
+    assert torch.equal(cached, slow)
+
+
+def test_a_model_without_visible_attention_takes_the_importance_loss_alone():
+    model = tiny("deberta")
+    with pytest.raises(InputError, match=r"does not go through transformers' attention .* pass interaction=0"):
+        attach(model)
+    attach(model, Regularization(interaction=0))
+    model(**batch(), labels=LABELS).loss.backward()
+    assert set(model.safr.terms) == {"task", "importance"}
+    assert list(trace(model, batch(), ["fc1"]).vectors) == ["fc1.0", "fc1.1"]
+
+
+def test_the_masks_learning_rate_is_its_own():
+    model = attach(tiny("bert"))
+    own, mask = parameter_groups(model, 1e-4, 1e-2)
+    assert (own["lr"], mask["lr"]) == (1e-4, 1e-2)
+    assert {id(each) for each in mask["params"]} == {id(each) for each in model.safr.vmask.parameters()}
+    assert len(own["params"]) + len(mask["params"]) == len(list(model.parameters()))
+    assert [each["lr"] for each in parameter_groups(model, 1e-4)] == [1e-4, 1e-4]
+    assert len(parameter_groups(attach(tiny("bert"), UNMASKED), 1e-4)) == 1
+    with pytest.raises(InputError, match="SAFR is not attached"):
+        parameter_groups(tiny("bert"), 1e-4)

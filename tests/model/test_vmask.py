@@ -56,3 +56,34 @@ def test_tokens_that_do_not_count_pass_unchanged():
 def test_the_embeddings_type_is_kept():
     mask = VMASK(4).to(torch.bfloat16)
     assert mask(torch.randn(2, 3, 4, dtype=torch.bfloat16)).vectors.dtype == torch.bfloat16
+
+
+def test_an_open_mask_lets_short_and_long_embeddings_through():
+    for length in (0.01, 1, 100):
+        mask, embeddings = VMASK(16), length * torch.randn(500, 16)
+        mask.open_to(0.97, embeddings)
+        keep = mask(embeddings[None]).keep
+        assert 0.95 < keep.mean() < 0.985
+        assert keep.min() > 0.9
+        assert keep.std() > 0  # or it would have nothing to learn from
+
+
+def test_the_pieces_of_a_word_share_one_sample_and_the_mean_of_their_logits():
+    mask, embeddings = VMASK(4), torch.randn(3, 6, 4)
+    words = torch.tensor([[0, 0, 1, 2, 2, 2], [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 0, 0]])
+    expected = mask.outer(torch.tanh(mask.inner(embeddings)))
+    for training in (True, False):
+        masked = mask.train(training)(embeddings, words=words)
+        gate = masked.vectors[..., 0] / embeddings[..., 0]
+        for text in range(3):
+            for word in words[text].unique():
+                pieces = words[text] == word
+                logits = expected[text][pieces].mean(dim=0)
+                torch.testing.assert_close(masked.keep[text][pieces], logits.softmax(-1)[1].expand(int(pieces.sum())))
+                assert gate[text][pieces].std(unbiased=False) < 1e-6
+
+
+def test_words_of_one_piece_each_are_tokens():
+    mask, embeddings = VMASK(4).eval(), torch.randn(2, 5, 4)
+    alone = mask(embeddings, words=torch.arange(5).expand(2, 5))
+    torch.testing.assert_close(alone.vectors, mask(embeddings).vectors)
