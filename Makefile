@@ -24,7 +24,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install
+bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/training_step.py
 
 clean:

