@@ -15,12 +15,14 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "experiments" / "results"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_python_snippets_run_one_after_the_other():
-    exec(compile("\n".join(blocks("python")), "README.md", "exec"), {})
+@pytest.mark.parametrize("page", ["README.md", "docs/any_model.md"])
+def test_the_python_snippets_run_one_after_the_other(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    exec(compile("\n".join(blocks("python", text)), page, "exec"), {})
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
