@@ -35,7 +35,7 @@ regularizations = st.fixed_dictionaries(
         "padding": st.sampled_from(["mask", "count"]),
         "scale_free": st.none() | st.just(True),
         "exclude_self": st.booleans(),
-        "warmup_steps": st.integers(0, 10_000),
+        "warmup_steps": st.none() | st.integers(0, 10_000),
     },
 )
 architectures = st.builds(

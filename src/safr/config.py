@@ -69,13 +69,14 @@ class Regularization:
     exclude_self: bool = False
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
 
-    warmup_steps: int = 0
-    """Training steps (forward passes) over which the weights rise linearly from 0 to their full size."""
+    warmup_steps: int | None = None
+    """Training steps (forward passes) over which the weights rise linearly from 0 to their full size. Default: 200 on
+    pretrained weights, whose new classifier has nothing to hold against them at first, else none."""
 
     def __post_init__(self) -> None:
         for name in ("importance", "interaction", "information", "warmup_steps"):
             value = getattr(self, name)
-            if not 0 <= value < float("inf"):
+            if value is not None and not 0 <= value < float("inf"):
                 raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
         if self.vmask_keep is not None and not 0 < self.vmask_keep < 1:
             raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")

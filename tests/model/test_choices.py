@@ -16,7 +16,7 @@ def bert(*, pretrained, layers=6):
 def test_a_model_that_learns_from_nothing_gets_the_papers_form():
     found = settled(Regularization(), bert(pretrained=False))
     assert (found.importance_at, found.importance_weights, found.scale_free) == (("vmask",), "equal", False)
-    assert (found.site, found.vmask_keep) == ("fc1.0", None)
+    assert (found.site, found.vmask_keep, found.warmup_steps) == ("fc1.0", None, 0)
     assert settled(Regularization(vmask=False), bert(pretrained=False)).importance_at == ("embedding",)
 
 
@@ -33,7 +33,8 @@ def test_a_model_that_learns_from_nothing_gets_the_papers_form():
 def test_pretrained_weights_are_read_in_the_upper_half_of_the_layers(layers, asked, sites, site):
     found = settled(Regularization(layers=asked), bert(pretrained=True, layers=layers))
     assert (found.importance_at, found.importance_weights, found.scale_free) == (sites, "attention", True)
-    assert (found.site, found.vmask_keep) == (site, 0.97)
+    assert (found.site, found.vmask_keep, found.warmup_steps) == (site, 0.97, 200)
+    assert settled(Regularization(warmup_steps=7), bert(pretrained=True)).warmup_steps == 7
 
 
 def test_sites_that_are_named_keep_the_papers_weights():

@@ -14,6 +14,10 @@ PRETRAINED_KEEP = 0.97
 """Keep probability that VMASK starts with on pretrained weights: almost open, so that they are not destroyed."""
 
 
+PRETRAINED_WARMUP = 200
+"""Steps over which the weights rise on pretrained weights, about an epoch of the sentences that this was tried on."""
+
+
 def settled(regularization: Regularization, model: PreTrainedModel) -> Regularization:
     """The same settings with every `auto` replaced by what it means for this model, as they are saved with it.
 
@@ -30,8 +34,10 @@ def settled(regularization: Regularization, model: PreTrainedModel) -> Regulariz
         sites = _upper(layers) if automatic else "vmask"
     if weights == "auto":
         weights = "attention" if automatic else "equal"
+    warmup = regularization.warmup_steps
     settings = replace(
         regularization,
+        warmup_steps=(PRETRAINED_WARMUP if pretrained else 0) if warmup is None else warmup,
         vmask_keep=regularization.vmask_keep or (PRETRAINED_KEEP if pretrained else None),
         importance_at=_sites(sites, layers, regularization.vmask),
         importance_weights=weights,
