@@ -54,6 +54,8 @@ recipes = st.fixed_dictionaries(
         "patience": sizes,
         "batch_size": sizes,
         "learning_rate": st.floats(1e-12, 10),
+        "vmask_learning_rate": st.none() | st.floats(1e-12, 10),
+        "schedule": st.sampled_from(["constant", "linear"]),
         "max_tokens": st.none() | sizes,
     },
 )

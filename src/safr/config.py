@@ -145,7 +145,10 @@ class Recipe:
     """Texts in a batch."""
 
     learning_rate: float = 1e-4
-    """Learning rate of Adam, constant."""
+    """Learning rate of Adam."""
+
+    schedule: Literal["constant", "linear"] = "constant"
+    """Course of the learning rate: constant as in the published code, or linear to 0 over all epochs."""
 
     vmask_learning_rate: float | None = None
     """Learning rate of the mask's own weights. Default: the same."""
@@ -161,6 +164,8 @@ class Recipe:
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < float("inf"):
                 raise InputError(f"`{name}` must be above 0, got {rate}")
+        if self.schedule not in ("constant", "linear"):
+            raise InputError(f"`schedule` must be 'constant' or 'linear', got {self.schedule!r}")
         if self.max_tokens is not None and self.max_tokens < 1:
             raise InputError(f"`max_tokens` must be at least 1, got {self.max_tokens}")
 

@@ -214,7 +214,7 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=128,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=recipe.schedule,
         weight_decay=0.0,  # with none, AdamW is the Adam of the published code
         max_grad_norm=0.0,  # 0 means: no clipping, as there
         eval_strategy="epoch",

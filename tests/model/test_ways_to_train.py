@@ -1,6 +1,7 @@
 """Whatever trains the model, the loss and the gradient are those of one plain step over the same texts."""
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -203,6 +204,24 @@ def test_activation_checkpointing_changes_neither_the_losses_nor_the_gradient(fa
     copy.deepcopy(again)  # nothing of the pass is left on the model
     again.activation_checkpointing_disable()
     torch.testing.assert_close(again(**inputs, labels=LABELS).loss, expected(**inputs, labels=LABELS).loss)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_step_leaves_nothing_of_its_graph_behind(checkpointing):
+    weighted = Regularization(0.5, 0.25, 0.125, importance_at=("fc1", "fc1_out"), importance_weights="keep")
+    model, inputs = attach(tiny("bert"), weighted).train(), batch()
+    if checkpointing:
+        model.activation_checkpointing_enable()
+    alive = []
+    gc.collect()
+    gc.disable()  # what only the collector of cycles can find is memory that grows from step to step
+    try:
+        for _ in range(4):
+            model(**inputs, labels=LABELS).loss.backward()
+            alive.append(sum(type(each) is torch.Tensor and each.grad_fn is not None for each in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert alive[0] == alive[-1]
 
 
 def test_the_trainer_checkpoints_too(tmp_path):

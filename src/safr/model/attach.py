@@ -201,6 +201,7 @@ class Attachment(nn.Module):
         if now is None or output is None or not (now.labelled or now.gradient):  # None: the forward pass has failed
             return None
         terms = self._terms(now)
+        now.let_go()
         strength = now.share * self._strength(now.gradient)
         penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
         task = _loss(output) if now.labelled else None

@@ -89,6 +89,11 @@ class Pass:
             if (made := self.readers[name](values, *context)) is not None:
                 self.read[name] = made
 
+    def let_go(self) -> None:
+        """Hold on to nothing that is differentiated: what a checkpoint needs to run again must not keep it alive."""
+        self.readers, self.read = {}, {}
+        self.keep = None if self.keep is None else self.keep.detach()
+
 
 _open: ContextVar[Pass | None] = ContextVar("safr_pass", default=None)
 
