@@ -22,7 +22,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import safr
 from safr.config import Regularization
-from safr.model.attach import explaining_site
+from safr.model.attachment import explaining_site
 
 TURNS = 40
 WARM_UP = 5

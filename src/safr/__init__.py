@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from safr.errors import InputError
     from safr.evaluation.evaluate import evaluate
     from safr.losses import importance_loss, information_loss, interaction_loss
-    from safr.model.attach import attach, detach, parameter_groups, trace
+    from safr.model.attach import attach, detach, parameter_groups
     from safr.model.saving import load, save
+    from safr.model.tracing import trace
     from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
     from safr.model.vmask import VMASK
     from safr.runs import Run, open_run
@@ -33,9 +34,10 @@ _HOME = {
     "safr.errors": ["InputError"],
     "safr.evaluation.evaluate": ["evaluate"],
     "safr.losses": ["importance_loss", "information_loss", "interaction_loss"],
-    "safr.model.attach": ["attach", "detach", "parameter_groups", "trace"],
+    "safr.model.attach": ["attach", "detach", "parameter_groups"],
     "safr.model.saving": ["load", "save"],
     "safr.model.transformer": ["TransformerConfig", "TransformerForSequenceClassification"],
+    "safr.model.tracing": ["trace"],
     "safr.model.vmask": ["VMASK"],
     "safr.runs": ["Run", "open_run"],
     "safr.superposition": ["capacity", "interference", "polysemanticity"],

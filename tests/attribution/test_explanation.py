@@ -12,7 +12,8 @@ from safr.attribution.scores import score_words
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
-from safr.model.attach import attach, trace
+from safr.model.attach import attach
+from safr.model.tracing import trace
 from tests import tiny, tokenizers
 
 TEXT = "the film was funny but the cast was dull"

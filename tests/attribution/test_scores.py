@@ -10,7 +10,7 @@ from safr.attribution.scores import model_batches, random_scores, score_words
 from safr.config import Regularization
 from safr.data.batches import batches, encode
 from safr.errors import InputError
-from safr.model.attach import trace
+from safr.model.tracing import trace
 from safr.superposition import capacity
 from tests import tiny, tokenizers
 

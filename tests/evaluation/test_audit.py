@@ -7,7 +7,7 @@ import torch
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.evaluation.audit import MEASURES, attention_entropy, audit
-from safr.model.attach import trace
+from safr.model.tracing import trace
 from tests import tiny
 
 TEXTS = [text for text, _ in tiny.sentences(12, seed=5, longest=9)]

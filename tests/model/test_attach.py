@@ -17,7 +17,8 @@ import safr
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, interaction_loss
-from safr.model.attach import attach, detach, parameter_groups, trace
+from safr.model.attach import attach, detach, parameter_groups
+from safr.model.tracing import trace
 from safr.traces import SITES
 from tests.model.families import batch, tiny
 from tests.tokenizers import tokenizer

@@ -7,7 +7,9 @@ import torch
 
 from safr.config import Regularization
 from safr.losses import importance_loss, information_loss
-from safr.model.attach import attach, attachment, detach, trace
+from safr.model.attach import attach, detach
+from safr.model.attachment import attachment
+from safr.model.tracing import trace
 from tests.model.families import CAUSAL, FC1, LEFTMOST_POSITION, LENGTHS, batch, tiny, visible
 
 LABELS = torch.tensor([0, 1, 1])

@@ -17,7 +17,9 @@ from transformers import Trainer, TrainingArguments
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.attach import attach, attachment, detach, trace
+from safr.model.attach import attach, detach
+from safr.model.attachment import attachment
+from safr.model.tracing import trace
 from tests.model.families import batch, tiny
 from tests.model.two_processes import Expected
 

@@ -21,7 +21,7 @@ from safr.attribution.words import attention_by_word, by_word, pairs_by_word
 from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
-from safr.model.attach import explaining_site
+from safr.model.attachment import explaining_site
 from safr.superposition import capacity, interference, polysemanticity
 from safr.traces import SITES, Trace
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText, batches
 from safr.errors import InputError
-from safr.model.attach import trace
+from safr.model.tracing import trace
 from safr.superposition import capacity
 from safr.traces import Trace
 

@@ -19,7 +19,7 @@ from safr.evaluation.audit import audit
 from safr.evaluation.deletion import delete_words, most_important, predictions
 from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
-from safr.model.attach import explaining_site
+from safr.model.attachment import explaining_site
 from safr.model.card import model_card
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_text

@@ -78,6 +78,15 @@ def watch(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHan
     return handles
 
 
+def refuse_unseen_attention(model: PreTrainedModel) -> None:
+    """A model whose attention can't be seen is told what is missing and what to pass."""
+    if not model._can_set_attn_implementation():
+        raise InputError(
+            f"{type(model).__name__} does not go through transformers' attention interface, so its attention can't be "
+            "seen; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"
+        )
+
+
 def record_once(site: str, vectors: Tensor) -> None:
     """Record a site that exists once in a model."""
     if (now := recorded_pass()) is not None:

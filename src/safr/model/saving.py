@@ -24,7 +24,8 @@ import safr
 import safr.model.transformer
 from safr.config import Regularization, regularization_from_dict
 from safr.errors import InputError
-from safr.model.attach import attach_settled, attachment
+from safr.model.attach import attach_settled
+from safr.model.attachment import attachment
 from safr.model.card import Score, model_card
 from safr.model.hub import is_hub_name, model_folder
 

@@ -1,0 +1,328 @@
+"""What SAFR keeps on a model and does when it runs: the mask on its embeddings, the losses on its output.
+
+Nothing of the model's own is replaced: all of it are hooks, which `detach` takes off again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from safr.config import Regularization
+from safr.errors import InputError
+from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.model.choices import layer_numbers
+from safr.model.layers import encoder, feed_forward_layers, record_once, watch
+from safr.model.recording import (
+    Pass,
+    Reader,
+    close_pass,
+    current_pass,
+    forget_checkpoints,
+    open_pass,
+    recorded_pass,
+    replay_checkpoints,
+)
+from safr.model.smoothing import regularize_label_smoothing, share_of_batch
+from safr.model.vmask import VMASK
+
+
+class Attachment(nn.Module):
+    """What `attach` puts on a model as `model.safr`: the mask, the settings, and the hooks that compute the losses."""
+
+    steps: Tensor
+    continues: Tensor | None
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        regularization: Regularization,
+        special_ids: Collection[int],
+        continues: Bool[Tensor, " word"] | None,
+    ) -> None:
+        super().__init__()
+        embeddings = encoder(model).get_input_embeddings()
+        weight = cast("Tensor", embeddings.weight)
+        self.regularization = regularization
+        self.special_ids = tuple(sorted(special_ids))
+        self.layers = layer_numbers(regularization, model)
+        self.attention_before = model.config._attn_implementation
+        self.terms: dict[str, Tensor] = {}
+        """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
+        self.vmask: VMASK | None = None
+        if regularization.vmask:
+            self.vmask = VMASK(weight.shape[1], regularization.vmask_width).to(weight)
+            if self.regularization.vmask_keep is not None:
+                self.vmask.open_to(self.regularization.vmask_keep, weight)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long, device=weight.device))
+        self.register_buffer("continues", None if continues is None else continues.to(weight.device))
+        self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+        self.watched: dict[str, nn.Module] = {}
+        self.watching: list[RemovableHandle] = []
+        self.unclaimed: tuple[weakref.ref[Tensor], list[bool]] | None = None
+        self._watch(model)
+        part = encoder(model)
+        self.handles = [
+            model.register_forward_pre_hook(self._begin, with_kwargs=True),
+            part.register_forward_pre_hook(self._enter, with_kwargs=True),
+            part.register_forward_hook(self._leave, always_call=True),
+            model.register_forward_hook(self._finish, with_kwargs=True, always_call=True),
+        ]
+
+    def _watch(self, model: PreTrainedModel) -> None:
+        """Put the recording hooks on the model's layers, and again where adapters have taken a layer's place since."""
+        if self.watched and all(model.get_submodule(path) is module for path, module in self.watched.items()):
+            return
+        for handle in self.watching:
+            handle.remove()
+        embeddings = encoder(model).get_input_embeddings()
+        layers = feed_forward_layers(model, self.regularization.fc1)
+        self.watching = [*watch(layers), embeddings.register_forward_hook(self._mask_embeddings)]
+        there = {embeddings, *(module for pair in layers for module in pair if module is not None)}
+        self.watched = {path: module for path, module in model.named_modules() if module in there}
+
+    def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        """Open a pass, or join the one that a trace has opened, and say what the losses will read."""
+        given = _given(model, args, options)
+        self._refuse_unsupported(model, given)
+        self._watch(cast("PreTrainedModel", model))
+        now = current_pass()
+        if now is None or not now.joinable:
+            now = Pass(frozenset())
+        labels = given.get("labels")
+        now.labelled = labels is not None
+        now.gradient = model.training and torch.is_grad_enabled()
+        if now.labelled or now.gradient:
+            now.readers = self._readers(now)
+        if now.gradient:
+            self._refuse_unclaimed()
+            replay_checkpoints(model, now)
+        if labels is not None and given.get("num_items_in_batch") is not None:
+            now.share = share_of_batch(labels, given["num_items_in_batch"], self.shifts_labels)
+        open_pass(now)
+
+    def _enter(self, part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        """The recorded part begins; while text is generated an encoder is called without the model around it."""
+        now = current_pass()
+        if now is None:
+            now = Pass(frozenset())
+            open_pass(now)
+        # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
+        if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
+            now.counting = counting_tokens(_given(part, args, options), self.special_ids)
+        now.attended = counting_tokens(_given(part, args, options), ())
+        now.inside = True
+
+    def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
+        if (now := current_pass()) is not None:
+            now.inside = False
+
+    def _refuse_unsupported(self, model: nn.Module, given: Mapping[str, Any]) -> None:
+        """What would train something else than the settings say, without a word."""
+        if getattr(model, "_is_replica", False):
+            raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
+        if self.vmask is None:
+            return
+        if given.get("inputs_embeds") is not None:
+            raise InputError(
+                "expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False"
+            )
+        frozen = not any(weight.requires_grad for weight in self.vmask.parameters())
+        if frozen and model.training and torch.is_grad_enabled() and hasattr(model, "peft_config"):
+            raise InputError(
+                "the adapters have frozen VMASK with the rest of the model; call model.safr.requires_grad_(True) "
+                "before the optimizer is made, or attach SAFR after them"
+            )
+
+    def _refuse_unclaimed(self) -> None:
+        """A regularizer that nobody has added to the loss nor holds any more would be lost without a word."""
+        if self.unclaimed is None:
+            return
+        penalty, differentiated = self.unclaimed
+        if penalty() is None and not differentiated:
+            raise InputError(
+                "the last training loss was computed outside the model and left SAFR's regularizers out; "
+                "add `outputs.regularization` to it, or pass labels to the model"
+            )
+
+    def _mask_embeddings(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor | None:
+        now = recorded_pass()
+        record_once("embedding", output)
+        if self.vmask is None:
+            return None
+        ids = args[0]
+        counting = None
+        if self.regularization.padding == "mask":
+            counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
+        masked = self.vmask(output, counting, self._words(ids))
+        if now is not None:
+            now.keep = masked.keep
+        record_once("vmask", masked.vectors)
+        return masked.vectors
+
+    def _words(self, ids: Int[Tensor, "batch token"]) -> Int[Tensor, "batch token"] | None:
+        """Number of each token's word; special tokens are words of their own."""
+        if self.continues is None:
+            return None
+        begins = ~self.continues[ids]
+        begins[:, 0] = True
+        return begins.cumsum(dim=-1) - 1
+
+    def _finish(self, model: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> Any:
+        """Add the weighted losses to the output's loss, which holds the task's alone until here."""
+        now = current_pass()
+        close_pass()
+        forget_checkpoints(model)
+        if now is None or output is None or not (now.labelled or now.gradient):  # None: the forward pass has failed
+            return None
+        terms = self._terms(now)
+        now.let_go()
+        strength = now.share * self._strength(now.gradient)
+        penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
+        task = _loss(output) if now.labelled else None
+        self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items() if term is not None}
+        if not terms:
+            return None
+        if task is None:
+            return self._hand_over(output, penalty)
+        if isinstance(output, tuple):
+            return (task + penalty, *output[1:])
+        output["loss"] = task + penalty
+        return output
+
+    def _hand_over(self, output: Any, penalty: Tensor) -> Any:
+        """Leave the regularizers to whoever computes the loss outside the model."""
+        differentiated: list[bool] = []
+        if penalty.requires_grad:
+            penalty.register_hook(lambda _: differentiated.append(True))
+            self.unclaimed = (weakref.ref(penalty), differentiated)
+        if not isinstance(output, tuple):
+            regularize_label_smoothing()
+            output["regularization"] = penalty
+        return output
+
+    def _readers(self, now: Pass) -> dict[str, Reader]:
+        """What the losses whose weight is not 0 read, site by site."""
+        settings = self.regularization
+        readers: dict[str, Reader] = {}
+        if settings.importance:
+            readers |= {site: partial(self._importance, now, site) for site in settings.importance_at}
+        if settings.interaction:
+            readers |= {f"attention.{layer}": partial(self._interaction, now) for layer in self.layers}
+        if settings.importance and settings.importance_weights == "attention":
+            for layer in {site.partition(".")[2] for site in settings.importance_at}:
+                name = f"attention.{layer}"
+                readers[name] = partial(self._received, now, layer, readers.get(name))
+        return readers
+
+    def _importance(self, now: Pass, site: str, vectors: Tensor) -> Tensor:
+        settings = self.regularization
+        weights = None
+        if settings.importance_weights == "keep":
+            weights = now.keep
+        elif settings.importance_weights == "attention":
+            weights = now.received[site.partition(".")[2]]
+        if weights is not None:
+            weights = _above_mean(weights.detach(), now.counting)
+        return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
+
+    def _interaction(self, now: Pass, weights: Tensor, visible: Tensor | None) -> Tensor:
+        settings = self.regularization
+        visible = None if settings.padding == "count" else visible
+        return interaction_loss(weights, now.counting, settings.exclude_self, visible)
+
+    def _received(
+        self, now: Pass, layer: str, reader: Reader | None, weights: Tensor, visible: Tensor | None
+    ) -> Tensor | None:
+        """Note how much attention each token receives from all that are no padding, special ones too."""
+        heads = weights.detach().float().mean(dim=1)  # (batch, query, key)
+        now.received[layer] = heads.sum(dim=1) if now.attended is None else (heads * now.attended[..., None]).sum(dim=1)
+        return None if reader is None else reader(weights, visible)
+
+    def _terms(self, now: Pass) -> dict[str, Tensor]:
+        """The losses whose weight is not 0, each the mean over the sites that it reads."""
+        settings, terms = self.regularization, {}
+        if silent := sorted(set(now.readers) - now.reported):
+            raise InputError(f"this model has shown nothing at {', '.join(silent)}; choose others by layers=")
+        if settings.importance:
+            terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
+        if settings.interaction:
+            terms["interaction"] = torch.stack([now.read[f"attention.{layer}"] for layer in self.layers]).mean()
+        if settings.information and now.keep is not None:
+            terms["information"] = information_loss(now.keep, now.counting)
+        return terms
+
+    def _strength(self, training: bool) -> Tensor | float:
+        """Share of the weights in force: rises linearly from 0 to 1 during warm-up."""
+        if not self.regularization.warmup_steps:
+            return 1.0
+        if training:
+            self.steps += 1
+        return (self.steps / self.regularization.warmup_steps).clamp(max=1.0)
+
+
+def attachment(model: nn.Module) -> Attachment | None:
+    """What `attach` has put on a model, if anything."""
+    found = getattr(model, "safr", None)
+    return found if isinstance(found, Attachment) else None
+
+
+def explaining_site(model: nn.Module) -> str:
+    """Site whose capacity explains what a model predicts: the one it was attached with, else the first layer's FC1."""
+    attached = attachment(model)
+    return "fc1.0" if attached is None else attached.regularization.site
+
+
+def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
+    """True where a token is neither padding nor special; None where the batch says nothing about its tokens."""
+    ids, attended = batch.get("input_ids"), batch.get("attention_mask")
+    if attended is not None and attended.dim() != 2:
+        attended = None
+    if ids is None:
+        return None if attended is None else attended.bool()
+    # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
+    counting = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended[:, -ids.shape[1] :].bool()
+    for each in special:
+        counting = counting & (ids != each)
+    return counting
+
+
+def special_ids(model: nn.Module) -> tuple[int, ...]:
+    """Ids that never count: what `attach` was told, else what the model's config names."""
+    if (attached := attachment(model)) is not None:
+        return attached.special_ids
+    names = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+    named = [getattr(model.config, name, None) for name in names]
+    flat = [each for value in named for each in (value if isinstance(value, list) else [value])]
+    return tuple(sorted({each for each in flat if each is not None}))
+
+
+def _given(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, Any]:
+    """What a forward pass was given, by the names of its parameters."""
+    given = inspect.signature(model.forward).bind_partial(*args, **options).arguments
+    return {**given, **given.get("kwargs", {})}
+
+
+def _above_mean(
+    weights: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, "batch token"]:
+    """By how much each token's weight lies above the mean of its text, as a share of it."""
+    if counting is None:
+        return weights / weights.mean(dim=-1, keepdim=True) - 1
+    counted = torch.where(counting, weights, 0.0)
+    total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
+    return counted * counting.sum(dim=-1, keepdim=True) / total - 1
+
+
+def _loss(output: Any) -> Tensor | None:
+    return output[0] if isinstance(output, tuple) else output.get("loss")

@@ -1,0 +1,94 @@
+"""A model and a batch in, with SAFR on it or not; the Trace of one forward pass out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+
+from safr.errors import InputError
+from safr.model.attachment import attachment, counting_tokens, special_ids
+from safr.model.attention import NAME as SAFR_ATTENTION
+from safr.model.layers import encoder, feed_forward_layers, network, record_once, refuse_unseen_attention, watch
+from safr.model.recording import current_pass, recording
+from safr.traces import SITES, Trace
+
+
+def trace(
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    sites: Collection[str] = ("fc1",),
+    *,
+    counting: Bool[Tensor, "batch token"] | None = None,
+    fc1: str | None = None,
+) -> Trace:
+    """Run a batch through a model, with SAFR on it or not, and keep what it shows at some sites.
+
+    The model runs in the mode it is in: call `model.eval()` first for an explanation.
+
+    Args:
+        model: The model.
+        batch: What the model takes: `input_ids`, `attention_mask`, ...
+        sites: Names of `safr.traces.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`).
+        counting: True where a token counts. Default: neither padding nor a special token that the model knows of.
+        fc1: Wildcard of the first feed-forward layers' paths, for a model without SAFR whose family is not known.
+
+    Raises:
+        InputError: A site's name is not known, or the model does not show it.
+    """
+    if unknown := [site for site in sites if site.partition(".")[0] not in SITES]:
+        raise InputError(f"unknown sites: {', '.join(unknown)}; known are {', '.join(SITES)}")
+    if counting is None:
+        counting = counting_tokens(batch, special_ids(model))
+    assert counting is not None
+    attached = attachment(model)
+    with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
+        if attached is None or attached.regularization.padding == "mask":
+            now.counting = counting
+        outputs = model(**batch)
+    names = sorted(now.kept, key=_flow_order)
+    attention = {int(name.partition(".")[2]): now.kept[name] for name in names if name.startswith("attention")}
+    vectors = {name: now.kept[name] for name in names if not name.startswith("attention")}
+    logits = outputs.get("logits")
+    return Trace(batch["input_ids"], counting, logits, now.keep, attention, vectors)
+
+
+@contextmanager
+def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
+    """Recording hooks for the length of a block, on a model that has none."""
+    names = {site.partition(".")[0] for site in sites}
+    inner = network(model)
+    if "attention" in names:
+        refuse_unseen_attention(inner)
+    if attachment(model) is not None:
+        yield
+        return
+    part, before = encoder(inner), inner.config._attn_implementation
+    handles = [
+        part.get_input_embeddings().register_forward_hook(lambda _, args, output: record_once("embedding", output)),
+        part.register_forward_pre_hook(lambda *_: _inside(True)),
+        part.register_forward_hook(lambda *_: _inside(False)),
+    ]
+    try:
+        if names & {"fc1", "fc1_out", "fc2"}:
+            handles += watch(feed_forward_layers(inner, fc1))
+        if "attention" in names:
+            inner.set_attn_implementation(SAFR_ATTENTION)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        if inner.config._attn_implementation != before:
+            inner.set_attn_implementation(before)
+
+
+def _inside(inside: bool) -> None:
+    if (now := current_pass()) is not None:
+        now.inside = inside
+
+
+def _flow_order(name: str) -> tuple[int, int]:
+    site, _, layer = name.partition(".")
+    return SITES.index(site), int(layer or 0)
