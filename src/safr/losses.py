@@ -33,12 +33,19 @@ def importance_loss(
     Returns:
         Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a counting token adds 0.
     """
-    shared = 1 - capacity(vectors, mask) if scale_free else _root_per_neuron(vectors, mask)  # (batch, token)
+    shared = _share_of_others(vectors, mask) if scale_free else _root_per_neuron(vectors, mask)  # (batch, token)
     if weights is not None:
         shared = shared * weights
     if mask is not None:
         shared = torch.where(mask, shared, 0.0)
     return (shared.sum(dim=-1) / _lengths(shared, mask)).mean()
+
+
+def _share_of_others(
+    vectors: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, "batch token"]:
+    own = capacity(vectors, mask)
+    return torch.where(own > 0, 1 - own, 0.0)  # a token that did not get through the mask shares nothing
 
 
 def _root_per_neuron(

@@ -1,7 +1,7 @@
 import pytest
 from transformers import CLIPTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
-from safr.data.pieces import continuing_ids
+from safr.data.pieces import word_pieces
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
 from tests.tokenizers import FAMILIES, tokenizer
@@ -31,19 +31,22 @@ def numbered(tokens):
     ids=["WordPiece", "byte-level BPE", "SentencePiece BPE", "Unigram"],
 )
 def test_what_continues_a_word_is_known_by_its_mark(model, tokens, continuing):
-    assert {tokens[number] for number in continuing_ids(fast(model, tokens[0]))} == continuing
+    assert {tokens[number] for number in word_pieces(fast(model, tokens[0]))[0]} == continuing
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_special_tokens_and_punctuation_continue_nothing(family):
-    words, continuing = tokenizer(family), continuing_ids(tokenizer(family))
+def test_special_tokens_and_punctuation_are_words_of_their_own(family):
+    words, (continuing, closing) = tokenizer(family), word_pieces(tokenizer(family))
+    vocabulary = words.get_vocab()
+    alone = set(words.all_special_ids) | {vocabulary[mark] for mark in (",", ":", "'") if mark in vocabulary}
     assert continuing
-    assert not continuing & set(words.all_special_ids)
-    assert not continuing & {words.convert_tokens_to_ids(mark) for mark in (",", ":", "'")}
+    assert not continuing & alone
+    assert alone <= closing
 
 
 def test_a_word_level_tokenizer_has_no_pieces():
-    assert continuing_ids(word_tokenizer(["a good film", "a good film"])) == frozenset()
+    continuing, _ = word_pieces(word_tokenizer(["a good film", "a good film"]))
+    assert continuing == frozenset()
 
 
 class Slow(PreTrainedTokenizer):
@@ -55,7 +58,7 @@ class Slow(PreTrainedTokenizer):
 
 def test_a_tokenizer_that_does_not_tell_is_refused():
     with pytest.raises(InputError, match="Slow is not a fast tokenizer"):
-        continuing_ids(Slow())
+        word_pieces(Slow())
     clip = CLIPTokenizer(vocab={"a</w>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}, merges=[])
     with pytest.raises(InputError, match="CLIPTokenizer marks where words end, not where they begin"):
-        continuing_ids(clip)
+        word_pieces(clip)

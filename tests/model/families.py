@@ -54,6 +54,7 @@ _SIZES = {
     "roberta": ("Roberta", {**_BERT, "pad_token_id": PADDING}),
     "electra": ("Electra", {**_BERT, "embedding_size": 8}),
     "deberta": ("DebertaV2", {**_BERT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+    "opt": ("OPT", {**_BERT, "ffn_dim": 32, "word_embed_proj_dim": 16, "pad_token_id": PADDING}),
     "distilbert": ("DistilBert", {"vocab_size": 40, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}),
     "albert": ("Albert", {**_BERT, "embedding_size": 8, "pad_token_id": PADDING}),
     "modernbert": ("ModernBert", {**_BERT, "global_attn_every_n_layers": 2, "local_attention": 4, **_NO_OTHERS}),

@@ -18,6 +18,7 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, interaction_loss
 from safr.model.attach import attach, detach, parameter_groups
+from safr.model.recording import current_pass
 from safr.model.tracing import trace
 from safr.traces import SITES
 from tests.model.families import batch, tiny
@@ -251,7 +252,7 @@ def test_whole_words_go_or_stay_whole(minilm, tmp_path):
     for word in set(words) - {None}:
         assert len({kept[n] for n, each in enumerate(words) if each == word}) == 1
     again = safr.load(safr.save(model, tmp_path))
-    assert torch.equal(again.safr.continues, model.safr.continues)
+    assert torch.equal(again.safr.pieces, model.safr.pieces)
 
 
 def test_whole_words_need_a_tokenizer_and_a_model_that_does_not_write():
@@ -291,7 +292,9 @@ def test_what_a_model_does_not_show_is_refused_with_what_to_do():
     model = attach(tiny("bert"), UNMASKED)
     model.bert.encoder.config.num_hidden_layers = 1
     model.bert.encoder.layer[1].forward = lambda hidden, *_, **__: hidden  # as where a layer is of another kind
-    with pytest.raises(InputError, match=r"this model has shown nothing at attention.1; choose others by layers="):
+    with pytest.raises(
+        InputError, match=r"has shown 1 times attention, but has 2 layers, .* choose others by importance"
+    ):
         model(**batch(), labels=LABELS)
 
 
@@ -334,3 +337,86 @@ def test_the_masks_learning_rate_is_its_own():
     assert len(parameter_groups(attach(tiny("bert"), UNMASKED), 1e-4)) == 1
     with pytest.raises(InputError, match="SAFR is not attached"):
         parameter_groups(tiny("bert"), 1e-4)
+
+
+def test_a_question_answering_loss_holds_the_regularizers_too():
+    model, places = attach(tiny("bert", "QuestionAnswering")).train(), torch.tensor([1, 1, 0])
+    output = model(**batch(), start_positions=places, end_positions=places)
+    terms = model.safr.terms
+    assert set(terms) == {"task", "importance", "interaction"}
+    torch.testing.assert_close(output.loss, terms["task"] + 0.1 * (terms["importance"] + terms["interaction"]))
+
+
+def test_the_choices_of_a_multiple_choice_are_texts():
+    model, inputs = attach(tiny("bert", "MultipleChoice").train()), batch()
+    stacked = {name: each[None] for name, each in inputs.items()}
+    model(**stacked, labels=torch.tensor([1])).loss.backward()
+    assert model.get_input_embeddings().weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+@torch.no_grad()
+def test_a_decoder_that_shares_the_embeddings_is_not_masked(family):
+    model = tiny(family, "ConditionalGeneration").eval()
+    model.resize_token_embeddings(50)  # after which encoder and decoder have one module for both
+    attach(model)
+    seen = []
+    model.safr.vmask.register_forward_hook(lambda _, args, output: seen.append(output.vectors.shape))
+    model(**batch(), decoder_input_ids=torch.randint(3, 40, (3, 5)))
+    assert seen == [(3, 7, 16)]
+
+
+@torch.no_grad()
+def test_a_mask_of_true_and_false_is_what_it_is_without_recording():
+    model, inputs = attach(tiny("bert").eval(), UNMASKED), batch()
+    expected = model(**inputs, labels=LABELS)
+    terms = dict(model.safr.terms)
+    seen = inputs["attention_mask"].bool()[:, None, None, :].expand(3, 1, 7, 7)
+    found = model(input_ids=inputs["input_ids"], attention_mask=seen, labels=LABELS)
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-5)
+    for name, value in model.safr.terms.items():
+        torch.testing.assert_close(value, terms[name], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", ["gemma2", "qwen3"])
+def test_generation_with_a_cache_of_fixed_size_is_what_it_was(family):
+    model, inputs = tiny(family, "CausalLM").eval(), batch(padded=False)
+    options = {"max_new_tokens": 3, "do_sample": False, "cache_implementation": "static"}
+    before = model.generate(**inputs, **options)
+    assert torch.equal(attach(model, UNMASKED).generate(**inputs, **options), before)
+
+
+def test_keys_from_a_cache_are_refused_where_a_loss_would_read_them():
+    model, inputs = attach(tiny("llama", "CausalLM").eval()), batch(padded=False)
+    cached = model(**inputs, use_cache=True).past_key_values
+    with pytest.raises(InputError, match="need whole texts, got keys from a cache; pass no past_key_values"):
+        model(input_ids=inputs["input_ids"], past_key_values=cached, labels=inputs["input_ids"])
+
+
+def test_an_encoder_that_was_run_before_is_refused_where_a_loss_would_read_it():
+    model = attach(tiny("t5", "ConditionalGeneration").eval())
+    before = model.get_encoder()(**batch())
+    with pytest.raises(InputError, match="expected input_ids, got encoder_outputs"):
+        model(encoder_outputs=before, labels=torch.randint(3, 40, (3, 5)))
+
+
+def test_layers_that_run_on_one_long_row_are_texts_again():
+    model = attach(tiny("opt"), Regularization(1, 0, importance_at="fc1"))
+    model(**batch(), labels=LABELS).loss.backward()
+    assert trace(model, batch(), ["fc1", "fc1_out"]).site("fc1_out.1").shape == (3, 7, 32)
+
+
+@torch.no_grad()
+def test_a_compiled_models_attachment_is_found_and_taken_off():
+    model = attach(tiny("bert"))
+    assert detach(torch.compile(model, backend="eager")) is not None
+    assert not hasattr(model, "safr")
+
+
+def test_an_encoder_called_alone_leaves_no_pass_open():
+    model = attach(tiny("t5")).train()
+    model.get_encoder()(**batch())
+    assert current_pass() is None
+    model(**batch(), labels=LABELS)
+    assert current_pass() is None

@@ -3,6 +3,7 @@
 import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach, detach
 from safr.model.attachment import attachment
+from safr.model.saving import load, save
 from safr.model.tracing import trace
 from tests.model.families import batch, tiny
 from tests.model.two_processes import Expected
@@ -96,9 +98,9 @@ def language_model():
 
 
 @pytest.mark.parametrize("size", [8, 2])
-@pytest.mark.parametrize("family", ["paper", "bert"])
-def test_the_trainer_takes_the_step_of_a_plain_loop_also_in_parts(family, size, tmp_path):
-    start, data = sure(attach(tiny(family), WEIGHTS)), rows(8)
+@pytest.mark.parametrize(("family", "head"), [("paper", ""), ("bert", "SequenceClassification"), ("bert", "MaskedLM")])
+def test_the_trainer_takes_the_step_of_a_plain_loop_also_in_parts(family, head, size, tmp_path):
+    start, data = sure(attach(tiny(family, head), WEIGHTS)), rows(8, language=head == "MaskedLM")
     expected = stepped(copy.deepcopy(start), data)
     accumulated = {"per_device_train_batch_size": size, "gradient_accumulation_steps": 8 // size}
     found = trained(copy.deepcopy(start), data, tmp_path, **accumulated)
@@ -157,17 +159,25 @@ def test_a_loss_of_ones_own_adds_the_regularizers_by_name():
 
 def test_a_loss_of_ones_own_that_leaves_them_out_is_refused_at_the_next_step():
     model, inputs = attach(tiny("bert"), WEIGHTS).train(), batch()
-    F.cross_entropy(model(**inputs).logits, LABELS).backward()
+    outputs = model(**inputs)
+    F.cross_entropy(outputs.logits, LABELS).backward()
     with pytest.raises(InputError, match=r"left SAFR's regularizers out; add `outputs.regularization` to it"):
-        model(**inputs)
+        outputs = model(**inputs)
 
 
-def test_two_passes_before_one_backward_are_no_mistake():
+def test_passes_that_wait_for_their_backward_are_no_mistake():
     model, inputs = attach(tiny("bert"), WEIGHTS).train(), batch()
-    first, second = model(**inputs), model(**inputs)
-    loss = F.mse_loss(first.logits, second.logits) + first.regularization + second.regularization
-    loss.backward()
-    model(**inputs)
+
+    def loss(outputs):
+        return F.cross_entropy(outputs.logits, LABELS) + outputs.regularization
+
+    (loss(model(**inputs)) + loss(model(**inputs))).backward()  # outputs are gone before the backward pass
+    model(**inputs)  # nobody asks for a gradient
+    trace(model, inputs)
+    copied = copy.deepcopy(model)
+    pickle.dumps(model)
+    loss(copied(**inputs)).backward()
+    loss(model(**inputs)).backward()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -285,6 +295,18 @@ def test_lora_trains_with_the_mask_and_the_recorded_layer_is_the_adapted_one(ord
 
 
 @of_peft
+@pytest.mark.parametrize("copied", ["word_embeddings", "intermediate.dense"])
+@torch.no_grad()
+def test_modules_that_adapters_copy_are_masked_and_recorded_once(copied, tmp_path):
+    model = attach(tiny("bert"), WEIGHTS).eval()
+    before = model(**batch()).logits
+    lora = get_peft_model(model, LoraConfig(target_modules=["query"], modules_to_save=[copied], r=2)).eval()
+    assert torch.equal(lora(**batch()).logits, before)
+    assert list(trace(lora, batch(), ["fc1"]).vectors) == ["fc1.0", "fc1.1"]
+    torch.testing.assert_close(load(save(lora, tmp_path / "model"))(**batch()).logits, before)
+
+
+@of_peft
 def test_adapters_that_froze_the_mask_are_refused():
     model = get_peft_model(attach(tiny("bert"), WEIGHTS), LoraConfig(**LORA))
     with pytest.raises(InputError, match=r"the adapters have frozen VMASK .* model.safr.requires_grad_\(True\)"):
@@ -293,13 +315,16 @@ def test_adapters_that_froze_the_mask_are_refused():
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does(tmp_path):
+@pytest.mark.parametrize("smoothing", ["0", "0.1"])
+def test_two_processes_train_as_one_does(smoothing, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     launchers = {one: [], two: ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]}
     for processes, (folder, launcher) in enumerate(launchers.items(), start=1):
         folder.mkdir()
-        command = [sys.executable, *launcher, "tests/model/two_processes.py", str(folder), str(processes)]
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        command = [sys.executable, *launcher, "tests/model/two_processes.py", str(folder), str(processes), smoothing]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, check=False, capture_output=True, cwd=ROOT, env=environment)
+        assert done.returncode == 0, done.stderr.decode()
     found, expected = (torch.load(folder / "trained.pt") for folder in (two, one))
     assert found["losses"] == pytest.approx(expected["losses"], abs=1e-5)
     assert len(found["losses"]) == 3

@@ -21,7 +21,7 @@ class Expected(VMASK):
         return super().train(False)
 
 
-def main(folder, processes):
+def main(folder, processes, smoothing):
     torch.manual_seed(0)
     model = attach(tiny("bert"), Regularization(importance=0.5, interaction=0.25, information=0.125))
     model.safr.vmask.__class__ = Expected
@@ -42,6 +42,7 @@ def main(folder, processes):
         disable_tqdm=True,
         save_strategy="no",
         logging_steps=1,
+        label_smoothing_factor=smoothing,
     )
     trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=_padded)
     trainer.train()
@@ -57,4 +58,4 @@ def _padded(texts):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from transformers.models.auto.modeling_auto import (
 
 from safr.config import Regularization
 from safr.data.batches import special_ids_of
-from safr.data.pieces import continuing_ids
+from safr.data.pieces import word_pieces
 from safr.errors import InputError
 from safr.model.attachment import Attachment, attachment, special_ids
 from safr.model.attention import NAME as SAFR_ATTENTION
@@ -61,8 +62,8 @@ def attach(
     inner = network(model)
     regularization = settled(regularization or Regularization(), inner)
     special = special_ids(inner) if tokenizer is None else special_ids_of(tokenizer)
-    continues = _continues(inner, tokenizer) if regularization.whole_words else None
-    attach_settled(inner, regularization, special, continues)
+    pieces = _pieces(inner, tokenizer) if regularization.whole_words else None
+    attach_settled(inner, regularization, special, pieces)
     return model
 
 
@@ -70,7 +71,7 @@ def attach_settled(
     model: PreTrainedModel,
     regularization: Regularization,
     special_ids: Collection[int],
-    continues: Bool[Tensor, " word"] | None = None,
+    pieces: Bool[Tensor, "2 word"] | None = None,
 ) -> Attachment:
     """Put SAFR on a model with settings that leave nothing open, such as those that were saved with it.
 
@@ -78,15 +79,13 @@ def attach_settled(
         model: The model, without adapters around it.
         regularization: What `safr.model.choices.settled` gives.
         special_ids: Ids that never count.
-        continues: True for the ids of the vocabulary that continue a word, where the mask goes by whole words.
+        pieces: Where the mask goes by whole words: which ids of the vocabulary continue a word, and which close one.
     """
     if reads_attention(regularization):
         refuse_unseen_attention(model)
-    attached = Attachment(model, regularization, special_ids, continues)
+    attached = Attachment(model, regularization, special_ids, pieces)
     model.safr = attached.train(model.training)
-    # A language model's loss is a mean over the label tokens of all accumulated batches, and the Trainer says how many
-    # there are. Others' losses are a batch's mean, whatever their signature says: there the Trainer must divide.
-    if type(model).__name__ not in _LANGUAGE_MODELS:
+    if not _counts_label_tokens(model):
         vars(model)["accepts_loss_kwargs"] = False
     if model._can_set_attn_implementation():
         model.set_attn_implementation(SAFR_ATTENTION)
@@ -103,8 +102,7 @@ def detach(model: Model) -> Model:
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
     inner = network(model)
-    for handle in (*attached.handles, *attached.watching):
-        handle.remove()
+    attached.detach(inner)
     if inner._can_set_attn_implementation():
         inner.set_attn_implementation(attached.attention_before)
     del inner.safr
@@ -137,8 +135,18 @@ def parameter_groups(
     return groups
 
 
-def _continues(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, " word"]:
-    """True for the ids of the vocabulary that continue a word."""
+def _counts_label_tokens(model: PreTrainedModel) -> bool:
+    """Whether a model's loss is a mean over the label tokens of all the batches that the Trainer accumulates.
+
+    Those language models' is that hand it to transformers' own loss function. Others' is a batch's mean, whatever their
+    signature says, and there the Trainer must divide.
+    """
+    forward: Any = inspect.unwrap(type(model).forward)
+    return type(model).__name__ in _LANGUAGE_MODELS and "loss_function" in forward.__code__.co_names
+
+
+def _pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, "2 word"]:
+    """Which ids of the vocabulary continue a word, and which close one."""
     if tokenizer is None:
         raise InputError("`whole_words` needs to know which tokens continue a word; pass tokenizer= to attach")
     if model.can_generate() and not model.config.is_encoder_decoder:
@@ -146,6 +154,7 @@ def _continues(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None
             f"`whole_words` can't be had for {type(model).__name__}, which writes words piece by piece: the mask of a "
             "piece would depend on pieces yet to come; leave it False"
         )
-    continues = torch.zeros(model.config.get_text_config().vocab_size, dtype=torch.bool)
-    continues[list(continuing_ids(tokenizer))] = True
-    return continues
+    pieces = torch.zeros(2, max(len(tokenizer), model.config.get_text_config().vocab_size), dtype=torch.bool)
+    for row, ids in zip(pieces, word_pieces(tokenizer), strict=True):
+        row[sorted(ids)] = True
+    return pieces

@@ -5,8 +5,9 @@ Nothing of the model's own is replaced: all of it are hooks, which `detach` take
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
-import weakref
 from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, cast
@@ -14,21 +15,20 @@ from typing import Any, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.utils.generic import find_labels
 
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.model.choices import layer_numbers
-from safr.model.layers import encoder, feed_forward_layers, record_once, watch
+from safr.model.layers import RECORDING_HOOKS, encoder, feed_forward_layers, record_once, watch
 from safr.model.recording import (
     Pass,
     Reader,
     close_pass,
     current_pass,
-    forget_checkpoints,
     open_pass,
     recorded_pass,
     replay_checkpoints,
@@ -41,20 +41,21 @@ class Attachment(nn.Module):
     """What `attach` puts on a model as `model.safr`: the mask, the settings, and the hooks that compute the losses."""
 
     steps: Tensor
-    continues: Tensor | None
+    pieces: Tensor | None
 
     def __init__(
         self,
         model: PreTrainedModel,
         regularization: Regularization,
         special_ids: Collection[int],
-        continues: Bool[Tensor, " word"] | None,
+        pieces: Bool[Tensor, "2 word"] | None,
     ) -> None:
         super().__init__()
         embeddings = encoder(model).get_input_embeddings()
         weight = cast("Tensor", embeddings.weight)
         self.regularization = regularization
         self.special_ids = tuple(sorted(special_ids))
+        self.hidden_layers = model.config.get_text_config().num_hidden_layers
         self.layers = layer_numbers(regularization, model)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
@@ -65,13 +66,16 @@ class Attachment(nn.Module):
             if self.regularization.vmask_keep is not None:
                 self.vmask.open_to(self.regularization.vmask_keep, weight)
         self.register_buffer("steps", torch.zeros((), dtype=torch.long, device=weight.device))
-        self.register_buffer("continues", None if continues is None else continues.to(weight.device))
+        # Which ids continue a word, and which close one so that nothing continues it.
+        self.register_buffer("pieces", None if pieces is None else pieces.to(weight.device))
         self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+        self.label_names = find_labels(type(model))
+        self.reached: dict[str, bool] | None = None
+        """Where the last loss was computed outside the model: whether it reached the outputs, and the regularizers."""
         self.watched: dict[str, nn.Module] = {}
-        self.watching: list[RemovableHandle] = []
-        self.unclaimed: tuple[weakref.ref[Tensor], list[bool]] | None = None
         self._watch(model)
         part = encoder(model)
+        self.reads_encoder = part is not model
         self.handles = [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
             part.register_forward_pre_hook(self._enter, with_kwargs=True),
@@ -79,15 +83,21 @@ class Attachment(nn.Module):
             model.register_forward_hook(self._finish, with_kwargs=True, always_call=True),
         ]
 
+    def detach(self, model: PreTrainedModel) -> None:
+        """Take all hooks off the model."""
+        for handle in self.handles:
+            handle.remove()
+        _take_off_recording(model)
+
     def _watch(self, model: PreTrainedModel) -> None:
         """Put the recording hooks on the model's layers, and again where adapters have taken a layer's place since."""
-        if self.watched and all(model.get_submodule(path) is module for path, module in self.watched.items()):
+        if self.watched and all(_module_at(model, path) is module for path, module in self.watched.items()):
             return
-        for handle in self.watching:
-            handle.remove()
+        _take_off_recording(model)
         embeddings = encoder(model).get_input_embeddings()
         layers = feed_forward_layers(model, self.regularization.fc1)
-        self.watching = [*watch(layers), embeddings.register_forward_hook(self._mask_embeddings)]
+        watch(layers)
+        embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
         there = {embeddings, *(module for pair in layers for module in pair if module is not None)}
         self.watched = {path: module for path, module in model.named_modules() if module in there}
 
@@ -100,12 +110,12 @@ class Attachment(nn.Module):
         if now is None or not now.joinable:
             now = Pass(frozenset())
         labels = given.get("labels")
-        now.labelled = labels is not None
+        now.labelled = any(given.get(name) is not None for name in self.label_names)
         now.gradient = model.training and torch.is_grad_enabled()
         if now.labelled or now.gradient:
             now.readers = self._readers(now)
         if now.gradient:
-            self._refuse_unclaimed()
+            self._refuse_lost()
             replay_checkpoints(model, now)
         if labels is not None and given.get("num_items_in_batch") is not None:
             now.share = share_of_batch(labels, given["num_items_in_batch"], self.shifts_labels)
@@ -115,7 +125,7 @@ class Attachment(nn.Module):
         """The recorded part begins; while text is generated an encoder is called without the model around it."""
         now = current_pass()
         if now is None:
-            now = Pass(frozenset())
+            now = Pass(frozenset(), alone=True)
             open_pass(now)
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
         if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
@@ -126,41 +136,45 @@ class Attachment(nn.Module):
     def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
         if (now := current_pass()) is not None:
             now.inside = False
+            if now.alone:
+                close_pass()
 
     def _refuse_unsupported(self, model: nn.Module, given: Mapping[str, Any]) -> None:
         """What would train something else than the settings say, without a word."""
         if getattr(model, "_is_replica", False):
             raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
+        if given.get("encoder_outputs") is not None and any(given.get(name) is not None for name in self.label_names):
+            raise InputError("expected input_ids, got encoder_outputs, whose encoder SAFR has not seen at work")
         if self.vmask is None:
             return
         if given.get("inputs_embeds") is not None:
             raise InputError(
                 "expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False"
             )
-        frozen = not any(weight.requires_grad for weight in self.vmask.parameters())
+        frozen = not all(weight.requires_grad for weight in self.vmask.parameters())
         if frozen and model.training and torch.is_grad_enabled() and hasattr(model, "peft_config"):
             raise InputError(
                 "the adapters have frozen VMASK with the rest of the model; call model.safr.requires_grad_(True) "
                 "before the optimizer is made, or attach SAFR after them"
             )
 
-    def _refuse_unclaimed(self) -> None:
-        """A regularizer that nobody has added to the loss nor holds any more would be lost without a word."""
-        if self.unclaimed is None:
-            return
-        penalty, differentiated = self.unclaimed
-        if penalty() is None and not differentiated:
+    def _refuse_lost(self) -> None:
+        """A backward pass that reached the outputs and not the regularizers has lost them without a word."""
+        if self.reached is not None and self.reached["outputs"] and not self.reached["regularization"]:
             raise InputError(
                 "the last training loss was computed outside the model and left SAFR's regularizers out; "
-                "add `outputs.regularization` to it, or pass labels to the model"
+                "add `outputs.regularization` to it (with return_dict=True), or pass labels to the model"
             )
 
-    def _mask_embeddings(self, module: nn.Module, args: tuple, output: Tensor) -> Tensor | None:
+    def _mask_embeddings(
+        self, module: nn.Module, args: tuple, options: dict[str, Any], output: Tensor
+    ) -> Tensor | None:
         now = recorded_pass()
         record_once("embedding", output)
-        if self.vmask is None:
+        # A decoder may look its tokens up in the same embeddings; it is not what is explained.
+        if self.vmask is None or (self.reads_encoder and now is None):
             return None
-        ids = args[0]
+        ids = args[0] if args else options["input"]
         counting = None
         if self.regularization.padding == "mask":
             counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
@@ -171,10 +185,13 @@ class Attachment(nn.Module):
         return masked.vectors
 
     def _words(self, ids: Int[Tensor, "batch token"]) -> Int[Tensor, "batch token"] | None:
-        """Number of each token's word; special tokens are words of their own."""
-        if self.continues is None:
+        """Number of each token's word; special tokens are words of their own, and so are ids that are new since."""
+        if self.pieces is None:
             return None
-        begins = ~self.continues[ids]
+        known = ids < self.pieces.shape[1]
+        continues, closes = self.pieces[:, ids.where(known, 0)] & known  # (batch, token) each
+        begins = ~continues
+        begins[:, 1:] |= closes[:, :-1]
         begins[:, 0] = True
         return begins.cumsum(dim=-1) - 1
 
@@ -182,12 +199,18 @@ class Attachment(nn.Module):
         """Add the weighted losses to the output's loss, which holds the task's alone until here."""
         now = current_pass()
         close_pass()
-        forget_checkpoints(model)
-        if now is None or output is None or not (now.labelled or now.gradient):  # None: the forward pass has failed
+        if now is None:
             return None
+        if output is None or not (now.labelled or now.gradient):  # None: the forward pass has failed
+            now.let_go()
+            return None
+        if self.vmask is not None and now.keep is None:
+            raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
         terms = self._terms(now)
         now.let_go()
-        strength = now.share * self._strength(now.gradient)
+        if now.gradient and not now.joinable:
+            self.steps += 1
+        strength = now.share * self._strength()
         penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
         task = _loss(output) if now.labelled else None
         self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items() if term is not None}
@@ -202,14 +225,17 @@ class Attachment(nn.Module):
 
     def _hand_over(self, output: Any, penalty: Tensor) -> Any:
         """Leave the regularizers to whoever computes the loss outside the model."""
-        differentiated: list[bool] = []
         if penalty.requires_grad:
-            penalty.register_hook(lambda _: differentiated.append(True))
-            self.unclaimed = (weakref.ref(penalty), differentiated)
-        if not isinstance(output, tuple):
-            regularize_label_smoothing()
-            output["regularization"] = penalty
-        return output
+            reached = self.reached = {"outputs": False, "regularization": False}
+            penalty.register_hook(lambda _: reached.update(regularization=True))
+            for each in output if isinstance(output, tuple) else output.values():
+                if isinstance(each, Tensor) and each.requires_grad:
+                    each.register_hook(lambda _: reached.update(outputs=True))
+        if isinstance(output, tuple):
+            return output
+        regularize_label_smoothing()
+        kind: Any = type(output)
+        return _with_regularization(kind)(**output, regularization=penalty)
 
     def _readers(self, now: Pass) -> dict[str, Reader]:
         """What the losses whose weight is not 0 read, site by site."""
@@ -252,8 +278,12 @@ class Attachment(nn.Module):
     def _terms(self, now: Pass) -> dict[str, Tensor]:
         """The losses whose weight is not 0, each the mean over the sites that it reads."""
         settings, terms = self.regularization, {}
-        if silent := sorted(set(now.readers) - now.reported):
-            raise InputError(f"this model has shown nothing at {', '.join(silent)}; choose others by layers=")
+        for site in {name.partition(".")[0] for name in now.readers if "." in name}:
+            if now.seen[site] != self.hidden_layers:
+                raise InputError(
+                    f"this model has shown {now.seen[site]} times {site}, but has {self.hidden_layers} layers, so that "
+                    "a layer's number can't be told; choose others by importance_at=, interaction=0 or fc1="
+                )
         if settings.importance:
             terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
         if settings.interaction:
@@ -262,13 +292,36 @@ class Attachment(nn.Module):
             terms["information"] = information_loss(now.keep, now.counting)
         return terms
 
-    def _strength(self, training: bool) -> Tensor | float:
+    def _strength(self) -> Tensor | float:
         """Share of the weights in force: rises linearly from 0 to 1 during warm-up."""
         if not self.regularization.warmup_steps:
             return 1.0
-        if training:
-            self.steps += 1
         return (self.steps / self.regularization.warmup_steps).clamp(max=1.0)
+
+
+@functools.cache
+def _with_regularization(kind: Any) -> Any:
+    """The same kind of output with one more field, which DistributedDataParallel can take apart and put together."""
+    field = ("regularization", Tensor | None, None)
+    return dataclasses.make_dataclass(kind.__name__, [field], bases=(kind,))
+
+
+def _module_at(model: nn.Module, path: str) -> nn.Module | None:
+    """`get_submodule` without its checks, which cost as much as a layer of a small model."""
+    found: nn.Module | None = model
+    for name in path.split("."):
+        found = None if found is None else found._modules.get(name)
+    return found
+
+
+def _take_off_recording(model: nn.Module) -> None:
+    """Take the recording hooks off whatever bears them, also copies that adapters have made of a module."""
+    ours = {*RECORDING_HOOKS, Attachment._mask_embeddings}
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:
+                del hooks[number]
+                module._forward_hooks_with_kwargs.pop(number, None)
 
 
 def attachment(model: nn.Module) -> Attachment | None:
@@ -284,14 +337,21 @@ def explaining_site(model: nn.Module) -> str:
 
 
 def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
-    """True where a token is neither padding nor special; None where the batch says nothing about its tokens."""
+    """True where a token is neither padding nor special; None where the batch says nothing about its tokens.
+
+    The choices of a multiple choice count as texts, (batch, choice, token) as (batch * choice, token).
+    """
     ids, attended = batch.get("input_ids"), batch.get("attention_mask")
-    if attended is not None and attended.dim() != 2:
+    if not isinstance(attended, Tensor):  # a cache of fixed size brings a mask for each kind of layer
         attended = None
+    elif attended.dim() == 4:  # (batch, 1, query, key): what no query may see is padding
+        attended = (attended if attended.dtype == torch.bool else attended == 0).any(dim=2).any(dim=1)
     if ids is None:
-        return None if attended is None else attended.bool()
+        return None if attended is None else attended.flatten(0, -2).bool()
+    ids = ids.flatten(0, -2) if ids.dim() > 1 else ids[None]
     # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
-    counting = torch.ones_like(ids, dtype=torch.bool) if attended is None else attended[:, -ids.shape[1] :].bool()
+    seen = None if attended is None else attended.flatten(0, -2)[:, -ids.shape[1] :].bool()
+    counting = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen
     for each in special:
         counting = counting & (ids != each)
     return counting
@@ -318,7 +378,7 @@ def _above_mean(
 ) -> Float[Tensor, "batch token"]:
     """By how much each token's weight lies above the mean of its text, as a share of it."""
     if counting is None:
-        return weights / weights.mean(dim=-1, keepdim=True) - 1
+        counting = torch.ones_like(weights, dtype=torch.bool)
     counted = torch.where(counting, weights, 0.0)
     total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
     return counted * counting.sum(dim=-1, keepdim=True) / total - 1

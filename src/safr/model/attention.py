@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
 from transformers.masking_utils import eager_mask
 
+from safr.errors import InputError
 from safr.model.recording import recorded_pass
 
 NAME = "safr"
@@ -27,7 +28,7 @@ def attention(
     query: Float[Tensor, "batch head query size"],
     key: Float[Tensor, "batch groups key size"],
     value: Float[Tensor, "batch groups key size_out"],
-    attention_mask: Float[Tensor, "#batch #head #query key"] | None,
+    attention_mask: Float[Tensor, "#batch #head #query key"] | Bool[Tensor, "#batch #head #query key"] | None,
     scaling: float | None = None,
     dropout: float = 0.0,
     position_bias: Float[Tensor, "#batch #head #query key"] | None = None,
@@ -42,7 +43,7 @@ def attention(
         query: Queries, one head beside the other.
         key: Keys, possibly fewer heads than queries.
         value: Values.
-        attention_mask: Added to the scores: 0 where a key may be seen, very negative where not.
+        attention_mask: Added to the scores: 0 where a key may be seen, very negative where not. Or True and False.
         scaling: Factor on the scores. Default: 1 / sqrt(size).
         dropout: Probability with which a weight is dropped before the values are mixed.
         position_bias: Added to the scores, as in T5.
@@ -53,6 +54,9 @@ def attention(
     Returns:
         Mixed values, and the weights before dropout where the open pass asked for this layer's, else None.
     """
+    if attention_mask is not None and attention_mask.dtype == torch.bool:  # a caller's own, passed on as it is
+        lowest = torch.finfo(query.dtype).min
+        attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     now = recorded_pass()
     name = "" if now is None else now.next_layer("attention")
     asked = now is not None and now.wants(name)
@@ -81,6 +85,8 @@ def attention(
     weights = _softmax(scores, s_aux)
     if asked:
         assert now is not None
+        if name in now.readers and query.shape[2] != key.shape[2]:
+            raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
         now.record(name, weights, None if attention_mask is None else attention_mask == 0)
     mixed = F.dropout(weights, dropout, module.training).to(value.dtype) @ value  # (batch, head, query, size)
     return mixed.transpose(1, 2).contiguous(), weights if asked else None

@@ -18,6 +18,7 @@ FEED_FORWARD = {
     "ffn": "ffn_output",  # ALBERT
     "ffn.lin1": "ffn.lin2",  # DistilBERT
     "mlp.Wi": "mlp.Wo",  # ModernBERT: both halves of its gated layer
+    "mlp.gate_up_proj": "mlp.down_proj",  # Phi 3, GLM: both halves of their gated layer
     "mlp.c_fc": "mlp.c_proj",  # GPT-2
     "mlp.dense_h_to_4h": "mlp.dense_4h_to_h",  # GPT-NeoX, Falcon
     "mlp.up_proj": "mlp.down_proj",  # Llama, Qwen, Gemma and their relatives
@@ -29,8 +30,8 @@ FEED_FORWARD = {
 
 def network(model: nn.Module) -> PreTrainedModel:
     """The transformers model itself, also where adapters (PEFT) are wrapped around it."""
-    adapted: Any = model
-    inner = adapted.get_base_model() if hasattr(model, "get_base_model") else model
+    adapted: Any = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
+    inner = adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
     if not isinstance(inner, PreTrainedModel):
         raise InputError(f"expected a transformers model, got {type(inner).__name__}; attach SAFR before wrapping it")
     return inner
@@ -106,6 +107,8 @@ def _candidates(modules: dict[str, nn.Module]) -> str:
 
 def _record_layer(site: str, vectors: Tensor) -> None:
     if (now := recorded_pass()) is not None:
+        if vectors.dim() == 2 and now.attended is not None:  # OPT runs its feed-forward layers on one long row
+            vectors = vectors.view(*now.attended.shape, -1)
         now.record(now.next_layer(site), vectors)
 
 
@@ -119,3 +122,7 @@ def _record_fc1_out(module: nn.Module, args: tuple) -> None:
 
 def _record_fc2(module: nn.Module, args: tuple, output: Tensor) -> None:
     _record_layer("fc2", output)
+
+
+RECORDING_HOOKS = (_record_fc1, _record_fc1_out, _record_fc2)
+"""The hooks that `watch` puts on."""

@@ -34,6 +34,9 @@ class Pass:
     joinable: bool = False
     """Whether a model's forward pass may write here; one that was interrupted leaves a pass that it may not."""
 
+    alone: bool = False
+    """Whether an encoder was called without the model around it, so that the pass ends with the encoder."""
+
     inside: bool = False
     """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
 
@@ -60,8 +63,8 @@ class Pass:
     read: dict[str, Tensor] = field(default_factory=dict)
     """What the readers made, by site and layer."""
 
-    reported: set[str] = field(default_factory=set)
-    """The readers that have been called."""
+    checkpointing: list[Any] = field(default_factory=list)
+    """The modules whose checkpointing function is replaced while the pass runs."""
 
     seen: Counter[str] = field(default_factory=Counter)
 
@@ -85,12 +88,17 @@ class Pass:
                     "gradient checkpointing with use_reentrant=True hides the layers from SAFR's losses; "
                     "pass gradient_checkpointing_kwargs={'use_reentrant': False}"
                 )
-            self.reported.add(name)
             if (made := self.readers[name](values, *context)) is not None:
                 self.read[name] = made
 
     def let_go(self) -> None:
-        """Hold on to nothing that is differentiated: what a checkpoint needs to run again must not keep it alive."""
+        """Hold on to nothing that is differentiated: what a checkpoint needs to run again must not keep it alive.
+
+        The model gets its own checkpointing function back.
+        """
+        for module in self.checkpointing:
+            module._gradient_checkpointing_func = module._gradient_checkpointing_func.original
+        self.checkpointing = []
         self.readers, self.read = {}, {}
         self.keep = None if self.keep is None else self.keep.detach()
 
@@ -136,20 +144,13 @@ def replay_checkpoints(model: nn.Module, now: Pass) -> None:
     The second time is during the backward pass, where no pass is open and perhaps in another thread; without this the
     layer would take the path of a model that nobody records, and its gradient would be another network's.
     """
-    for module, checkpoint in _checkpointing(model):
-        module._gradient_checkpointing_func = _Replaying(getattr(checkpoint, "original", checkpoint), now)
-
-
-def forget_checkpoints(model: nn.Module) -> None:
-    """Give the model its own checkpointing function back."""
-    for module, checkpoint in _checkpointing(model):
-        module._gradient_checkpointing_func = getattr(checkpoint, "original", checkpoint)
-
-
-def _checkpointing(model: nn.Module) -> Iterator[tuple[Any, Any]]:
     for module in model.modules():
         if getattr(module, "gradient_checkpointing", False):
-            yield module, module._gradient_checkpointing_func
+            checkpointing: Any = module
+            original = checkpointing._gradient_checkpointing_func
+            original = getattr(original, "original", original)
+            checkpointing._gradient_checkpointing_func = _Replaying(original, now)
+            now.checkpointing.append(checkpointing)
 
 
 class _Replaying:
@@ -164,7 +165,7 @@ class _Replaying:
         runs = iter((self.now,))
 
         def inside(*given: Any, **named: Any) -> Any:
-            again = replace(before, kept={}, read={}, seen=Counter(before.seen))
+            again = replace(before, kept={}, read={}, seen=Counter(before.seen), checkpointing=[])
             token = _open.set(next(runs, again))
             try:
                 return layer(*given, **named)

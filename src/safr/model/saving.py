@@ -86,7 +86,7 @@ def load(folder: str | Path) -> PreTrainedModel:
     weights = _weights(folder)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
     model = _network(folder, config, weights)
-    attached = attach_settled(model, regularization, special_ids, ours.get("continues"))
+    attached = attach_settled(model, regularization, special_ids, ours.get("pieces"))
     expected = attached.state_dict()
     unfit = {key for key in {*ours, *expected} if _shape(ours.get(key)) != _shape(expected.get(key))}
     _refuse_damaged(folder, {f"{_PREFIX}{key}" for key in unfit})
