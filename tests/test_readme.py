@@ -58,7 +58,7 @@ def rows(folder: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("folder", ["demo", "sst2_paper"])
+@pytest.mark.parametrize("folder", ["demo", "sst2_paper", "minilm"])
 def test_the_tables_are_the_committed_results(folder):
     assert rows(folder)
     for row in rows(folder):

@@ -70,7 +70,7 @@ class Regularization:
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
 
     warmup_steps: int | None = None
-    """Training steps (forward passes) over which the weights rise linearly from 0 to their full size. Default: 200 on
+    """Forward passes in training over which the weights rise linearly from 0 to their full size. Default: 200 on
     pretrained weights, whose new classifier has nothing to hold against them at first, else none."""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,8 @@ PRETRAINED_WARMUP = 200
 def settled(regularization: Regularization, model: PreTrainedModel) -> Regularization:
     """The same settings with every `auto` replaced by what it means for this model, as they are saved with it.
 
-    A model is pretrained where its weights were loaded, which transformers notes as its name or path.
+    A model is taken to be pretrained where its config names where it came from, as after `from_pretrained`. New weights
+    on a config that was loaded are taken so too; there the settings are to be named.
 
     Raises:
         InputError: A layer or a site is none of this model's.
