@@ -179,7 +179,23 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the words shaded by capacity."""
-        return notebook_html(self)
+        site, highest = self.site(), np.nan_to_num(self.capacity).max()
+        numbers = [
+            f"capacity {own:.2f}, polysemanticity {shared:.3g}"
+            for own, shared in zip(site.capacity, site.polysemanticity, strict=True)
+        ]
+        if self.keep is not None:
+            numbers = [f"{each}, keep {keep:.2f}" for each, keep in zip(numbers, self.keep, strict=True)]
+        read = f" Only the first {len(self.words)} words were read." if self.truncated else ""
+        return notebook_html(
+            self.words,
+            self.capacity,
+            text_of_word=self.text_of_word,
+            numbers=numbers,
+            prediction=self.prediction,
+            probability=self.probabilities[self.prediction],
+            note=f"The stronger the blue, the higher the capacity at {self.explaining_site}, up to {highest:.2f}.{read}",
+        )
 
 
 def explain(
