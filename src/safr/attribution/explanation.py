@@ -194,7 +194,7 @@ class Explanation:
             numbers=numbers,
             prediction=self.prediction,
             probability=self.probabilities[self.prediction],
-            note=f"The stronger the blue, the higher the capacity at {self.explaining_site}, up to {highest:.2f}.{read}",
+            note=f"The stronger the blue, the higher the capacity at {self.explaining_site}, to {highest:.2f}.{read}",
         )
 
 
