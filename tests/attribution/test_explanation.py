@@ -14,7 +14,7 @@ from safr.data.batches import encode
 from safr.errors import InputError
 from safr.model.attach import attach
 from safr.model.tracing import trace
-from tests import tiny, tokenizers
+from tests import tiny, tiny_tokenizers
 
 TEXT = "the film was funny but the cast was dull"
 MASKED = Regularization(vmask_width=8)
@@ -99,9 +99,9 @@ def test_the_papers_figures_are_drawn_for_any_text():
 
 @pytest.mark.parametrize("text", [TEXT, ("the film was dull", "xqz jkv")], ids=["text", "pair"])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "attached"])
-@pytest.mark.parametrize("kind", [kind for kind in tokenizers.MODELS if kind is not BertForMaskedLM])
+@pytest.mark.parametrize("kind", [kind for kind in tiny_tokenizers.MODELS if kind is not BertForMaskedLM])
 def test_any_model_is_explained_at_every_site_and_layer(kind, masked, text):
-    model, words = tokenizers.model(kind)
+    model, words = tiny_tokenizers.model(kind)
     if masked:
         attach(model, MASKED, tokenizer=words)
     explanation = explain(model, words, text)
@@ -122,7 +122,7 @@ def test_any_model_is_explained_at_every_site_and_layer(kind, masked, text):
 
 @pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
 def test_a_language_models_answer_is_the_five_likeliest_tokens_after_the_text(kind):
-    model, words = tokenizers.model(kind)
+    model, words = tiny_tokenizers.model(kind)
     explanation = explain(model, words, TEXT)
     with torch.inference_mode():
         likeliest = model(**words(TEXT, return_tensors="pt")).logits[0, -1].softmax(dim=-1).topk(5)
@@ -132,25 +132,25 @@ def test_a_language_models_answer_is_the_five_likeliest_tokens_after_the_text(ki
 
 
 def test_tokens_that_look_alike_are_told_with_their_numbers():
-    words = tokenizers.tokenizer("gpt2")
+    words = tiny_tokenizers.tokenizer("gpt2")
     parts = words("漢")["input_ids"]
     names = token_names(words, [*parts, words.convert_tokens_to_ids("a")])
     assert names == [f"\N{REPLACEMENT CHARACTER} ({part})" for part in parts] + ["a"]
 
 
 def test_classes_that_do_not_exclude_each_other_have_probabilities_of_their_own():
-    model, words = tokenizers.model(BertForSequenceClassification, problem_type="multi_label_classification")
+    model, words = tiny_tokenizers.model(BertForSequenceClassification, problem_type="multi_label_classification")
     with torch.inference_mode():
         logits = model(**words(TEXT, return_tensors="pt")).logits[0]
     np.testing.assert_allclose(list(explain(model, words, TEXT).probabilities.values()), logits.sigmoid(), rtol=1e-4)
 
 
 def test_a_model_that_shows_no_attention_is_explained_without_it(monkeypatch):
-    model, words = tokenizers.model(BertForSequenceClassification)
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
     monkeypatch.setattr(type(model), "_can_set_attn_implementation", lambda self: False)
     explanation = explain(model, words, TEXT)
     assert explanation.attention == {}
-    assert set(explanation.sites) == set(explain(*tokenizers.model(GPT2LMHeadModel), TEXT).sites)
+    assert set(explanation.sites) == set(explain(*tiny_tokenizers.model(GPT2LMHeadModel), TEXT).sites)
     assert list(explanation.site_pictures()) == ["embedding", "fc1", "fc2"]
     assert len(explanation.figures()) == 4
 
@@ -190,7 +190,7 @@ def test_the_figures_of_another_site_show_its_numbers_and_its_layers(explanation
 
 
 def test_attention_of_one_word_is_drawn_as_attention():
-    figure = explain(*tokenizers.model(BertForSequenceClassification), "xqz").figures()["sites"]
+    figure = explain(*tiny_tokenizers.model(BertForSequenceClassification), "xqz").figures()["sites"]
     assert [len(axes.collections) for axes in figure.axes[4:8]] == [1, 0, 1, 1]
 
 

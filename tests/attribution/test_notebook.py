@@ -10,7 +10,7 @@ from transformers import BertForSequenceClassification
 
 from safr.attribution.explanation import explain
 from safr.config import Regularization
-from tests import tiny, tokenizers
+from tests import tiny, tiny_tokenizers
 
 TEXT = "the film was funny but the cast was dull"
 
@@ -73,7 +73,7 @@ def test_the_numbers_of_a_word_show_where_the_mouse_rests(explanation):
 
 
 def test_the_texts_of_a_pair_stand_on_two_lines():
-    pair = explain(*tokenizers.model(BertForSequenceClassification), ("the film", "a good film"))
+    pair = explain(*tiny_tokenizers.model(BertForSequenceClassification), ("the film", "a good film"))
     lines = re.findall(r'<div dir="auto">(.*?)</div>', pair._repr_html_())
     assert [Snippet(line).text for line in lines] == ["the film", "a good film"]
     assert "keep" not in pair._repr_html_()

@@ -12,7 +12,7 @@ from safr.data.batches import batches, encode
 from safr.errors import InputError
 from safr.model.tracing import trace
 from safr.superposition import capacity
-from tests import tiny, tokenizers
+from tests import tiny, tiny_tokenizers
 
 TEXTS = [text for text, _ in tiny.sentences(20, seed=5, longest=9)]
 SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
@@ -105,9 +105,9 @@ def test_words_of_several_pieces_get_the_score_of_their_largest(minilm):
     np.testing.assert_allclose(found[1].capacity["fc1.0"], [1.0])
 
 
-@pytest.mark.parametrize("kind", tokenizers.CLASSIFIERS)
+@pytest.mark.parametrize("kind", tiny_tokenizers.CLASSIFIERS)
 def test_pairs_are_read_as_the_model_and_its_tokenizer_do(kind):
-    model, words = tokenizers.model(kind)
+    model, words = tiny_tokenizers.model(kind)
     pairs = [("the film was good", "dull"), ("a film", "it is a good film")]
     for text, scored in zip(pairs, score_words(model, encode(words, pairs)), strict=True):
         with torch.inference_mode():
@@ -117,7 +117,7 @@ def test_pairs_are_read_as_the_model_and_its_tokenizer_do(kind):
 
 
 def test_only_pairs_come_with_token_types_and_only_where_the_model_has_embeddings_for_them():
-    model, words = tokenizers.model(BertForSequenceClassification)
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
     single, pair = (encode(words, [text]) for text in ("a film", ("a film", "a day")))
     assert "token_type_ids" not in next(model_batches(model, single)).inputs
     assert next(model_batches(model, pair)).inputs["token_type_ids"].tolist() == [list(pair[0].token_types)]
@@ -125,13 +125,13 @@ def test_only_pairs_come_with_token_types_and_only_where_the_model_has_embedding
 
 
 def test_a_language_model_is_scored_by_its_next_token():
-    model, words = tokenizers.model(GPT2LMHeadModel)
+    model, words = tiny_tokenizers.model(GPT2LMHeadModel)
     for text, scored in zip(TEXTS, score_words(model, encode(words, TEXTS)), strict=True):
         assert scored.prediction == int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax())
 
 
 def test_a_model_that_gives_every_token_an_answer_is_refused():
-    model, words = tokenizers.model(BertForMaskedLM)
+    model, words = tiny_tokenizers.model(BertForMaskedLM)
     with pytest.raises(InputError, match="classifies texts or goes on with them, got BertForMaskedLM"):
         score_words(model, encode(words, TEXTS))
 

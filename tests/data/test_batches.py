@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer
 from safr.data.batches import EncodedText, LengthGroups, batches, encode, readable, special_ids_of
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
-from tests.tokenizers import FAMILIES, tokenizer
+from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 # [CLS] un ##believ ##able film [SEP]
 TEXT = EncodedText((1, 5, 6, 7, 8, 2), ("unbelievable", "film"), (None, 0, 0, 0, 1, None), truncated=True)

@@ -1,11 +1,11 @@
 import pytest
+from tokenizers import Tokenizer, models
 from transformers import CLIPTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
 from safr.data.pieces import word_pieces
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
-from tests.tokenizers import FAMILIES, tokenizer
-from tokenizers import Tokenizer, models
+from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 WORDPIECE = ["[UNK]", "film", "##s", "##ing", ",", "un"]
 BYTE_LEVEL = ["<unk>", "\u0120film", "film", "s", "\u0120", ",", "\u0120("]

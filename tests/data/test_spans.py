@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from safr.data.batches import readable, special_ids_of
 from safr.data.spans import word_spans
-from tests.tokenizers import FAMILIES, tokenizer
+from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 HOSTILE = [
     "👩‍👩‍👧",

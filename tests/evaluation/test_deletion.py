@@ -22,7 +22,7 @@ from safr.config import Regularization
 from safr.data.batches import batches, encode
 from safr.errors import InputError
 from safr.evaluation.deletion import delete_words, deleted_count, most_important, predictions
-from tests import tiny, tokenizers
+from tests import tiny, tiny_tokenizers
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 TEXTS = [text for text, _ in tiny.sentences(40, seed=5, longest=9)]
@@ -122,7 +122,7 @@ def test_every_text_loses_the_words_that_its_own_scores_say():
     ],
 )
 def test_the_words_of_a_pair_go_from_the_texts_that_are_named(within, percent, deleted):
-    pair = encode(tokenizers.tokenizer("wordpiece"), [PAIR])[0]
+    pair = encode(tiny_tokenizers.tokenizer("wordpiece"), [PAIR])[0]
     assert most_important(RANKING, percent, text_of_word=pair.text_of_word, within=within) == deleted
     assert delete_words([pair], [RANKING], percent, within=within) == [pair.without(deleted)]
 
@@ -185,7 +185,7 @@ def test_texts_with_the_same_tokens_are_run_once():
 
 def test_the_same_tokens_of_other_types_are_another_text():
     """BERT reads the same ids otherwise where the second text begins elsewhere."""
-    model, words = tokenizers.model(BertForSequenceClassification)
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
     pairs = encode(words, [PAIR, ("xqz", "jkv")])
     texts = [pairs[0], replace(pairs[0], token_types=(0,) * len(pairs[0].ids)), pairs[1]]
     rows = []
@@ -198,7 +198,7 @@ def test_the_same_tokens_of_other_types_are_another_text():
 
 @pytest.mark.parametrize("kind", [GPT2ForSequenceClassification, LlamaForSequenceClassification])
 def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
-    model, words = tokenizers.model(kind)
+    model, words = tiny_tokenizers.model(kind)
     texts = [text.split()[0] for text in TEXTS[:8]] + TEXTS[:8]
     alone = [int(model(**words(text, return_tensors="pt")).logits.argmax()) for text in texts]
     assert predictions(model, encode(words, texts)).tolist() == alone
@@ -206,7 +206,7 @@ def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
 
 @pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
 def test_a_language_models_prediction_is_the_token_after_the_text(kind):
-    model, words = tokenizers.model(kind)
+    model, words = tiny_tokenizers.model(kind)
     alone = [int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax()) for text in TEXTS[:8]]
     for padding in (None, 0):
         model.config.pad_token_id = padding

@@ -22,7 +22,7 @@ from safr.model.recording import current_pass
 from safr.model.tracing import trace
 from safr.traces import SITES
 from tests.model.families import batch, tiny
-from tests.tokenizers import tokenizer
+from tests.tiny_tokenizers import tokenizer
 
 LABELS = torch.tensor([0, 1, 1])
 UNMASKED = Regularization(importance=0.5, interaction=0.25, vmask=False)

@@ -3,6 +3,7 @@
 import functools
 
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -17,8 +18,6 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
-
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 TEXTS = [
     "the film was unbelievably good and the cast was dull",
