@@ -163,6 +163,9 @@ def test_a_loss_of_ones_own_that_leaves_them_out_is_refused_at_the_next_step():
     F.cross_entropy(outputs.logits, LABELS).backward()
     with pytest.raises(InputError, match=r"left SAFR's regularizers out; add `outputs.regularization` to it"):
         outputs = model(**inputs)
+    outputs = model(**inputs)
+    (F.cross_entropy(outputs.logits, LABELS) + outputs.regularization).backward()
+    model(**inputs)
 
 
 def test_passes_that_wait_for_their_backward_are_no_mistake():

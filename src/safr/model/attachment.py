@@ -160,7 +160,8 @@ class Attachment(nn.Module):
 
     def _refuse_lost(self) -> None:
         """A backward pass that reached the outputs and not the regularizers has lost them without a word."""
-        if self.reached is not None and self.reached["outputs"] and not self.reached["regularization"]:
+        reached, self.reached = self.reached, None  # said once: the next pass may be one that is mended
+        if reached is not None and reached["outputs"] and not reached["regularization"]:
             raise InputError(
                 "the last training loss was computed outside the model and left SAFR's regularizers out; "
                 "add `outputs.regularization` to it (with return_dict=True), or pass labels to the model"
