@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText, batches
 from safr.errors import InputError
+from safr.model.attention import received_attention
 from safr.model.tracing import trace
 from safr.superposition import capacity
 from safr.traces import Trace
@@ -75,8 +76,7 @@ def _received(batch: Batch, seen: Trace) -> NDArray[np.float32] | None:
     """Attention that each token receives at the last recorded layer, from all tokens that are no padding."""
     if not seen.attention:
         return None
-    queries = batch.inputs["attention_mask"][:, None, :, None]
-    return as_array((seen.attention[max(seen.attention)] * queries).sum(dim=2).mean(dim=1))
+    return as_array(received_attention(seen.attention[max(seen.attention)], batch.inputs["attention_mask"].bool()))
 
 
 def traced(

@@ -22,8 +22,10 @@ from transformers.utils.generic import find_labels
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.model.attention import received_attention
 from safr.model.choices import layer_numbers
-from safr.model.layers import RECORDING_HOOKS, encoder, feed_forward_layers, record_once, watch
+from safr.model.counting import counting_tokens
+from safr.model.layers import RECORDING_HOOKS, encoder, feed_forward_layers, hidden_layers, record_once, watch
 from safr.model.recording import (
     Pass,
     Reader,
@@ -55,7 +57,7 @@ class Attachment(nn.Module):
         weight = cast("Tensor", embeddings.weight)
         self.regularization = regularization
         self.special_ids = tuple(sorted(special_ids))
-        self.hidden_layers = model.config.get_text_config().num_hidden_layers
+        self.hidden_layers = hidden_layers(model)
         self.layers = layer_numbers(regularization, model)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
@@ -123,14 +125,14 @@ class Attachment(nn.Module):
 
     def _enter(self, part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """The recorded part begins; while text is generated an encoder is called without the model around it."""
-        now = current_pass()
+        given, now = _given(part, args, options), current_pass()
         if now is None:
             now = Pass(frozenset(), alone=True)
             open_pass(now)
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
         if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
-            now.counting = counting_tokens(_given(part, args, options), self.special_ids)
-        now.attended = counting_tokens(_given(part, args, options), ())
+            now.counting = counting_tokens(given, self.special_ids)
+        now.attended = counting_tokens(given, ())
         now.inside = True
 
     def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
@@ -272,8 +274,7 @@ class Attachment(nn.Module):
         self, now: Pass, layer: str, reader: Reader | None, weights: Tensor, visible: Tensor | None
     ) -> Tensor | None:
         """Note how much attention each token receives from all that are no padding, special ones too."""
-        heads = weights.detach().float().mean(dim=1)  # (batch, query, key)
-        now.received[layer] = heads.sum(dim=1) if now.attended is None else (heads * now.attended[..., None]).sum(dim=1)
+        now.received[layer] = received_attention(weights.detach(), now.attended)
         return None if reader is None else reader(weights, visible)
 
     def _terms(self, now: Pass) -> dict[str, Tensor]:
@@ -335,27 +336,6 @@ def explaining_site(model: nn.Module) -> str:
     """Site whose capacity explains what a model predicts: the one it was attached with, else the first layer's FC1."""
     attached = attachment(model)
     return "fc1.0" if attached is None else attached.regularization.site
-
-
-def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
-    """True where a token is neither padding nor special; None where the batch says nothing about its tokens.
-
-    The choices of a multiple choice count as texts, (batch, choice, token) as (batch * choice, token).
-    """
-    ids, attended = batch.get("input_ids"), batch.get("attention_mask")
-    if not isinstance(attended, Tensor):  # a cache of fixed size brings a mask for each kind of layer
-        attended = None
-    elif attended.dim() == 4:  # (batch, 1, query, key): what no query may see is padding
-        attended = (attended if attended.dtype == torch.bool else attended == 0).any(dim=2).any(dim=1)
-    if ids is None:
-        return None if attended is None else attended.flatten(0, -2).bool()
-    ids = ids.flatten(0, -2) if ids.dim() > 1 else ids[None]
-    # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
-    seen = None if attended is None else attended.flatten(0, -2)[:, -ids.shape[1] :].bool()
-    counting = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen
-    for each in special:
-        counting = counting & (ids != each)
-    return counting
 
 
 def special_ids(model: nn.Module) -> tuple[int, ...]:

@@ -92,6 +92,19 @@ def attention(
     return mixed.transpose(1, 2).contiguous(), weights if asked else None
 
 
+def received_attention(
+    weights: Float[Tensor, "batch head query key"], attended: Bool[Tensor, "batch query"] | None
+) -> Float[Tensor, "batch key"]:
+    """Attention that each token receives from all that are no padding, special ones too; a mean over heads.
+
+    Args:
+        weights: Attention weights.
+        attended: True where a query is no padding. Default: all.
+    """
+    heads = weights.float().mean(dim=1)  # (batch, query, key)
+    return heads.sum(dim=1) if attended is None else (heads * attended[..., None]).sum(dim=1)
+
+
 def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
     if sink is None:
         return torch.softmax(scores, dim=-1)

@@ -8,11 +8,11 @@ from transformers import PreTrainedModel
 
 from safr.config import Regularization
 from safr.errors import InputError
+from safr.model.layers import hidden_layers
 from safr.traces import SITES
 
 PRETRAINED_KEEP = 0.97
 """Keep probability that VMASK starts with on pretrained weights: almost open, so that they are not destroyed."""
-
 
 PRETRAINED_WARMUP = 200
 """Steps over which the weights rise on pretrained weights, about an epoch of the sentences that this was tried on."""
@@ -48,7 +48,7 @@ def settled(regularization: Regularization, model: PreTrainedModel) -> Regulariz
         raise InputError(
             f"`importance_weights='attention'` needs sites of a layer, such as fc1, got {regularization.importance_at}"
         )
-    total = model.config.get_text_config().num_hidden_layers
+    total = hidden_layers(model)
     if beyond := [site for site in settings.importance_at if int(site.partition(".")[2] or 0) >= total]:
         raise InputError(f"`importance_at` names {', '.join(beyond)}, but the model's {total} layers count from 0")
     return replace(settings, site=_explaining_site(settings))
@@ -61,7 +61,7 @@ def reads_attention(settled: Regularization) -> bool:
 
 def layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
     """The chosen layers, counted from 0."""
-    total = model.config.get_text_config().num_hidden_layers
+    total = hidden_layers(model)
     asked = regularization.layers
     if asked == "all":
         return tuple(range(total))

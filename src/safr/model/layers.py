@@ -42,6 +42,11 @@ def encoder(model: PreTrainedModel) -> PreTrainedModel:
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
+def hidden_layers(model: PreTrainedModel) -> int:
+    """How many layers a model has; of an encoder-decoder, its encoder."""
+    return model.config.get_text_config().num_hidden_layers
+
+
 def feed_forward_layers(model: PreTrainedModel, fc1: str | None = None) -> list[tuple[nn.Module, nn.Module | None]]:
     """The first and second feed-forward layer of every block, in the order of the layers.
 

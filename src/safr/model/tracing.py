@@ -9,8 +9,9 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from safr.errors import InputError
-from safr.model.attachment import attachment, counting_tokens, special_ids
+from safr.model.attachment import attachment, special_ids
 from safr.model.attention import NAME as SAFR_ATTENTION
+from safr.model.counting import counting_tokens
 from safr.model.layers import encoder, feed_forward_layers, network, record_once, refuse_unseen_attention, watch
 from safr.model.recording import current_pass, recording
 from safr.traces import SITES, Trace
