@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def in_full_precision(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -63,7 +65,8 @@ def polysemanticity(
     $$P_i = \sum_{j \neq i} (\hat h_i \cdot h_j)^2, \quad \hat h_i = h_i / \lVert h_i \rVert$$
 
     Source: SAFR (Chang et al. 2025), eq. 2. Costs $T E \min(T, E)$ and, where T > E, holds no T x T matrix: there the
-    sum over all j is $\hat h_i^\top G \hat h_i$ with $G = \sum_j h_j h_j^\top$.
+    sum over all j is $\hat h_i^\top G \hat h_i$ with $G = \sum_j h_j h_j^\top$. The gradient is in closed form, once:
+    there is no second derivative.
 
     Args:
         vectors: One row per token.
@@ -75,8 +78,7 @@ def polysemanticity(
     >>> polysemanticity(torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
     tensor([4.0000, 0.8000])
     """
-    counted = _counted(vectors, mask)
-    return _polysemanticity(counted, _directions(counted)).to(vectors.dtype)
+    return _Polysemanticity.apply(_counted(vectors, mask)).to(vectors.dtype)
 
 
 @in_full_precision
@@ -103,7 +105,7 @@ def capacity(
     """
     counted = _counted(vectors, mask)
     own = counted.square().sum(dim=-1)  # (*batch, token)
-    total = own + _polysemanticity(counted, _directions(counted))
+    total = own + _Polysemanticity.apply(counted)
     # The inner `where` keeps 0/0 out of the gradient as well as out of the value.
     return torch.where(own > 0, own / torch.where(own > 0, total, 1.0), 0.0).to(vectors.dtype)
 
@@ -125,19 +127,54 @@ def _counted(vectors: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _directions(vectors: Tensor) -> Tensor:
+    return vectors / _norm(vectors)
+
+
+def _norm(vectors: Tensor) -> Tensor:
+    """Length of each vector, (*batch, token, 1), to divide by: 1 for the zero vector, which has no direction."""
     norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors / torch.where(norm > 0, norm, 1.0)
+    return torch.where(norm > 0, norm, 1.0)
 
 
-def _polysemanticity(vectors: Tensor, directions: Tensor) -> Tensor:
-    tokens, width = vectors.shape[-2:]
-    if tokens <= width:
-        shared = (directions @ vectors.mT).square()  # (*batch, token, token)
-        itself = torch.eye(tokens, dtype=torch.bool, device=vectors.device)
-        return shared.masked_fill(itself, 0.0).sum(dim=-1)
-    together = vectors.mT @ vectors  # (*batch, width, width)
-    everyone = ((directions @ together) * directions).sum(dim=-1)  # (*batch, token)
-    own = vectors.square().sum(dim=-1)
-    shared = everyone - own
-    # What rounding leaves of an orthogonal token's own share is no sharing, and its root would be 1,000 times as large.
-    return torch.where(shared > torch.finfo(own.dtype).eps * tokens * own, shared, 0.0)
+class _Polysemanticity(torch.autograd.Function):
+    """Polysemanticity with a backward pass that keeps one matrix, of overlaps or T x E, and makes one product of it.
+
+    Autograd would keep the directions, the overlaps, and their squares, and needs two products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        tokens, width = vectors.shape[-2:]
+        directions = _directions(vectors)
+        if tokens <= width:
+            overlap = directions @ vectors.mT  # (*batch, token, token)
+            overlap.diagonal(dim1=-2, dim2=-1).zero_()
+            shared = overlap.square().sum(dim=-1)
+        else:
+            together = vectors.mT @ vectors  # (*batch, width, width)
+            overlap = directions @ together  # (*batch, token, width)
+            own = vectors.square().sum(dim=-1)
+            shared = (overlap * directions).sum(dim=-1) - own
+            # Rounding leaves an orthogonal token a share that is none, and its root would be 1,000 times as large.
+            shared = torch.where(shared > torch.finfo(own.dtype).eps * tokens * own, shared, 0.0)
+        ctx.save_for_backward(vectors, overlap, shared)
+        return shared
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        vectors, overlap, shared = ctx.saved_tensors
+        norm = _norm(vectors)
+        directions = vectors / norm
+        if vectors.shape[-2] <= vectors.shape[-1]:
+            # P_i = sum over j of (h_i . h_j)^2 / |h_i|^2: with O the overlaps h^_i . h_j and D the gradient over |h_i|,
+            # the vectors get 2 (D O + (D O)^T) h, less what lengthening h_i takes from P_i.
+            scaled = overlap * (gradient[..., None] / norm)
+            lengthening = (gradient * shared)[..., None] / norm * directions
+            return 2 * ((scaled + scaled.mT) @ vectors - lengthening)
+        gradient = torch.where(shared > 0, gradient, 0.0)[..., None]
+        own = vectors.square().sum(dim=-1, keepdim=True)
+        everyone = shared[..., None] + own
+        together = directions.mT @ (gradient * directions)  # (*batch, width, width), the gradient of G
+        turning = gradient / norm * (overlap - everyone * directions)
+        return 2 * (vectors @ together + turning - gradient * vectors)
