@@ -149,7 +149,7 @@ class _Polysemanticity(torch.autograd.Function):
         if tokens <= width:
             overlap = directions @ vectors.mT  # (*batch, token, token)
             overlap.diagonal(dim1=-2, dim2=-1).zero_()
-            shared = overlap.square().sum(dim=-1)
+            shared = torch.linalg.vector_norm(overlap, dim=-1).square()
         else:
             together = vectors.mT @ vectors  # (*batch, width, width)
             overlap = directions @ together  # (*batch, token, width)
@@ -165,16 +165,16 @@ class _Polysemanticity(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         vectors, overlap, shared = ctx.saved_tensors
         norm = _norm(vectors)
-        directions = vectors / norm
+        scale = 2 * gradient[..., None] / norm
         if vectors.shape[-2] <= vectors.shape[-1]:
-            # P_i = sum over j of (h_i . h_j)^2 / |h_i|^2: with O the overlaps h^_i . h_j and D the gradient over |h_i|,
-            # the vectors get 2 (D O + (D O)^T) h, less what lengthening h_i takes from P_i.
-            scaled = overlap * (gradient[..., None] / norm)
-            lengthening = (gradient * shared)[..., None] / norm * directions
-            return 2 * ((scaled + scaled.mT) @ vectors - lengthening)
-        gradient = torch.where(shared > 0, gradient, 0.0)[..., None]
-        own = vectors.square().sum(dim=-1, keepdim=True)
-        everyone = shared[..., None] + own
-        together = directions.mT @ (gradient * directions)  # (*batch, width, width), the gradient of G
-        turning = gradient / norm * (overlap - everyone * directions)
-        return 2 * (vectors @ together + turning - gradient * vectors)
+            # P_i = sum over j of O_ij^2 with O_ij = h^_i . h_j: the vectors get (s O + (s O)^T) h with s the scale,
+            # less what lengthening h_i takes from P_i, which stands on the diagonal.
+            scaled = overlap * scale
+            both = scaled + scaled.mT
+            both.diagonal(dim1=-2, dim2=-1).copy_(-(scale * shared[..., None] / norm)[..., 0])
+            return both @ vectors
+        # P_i = h^_i^T G h^_i - |h_i|^2 with G the sum of all h_j h_j^T, and O = h^ G.
+        scale = torch.where(shared[..., None] > 0, scale / norm, 0.0)
+        scaled = vectors * scale
+        lengthening = scaled * (shared[..., None] + 2 * norm.square())
+        return torch.addcmul(vectors @ (vectors.mT @ scaled), overlap, scale * norm) - lengthening

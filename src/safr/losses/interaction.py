@@ -1,0 +1,271 @@
+"""Attention in, as weights or as the queries and keys that make them, the interaction loss out.
+
+The gradient is in closed form and computed with the value, block by block: with S the sum of all A_ij (A A^T)_ij,
+dS/dA = A A^T + A A + A^T A. From queries and keys nothing is kept for the backward pass but two T x size matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from safr.losses.heads import Heads
+from safr.superposition import in_full_precision
+
+PROBES = 8
+"""Random vectors for each head of each text. Eight leave the loss of a batch within a hundredth; see docs/speed.md."""
+
+
+@in_full_precision
+def interaction_loss(
+    attention: Float[Tensor, "batch head query key"],
+    mask: Bool[Tensor, "batch token"] | None = None,
+    exclude_self: bool = False,
+    visible: Bool[Tensor, "#batch #head query key"] | None = None,
+) -> Float[Tensor, ""]:
+    r"""How little interference there is between tokens that attend to each other; lower is more sharing.
+
+    $$\frac{1}{N M} \sum_n \sum_\alpha \frac{1}{T^2} \sum_{ij} A_{\alpha ij} (1 - I^{A_\alpha}_{ij}),
+      \quad I^A = A A^\top$$
+
+    Source: SAFR (Chang et al. 2025), section 3. Called without a mask on padded input and with `exclude_self` it is
+    the sum that the authors' published code computes.
+
+    Args:
+        attention: Attention weights, rows over the keys; before dropout.
+        mask: True where a token counts; the others' rows and columns are left out. Default: all count.
+        exclude_self: Leave out i = j in I.
+        visible: True where a query may see a key. Differs from the paper, whose every token sees every other: the
+            number of visible pairs takes the place of T^2, so that a causal model's loss does not shrink. Default: all.
+
+    Returns:
+        Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a counting
+        token adds 0. It can be differentiated once.
+    """
+    weights = attention.to(torch.promote_types(attention.dtype, torch.float32))
+    if mask is not None:
+        weights = torch.where(_counted_pairs(mask), weights, 0.0)
+    needed = weights.requires_grad and torch.is_grad_enabled()
+    attended: Tensor = _OfWeights.apply(weights, exclude_self, needed)
+    return (attended / (_all_pairs(weights, mask) if visible is None else visible_pairs(visible, mask))).mean()
+
+
+def interaction_loss_of_heads(
+    heads: Heads,
+    mask: Bool[Tensor, "batch token"] | None = None,
+    exclude_self: bool = False,
+    pairs: Float[Tensor, " batch #head"] | None = None,
+    probes: int | None = None,
+) -> Float[Tensor, ""]:
+    r"""The interaction loss of the attention that queries and keys make, without holding that attention.
+
+    With `probes` the sum over pairs is estimated, without bias:
+    $\sum_{ij} A_{ij} (A A^\top)_{ij} = E_z \langle A z, A (A z) \rangle$ for z of random signs (Hutchinson 1990). The
+    cost is then $T^2$ times the probes, and not $T^3$.
+
+    Args:
+        heads: Queries, keys, and what is added to their scores.
+        mask: See `interaction_loss`.
+        exclude_self: See `interaction_loss`.
+        pairs: How many pairs of a text see each other, from `visible_pairs`. Default: all.
+        probes: Random vectors for each head of each text. Default: none, the exact sum.
+
+    Returns:
+        What `interaction_loss` returns, or in expectation.
+    """
+    if heads.query.shape[2] != heads.key.shape[2]:
+        raise ValueError(f"expected as many queries as keys, got {heads.query.shape[2]} and {heads.key.shape[2]}")
+    heads = heads.in_full_precision()
+    with torch.autocast(heads.query.device.type, enabled=False):
+        share = 1 / (_all_pairs(heads.query, mask) if pairs is None else pairs).expand(heads.query.shape[:2])
+        share = share / share.numel()
+        needed = (heads.query.requires_grad or heads.key.requires_grad) and torch.is_grad_enabled()
+        loss: Tensor = _OfHeads.apply(heads.query, heads.key, heads, mask, share, exclude_self, probes, needed)
+        return loss
+
+
+def visible_pairs(
+    visible: Bool[Tensor, "#batch #head query key"], mask: Bool[Tensor, "batch token"] | None = None
+) -> Float[Tensor, "#batch #head"]:
+    """How many pairs of counting tokens see each other, at least 1.
+
+    Args:
+        visible: True where a query may see a key.
+        mask: True where a token counts. Default: all count.
+    """
+    seen = visible if mask is None else visible & _counted_pairs(mask)
+    # Summing truth values takes twice as long: they are brought to 64 bits one by one.
+    return seen.view(torch.uint8).sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
+
+
+class _OfWeights(torch.autograd.Function):
+    """Sum over pairs of A_ij (1 - (A A^T)_ij), (batch, head)."""
+
+    @staticmethod
+    def forward(ctx: Any, weights: Tensor, exclude_self: bool, gradient_needed: bool) -> Tensor:
+        if not gradient_needed:
+            return _attended(weights, exclude_self)
+        attended, gradient = _attended_and_gradient(weights, exclude_self, weights.new_ones(()))
+        ctx.save_for_backward(gradient)
+        return attended
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (of_weights,) = ctx.saved_tensors
+        return gradient[..., None, None] * of_weights, None, None
+
+
+class _OfHeads(torch.autograd.Function):
+    """The loss, from queries and keys; `share` (batch, head) is what a head's sum over pairs counts."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        heads: Heads,
+        mask: Tensor | None,
+        share: Tensor,
+        exclude_self: bool,
+        probes: int | None,
+        gradient_needed: bool,
+    ) -> Tensor:
+        loss = query.new_zeros(())
+        if gradient_needed:
+            of_query, of_key = torch.empty_like(query), torch.zeros_like(key)
+        scale = heads.scale
+        # The queries are scaled here, so that T x T scores need not be.
+        heads = replace(heads, query=query.detach() * heads.scale, key=key.detach().contiguous(), scale=1.0)
+        for texts, some in heads.parts():
+            part = heads.part(texts, some)
+            counting = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
+            if probes is None:
+                attended, of_scores = _exact(part, counting, exclude_self, gradient_needed)
+            else:
+                attended, of_scores = _probed(part, counting, exclude_self, probes)
+            loss += (attended * share[texts, some]).sum()
+            if gradient_needed:
+                for rows, gradient in of_scores:
+                    of_query[texts, some, rows] = gradient @ part.key
+                    of_key[texts, some] += gradient.mT @ part.query[:, :, rows]
+        if gradient_needed:
+            ctx.save_for_backward(of_query.mul_(share[..., None, None] * scale), of_key.mul_(share[..., None, None]))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        of_query, of_key = ctx.saved_tensors
+        return gradient * of_query, gradient * of_key, *[None] * 6
+
+
+def _exact(
+    part: Heads, counting: Tensor | None, exclude_self: bool, gradient_needed: bool
+) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
+    """The sum over pairs, and its gradient with respect to some rows of the scores after others."""
+    weights = part.weights()  # (batch, head, query, key)
+    pairs = weights.new_ones(()) if counting is None else counting[..., None] * counting[..., None, :]
+    counted = weights if counting is None else weights * pairs
+    if not gradient_needed:
+        return _attended(counted, exclude_self), iter(())
+    attended, gradient = _attended_and_gradient(counted, exclude_self, pairs)
+    return attended, iter([(slice(None), _through_softmax(gradient, weights))])
+
+
+def _probed(
+    part: Heads, counting: Tensor | None, exclude_self: bool, probes: int
+) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
+    """The same, estimated: rows of the probes' images are (batch, head, probe, token), which multiplies faster."""
+    blocks, weights = part.rows(), _weights_of_rows(part)
+    shape = (*part.query.shape[:2], probes, part.query.shape[2])
+    signs = torch.randint(0, 2, shape, dtype=part.query.dtype, device=part.query.device).mul_(2).sub_(1)
+    ones = torch.ones_like(signs[:, :, :1])
+    if counting is not None:
+        signs, ones = signs * counting[:, :, None], ones * counting[:, :, None]
+
+    seen = torch.cat([signs, ones], dim=2)  # the last row's image is what each token gives to those that count
+    image = torch.cat([seen @ weights(rows).mT for rows in blocks], dim=-1)
+    attended = (image[:, :, -1] * ones[:, :, 0]).sum(dim=-1)
+    once = image[:, :, :-1] * ones  # A z
+    twice, back = [], torch.zeros_like(once)
+    for rows in blocks:
+        twice.append(once @ weights(rows).mT)  # A A z
+        back += once[..., rows] @ weights(rows)  # A^T A z
+    again = torch.cat(twice, dim=-1) * ones
+    attended = attended - (once * again).sum(dim=(-2, -1)) / probes
+    # dS/dA = (A u + A^T u) z^T + u u^T with u = A z, of which the sum over probes is one product.
+    left = torch.cat([(again + back * ones) / -probes, once / -probes, ones], dim=2)
+    right = torch.cat([signs, once, ones], dim=2)
+    if exclude_self:
+        attended = attended + sum(_own(weights(rows), rows, ones)[0] for rows in blocks)
+
+    def of_scores() -> Iterator[tuple[slice, Tensor]]:
+        for rows in blocks:
+            gradient = left[..., rows].mT @ right  # (batch, head, rows, key)
+            if exclude_self:
+                gradient += _own(weights(rows), rows, ones)[1]
+            yield rows, _through_softmax(gradient, weights(rows))
+
+    return attended, of_scores()
+
+
+def _weights_of_rows(part: Heads) -> Callable[[slice], Tensor]:
+    """The weights of some rows: made anew where all of them are more than a block, else kept."""
+    if len(part.rows()) == 1:
+        everything = part.weights()
+        return lambda rows: everything
+    return lambda rows: part.of_rows(rows).weights()
+
+
+def _attended(weights: Tensor, exclude_self: bool) -> Tensor:
+    overlap = weights @ weights.mT
+    if exclude_self:
+        overlap.diagonal(dim1=-2, dim2=-1).zero_()
+    return (weights * (1 - overlap)).sum(dim=(-2, -1))
+
+
+def _attended_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over pairs, (batch, head), and its gradient, (batch, head, query, key), in two products.
+
+    The weights are 0 where `pairs`, which broadcasts to them, is 0, and so is the gradient.
+    """
+    flat = weights.flatten(0, 1)
+    steep = (flat @ (flat + flat.mT)).baddbmm_(flat.mT, flat).view(weights.shape)
+    if exclude_self:
+        steep -= 2 * weights.diagonal(dim1=-2, dim2=-1)[..., None] * weights
+        steep.diagonal(dim1=-2, dim2=-1).sub_(weights.square().sum(dim=-1))
+    # What is subtracted is of third degree in the weights, so its gradient holds its value three times over (Euler).
+    attended = weights.sum(dim=(-2, -1)) - (weights * steep).sum(dim=(-2, -1)) / 3
+    return attended, torch.sub(pairs, steep, out=steep)
+
+
+def _own(weights: Tensor, rows: slice, counting: Tensor) -> tuple[Tensor, Tensor]:
+    """The terms i = j of some rows, A_ii (A A^T)_ii: their sum, and its gradient with respect to those rows."""
+    counted = weights * counting[..., rows].mT * counting
+    itself = counted[..., rows].diagonal(dim1=-2, dim2=-1)  # (batch, head, rows)
+    lengths = counted.square().sum(dim=-1)
+    gradient = 2 * itself[..., None] * counted
+    gradient[..., rows].diagonal(dim1=-2, dim2=-1).add_(lengths)
+    return (itself * lengths).sum(dim=-1), gradient
+
+
+def _through_softmax(gradient: Tensor, weights: Tensor) -> Tensor:
+    """The gradient with respect to the scores, from that with respect to the weights."""
+    return torch.ops.aten._softmax_backward_data(gradient, weights, -1, weights.dtype)
+
+
+def _counted_pairs(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 token token"]:
+    return mask[:, None, :, None] & mask[:, None, None, :]
+
+
+def _all_pairs(like: Tensor, mask: Tensor | None) -> Tensor:
+    """T^2 of each text, at least 1, (batch, 1) or (1, 1)."""
+    tokens = like.new_full((1, 1), like.shape[2]) if mask is None else mask.sum(dim=-1, keepdim=True)
+    return tokens.square().clamp_min(1).to(like.dtype)
