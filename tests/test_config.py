@@ -102,6 +102,11 @@ def test_weights_are_finite_and_not_negative(name, value):
 
 
 def test_the_masks_width_is_at_least_one():
+    for name in ("interaction_heads", "interaction_layers"):
+        with pytest.raises(InputError, match=f"^`{name}` must be at least 1, got 0$"):
+            Regularization(**{name: 0})
+    with pytest.raises(InputError, match=r"^`interaction_estimator` must be auto, exact or probes, got 'some'$"):
+        Regularization(interaction_estimator="some")
     with pytest.raises(InputError, match=r"^`vmask_width` must be at least 1, got 0$"):
         Regularization(vmask_width=0)
 

@@ -66,6 +66,17 @@ class Regularization:
     """Let the importance loss read the share of its own direction that a token loses to others, which does not depend
     on the vectors' length. Default: where tokens are weighted."""
 
+    interaction_estimator: Literal["auto", "exact", "probes"] = "auto"
+    """How the interaction loss is computed: exactly, whose cost grows with the cube of a text's length, or estimated
+    without bias by 8 random vectors (probes) for each head. `auto`: exactly in batches of up to 128 tokens; in longer
+    ones from a quarter of the heads, drawn anew in each training step; beyond 256 tokens by probes."""
+
+    interaction_heads: int | None = None
+    """Heads of each layer that the interaction loss reads in a training step, drawn anew. Default: see above."""
+
+    interaction_layers: int | None = None
+    """Of the chosen layers, how many the interaction loss reads in a training step, drawn anew. Default: all."""
+
     exclude_self: bool = False
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
 
@@ -82,7 +93,11 @@ class Regularization:
             raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
-        _require_at_least_one(self, "vmask_width")
+        _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
+        if self.interaction_estimator not in ("auto", "exact", "probes"):
+            raise InputError(
+                f"`interaction_estimator` must be auto, exact or probes, got {self.interaction_estimator!r}"
+            )
         if self.importance_weights not in ("auto", "equal", "keep", "attention"):
             raise InputError(
                 f"`importance_weights` must be auto, equal, keep or attention, got {self.importance_weights!r}"
@@ -157,7 +172,7 @@ class Recipe:
     """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
 
     def __post_init__(self) -> None:
-        _require_at_least_one(self, "epochs", "patience", "batch_size")
+        _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
         for name in ("learning_rate", "vmask_learning_rate"):
@@ -166,8 +181,6 @@ class Recipe:
                 raise InputError(f"`{name}` must be above 0, got {rate}")
         if self.schedule not in ("constant", "linear"):
             raise InputError(f"`schedule` must be 'constant' or 'linear', got {self.schedule!r}")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise InputError(f"`max_tokens` must be at least 1, got {self.max_tokens}")
 
 
 @dataclass(frozen=True)
@@ -258,8 +271,9 @@ def _options(settings: Any) -> dict[str, list[str]]:
 
 def _require_at_least_one(settings: Any, *names: str) -> None:
     for name in names:
-        if getattr(settings, name) < 1:
-            raise InputError(f"`{name}` must be at least 1, got {getattr(settings, name)}")
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise InputError(f"`{name}` must be at least 1, got {value}")
 
 
 def _divisor(architecture: Architecture) -> int:

@@ -9,11 +9,10 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Collection, Mapping
-from functools import partial
 from typing import Any, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -21,14 +20,12 @@ from transformers.utils.generic import find_labels
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.losses import importance_loss, information_loss, interaction_loss
-from safr.model.attention import received_attention
 from safr.model.choices import layer_numbers
 from safr.model.counting import counting_tokens
 from safr.model.layers import RECORDING_HOOKS, encoder, feed_forward_layers, hidden_layers, record_once, watch
+from safr.model.reading import readers, terms_of
 from safr.model.recording import (
     Pass,
-    Reader,
     close_pass,
     current_pass,
     open_pass,
@@ -115,7 +112,7 @@ class Attachment(nn.Module):
         now.labelled = any(given.get(name) is not None for name in self.label_names)
         now.gradient = model.training and torch.is_grad_enabled()
         if now.labelled or now.gradient:
-            now.readers = self._readers(now)
+            now.readers = readers(self.regularization, self.layers, now)
         if now.gradient:
             self._refuse_lost()
             replay_checkpoints(model, now)
@@ -209,7 +206,7 @@ class Attachment(nn.Module):
             return None
         if self.vmask is not None and now.keep is None:
             raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
-        terms = self._terms(now)
+        terms = terms_of(self.regularization, self.hidden_layers, now)
         now.let_go()
         if now.gradient and not now.joinable:
             self.steps += 1
@@ -239,60 +236,6 @@ class Attachment(nn.Module):
         regularize_label_smoothing()
         kind: Any = type(output)
         return _with_regularization(kind)(**output, regularization=penalty)
-
-    def _readers(self, now: Pass) -> dict[str, Reader]:
-        """What the losses whose weight is not 0 read, site by site."""
-        settings = self.regularization
-        readers: dict[str, Reader] = {}
-        if settings.importance:
-            readers |= {site: partial(self._importance, now, site) for site in settings.importance_at}
-        if settings.interaction:
-            readers |= {f"attention.{layer}": partial(self._interaction, now) for layer in self.layers}
-        if settings.importance and settings.importance_weights == "attention":
-            for layer in {site.partition(".")[2] for site in settings.importance_at}:
-                name = f"attention.{layer}"
-                readers[name] = partial(self._received, now, layer, readers.get(name))
-        return readers
-
-    def _importance(self, now: Pass, site: str, vectors: Tensor) -> Tensor:
-        settings = self.regularization
-        weights = None
-        if settings.importance_weights == "keep":
-            weights = now.keep
-        elif settings.importance_weights == "attention":
-            weights = now.received[site.partition(".")[2]]
-        if weights is not None:
-            weights = _above_mean(weights.detach(), now.counting)
-        return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
-
-    def _interaction(self, now: Pass, weights: Tensor, visible: Tensor | None) -> Tensor:
-        settings = self.regularization
-        visible = None if settings.padding == "count" else visible
-        return interaction_loss(weights, now.counting, settings.exclude_self, visible)
-
-    def _received(
-        self, now: Pass, layer: str, reader: Reader | None, weights: Tensor, visible: Tensor | None
-    ) -> Tensor | None:
-        """Note how much attention each token receives from all that are no padding, special ones too."""
-        now.received[layer] = received_attention(weights.detach(), now.attended)
-        return None if reader is None else reader(weights, visible)
-
-    def _terms(self, now: Pass) -> dict[str, Tensor]:
-        """The losses whose weight is not 0, each the mean over the sites that it reads."""
-        settings, terms = self.regularization, {}
-        for site in {name.partition(".")[0] for name in now.readers if "." in name}:
-            if now.seen[site] != self.hidden_layers:
-                raise InputError(
-                    f"this model has shown {now.seen[site]} times {site}, but has {self.hidden_layers} layers, so that "
-                    "a layer's number can't be told; choose others by importance_at=, interaction=0 or fc1="
-                )
-        if settings.importance:
-            terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
-        if settings.interaction:
-            terms["interaction"] = torch.stack([now.read[f"attention.{layer}"] for layer in self.layers]).mean()
-        if settings.information and now.keep is not None:
-            terms["information"] = information_loss(now.keep, now.counting)
-        return terms
 
     def _strength(self) -> Tensor | float:
         """Share of the weights in force: rises linearly from 0 to 1 during warm-up."""
@@ -352,17 +295,6 @@ def _given(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, 
     """What a forward pass was given, by the names of its parameters."""
     given = inspect.signature(model.forward).bind_partial(*args, **options).arguments
     return {**given, **given.get("kwargs", {})}
-
-
-def _above_mean(
-    weights: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"] | None
-) -> Float[Tensor, "batch token"]:
-    """By how much each token's weight lies above the mean of its text, as a share of it."""
-    if counting is None:
-        counting = torch.ones_like(weights, dtype=torch.bool)
-    counted = torch.where(counting, weights, 0.0)
-    total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
-    return counted * counting.sum(dim=-1, keepdim=True) / total - 1
 
 
 def _loss(output: Any) -> Tensor | None:

@@ -1,7 +1,8 @@
-"""Queries, keys and values in, mixed values out; the weights are handed to whoever records the pass.
+"""Queries, keys and values in, mixed values out; the weights, or what makes them, go to whoever records the pass.
 
 Registered with transformers as the attention implementation `safr`, so that every model that goes through its
-attention interface shows its weights. Where nobody asks for them it is torch's fused attention.
+attention interface shows its weights. Unless they are to be kept it is torch's fused attention: the losses read the
+queries and keys.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
+from safr.losses.heads import Heads
 from safr.model.recording import recorded_pass
 
 NAME = "safr"
@@ -52,15 +54,28 @@ def attention(
         options: What a family passes besides, for the fused attention.
 
     Returns:
-        Mixed values, and the weights before dropout where the open pass asked for this layer's, else None.
+        Mixed values, and the weights before dropout where the open pass keeps this layer's, else None.
     """
     if attention_mask is not None and attention_mask.dtype == torch.bool:  # a caller's own, passed on as it is
         lowest = torch.finfo(query.dtype).min
         attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     now = recorded_pass()
     name = "" if now is None else now.next_layer("attention")
-    asked = now is not None and now.wants(name)
-    if not asked and softcap is None and s_aux is None:
+    asked = now if now is not None and now.wants(name) else None
+    groups = getattr(module, "num_key_value_groups", 1)
+    weights = None
+    if asked is not None or softcap is not None or s_aux is not None:
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        heads = Heads(query, repeat_kv(key, groups), _sum(position_bias, attention_mask), scale)
+        if softcap is not None or s_aux is not None:
+            weights = _bounded_weights(heads, softcap, s_aux)
+        elif (asked is not None and asked.keeps(name)) or (heads.bias is not None and heads.bias.requires_grad):
+            weights = heads.weights()
+    if asked is not None:
+        if name in asked.readers and query.shape[2] != key.shape[2]:
+            raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
+        asked.record(name, heads if weights is None else weights, attention_mask)
+    if weights is None:
         # The mask is always explicit here, so nothing is left for the fused kernel to mask by itself.
         options["is_causal"] = False
         return sdpa_attention_forward(
@@ -74,40 +89,46 @@ def attention(
             position_bias=position_bias,
             **options,
         )
-    groups = getattr(module, "num_key_value_groups", 1)
-    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    scores = query @ key.mT * scale  # (batch, head, query, key)
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    for added in (position_bias, attention_mask):
-        scores = scores if added is None else scores + added
-    weights = _softmax(scores, s_aux)
-    if asked:
-        assert now is not None
-        if name in now.readers and query.shape[2] != key.shape[2]:
-            raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
-        now.record(name, weights, None if attention_mask is None else attention_mask == 0)
-    mixed = F.dropout(weights, dropout, module.training).to(value.dtype) @ value  # (batch, head, query, size)
-    return mixed.transpose(1, 2).contiguous(), weights if asked else None
+    dropped = F.dropout(weights, dropout, module.training).to(value.dtype)
+    mixed = dropped @ repeat_kv(value, groups)  # (batch, head, query, size)
+    return mixed.transpose(1, 2).contiguous(), weights if asked is not None and asked.keeps(name) else None
 
 
+@torch.no_grad()
 def received_attention(
-    weights: Float[Tensor, "batch head query key"], attended: Bool[Tensor, "batch query"] | None
+    attention: Float[Tensor, "batch head query key"] | Heads, attended: Bool[Tensor, "batch query"] | None
 ) -> Float[Tensor, "batch key"]:
     """Attention that each token receives from all that are no padding, special ones too; a mean over heads.
 
     Args:
-        weights: Attention weights.
+        attention: Attention weights, or the heads that make them.
         attended: True where a query is no padding. Default: all.
     """
-    heads = weights.float().mean(dim=1)  # (batch, query, key)
-    return heads.sum(dim=1) if attended is None else (heads * attended[..., None]).sum(dim=1)
+    if isinstance(attention, Tensor):
+        heads = attention.float().mean(dim=1)  # (batch, query, key)
+        return heads.sum(dim=1) if attended is None else (heads * attended[..., None]).sum(dim=1)
+    received = attention.key.new_zeros(attention.key.shape[0], attention.key.shape[2], dtype=torch.float32)
+    for texts, rows, weights in attention.in_full_precision().blocks():
+        share = weights.shape[1] / attention.key.shape[1]
+        received[texts] += share * received_attention(weights, None if attended is None else attended[texts, rows])
+    return received
 
 
-def _softmax(scores: Tensor, sink: Tensor | None) -> Tensor:
+def _sum(position_bias: Tensor | None, attention_mask: Tensor | None) -> Tensor | None:
+    if position_bias is None or attention_mask is None:
+        return attention_mask if position_bias is None else position_bias
+    return position_bias + attention_mask
+
+
+def _bounded_weights(heads: Heads, softcap: float | None, sink: Tensor | None) -> Float[Tensor, "batch head query key"]:
+    """Weights whose scores a tanh bounds, or that may go nowhere."""
+    scores = heads.query @ heads.key.mT * heads.scale
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if heads.bias is not None:
+        scores = scores + heads.bias
     if sink is None:
-        return torch.softmax(scores, dim=-1)
+        return scores.softmax(dim=-1)
     nowhere = sink.reshape(1, -1, 1, 1).expand(*scores.shape[:-1], 1)
     return torch.cat([scores, nowhere], dim=-1).softmax(dim=-1)[..., :-1]
 

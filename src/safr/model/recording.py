@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from safr.errors import InputError
 
 Reader = Callable[..., Tensor | None]
-"""Makes a number, or a note, of what a site shows: vectors, or attention weights and the pairs that see each other."""
+"""Makes a number, or a note, of what a site shows: vectors, or attention and the mask that is added to it. Attention
+comes as weights where there are any, else as the heads that make them."""
 
 
 @dataclass
@@ -57,6 +58,9 @@ class Pass:
     received: dict[str, Tensor] = field(default_factory=dict)
     """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
 
+    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Attention masks, and how many pairs of each text see each other under them."""
+
     kept: dict[str, Tensor] = field(default_factory=dict)
     """The sites asked for, by site and layer."""
 
@@ -76,11 +80,15 @@ class Pass:
 
     def wants(self, name: str) -> bool:
         """Whether anybody asked for what a site shows."""
-        return name in self.readers or name in self.wanted or name.partition(".")[0] in self.wanted
+        return name in self.readers or self.keeps(name)
 
-    def record(self, name: str, values: Tensor, *context: Tensor | None) -> None:
-        """Keep what a site shows, or read it at once, as was asked."""
-        if name in self.wanted or name.partition(".")[0] in self.wanted:
+    def keeps(self, name: str) -> bool:
+        """Whether somebody will look at what a site shows after the pass."""
+        return name in self.wanted or name.partition(".")[0] in self.wanted
+
+    def record(self, name: str, values: Any, *context: Tensor | None) -> None:
+        """Keep what a site shows, or read it at once, as was asked; what is kept is a tensor."""
+        if self.keeps(name):
             self.kept[name] = values
         if name in self.readers:
             if self.gradient and not torch.is_grad_enabled():

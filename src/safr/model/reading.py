@@ -1,0 +1,132 @@
+"""Settings and a pass under way in, what the losses read at each site, and their values, out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from safr.config import Regularization
+from safr.errors import InputError
+from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.losses.heads import Heads
+from safr.losses.interaction import PROBES, interaction_loss_of_heads, visible_pairs
+from safr.model.attention import received_attention
+from safr.model.recording import Pass, Reader
+
+EXACT_IN_ALL_HEADS = 128
+EXACT = 256
+"""Tokens up to which `interaction_estimator="auto"` reads all heads, and up to which it reads those it draws exactly:
+random vectors are noisier there than fewer heads at the same cost; see docs/speed.md."""
+
+
+def readers(settings: Regularization, layers: Sequence[int], now: Pass) -> dict[str, Reader]:
+    """What the losses whose weight is not 0 read, site by site.
+
+    Args:
+        settings: The settled regularization.
+        layers: The layers that it chooses, counted from 0.
+        now: The pass that will be read.
+    """
+    found: dict[str, Reader] = {}
+    if settings.importance:
+        found |= {site: partial(_importance, settings, now, site) for site in settings.importance_at}
+    if settings.interaction:
+        if now.gradient and settings.interaction_layers is not None:
+            layers = [layers[n] for n in torch.randperm(len(layers))[: settings.interaction_layers].tolist()]
+        found |= {f"attention.{layer}": partial(_interaction, settings, now) for layer in layers}
+    if settings.importance and settings.importance_weights == "attention":
+        for layer in {site.partition(".")[2] for site in settings.importance_at}:
+            name = f"attention.{layer}"
+            found[name] = partial(_received, now, layer, found.get(name))
+    return found
+
+
+def terms_of(settings: Regularization, hidden_layers: int, now: Pass) -> dict[str, Tensor]:
+    """The losses whose weight is not 0, each the mean over the sites that were read.
+
+    Args:
+        settings: The settled regularization.
+        hidden_layers: How many layers the model has.
+        now: The pass, at its end.
+
+    Raises:
+        InputError: The model has shown a site another number of times than it has layers.
+    """
+    terms: dict[str, Tensor] = {}
+    for site in {name.partition(".")[0] for name in now.readers if "." in name}:
+        if now.seen[site] != hidden_layers:
+            raise InputError(
+                f"this model has shown {now.seen[site]} times {site}, but has {hidden_layers} layers, so that "
+                "a layer's number can't be told; choose others by importance_at=, interaction=0 or fc1="
+            )
+    if settings.importance:
+        terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
+    if settings.interaction:
+        # A layer that was read for its received attention alone has left no value.
+        read = [value for name, value in now.read.items() if name.startswith("attention.")]
+        terms["interaction"] = torch.stack(read).mean()
+    if settings.information and now.keep is not None:
+        terms["information"] = information_loss(now.keep, now.counting)
+    return terms
+
+
+def _importance(settings: Regularization, now: Pass, site: str, vectors: Tensor) -> Tensor:
+    weights = None
+    if settings.importance_weights == "keep":
+        weights = now.keep
+    elif settings.importance_weights == "attention":
+        weights = now.received[site.partition(".")[2]]
+    if weights is not None:
+        weights = _above_mean(weights.detach(), now.counting)
+    return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
+
+
+def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads, mask: Tensor | None) -> Tensor:
+    if isinstance(attention, Tensor):
+        visible = None if mask is None or settings.padding == "count" else mask == 0
+        return interaction_loss(attention, now.counting, settings.exclude_self, visible)
+    pairs = None if mask is None or settings.padding == "count" else _pairs(now, mask)
+    total, tokens = attention.query.shape[1:3]
+    automatic = settings.interaction_estimator == "auto"
+    estimated = tokens > EXACT if automatic else settings.interaction_estimator == "probes"
+    some = settings.interaction_heads or (-(-total // 4) if automatic and tokens > EXACT_IN_ALL_HEADS else total)
+    if now.gradient and some < total:
+        # Every head is as likely as any other, so that the mean over the drawn is that over all in expectation.
+        drawn = torch.randperm(total)[:some].to(attention.query.device)
+        attention = attention.of_heads(drawn)
+        pairs = pairs if pairs is None or pairs.shape[1] == 1 else pairs[:, drawn]
+    return interaction_loss_of_heads(
+        attention, now.counting, settings.exclude_self, pairs, PROBES if estimated else None
+    )
+
+
+def _pairs(now: Pass, mask: Tensor) -> Tensor:
+    """How many pairs see each other under an attention mask; layers share one, or two that take turns."""
+    for known, pairs in now.pairs:
+        if known is mask:
+            return pairs
+    now.pairs.append((mask, visible_pairs(mask == 0, now.counting)))
+    return now.pairs[-1][1]
+
+
+def _received(
+    now: Pass, layer: str, reader: Reader | None, attention: Tensor | Heads, mask: Tensor | None
+) -> Tensor | None:
+    """Note how much attention each token receives from all that are no padding, special ones too."""
+    now.received[layer] = received_attention(attention, now.attended)
+    return None if reader is None else reader(attention, mask)
+
+
+def _above_mean(
+    weights: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, "batch token"]:
+    """By how much each token's weight lies above the mean of its text, as a share of it."""
+    if counting is None:
+        counting = torch.ones_like(weights, dtype=torch.bool)
+    counted = torch.where(counting, weights, 0.0)
+    total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
+    return counted * counting.sum(dim=-1, keepdim=True) / total - 1
