@@ -21,7 +21,14 @@ from safr.attribution.scores import random_scores
 from safr.config import Regularization
 from safr.data.batches import batches, encode
 from safr.errors import InputError
-from safr.evaluation.deletion import delete_words, deleted_count, most_important, predictions
+from safr.evaluation import deletion as deletion_module
+from safr.evaluation.deletion import (
+    delete_words,
+    deleted_count,
+    most_important,
+    predictions,
+    predictions_without,
+)
 from tests import tiny, tiny_tokenizers
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -166,6 +173,30 @@ def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, t
         alone.append(int(logits.argmax()))
     assert set(alone) == {0, 1}
     assert predictions(model, texts).tolist() == alone
+
+
+@pytest.mark.parametrize("together", [1, 5, 256])
+def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, together):
+    monkeypatch.setattr(deletion_module, "_TOGETHER", together)
+    model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
+    deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
+    alone = [predictions(model, delete_words(texts, *each)).tolist() for each in deletions]
+    assert predictions_without(model, texts, deletions).tolist() == alone
+    assert predictions_without(model, texts, []).shape == (0, len(texts))
+
+
+def test_deletions_that_leave_the_same_are_run_once():
+    model, texts = tiny.model(), encode(tiny.tokenizer(), TEXTS)
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
+    )
+    scores = random_scores(texts, 0)
+    predictions_without(model, texts, [(scores, 30), (scores, 30), (scores, 31)])
+    once = sum(rows)
+    rows.clear()
+    predictions(model, delete_words(texts, scores, 30))
+    assert once < 1.2 * sum(rows)  # 31 % leaves less of a few long texts
 
 
 def test_texts_with_the_same_tokens_are_run_once():

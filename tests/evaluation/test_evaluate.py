@@ -227,11 +227,12 @@ def test_scores_are_written_last(copy, dataset, monkeypatch):
     assert not copy.scores_file.exists()
 
 
-def test_progress_counts_the_deletions(copy, dataset):
+def test_progress_counts_the_texts(copy, dataset, monkeypatch):
+    monkeypatch.setattr("safr.evaluation.deletion._TOGETHER", 7)
     done = []
     evaluate(copy, dataset, split="dev", progress=lambda *given: done.append(given))
-    capacity_and_random, others = 9 + 20 + 8 * 5, 3 if has_mask(copy) else 2
-    assert done == [(number + 1, capacity_and_random + others) for number in range(capacity_and_random + others)]
+    texts = len(dataset.dev.texts)
+    assert done == [(min(start + 7, texts), texts) for start in range(0, texts, 7)]
 
 
 def test_examples_are_in_the_run(run):

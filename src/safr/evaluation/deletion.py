@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -16,6 +16,12 @@ from safr.errors import InputError
 
 Within = Literal["first", "second", "both"]
 """Which of a pair's texts words are deleted from."""
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
+
+_TOGETHER = 256
+"""Texts whose deletions are in memory at once."""
 
 _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 
@@ -76,6 +82,40 @@ def delete_words(
         text.without(most_important(score, percent, text_of_word=text.text_of_word, within=within))
         for text, score in zip(texts, scores, strict=True)
     ]
+
+
+def predictions_without(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    deletions: Sequence[tuple[Scores, float]],
+    *,
+    progress: Progress | None = None,
+) -> NDArray[np.int64]:
+    """What the model makes of every text after each of many deletions, (deletion, text).
+
+    A few hundred texts of about one length go through the model together with all that the deletions leave of them,
+    so that hardly anything is padded, and what several deletions leave alike is run once.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts or pairs.
+        deletions: Scores and a percentage k each, as for `delete_words`.
+        progress: Called with the number of texts that are done and the number there are.
+    """
+    predicted = np.empty((len(deletions), len(texts)), dtype=np.int64)
+    by_length = sorted(range(len(texts)), key=lambda number: -len(texts[number].ids))
+    for start in range(0, len(texts), _TOGETHER):
+        numbers = by_length[start : start + _TOGETHER]
+        some = [texts[number] for number in numbers]
+        left = [
+            text
+            for scores, percent in deletions
+            for text in delete_words(some, [scores[number] for number in numbers], percent)
+        ]
+        predicted[:, numbers] = predictions(model, left).reshape(len(deletions), len(numbers))
+        if progress is not None:
+            progress(start + len(numbers), len(texts))
+    return predicted
 
 
 def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:

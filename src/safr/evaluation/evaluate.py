@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from safr.data import Split, TextDataset
 from safr.data.batches import EncodedText, encode
 from safr.errors import InputError
 from safr.evaluation.audit import audit
-from safr.evaluation.deletion import delete_words, most_important, predictions
+from safr.evaluation.deletion import Progress, most_important, predictions_without
 from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
 from safr.model.attachment import explaining_site
@@ -35,9 +35,6 @@ MAIN_RANDOM_DRAWS = 20
 
 SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
 
-Progress = Callable[[int, int], None]
-"""Called with the number of deletions that are done and the number there are."""
-
 
 def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
     """Score a run on one split of its data and write down what was found.
@@ -46,7 +43,7 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
         run: A trained run.
         data: The data it was trained on; another gives an InputError.
         split: `test`, or `dev` to choose settings by.
-        progress: Called as deletions get done.
+        progress: Called as texts get done, each with all its deletions.
 
     Returns:
         What `scores.json` holds. Only the test split's scores are written there and into the model's card, its words to
@@ -135,12 +132,12 @@ def _deletions(
     for percent in PERCENTS:
         draws = MAIN_RANDOM_DRAWS if percent == MAIN_PERCENT else RANDOM_DRAWS
         deletions += [("random", percent, scores) for scores in random[:draws]]
+    predicted = predictions_without(
+        model, texts, [(scores, percent) for _, percent, scores in deletions], progress=progress
+    )
     outcomes: dict[tuple[str, int], list[NDArray[np.bool_]]] = {}
-    for number, (name, percent, scores) in enumerate(deletions):
-        predicted = predictions(model, delete_words(texts, scores, percent))
-        outcomes.setdefault((name, percent), []).append(predicted == labels)
-        if progress is not None:
-            progress(number + 1, len(deletions))
+    for (name, percent, _), prediction in zip(deletions, predicted, strict=True):
+        outcomes.setdefault((name, percent), []).append(prediction == labels)
     return {key: np.stack(draws) for key, draws in outcomes.items()}
 
 
