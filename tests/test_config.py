@@ -57,6 +57,7 @@ recipes = st.fixed_dictionaries(
         "vmask_learning_rate": st.none() | st.floats(1e-12, 10),
         "schedule": st.sampled_from(["constant", "linear"]),
         "max_tokens": st.none() | sizes,
+        "precision": st.sampled_from(["float32", "bfloat16"]),
     },
 )
 texts = st.fixed_dictionaries({}, optional=dict.fromkeys(("data", "text_column", "label_column", "model"), names))
@@ -199,11 +200,18 @@ def test_saved_settings_are_checked_as_new_ones_are():
         Settings.from_dict({"recipe": {"epochs": 0}})
 
 
-def test_padding_that_is_no_known_word_is_refused():
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ("Regularization(padding='ignore')", "`padding` must be 'mask' or 'count', got 'ignore'"),
+        ("Recipe(precision='float16')", "`precision` must be 'float32' or 'bfloat16', got 'float16'"),
+    ],
+)
+def test_a_choice_that_is_no_known_word_is_refused(made, message):
     # In a process of its own: here the tests' own checks of types would speak first.
-    code = "from safr.config import Regularization; Regularization(padding='ignore')"
+    code = f"from safr.config import Recipe, Regularization; {made}"
     said = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr
-    assert said.endswith("InputError: `padding` must be 'mask' or 'count', got 'ignore'\n")
+    assert said.endswith(f"InputError: {message}\n")
 
 
 @pytest.mark.parametrize(
@@ -211,6 +219,7 @@ def test_padding_that_is_no_known_word_is_refused():
     [
         (Settings(), "safr train"),
         (Settings(data="my file.csv"), "safr train --data 'my file.csv'"),
+        (Settings(recipe=Recipe(precision="bfloat16")), "safr train --precision bfloat16"),
         (Settings(recipe=Recipe(learning_rate=3e-4, seed=1)), "safr train --seed 1 --learning-rate 0.0003"),
         (
             Settings(regularization=Regularization(vmask=False, layers=(0, -1), scale_free=True)),

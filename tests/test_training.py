@@ -1,14 +1,18 @@
 import dataclasses
 import json
+import math
+import traceback
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
 
 import safr
+from safr import training
 from safr.config import Architecture, Recipe, Regularization, Settings
-from safr.data import Split, TextDataset
+from safr.data import Split, TextDataset, downloads
 from safr.data.batches import encode
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
@@ -231,6 +235,103 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path):
     before = files(run.folder)
     train(with_recipe(epochs=1), small_data(), tmp_path / "run", resume=True)
     assert files(run.folder) == before
+
+
+def test_texts_that_are_found_tokenized_train_the_same_weights(tmp_path, monkeypatch):
+    """Tokenized just now, found on disk, and kept in memory because nothing can be written."""
+    made, found, kept = tmp_path / "made", tmp_path / "found", tmp_path / "kept"
+    (tmp_path / "file").write_text("")
+    trained = []
+    for folder, cache in ((made, tmp_path / "cache"), (found, tmp_path / "cache"), (kept, tmp_path / "file")):
+        monkeypatch.setattr(downloads, "cache_folder", lambda cache=cache: cache)
+        trained.append(weights(train(with_recipe(epochs=1), small_data(), folder)))
+    assert len(list((tmp_path / "cache" / "tokens").iterdir())) == 2  # the training and the dev texts
+    assert same(trained[0], trained[1])
+    assert same(trained[0], trained[2])
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_training_computes_with_the_numbers_that_are_asked_for(tmp_path, precision, dtype):
+    seen = {"fc1": set(), "weights": set(), "terms": set()}
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, model=None, **kwargs):
+            model.layers[0].fc1.register_forward_hook(lambda module, given, made: seen["fc1"].add(made.dtype))
+
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            seen["weights"] |= {weight.dtype for weight in model.parameters()}
+            seen["terms"] |= {value.dtype for value in model.safr.terms.values()}
+
+    run = train(with_recipe(epochs=2, precision=precision), small_data(), tmp_path / "run", callbacks=[Watch()])
+    assert seen == {"fc1": {dtype}, "weights": {torch.float32}, "terms": {torch.float32}}
+    assert all(0 <= line["dev_accuracy"] <= 1 and math.isfinite(line["importance"]) for line in run.history)
+    assert {weight.dtype for weight in weights(run).values()} <= {torch.float32, torch.long}
+
+
+def test_bfloat16_changes_training_by_rounding_only(tmp_path):
+    whole, half = (
+        train(with_recipe(epochs=1, precision=precision), small_data(), tmp_path / precision).history[0]
+        for precision in ("float32", "bfloat16")
+    )
+    for name in ("task", "importance", "interaction"):
+        assert whole[name] == pytest.approx(half[name], rel=0.03)
+        assert whole[name] != half[name]
+
+
+def test_a_gpu_that_cannot_compute_with_bfloat16_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr("safr.training.is_torch_bf16_gpu_available", lambda: False)
+    with pytest.raises(InputError, match=r"^`precision='bfloat16'` needs a GPU .*, and this one can't; use float32$"):
+        train(with_recipe(precision="bfloat16"), small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_batches_are_pinned_and_copied_while_cuda_computes_and_nowhere_else(tmp_path, monkeypatch, cuda):
+    asked, arguments = {}, training.TrainingArguments
+    monkeypatch.setattr(training, "TrainingArguments", lambda **given: asked.update(given) or arguments(use_cpu=True))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    training._arguments(Run(tmp_path), SETTINGS)
+    assert asked["dataloader_pin_memory"] is asked["accelerator_config"]["non_blocking"] is cuda
+
+
+def test_no_step_reads_a_number_from_the_device(tmp_path):
+    """Every such read would stop a GPU until it has finished the step before."""
+    reads = []
+
+    class Reads(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+                places = traceback.format_stack()
+                # transformers looks whether a mask masks anything, before it makes one for an encoder.
+                if not any("masking_utils.py" in place for place in places):
+                    reads.append("".join(places[-4:]))
+            return function(*args, **(kwargs or {}))
+
+    class Watch(TrainerCallback):
+        mode = None
+
+        def on_step_begin(self, args, state, control, **kwargs):
+            self.mode = Reads()
+            self.mode.__enter__()
+
+        def on_step_end(self, args, state, control, **kwargs):
+            self.mode.__exit__(None, None, None)
+
+    train(with_recipe(epochs=1), small_data(), tmp_path / "run", callbacks=[Watch()])
+    assert reads == []
+
+
+@pytest.mark.parametrize("rate", [None, 1e-2])
+def test_the_optimizer_is_fused_with_a_learning_rate_of_the_masks_own_too(tmp_path, rate):
+    seen = []
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, optimizer=None, **kwargs):
+            seen.extend((type(optimizer.optimizer), group["fused"]) for group in optimizer.param_groups)
+
+    train(with_recipe(epochs=1, vmask_learning_rate=rate), small_data(), tmp_path / "run", callbacks=[Watch()])
+    assert set(seen) == {(torch.optim.AdamW, True)}
 
 
 def test_the_records_are_plain_json(tmp_path):

@@ -171,6 +171,9 @@ class Recipe:
     max_tokens: int | None = None
     """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
+
     def __post_init__(self) -> None:
         _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
@@ -181,6 +184,8 @@ class Recipe:
                 raise InputError(f"`{name}` must be above 0, got {rate}")
         if self.schedule not in ("constant", "linear"):
             raise InputError(f"`schedule` must be 'constant' or 'linear', got {self.schedule!r}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise InputError(f"`precision` must be 'float32' or 'bfloat16', got {self.precision!r}")
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,12 @@ from transformers import (
     set_seed,
 )
 from transformers.trainer_utils import get_last_checkpoint
+from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import Recipe, Settings
-from safr.data import Split, TextDataset
-from safr.data.batches import LengthGroups, encode
+from safr.data import TextDataset
+from safr.data.batches import LengthGroups
+from safr.data.token_cache import token_dataset
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
 from safr.model.attach import attach, parameter_groups
@@ -65,10 +67,12 @@ def train(
         callbacks: Further callbacks of the Trainer, such as a progress bar.
 
     Raises:
-        InputError: The folder holds another run, or what it would resume was made from other settings or data.
+        InputError: The folder holds another run, what it would resume was made from other settings or data, or this
+            machine can't compute with the numbers that the settings ask for.
     """
     if resume and (run := _resumed(output, settings, data)).is_trained:
         return run
+    _require_precision(settings.recipe)
     set_seed(settings.recipe.seed)
     tokenizer = _tokenizer(settings, data)
     model = _model(settings, tokenizer, data.label_names)
@@ -80,8 +84,8 @@ def train(
     trainer = _LengthGroupedTrainer(
         model=model,
         args=_arguments(run, settings),
-        train_dataset=_token_dataset(tokenizer, data.train, settings),
-        eval_dataset=_token_dataset(tokenizer, data.dev, settings),
+        train_dataset=token_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
+        eval_dataset=token_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens),
         data_collator=DataCollatorWithPadding(
             tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
         ),
@@ -148,6 +152,12 @@ def _resumed(output: str | Path, settings: Settings, data: TextDataset) -> Run:
     return run
 
 
+def _require_precision(recipe: Recipe) -> None:
+    # Where there is no accelerator the processor trains, and every processor can.
+    if recipe.precision == "bfloat16" and torch.accelerator.is_available() and not is_torch_bf16_gpu_available():
+        raise InputError("`precision='bfloat16'` needs a GPU that computes with it, and this one can't; use float32")
+
+
 def _data_record(data: TextDataset) -> dict[str, Any]:
     return {
         "name": data.name,
@@ -199,15 +209,8 @@ def _pretrained(kind: Any, name: str, **options: Any) -> Any:
         raise InputError(f"model '{name}': expected '{PAPER_MODEL}', a folder or a hub name ({reason})") from error
 
 
-def _token_dataset(tokenizer: PreTrainedTokenizerBase, split: Split, settings: Settings) -> Dataset:
-    """Token ids, tokenized once; `length` lets texts of about one length come into a batch."""
-    texts = encode(tokenizer, split.texts, settings.max_tokens)
-    ids = [list(text.ids) for text in texts]
-    return Dataset.from_dict({"input_ids": ids, "length": [len(each) for each in ids], "labels": list(split.labels)})
-
-
 def _arguments(run: Run, settings: Settings) -> TrainingArguments:
-    recipe = settings.recipe
+    recipe, cuda = settings.recipe, torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
         num_train_epochs=recipe.epochs,
@@ -227,7 +230,12 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         restore_callback_states_from_checkpoint=True,
         seed=recipe.seed,
         data_seed=recipe.seed,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        bf16=recipe.precision == "bfloat16",  # autocast: the weights stay float32
+        use_cpu=not torch.accelerator.is_available(),  # without it the Trainer refuses bf16 on a processor
+        # A batch is copied to a GPU while it still computes the step before.
+        dataloader_pin_memory=cuda,
+        accelerator_config={"non_blocking": cuda},
+        logging_nan_inf_filter=False,  # it would look at the loss, and so stop a GPU, in every step
         disable_tqdm=True,
         report_to="none",
     )
@@ -238,7 +246,7 @@ def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer 
     if recipe.vmask_learning_rate is None:
         return None
     groups = parameter_groups(model, recipe.learning_rate, recipe.vmask_learning_rate)
-    return torch.optim.AdamW(groups, weight_decay=0.0)
+    return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # fused as the Trainer's own is
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:

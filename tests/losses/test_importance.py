@@ -99,6 +99,14 @@ def test_gradients_are_finite_at_masked_equal_and_orthogonal_tokens():
     assert vectors.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("scale_free", [False, True])
+def test_half_precision_is_rounded_before_the_loss_and_not_in_it(scale_free):
+    vectors = torch.randn(2, 5, 8).to(torch.bfloat16)
+    found = importance_loss(vectors, scale_free=scale_free)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, importance_loss(vectors.float(), scale_free=scale_free))
+
+
 def test_autocast_changes_nothing():
     vectors = torch.randn(2, 5, 8) * 256
     vectors[:, 1] = vectors[:, 0]

@@ -132,21 +132,51 @@ def encode(
     Raises:
         InputError: The tokenizer is not a fast one, or `max_tokens` leaves no room beside its special tokens.
     """
-    if not tokenizer.is_fast:
-        raise InputError(
-            f"expected a fast tokenizer, got {type(tokenizer).__name__}, which can't say where its tokens stand in a "
-            "text; use one that the tokenizers library runs (it comes as a tokenizer.json)"
-        )
+    require_fast(tokenizer)
     parts = [tuple(readable(part) for part in ([text] if isinstance(text, str) else text)) for text in texts]
     special = special_ids_of(tokenizer)
     types = "token_type_ids" in tokenizer.model_input_names
     encoded: dict[int, EncodedText] = {}
     for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
         numbers = [number for number, text in enumerate(parts) if len(text) == count]
-        encodings = _encodings(tokenizer, [parts[number] for number in numbers], max_tokens) if numbers else []
-        for number, encoding in zip(numbers, encodings, strict=True):
+        made = encodings(tokenizer, [parts[number] for number in numbers], max_tokens) if numbers else []
+        for number, encoding in zip(numbers, made, strict=True):
             encoded[number] = _encoded(parts[number], encoding, special, types)
     return [encoded[number] for number in range(len(texts))]
+
+
+def require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise an InputError where a tokenizer is not a fast one."""
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"expected a fast tokenizer, got {type(tokenizer).__name__}, which can't say where its tokens stand in a "
+            "text; use one that the tokenizers library runs (it comes as a tokenizer.json)"
+        )
+
+
+def encodings(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_tokens: int | None = None
+) -> list[Encoding]:
+    """What the tokenizer itself makes of texts, as tuples of one, or of pairs: ids and places, without words.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        texts: At least one, all `readable`; all texts or all pairs.
+        max_tokens: See `encode`.
+
+    Raises:
+        InputError: `max_tokens` leaves no room beside the special tokens.
+    """
+    columns = [list(column) for column in zip(*texts, strict=True)]
+    limit: dict[str, Any] = {}
+    if max_tokens is not None:
+        special = tokenizer.num_special_tokens_to_add(pair=len(columns) > 1)
+        if max_tokens < special:
+            raise InputError(
+                f"`max_tokens` must be at least {special}, the special tokens around a text, got {max_tokens}"
+            )
+        limit = {"truncation": True, "max_length": max_tokens}
+    return tokenizer(*columns, add_special_tokens=True, **limit).encodings
 
 
 def special_ids_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
@@ -201,22 +231,6 @@ def _counting(texts: Sequence[EncodedText], length: int) -> Tensor:
 
 def _padded(rows: Sequence[Sequence[int]], length: int, filling: int) -> Tensor:
     return torch.tensor([[*row, *[filling] * (length - len(row))] for row in rows])
-
-
-def _encodings(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_tokens: int | None
-) -> list[Encoding]:
-    """What the tokenizer makes of texts, or of pairs."""
-    columns = [list(column) for column in zip(*texts, strict=True)]
-    limit: dict[str, Any] = {}
-    if max_tokens is not None:
-        special = tokenizer.num_special_tokens_to_add(pair=len(columns) > 1)
-        if max_tokens < special:
-            raise InputError(
-                f"`max_tokens` must be at least {special}, the special tokens around a text, got {max_tokens}"
-            )
-        limit = {"truncation": True, "max_length": max_tokens}
-    return tokenizer(*columns, add_special_tokens=True, **limit).encodings
 
 
 def _encoded(texts: Sequence[str], encoding: Encoding, special: Collection[int], types: bool) -> EncodedText:

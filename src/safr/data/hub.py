@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from safr.data.files import SPLIT_STEMS, Cells, column_position
+from safr.data.quiet import quiet
 from safr.data.rows import Row, class_name, dataset_from_rows, mend
 from safr.data.splits import TextDataset
 from safr.errors import InputError
@@ -39,7 +38,7 @@ def _load(name: str) -> dict[str, Any]:
     import datasets
 
     try:
-        with _quiet():
+        with quiet():
             return datasets.load_dataset(name)
     except Exception as error:  # whatever the network, the hub or a broken file brings: the user gets one line
         reason = " ".join(str(error).split())[:200]
@@ -58,17 +57,3 @@ def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[Cells]:
     if names:
         labels = [names[label] if label is not None and label >= 0 else None for label in labels]
     return [Cells(f"{place}, row {row}", cells) for row, cells in enumerate(zip(texts, labels, strict=True), start=1)]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of datasets, which are the process's own setting and so put back."""
-    import datasets
-
-    shown = datasets.is_progress_bar_enabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()

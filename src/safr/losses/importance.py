@@ -34,6 +34,7 @@ def importance_loss(
     Returns:
         Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a counting token adds 0.
     """
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     shared = _share_of_others(vectors, mask) if scale_free else _root_per_neuron(vectors, mask)  # (batch, token)
     return mean_over_texts(shared if weights is None else shared * weights, mask)
 

@@ -96,7 +96,7 @@ def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads,
     some = settings.interaction_heads or (-(-total // 4) if automatic and tokens > EXACT_IN_ALL_HEADS else total)
     if now.gradient and some < total:
         # Every head is as likely as any other, so that the mean over the drawn is that over all in expectation.
-        drawn = torch.randperm(total)[:some].to(attention.query.device)
+        drawn = torch.randperm(total, device=attention.query.device)[:some]
         attention = attention.of_heads(drawn)
         pairs = pairs if pairs is None or pairs.shape[1] == 1 else pairs[:, drawn]
     return interaction_loss_of_heads(

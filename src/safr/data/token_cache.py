@@ -1,0 +1,121 @@
+"""Texts in, token ids on disk out: training tokenizes its texts once and finds them in the user's cache afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import tokenizers
+from datasets import Dataset, load_from_disk
+from transformers import PreTrainedTokenizerBase
+
+from safr.data import downloads
+from safr.data.batches import encodings, readable, require_fast
+from safr.data.quiet import quiet
+
+KEPT = 20
+"""Folders kept, those that were used last: ten data sets, each with its training and its dev texts."""
+
+_FORMAT = 1  # raised when what is written changes
+_TEXTS_AT_ONCE = 1000  # a tokenizer makes much more of a text than its ids, which alone are held for all
+
+
+def token_dataset(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None = None
+) -> Dataset:
+    """One row per text, in their order: `input_ids`, their number as `length`, and `labels`.
+
+    The ids are those that `encode` gives. They are read from disk as they are needed, from a folder in the user's
+    cache; where that can't be written they stay in memory.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        texts: Any strings.
+        labels: As many as texts.
+        max_tokens: Tokens kept of each text, special ones included. Default: all.
+
+    Raises:
+        InputError: As `encode` does.
+    """
+    require_fast(tokenizer)
+    folder = downloads.cache_folder() / "tokens" / _key(tokenizer, texts, labels, max_tokens)
+    known = _read(folder, len(texts))
+    if known is not None:
+        return known
+    made = _tokenized(tokenizer, texts, labels, max_tokens)
+    try:
+        _write(made, folder)
+        _drop_oldest(folder.parent)
+    except OSError:  # no right to write, no room, or another process was faster
+        return made
+    written = _read(folder, len(texts))
+    return made if written is None else written
+
+
+def _key(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None
+) -> str:
+    """SHA-256 (hex) of all that decides what is written."""
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    backend |= {"truncation": None, "padding": None}  # left there by the last call; every call sets its own
+    sides = (tokenizer.truncation_side, tokenizer.split_special_tokens)
+    decides = [_FORMAT, tokenizers.__version__, backend, *sides, max_tokens, list(texts), list(labels)]
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+def _tokenized(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None
+) -> Dataset:
+    parts = [texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE)]
+    ids = pa.chunked_array([_ids(tokenizer, part, max_tokens) for part in parts], type=pa.list_(pa.int32()))
+    return Dataset.from_dict(
+        {"input_ids": ids, "length": pc.list_value_length(ids), "labels": pa.array(labels, pa.int64())}
+    )
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None) -> pa.Array:
+    made = encodings(tokenizer, [(readable(text),) for text in texts], max_tokens)
+    return pa.array([encoding.ids for encoding in made], type=pa.list_(pa.int32()))
+
+
+def _read(folder: Path, size: int) -> Dataset | None:
+    """What the folder holds, mapped into memory; a folder that can't be read is thrown away."""
+    if not folder.is_dir():
+        return None
+    try:
+        found = load_from_disk(str(folder))
+        if found.column_names != ["input_ids", "length", "labels"] or len(found) != size:
+            raise ValueError(f"expected {size} tokenized texts, got {found}")
+    except Exception:  # whatever is wrong with it, it can be made anew
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    with contextlib.suppress(OSError):  # nothing is lost where it may only be read
+        os.utime(folder)  # it was used now
+    return found
+
+
+def _write(made: Dataset, folder: Path) -> None:
+    """Write beside the folder and rename, so that nobody ever finds half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    try:
+        with quiet():
+            made.save_to_disk(str(temporary))
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _drop_oldest(parent: Path) -> None:
+    """Keep the folders that were used last; a process that reads one of the others can still do so."""
+    by_use = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in by_use[KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
