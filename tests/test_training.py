@@ -303,7 +303,7 @@ def test_no_step_reads_a_number_from_the_device(tmp_path):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
                 places = traceback.format_stack()
-                # transformers looks whether a mask masks anything, before it makes one for an encoder.
+                # On a processor transformers looks whether a mask masks anything; on a GPU it is told not to.
                 if not any("masking_utils.py" in place for place in places):
                     reads.append("".join(places[-4:]))
             return function(*args, **(kwargs or {}))
