@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from safr.model.vmask import VMASK
@@ -87,3 +88,27 @@ def test_words_of_one_piece_each_are_tokens():
     mask, embeddings = VMASK(4).eval(), torch.randn(2, 5, 4)
     alone = mask(embeddings, words=torch.arange(5).expand(2, 5))
     torch.testing.assert_close(alone.vectors, mask(embeddings).vectors)
+
+
+@pytest.mark.parametrize("kinds", [3, 1000])
+def test_the_gate_reads_equal_embeddings_once_and_trains_alike(kinds):
+    """Also its table of embeddings, which gets the sum of its rows' gradients either way."""
+    table, ids = torch.randn(kinds, 6, requires_grad=True), torch.randint(kinds, (4, 9))
+    found = []
+    for given in (None, ids):
+        mask = VMASK(6, 8)
+        mask.load_state_dict(
+            {name: torch.linspace(-1, 1, v.numel()).view(v.shape) for name, v in mask.state_dict().items()}
+        )
+        torch.manual_seed(0)
+        masked = mask(table[ids], None, None, given)
+        weights = [table, *mask.parameters()]
+        found.append([masked.keep, masked.vectors, *torch.autograd.grad(masked.vectors.square().sum(), weights)])
+    torch.testing.assert_close(*found)
+
+
+def test_an_id_is_read_once():
+    mask, ids, rows = VMASK(6, 8), torch.tensor([[1, 2, 1, 1], [2, 1, 2, 2]]), []
+    mask.inner.register_forward_hook(lambda module, args, output: rows.append(output.numel() // 8))
+    mask(torch.randn(5, 6)[ids], None, None, ids)
+    assert rows == [2]

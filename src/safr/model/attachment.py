@@ -178,7 +178,9 @@ class Attachment(nn.Module):
         counting = None
         if self.regularization.padding == "mask":
             counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
-        masked = self.vmask(output, counting, self._words(ids))
+        # A GPU would have to stop to find equal ids, and who asks for the embeddings' gradient wants each one's own.
+        repeats = ids if ids.device.type == "cpu" and now is not None and now.gradient else None
+        masked = self.vmask(output, counting, self._words(ids), repeats)
         if now is not None:
             now.keep = masked.keep
         record_once("vmask", masked.vectors)

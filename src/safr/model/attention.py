@@ -133,11 +133,11 @@ def _bounded_weights(heads: Heads, softcap: float | None, sink: Tensor | None) -
     return torch.cat([scores, nowhere], dim=-1).softmax(dim=-1)[..., :-1]
 
 
-def _additive_mask(*args: Any, allow_is_bidirectional_skip: bool = False, **options: Any) -> Tensor | None:
+def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any) -> Tensor | None:
     """Explicit additive masks, also causal ones, so that one code path serves every mask; or none without padding."""
     # Whether there is padding is read from the mask, for which a GPU would have to stop.
     on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
-    return eager_mask(*args, allow_is_bidirectional_skip=allow_is_bidirectional_skip and on_cpu, **options)
+    return eager_mask(allow_is_bidirectional_skip=allow_is_bidirectional_skip and on_cpu, **options)
 
 
 AttentionInterface.register(NAME, attention)

@@ -65,6 +65,7 @@ class VMASK(nn.Module):
         embeddings: Float[Tensor, "batch token width"],
         counting: Bool[Tensor, "batch token"] | None = None,
         words: Int[Tensor, "batch token"] | None = None,
+        ids: Int[Tensor, "batch token"] | None = None,
     ) -> Masked:
         """Mask a batch of embeddings.
 
@@ -73,8 +74,10 @@ class VMASK(nn.Module):
             counting: True where a token may be masked; the others pass unchanged. Default: all.
             words: Number of each token's word; the pieces of a word share the mean of their logits and one sample, so
                 that a word goes whole or not at all. Default: each token for itself.
+            ids: Numbers that equal embeddings have in common, so that the gate's network reads each only once. The
+                gradient then reaches one of the equal embeddings, in place of all that are the same row of a table.
         """
-        logits = self.outer(torch.tanh(self.inner(embeddings * self.scale))).float()  # (batch, token, 2)
+        logits = self._logits(embeddings) if ids is None else self._logits_by_id(embeddings, ids)  # (batch, token, 2)
         if words is not None:
             logits = _mean_by_word(logits, words)
         keep = logits.softmax(dim=-1)[..., 1]  # (batch, token), or (batch, word) with words
@@ -84,6 +87,17 @@ class VMASK(nn.Module):
         if counting is not None:
             keep, gate = (torch.where(counting, each, 1.0) for each in (keep, gate))
         return Masked(embeddings * gate[..., None].to(embeddings.dtype), keep)
+
+    def _logits(self, embeddings: Tensor) -> Tensor:
+        return self.outer(torch.tanh(self.inner(embeddings * self.scale))).float()
+
+    def _logits_by_id(self, embeddings: Tensor, ids: Tensor) -> Tensor:
+        distinct, place = ids.unique(return_inverse=True)
+        if 4 * len(distinct) > 3 * ids.numel():  # finding the few that repeat costs as much as it saves
+            return self._logits(embeddings)
+        somewhere = torch.empty_like(distinct).scatter_(0, place.flatten(), torch.arange(ids.numel()))
+        logits = self._logits(embeddings.flatten(0, 1).index_select(0, somewhere))
+        return F.embedding(place, logits)
 
 
 def _mean_by_word(
