@@ -175,14 +175,21 @@ def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, t
     assert predictions(model, texts).tolist() == alone
 
 
-@pytest.mark.parametrize("together", [1, 5, 256])
-def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, together):
-    monkeypatch.setattr(deletion_module, "_TOGETHER", together)
+@pytest.mark.parametrize("limits", [(1, 10**6), (5, 10**6), (256, 10**6), (256, 1), (256, 200)])
+def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, limits):
+    for name, limit in zip(("_TEXTS_TOGETHER", "_TOKENS_TOGETHER"), limits, strict=True):
+        monkeypatch.setattr(deletion_module, name, limit)
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
     deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
     alone = [predictions(model, delete_words(texts, *each)).tolist() for each in deletions]
     assert predictions_without(model, texts, deletions).tolist() == alone
     assert predictions_without(model, texts, []).shape == (0, len(texts))
+
+
+def test_deletions_by_scores_of_other_texts_are_refused():
+    texts = encode(tiny.tokenizer(), TEXTS)
+    with pytest.raises(ValueError, match=rf"expected scores of {len(texts) - 1} texts, got those of {len(texts)}"):
+        predictions_without(tiny.model(), texts[1:], [(random_scores(texts, 0), 30)])
 
 
 def test_deletions_that_leave_the_same_are_run_once():

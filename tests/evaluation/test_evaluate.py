@@ -228,7 +228,7 @@ def test_scores_are_written_last(copy, dataset, monkeypatch):
 
 
 def test_progress_counts_the_texts(copy, dataset, monkeypatch):
-    monkeypatch.setattr("safr.evaluation.deletion._TOGETHER", 7)
+    monkeypatch.setattr("safr.evaluation.deletion._TEXTS_TOGETHER", 7)
     done = []
     evaluate(copy, dataset, split="dev", progress=lambda *given: done.append(given))
     texts = len(dataset.dev.texts)

@@ -124,7 +124,7 @@ def answers(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Floa
             f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
             f"have the shape {tuple(logits.shape)}"
         )
-    last = batch.inputs["attention_mask"].sum(dim=-1) - 1
+    last = (batch.inputs["attention_mask"].sum(dim=-1) - 1).clamp_min(0)  # of a text without tokens, its padding
     return logits[torch.arange(len(last), device=last.device), last]
 
 

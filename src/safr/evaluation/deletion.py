@@ -20,8 +20,8 @@ Within = Literal["first", "second", "both"]
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
-_TOGETHER = 256
-"""Texts whose deletions are in memory at once."""
+_TEXTS_TOGETHER, _TOKENS_TOGETHER = 256, 4_000_000
+"""Texts whose deletions are in memory at once, and tokens that those hold at most."""
 
 _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 
@@ -102,10 +102,15 @@ def predictions_without(
         deletions: Scores and a percentage k each, as for `delete_words`.
         progress: Called with the number of texts that are done and the number there are.
     """
+    for scores, _ in deletions:
+        if len(scores) != len(texts):
+            raise ValueError(f"expected scores of {len(texts)} texts, got those of {len(scores)}")
     predicted = np.empty((len(deletions), len(texts)), dtype=np.int64)
     by_length = sorted(range(len(texts)), key=lambda number: -len(texts[number].ids))
-    for start in range(0, len(texts), _TOGETHER):
-        numbers = by_length[start : start + _TOGETHER]
+    start = 0
+    while start < len(texts):
+        tokens = len(texts[by_length[start]].ids) * max(len(deletions), 1)
+        numbers = by_length[start : start + max(min(_TEXTS_TOGETHER, _TOKENS_TOGETHER // max(tokens, 1)), 1)]
         some = [texts[number] for number in numbers]
         left = [
             text
@@ -113,8 +118,9 @@ def predictions_without(
             for text in delete_words(some, [scores[number] for number in numbers], percent)
         ]
         predicted[:, numbers] = predictions(model, left).reshape(len(deletions), len(numbers))
+        start += len(numbers)
         if progress is not None:
-            progress(start + len(numbers), len(texts))
+            progress(start, len(texts))
     return predicted
 
 
