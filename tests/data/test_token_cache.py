@@ -2,10 +2,12 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers.pre_tokenizers import PreTokenizer, WhitespaceSplit
 from transformers import ByT5Tokenizer
 
 from safr.data import token_cache
@@ -52,6 +54,14 @@ def damage_half(folder):
 
 def damage_state(folder):
     (folder / "state.json").write_text("{")
+
+
+def damage_one_byte(folder):
+    """An id is another, which Arrow could not notice."""
+    (file,) = folder.glob("*.arrow")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
 
 
 def damage_empty(folder):
@@ -126,7 +136,7 @@ def test_whatever_decides_the_rows_gives_a_folder_of_its_own(words, cache, token
     assert len(tokenized) == len(folders(cache)) == 6
 
 
-@pytest.mark.parametrize("damage", [damage_nothing, damage_half, damage_state, damage_empty])
+@pytest.mark.parametrize("damage", [damage_nothing, damage_half, damage_one_byte, damage_state, damage_empty])
 def test_a_folder_that_cannot_be_read_is_made_anew(words, cache, tokenized, damage):
     expected = list(token_dataset(words, TEXTS, LABELS)["input_ids"])
     damage(folders(cache)[0])
@@ -166,6 +176,37 @@ def test_without_a_cache_that_can_be_written_the_rows_stay_in_memory(words, cach
     rows = token_dataset(words, TEXTS, LABELS)
     assert list(rows["labels"]) == list(LABELS)
     assert rows.cache_files == []
+
+
+def test_where_the_cache_may_not_be_entered_the_rows_stay_in_memory(words, monkeypatch):
+    def refused(self, *given, **named):
+        raise PermissionError(13, "Permission denied")
+
+    for name in ("is_dir", "mkdir", "stat"):
+        monkeypatch.setattr(f"pathlib.Path.{name}", refused)
+    assert token_dataset(words, TEXTS, LABELS).cache_files == []
+
+
+def test_it_can_be_switched_off(words, cache, monkeypatch):
+    monkeypatch.setenv("SAFR_TOKEN_CACHE", "0")
+    assert list(token_dataset(words, TEXTS, LABELS)["labels"]) == list(LABELS)
+    assert not cache.exists()
+
+
+def test_a_tokenizer_with_python_code_in_it_is_not_kept(words, cache):
+    words.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(object())
+    assert token_cache._key(words, TEXTS, LABELS, None) is None
+    words.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
+    assert token_cache._key(words, TEXTS, LABELS, None) is not None
+
+
+def test_what_killed_processes_left_is_cleared_after_a_day_and_takes_no_place(words, cache, monkeypatch):
+    monkeypatch.setattr(token_cache, "KEPT", 1)
+    for name, age in (("part-old", 2), ("part-new", 0)):
+        (cache / "tokens" / name).mkdir(parents=True)
+        os.utime(cache / "tokens" / name, (time.time() - age * 24 * 60 * 60,) * 2)
+    token_dataset(words, TEXTS, LABELS)
+    assert [folder.name == "part-new" for folder in folders(cache)] == [False, True]
 
 
 def test_the_folders_that_were_not_used_for_longest_are_dropped(words, cache, monkeypatch):

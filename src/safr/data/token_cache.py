@@ -1,4 +1,8 @@
-"""Texts in, token ids on disk out: training tokenizes its texts once and finds them in the user's cache afterwards."""
+"""Texts in, token ids on disk out: training tokenizes its texts once and finds them in the user's cache afterwards.
+
+The ids tell whoever has the tokenizer what the texts were. The environment variable `SAFR_TOKEN_CACHE=0` keeps them in
+memory alone.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
 import tokenizers
@@ -24,7 +30,10 @@ from safr.data.quiet import quiet
 KEPT = 20
 """Folders kept, those that were used last: ten data sets, each with its training and its dev texts."""
 
-_FORMAT = 1  # raised when what is written changes
+_FORMAT = 2  # raised when what is written changes
+_DIGEST = "sha256"
+_PART = "part-"  # how a folder's name begins while it is written; what a killed process leaves of one goes after a day
+_DAY = 24 * 60 * 60
 _TEXTS_AT_ONCE = 1000  # a tokenizer makes much more of a text than its ids, which alone are held for all
 
 
@@ -34,7 +43,7 @@ def token_dataset(
     """One row per text, in their order: `input_ids`, their number as `length`, and `labels`.
 
     The ids are those that `encode` gives. They are read from disk as they are needed, from a folder in the user's
-    cache; where that can't be written they stay in memory.
+    cache that is its owner's alone; where that can't be written or is switched off they stay in memory.
 
     Args:
         tokenizer: A fast tokenizer.
@@ -46,7 +55,10 @@ def token_dataset(
         InputError: As `encode` does.
     """
     require_fast(tokenizer)
-    folder = downloads.cache_folder() / "tokens" / _key(tokenizer, texts, labels, max_tokens)
+    key = _key(tokenizer, texts, labels, max_tokens)
+    if key is None or os.environ.get("SAFR_TOKEN_CACHE") == "0":
+        return _tokenized(tokenizer, texts, labels, max_tokens)
+    folder = downloads.cache_folder() / "tokens" / key
     known = _read(folder, len(texts))
     if known is not None:
         return known
@@ -62,12 +74,16 @@ def token_dataset(
 
 def _key(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None
-) -> str:
-    """SHA-256 (hex) of all that decides what is written."""
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+) -> str | None:
+    """SHA-256 (hex) of all that decides what is written; None for a tokenizer of which that can't be told."""
+    try:
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:  # a part of it is Python code, and tokenizers says so by nothing more exact
+        return None
     backend |= {"truncation": None, "padding": None}  # left there by the last call; every call sets its own
     sides = (tokenizer.truncation_side, tokenizer.split_special_tokens)
-    decides = [_FORMAT, tokenizers.__version__, backend, *sides, max_tokens, list(texts), list(labels)]
+    versions = (tokenizers.__version__, datasets.__version__)
+    decides = [_FORMAT, *versions, backend, *sides, max_tokens, list(texts), list(labels)]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
 
 
@@ -88,9 +104,12 @@ def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: i
 
 def _read(folder: Path, size: int) -> Dataset | None:
     """What the folder holds, mapped into memory; a folder that can't be read is thrown away."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir would raise where the cache may not be entered
         return None
     try:
+        # Arrow maps what it finds into memory: of a damaged file it would give other ids, or end the process.
+        if (folder / _DIGEST).read_text() != _digest(folder):
+            raise ValueError("damaged")
         found = load_from_disk(str(folder))
         if found.column_names != ["input_ids", "length", "labels"] or len(found) != size:
             raise ValueError(f"expected {size} tokenized texts, got {found}")
@@ -105,17 +124,31 @@ def _read(folder: Path, size: int) -> Dataset | None:
 def _write(made: Dataset, folder: Path) -> None:
     """Write beside the folder and rename, so that nobody ever finds half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_PART, dir=folder.parent))
     try:
         with quiet():
             made.save_to_disk(str(temporary))
+        (temporary / _DIGEST).write_text(_digest(temporary))
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _digest(folder: Path) -> str:
+    """SHA-256 (hex) of the files that `datasets` has written."""
+    found = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.name != _DIGEST:
+            found.update(f"{path.name} {path.stat().st_size} ".encode())
+            with path.open("rb") as file:
+                found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
 def _drop_oldest(parent: Path) -> None:
     """Keep the folders that were used last; a process that reads one of the others can still do so."""
     by_use = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
-    for folder in by_use[KEPT:]:
+    whole = [folder for folder in by_use if not folder.name.startswith(_PART)]
+    left = [folder for folder in by_use if folder not in whole and folder.stat().st_mtime < time.time() - _DAY]
+    for folder in whole[KEPT:] + left:
         shutil.rmtree(folder, ignore_errors=True)
