@@ -129,6 +129,17 @@ def test_gradients_are_right(metric, shape):
 
 
 @pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
+def test_they_are_ordinary_functions_of_tensors(metric, shape):
+    vectors = torch.randn(2, *shape, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradgradcheck(metric, (vectors,))
+    torch.testing.assert_close(torch.func.vmap(metric)(vectors), metric(vectors))
+    slope = torch.func.grad(lambda given: metric(given).square().sum())(vectors.detach())
+    torch.testing.assert_close(slope, torch.autograd.grad(metric(vectors).square().sum(), vectors)[0])
+    torch.testing.assert_close(metric(vectors=vectors), metric(vectors))
+
+
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("shape", [(4, 9), (9, 4)])
 def test_gradients_are_finite_at_zero_and_repeated_vectors(metric, shape):
     vectors = torch.zeros(shape)

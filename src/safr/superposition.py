@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 
 def in_full_precision(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The same function of a tensor, with autocast off: it would take the matrix products in half precision again."""
+    """The same function of tensors, with autocast off: it would take the matrix products in half precision again."""
 
     @functools.wraps(measure)
-    def measured(tensor: Tensor, *options: object, **named: object) -> Tensor:
+    def measured(*given: Any, **named: Any) -> Tensor:
+        tensor = next(each for each in (*given, *named.values()) if isinstance(each, Tensor))
         with torch.autocast(tensor.device.type, enabled=False):
-            return measure(tensor, *options, **named)
+            return measure(*given, **named)
 
     return measured
 
@@ -65,8 +65,7 @@ def polysemanticity(
     $$P_i = \sum_{j \neq i} (\hat h_i \cdot h_j)^2, \quad \hat h_i = h_i / \lVert h_i \rVert$$
 
     Source: SAFR (Chang et al. 2025), eq. 2. Costs $T E \min(T, E)$ and, where T > E, holds no T x T matrix: there the
-    sum over all j is $\hat h_i^\top G \hat h_i$ with $G = \sum_j h_j h_j^\top$. The gradient is in closed form, once:
-    there is no second derivative.
+    sum over all j is $\hat h_i^\top G \hat h_i$ with $G = \sum_j h_j h_j^\top$.
 
     Args:
         vectors: One row per token.
@@ -78,7 +77,7 @@ def polysemanticity(
     >>> polysemanticity(torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
     tensor([4.0000, 0.8000])
     """
-    return _Polysemanticity.apply(_counted(vectors, mask)).to(vectors.dtype)
+    return shared_directions(_counted(vectors, mask))[0].to(vectors.dtype)
 
 
 @in_full_precision
@@ -105,7 +104,7 @@ def capacity(
     """
     counted = _counted(vectors, mask)
     own = counted.square().sum(dim=-1)  # (*batch, token)
-    total = own + _Polysemanticity.apply(counted)
+    total = own + shared_directions(counted)[0]
     # The inner `where` keeps 0/0 out of the gradient as well as out of the value.
     return torch.where(own > 0, own / torch.where(own > 0, total, 1.0), 0.0).to(vectors.dtype)
 
@@ -117,64 +116,37 @@ def normalized(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """
-    return _directions(_counted(vectors, None)).to(vectors.dtype)
+    counted = _counted(vectors, None)
+    return (counted / vector_norms(counted)).to(vectors.dtype)
+
+
+def shared_directions(
+    vectors: Float[Tensor, "*batch token width"],
+) -> tuple[Float[Tensor, "*batch token"], Float[Tensor, "*batch token other"]]:
+    """Polysemanticity of vectors in full precision, and the product it is made of, for whoever needs its gradient.
+
+    The product is that of the directions with the vectors, without i = j, or where T > E with the sum G.
+    """
+    tokens, width = vectors.shape[-2:]
+    directions = vectors / vector_norms(vectors)
+    if tokens <= width:
+        overlap = directions @ vectors.mT  # (*batch, token, token)
+        overlap.diagonal(dim1=-2, dim2=-1).zero_()
+        return overlap.square().sum(dim=-1), overlap
+    overlap = directions @ (vectors.mT @ vectors)  # (*batch, token, width)
+    own = vectors.square().sum(dim=-1)
+    shared = (overlap * directions).sum(dim=-1) - own
+    # Rounding leaves an orthogonal token a share that is none, and its root would be 1,000 times as large.
+    return torch.where(shared > torch.finfo(own.dtype).eps * tokens * own, shared, 0.0), overlap
+
+
+def vector_norms(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token 1"]:
+    """Length of each vector, to divide by: 1 for the zero vector, which has no direction."""
+    norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return torch.where(norm > 0, norm, 1.0)
 
 
 def _counted(vectors: Tensor, mask: Tensor | None) -> Tensor:
     """The vectors in float32 or better, with zeros where a token does not count, whatever stood there."""
     exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     return exact if mask is None else torch.where(mask[..., None], exact, 0.0)
-
-
-def _directions(vectors: Tensor) -> Tensor:
-    return vectors / _norm(vectors)
-
-
-def _norm(vectors: Tensor) -> Tensor:
-    """Length of each vector, (*batch, token, 1), to divide by: 1 for the zero vector, which has no direction."""
-    norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return torch.where(norm > 0, norm, 1.0)
-
-
-class _Polysemanticity(torch.autograd.Function):
-    """Polysemanticity with a backward pass that keeps one matrix, of overlaps or T x E, and makes one product of it.
-
-    Autograd would keep the directions, the overlaps, and their squares, and needs two products.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor) -> Tensor:
-        tokens, width = vectors.shape[-2:]
-        directions = _directions(vectors)
-        if tokens <= width:
-            overlap = directions @ vectors.mT  # (*batch, token, token)
-            overlap.diagonal(dim1=-2, dim2=-1).zero_()
-            shared = torch.linalg.vector_norm(overlap, dim=-1).square()
-        else:
-            together = vectors.mT @ vectors  # (*batch, width, width)
-            overlap = directions @ together  # (*batch, token, width)
-            own = vectors.square().sum(dim=-1)
-            shared = (overlap * directions).sum(dim=-1) - own
-            # Rounding leaves an orthogonal token a share that is none, and its root would be 1,000 times as large.
-            shared = torch.where(shared > torch.finfo(own.dtype).eps * tokens * own, shared, 0.0)
-        ctx.save_for_backward(vectors, overlap, shared)
-        return shared
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        vectors, overlap, shared = ctx.saved_tensors
-        norm = _norm(vectors)
-        scale = 2 * gradient[..., None] / norm
-        if vectors.shape[-2] <= vectors.shape[-1]:
-            # P_i = sum over j of O_ij^2 with O_ij = h^_i . h_j: the vectors get (s O + (s O)^T) h with s the scale,
-            # less what lengthening h_i takes from P_i, which stands on the diagonal.
-            scaled = overlap * scale
-            both = scaled + scaled.mT
-            both.diagonal(dim1=-2, dim2=-1).copy_(-(scale * shared[..., None] / norm)[..., 0])
-            return both @ vectors
-        # P_i = h^_i^T G h^_i - |h_i|^2 with G the sum of all h_j h_j^T, and O = h^ G.
-        scale = torch.where(shared[..., None] > 0, scale / norm, 0.0)
-        scaled = vectors * scale
-        lengthening = scaled * (shared[..., None] + 2 * norm.square())
-        return torch.addcmul(vectors @ (vectors.mT @ scaled), overlap, scale * norm) - lengthening

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from safr.errors import InputError
 from safr.losses import importance_loss
 from safr.superposition import capacity
 
@@ -113,3 +114,10 @@ def test_autocast_changes_nothing():
     expected = importance_loss(vectors)
     with torch.autocast("cpu", dtype=torch.float16):
         assert importance_loss(vectors) == expected
+
+
+@pytest.mark.parametrize("scale_free", [False, True])
+def test_a_second_derivative_is_refused(scale_free):
+    vectors = torch.randn(1, 3, 4, requires_grad=True)
+    with pytest.raises(InputError, match="differentiated once"):
+        torch.autograd.grad(importance_loss(vectors, scale_free=scale_free), vectors, create_graph=True)

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import safr.losses.heads as blocks
+from safr.errors import InputError
 from safr.losses import interaction_loss
 from safr.losses.heads import Heads
 from safr.losses.interaction import interaction_loss_of_heads, visible_pairs
@@ -209,3 +210,10 @@ def test_queries_and_keys_of_different_lengths_are_refused():
     heads = Heads(torch.randn(1, 1, 2, 3), torch.randn(1, 1, 4, 3), None, 1.0)
     with pytest.raises(ValueError, match="as many queries as keys, got 2 and 4"):
         interaction_loss_of_heads(heads)
+
+
+def test_a_second_derivative_is_refused():
+    attention, (heads, *_) = attention_of(tokens=4).requires_grad_(), heads_of()
+    for loss, of in ((interaction_loss(attention), attention), (interaction_loss_of_heads(heads), heads.query)):
+        with pytest.raises(InputError, match="differentiated once"):
+            torch.autograd.grad(loss, of, create_graph=True)

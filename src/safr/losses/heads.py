@@ -20,7 +20,7 @@ class Heads:
     query: Float[Tensor, "batch head query size"]
     key: Float[Tensor, "batch head key size"]
     bias: Float[Tensor, "#batch #head #query key"] | None
-    """Added to the scores: 0 where a key may be seen, very negative where not. It gets no gradient from `blocks`."""
+    """Added to the scores: 0 where a key may be seen, very negative where not."""
     scale: float
 
     def weights(self) -> Float[Tensor, "batch head query key"]:
@@ -35,6 +35,15 @@ class Heads:
             bias = bias.index_select(1, numbers)
         return replace(
             self, query=self.query.index_select(1, numbers), key=self.key.index_select(1, numbers), bias=bias
+        )
+
+    def of_texts(self, numbers: Int[Tensor, " text"]) -> Heads:
+        """Some of the texts."""
+        bias = self.bias
+        if bias is not None and bias.shape[0] > 1:
+            bias = bias.index_select(0, numbers)
+        return replace(
+            self, query=self.query.index_select(0, numbers), key=self.key.index_select(0, numbers), bias=bias
         )
 
     def in_full_precision(self) -> Heads:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from safr.losses.averaging import mean_over_texts
-from safr.superposition import capacity, in_full_precision, polysemanticity
+from safr.losses.differentiation import require_first_derivative
+from safr.superposition import in_full_precision, shared_directions, vector_norms
 
 
 @in_full_precision
@@ -33,22 +36,61 @@ def importance_loss(
 
     Returns:
         Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a counting token adds 0.
+        It can be differentiated once.
     """
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    shared = _share_of_others(vectors, mask) if scale_free else _root_per_neuron(vectors, mask)  # (batch, token)
+    if mask is not None:
+        vectors = torch.where(mask[..., None], vectors, 0.0)  # whatever stood there
+    shared = _share_of_others(vectors) if scale_free else _root_per_neuron(vectors)  # (batch, token)
     return mean_over_texts(shared if weights is None else shared * weights, mask)
 
 
-def _share_of_others(
-    vectors: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"] | None
-) -> Float[Tensor, "batch token"]:
-    own = capacity(vectors, mask)
-    return torch.where(own > 0, 1 - own, 0.0)  # a token that did not get through the mask shares nothing
+def _share_of_others(vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token"]:
+    own = vectors.square().sum(dim=-1)
+    shared: Tensor = _Polysemanticity.apply(vectors)
+    # A token that did not get through the mask shares nothing.
+    return torch.where(own > 0, shared / torch.where(own > 0, own + shared, 1.0), 0.0)
 
 
-def _root_per_neuron(
-    vectors: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"] | None
-) -> Float[Tensor, "batch token"]:
-    shared = polysemanticity(vectors, mask) / vectors.shape[-1]
+def _root_per_neuron(vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token"]:
+    shared: Tensor = _Polysemanticity.apply(vectors) / vectors.shape[-1]
     # The root's slope is infinite at 0, where a masked or orthogonal token stands; it gets slope 0 instead.
     return torch.where(shared > 0, shared.where(shared > 0, 1.0).sqrt(), 0.0)
+
+
+class _Polysemanticity(torch.autograd.Function):
+    """Polysemanticity whose backward pass keeps the vectors and one matrix, T x T or T x E, and makes one product more.
+
+    Autograd would keep the directions, the overlaps, and their squares, and needs two products.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        shared, overlap = shared_directions(vectors)
+        ctx.save_for_backward(vectors, overlap, shared)
+        return shared
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        require_first_derivative()
+        vectors, overlap, shared = ctx.saved_tensors
+        with torch.autocast(vectors.device.type, enabled=False):
+            return _gradient(vectors, overlap, shared, gradient)
+
+
+def _gradient(vectors: Tensor, overlap: Tensor, shared: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient with respect to the vectors, from that with respect to their polysemanticity."""
+    norm = vector_norms(vectors)
+    scale = 2 * gradient[..., None] / norm
+    if vectors.shape[-2] <= vectors.shape[-1]:
+        # P_i = sum over j of O_ij^2 with O_ij = h^_i . h_j: the vectors get (s O + (s O)^T) h with s the scale,
+        # less what lengthening h_i takes from P_i, which stands on the diagonal.
+        scaled = overlap * scale
+        both = scaled + scaled.mT
+        both.diagonal(dim1=-2, dim2=-1).copy_(-(scale * shared[..., None] / norm)[..., 0])
+        return both @ vectors
+    # P_i = h^_i^T G h^_i - |h_i|^2 with G the sum of all h_j h_j^T, and O = h^ G.
+    scale = torch.where(shared[..., None] > 0, scale / norm, 0.0)
+    scaled = vectors * scale
+    lengthening = scaled * (shared[..., None] + 2 * norm.square())
+    return torch.addcmul(vectors @ (vectors.mT @ scaled), overlap, scale * norm) - lengthening

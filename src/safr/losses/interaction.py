@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from safr.losses.differentiation import require_first_derivative
 from safr.losses.heads import Heads
 from safr.superposition import in_full_precision
 
 PROBES = 8
-"""Random vectors for each head of each text. Eight leave the loss of a batch within a hundredth; see docs/speed.md."""
+"""Random vectors for each head of each text; how far they leave the gradient from the exact one: docs/speed.md."""
 
 
 @in_full_precision
@@ -60,8 +60,9 @@ def interaction_loss_of_heads(
     heads: Heads,
     mask: Bool[Tensor, "batch token"] | None = None,
     exclude_self: bool = False,
-    pairs: Float[Tensor, " batch #head"] | None = None,
+    pairs: Float[Tensor, "#batch #head"] | None = None,
     probes: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> Float[Tensor, ""]:
     r"""The interaction loss of the attention that queries and keys make, without holding that attention.
 
@@ -75,18 +76,22 @@ def interaction_loss_of_heads(
         exclude_self: See `interaction_loss`.
         pairs: How many pairs of a text see each other, from `visible_pairs`. Default: all.
         probes: Random vectors for each head of each text. Default: none, the exact sum.
+        generator: Where the random vectors come from. Default: torch's own, on the heads' device.
 
     Returns:
-        What `interaction_loss` returns, or in expectation.
+        What `interaction_loss` returns, or in expectation. The heads' bias gets no gradient.
     """
     if heads.query.shape[2] != heads.key.shape[2]:
         raise ValueError(f"expected as many queries as keys, got {heads.query.shape[2]} and {heads.key.shape[2]}")
     heads = heads.in_full_precision()
     with torch.autocast(heads.query.device.type, enabled=False):
-        share = 1 / (_all_pairs(heads.query, mask) if pairs is None else pairs).expand(heads.query.shape[:2])
+        pairs = _all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
+        share = 1 / pairs.expand(heads.query.shape[:2])
         share = share / share.numel()
         needed = (heads.query.requires_grad or heads.key.requires_grad) and torch.is_grad_enabled()
-        loss: Tensor = _OfHeads.apply(heads.query, heads.key, heads, mask, share, exclude_self, probes, needed)
+        loss: Tensor = _OfHeads.apply(
+            heads.query, heads.key, heads, mask, share, exclude_self, probes, generator, needed
+        )
         return loss
 
 
@@ -116,8 +121,8 @@ class _OfWeights(torch.autograd.Function):
         return attended
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        require_first_derivative()
         (of_weights,) = ctx.saved_tensors
         return gradient[..., None, None] * of_weights, None, None
 
@@ -135,6 +140,7 @@ class _OfHeads(torch.autograd.Function):
         share: Tensor,
         exclude_self: bool,
         probes: int | None,
+        generator: torch.Generator | None,
         gradient_needed: bool,
     ) -> Tensor:
         loss = query.new_zeros(())
@@ -149,7 +155,7 @@ class _OfHeads(torch.autograd.Function):
             if probes is None:
                 attended, of_scores = _exact(part, counting, exclude_self, gradient_needed)
             else:
-                attended, of_scores = _probed(part, counting, exclude_self, probes)
+                attended, of_scores = _probed(part, counting, exclude_self, probes, generator)
             loss += (attended * share[texts, some]).sum()
             if gradient_needed:
                 for rows, gradient in of_scores:
@@ -160,10 +166,10 @@ class _OfHeads(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        require_first_derivative()
         of_query, of_key = ctx.saved_tensors
-        return gradient * of_query, gradient * of_key, *[None] * 6
+        return gradient * of_query, gradient * of_key, *[None] * 7
 
 
 def _exact(
@@ -180,37 +186,38 @@ def _exact(
 
 
 def _probed(
-    part: Heads, counting: Tensor | None, exclude_self: bool, probes: int
+    part: Heads, counting: Tensor | None, exclude_self: bool, probes: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The same, estimated: rows of the probes' images are (batch, head, probe, token), which multiplies faster."""
     blocks, weights = part.rows(), _weights_of_rows(part)
     shape = (*part.query.shape[:2], probes, part.query.shape[2])
-    signs = torch.randint(0, 2, shape, dtype=part.query.dtype, device=part.query.device).mul_(2).sub_(1)
-    ones = torch.ones_like(signs[:, :, :1])
+    signs = torch.randint(0, 2, shape, generator=generator, dtype=part.query.dtype, device=part.query.device)
+    signs = signs.mul_(2).sub_(1)
+    counted = torch.ones_like(signs[:, :, :1])  # as a row of numbers: 1 where a token counts
     if counting is not None:
-        signs, ones = signs * counting[:, :, None], ones * counting[:, :, None]
+        signs, counted = signs * counting[:, :, None], counted * counting[:, :, None]
 
-    seen = torch.cat([signs, ones], dim=2)  # the last row's image is what each token gives to those that count
+    seen = torch.cat([signs, counted], dim=2)  # the last row's image is what each token gives to those that count
     image = torch.cat([seen @ weights(rows).mT for rows in blocks], dim=-1)
-    attended = (image[:, :, -1] * ones[:, :, 0]).sum(dim=-1)
-    once = image[:, :, :-1] * ones  # A z
+    attended = (image[:, :, -1] * counted[:, :, 0]).sum(dim=-1)
+    once = image[:, :, :-1] * counted  # A z
     twice, back = [], torch.zeros_like(once)
     for rows in blocks:
         twice.append(once @ weights(rows).mT)  # A A z
         back += once[..., rows] @ weights(rows)  # A^T A z
-    again = torch.cat(twice, dim=-1) * ones
+    again = torch.cat(twice, dim=-1) * counted
     attended = attended - (once * again).sum(dim=(-2, -1)) / probes
     # dS/dA = (A u + A^T u) z^T + u u^T with u = A z, of which the sum over probes is one product.
-    left = torch.cat([(again + back * ones) / -probes, once / -probes, ones], dim=2)
-    right = torch.cat([signs, once, ones], dim=2)
+    left = torch.cat([(again + back * counted) / -probes, once / -probes, counted], dim=2)
+    right = torch.cat([signs, once, counted], dim=2)
     if exclude_self:
-        attended = attended + sum(_own(weights(rows), rows, ones)[0] for rows in blocks)
+        attended = attended + sum(_own(weights(rows), rows, counted)[0] for rows in blocks)
 
     def of_scores() -> Iterator[tuple[slice, Tensor]]:
         for rows in blocks:
             gradient = left[..., rows].mT @ right  # (batch, head, rows, key)
             if exclude_self:
-                gradient += _own(weights(rows), rows, ones)[1]
+                gradient += _own(weights(rows), rows, counted)[1]
             yield rows, _through_softmax(gradient, weights(rows))
 
     return attended, of_scores()
