@@ -69,7 +69,8 @@ class Regularization:
     interaction_estimator: Literal["auto", "exact", "probes"] = "auto"
     """How the interaction loss is computed: exactly, whose cost grows with the cube of a text's length, or estimated
     without bias by 8 random vectors (probes) for each head. `auto`: exactly in batches of up to 128 tokens; in longer
-    ones from a quarter of the heads, drawn anew in each training step; beyond 256 tokens by probes."""
+    ones from heads and texts that are drawn anew in each training step, up to 256 tokens a quarter of the heads, up to
+    1,024 an eighth of them in a quarter of the texts; beyond by probes, again a quarter of the heads."""
 
     interaction_heads: int | None = None
     """Heads of each layer that the interaction loss reads in a training step, drawn anew. Default: see above."""

@@ -1,4 +1,6 @@
-"""Which heads and layers the interaction loss reads, and how."""
+"""Which texts, heads and layers the interaction loss reads, and how."""
+
+import copy
 
 import pytest
 import torch
@@ -29,71 +31,101 @@ def long_batch(tokens):
 
 @pytest.fixture
 def read(monkeypatch):
-    """How many heads of how many tokens were read with how many probes."""
+    """How many heads of how many texts were read with how many probes."""
     seen = []
     original = reading.interaction_loss_of_heads
 
-    def noting(heads, mask, exclude_self, pairs, probes):
-        seen.append((heads.query.shape[1], heads.query.shape[2], probes))
-        return original(heads, mask, exclude_self, pairs, probes)
+    def noting(heads, mask, exclude_self, pairs, probes, *generator):
+        seen.append((heads.query.shape[0], heads.query.shape[1], probes))
+        return original(heads, mask, exclude_self, pairs, probes, *generator)
 
     monkeypatch.setattr(reading, "interaction_loss_of_heads", noting)
     return seen
 
 
 def small_thresholds(monkeypatch):
-    monkeypatch.setattr(reading, "EXACT_IN_ALL_HEADS", 8)
-    monkeypatch.setattr(reading, "EXACT", 12)
+    for name, tokens in (("ALL_HEADS", 8), ("ALL_TEXTS", 12), ("EXACT", 16)):
+        monkeypatch.setattr(reading, name, tokens)
 
 
 @pytest.mark.parametrize(
     ("tokens", "options", "expected"),
     [
-        (8, {}, (2, None)),
-        (9, {}, (1, None)),
-        (12, {}, (1, None)),
-        (13, {}, (1, reading.PROBES)),
-        (13, {"interaction_estimator": "exact"}, (2, None)),
-        (8, {"interaction_estimator": "probes"}, (2, reading.PROBES)),
-        (13, {"interaction_heads": 2}, (2, reading.PROBES)),
-        (8, {"interaction_heads": 1}, (1, None)),
-        (8, {"interaction_heads": 9}, (2, None)),
+        (8, {}, (2, 2, None)),
+        (9, {}, (2, 1, None)),
+        (12, {}, (2, 1, None)),
+        (13, {}, (1, 1, None)),
+        (16, {}, (1, 1, None)),
+        (17, {}, (2, 1, reading.PROBES)),
+        (17, {"interaction_estimator": "exact"}, (2, 2, None)),
+        (8, {"interaction_estimator": "probes"}, (2, 2, reading.PROBES)),
+        (17, {"interaction_heads": 2}, (2, 2, reading.PROBES)),
+        (8, {"interaction_heads": 1}, (2, 1, None)),
+        (8, {"interaction_heads": 9}, (2, 2, None)),
     ],
 )
 def test_the_estimator_goes_by_length_unless_it_is_named(monkeypatch, read, tokens, options, expected):
     small_thresholds(monkeypatch)
     model = regularized(**options)
     model(**long_batch(tokens))
-    assert read == [(expected[0], tokens, expected[1])] * 2
+    assert read == [expected] * 2
 
 
-@pytest.mark.parametrize("tokens", [9, 13])
-def test_where_nothing_is_trained_no_heads_are_drawn(monkeypatch, read, tokens):
+@pytest.mark.parametrize(("tokens", "probes"), [(9, None), (13, reading.PROBES), (17, reading.PROBES)])
+def test_where_nothing_is_trained_everything_is_read_and_nothing_is_left_to_chance(monkeypatch, read, tokens, probes):
     small_thresholds(monkeypatch)
-    model = regularized()
+    model, inputs, state = regularized(), long_batch(tokens), torch.get_rng_state()
     with torch.no_grad():
-        model(**long_batch(tokens))
-    model.eval()(**long_batch(tokens))
-    assert {heads for heads, _, _ in read} == {2}
+        model(**inputs)
+    assert model.eval()(**inputs).loss == model(**inputs).loss
+    assert set(read) == {(2, 2, probes)}
+    assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_drawn_heads_and_layers_are_right_in_the_mean():
+def mean_equals(drawn, exact):
+    spread, mean = torch.std_mean(torch.stack(drawn), dim=0)
+    assert spread.max() > 0
+    assert ((mean - exact).abs() <= 5 * spread / len(drawn) ** 0.5 + 1e-7).all()
+
+
+@pytest.mark.parametrize("options", [{"interaction_heads": 1, "interaction_layers": 1}, {}])
+def test_what_is_drawn_is_right_in_the_mean(monkeypatch, options):
     inputs = {**batch(), "labels": LABELS}
     everything = regularized()
     exact = everything(**inputs)
     weight = everything.bert.encoder.layer[0].attention.self.query.weight
     (expected,) = torch.autograd.grad(exact.loss, weight)
-    drawn = regularized(safr.detach(everything), interaction_heads=1, interaction_layers=1)
+    if not options:  # then the length decides, and a text of the three is drawn
+        monkeypatch.setattr(reading, "ALL_TEXTS", 1)
+    drawn = regularized(safr.detach(everything), **options)
     losses, gradients = [], []
     for _ in range(300):
         loss = drawn(**inputs).loss
         losses.append(loss.detach())
         gradients.append(torch.autograd.grad(loss, weight)[0])
-    spread, mean = torch.std_mean(torch.stack(losses), dim=0)
-    assert spread > 0
-    assert abs(mean - exact.loss) < 5 * spread / 300**0.5
-    spread, mean = torch.std_mean(torch.stack(gradients), dim=0)
-    assert ((mean - expected).abs() <= 5 * spread / 300**0.5 + 1e-7).all()
+    mean_equals(losses, exact.loss)
+    mean_equals(gradients, expected)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_text_of_padding_alone_gets_a_gradient_of_the_size_that_eager_attention_gives_it(family):
+    plain = tiny(family)
+    inputs = long_batch(60)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs["attention_mask"][1] = 0
+    model = copy.deepcopy(plain)
+    attach(model, Regularization(importance=0, interaction=0, vmask=False))
+    plain.set_attn_implementation("eager")
+    norms = []
+    for each in (plain, model):
+        for module in each.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        each.train()(**inputs).loss.backward()
+        norms.append({name: value.grad.norm() for name, value in each.named_parameters() if value.grad is not None})
+    assert norms[0].keys() == norms[1].keys()
+    for name, expected in norms[0].items():
+        assert expected / 2 - 1e-4 <= norms[1][name] <= 2 * expected + 1e-4, name
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])

@@ -178,8 +178,10 @@ class Attachment(nn.Module):
         counting = None
         if self.regularization.padding == "mask":
             counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
-        # A GPU would have to stop to find equal ids, and who asks for the embeddings' gradient wants each one's own.
-        repeats = ids if ids.device.type == "cpu" and now is not None and now.gradient else None
+        # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
+        # what another hook has done to the rows of the table may differ from token to token.
+        alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
+        repeats = ids if alike and ids.device.type == "cpu" and now is not None and now.gradient else None
         masked = self.vmask(output, counting, self._words(ids), repeats)
         if now is not None:
             now.keep = masked.keep

@@ -1,8 +1,8 @@
 """Queries, keys and values in, mixed values out; the weights, or what makes them, go to whoever records the pass.
 
 Registered with transformers as the attention implementation `safr`, so that every model that goes through its
-attention interface shows its weights. Unless they are to be kept it is torch's fused attention: the losses read the
-queries and keys.
+attention interface shows its weights. It is torch's own attention, and the losses read the queries and keys, unless the
+weights are to be kept, or a soft cap, a sink or a trained position bias goes into them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
 from safr.losses.heads import Heads
-from safr.model.recording import recorded_pass
+from safr.model.recording import Pass, recorded_pass
 
 NAME = "safr"
 """What transformers calls this implementation."""
@@ -45,7 +45,8 @@ def attention(
         query: Queries, one head beside the other.
         key: Keys, possibly fewer heads than queries.
         value: Values.
-        attention_mask: Added to the scores: 0 where a key may be seen, very negative where not. Or True and False.
+        attention_mask: Added to the scores: 0 where a key may be seen, very negative where not. Or True and False. A
+            query that may see no key sees them all.
         scaling: Factor on the scores. Default: 1 / sqrt(size).
         dropout: Probability with which a weight is dropped before the values are mixed.
         position_bias: Added to the scores, as in T5.
@@ -56,10 +57,9 @@ def attention(
     Returns:
         Mixed values, and the weights before dropout where the open pass keeps this layer's, else None.
     """
-    if attention_mask is not None and attention_mask.dtype == torch.bool:  # a caller's own, passed on as it is
-        lowest = torch.finfo(query.dtype).min
-        attention_mask = torch.zeros_like(attention_mask, dtype=query.dtype).masked_fill(~attention_mask, lowest)
     now = recorded_pass()
+    if attention_mask is not None:
+        attention_mask = _additive(attention_mask, query.dtype, now)
     name = "" if now is None else now.next_layer("attention")
     asked = now if now is not None and now.wants(name) else None
     groups = getattr(module, "num_key_value_groups", 1)
@@ -108,9 +108,10 @@ def received_attention(
         heads = attention.float().mean(dim=1)  # (batch, query, key)
         return heads.sum(dim=1) if attended is None else (heads * attended[..., None]).sum(dim=1)
     received = attention.key.new_zeros(attention.key.shape[0], attention.key.shape[2], dtype=torch.float32)
-    for texts, rows, weights in attention.in_full_precision().blocks():
-        share = weights.shape[1] / attention.key.shape[1]
-        received[texts] += share * received_attention(weights, None if attended is None else attended[texts, rows])
+    with torch.autocast(received.device.type, enabled=False):
+        for texts, rows, weights in attention.in_full_precision().blocks():
+            share = weights.shape[1] / attention.key.shape[1]
+            received[texts] += share * received_attention(weights, None if attended is None else attended[texts, rows])
     return received
 
 
@@ -137,7 +138,37 @@ def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any)
     """Explicit additive masks, also causal ones, so that one code path serves every mask; or none without padding."""
     # Whether there is padding is read from the mask, for which a GPU would have to stop.
     on_cpu = torch.device(options.get("device", "cpu")).type == "cpu"
-    return eager_mask(allow_is_bidirectional_skip=allow_is_bidirectional_skip and on_cpu, **options)
+    mask = eager_mask(allow_is_bidirectional_skip=allow_is_bidirectional_skip and on_cpu, **options)
+    if mask is None:
+        return None
+    mask = _finite(mask)
+    if (now := recorded_pass()) is not None:
+        now.masks.append((mask, mask))
+    return mask
+
+
+def _additive(mask: Tensor, dtype: torch.dtype, now: Pass | None) -> Tensor:
+    """What is added to the scores for a mask, made once in a pass: layers share a mask, or two that take turns."""
+    for known, additive in () if now is None else now.masks:
+        if known is mask:
+            return additive
+    if mask.dtype == torch.bool:
+        additive = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
+    else:
+        additive = mask
+    additive = _finite(additive)
+    if now is not None:
+        now.masks.append((mask, additive))
+    return additive
+
+
+def _finite(mask: Tensor) -> Tensor:
+    """The same mask in finite numbers, with a row of zeros for a query that would see no key.
+
+    Fused attention would give such a query's gradient T times its size, and one of minus infinity no number at all.
+    """
+    lowest = torch.finfo(mask.dtype).min
+    return mask.clamp_min(lowest).masked_fill((mask <= lowest / 2).all(dim=-1, keepdim=True), 0.0)
 
 
 AttentionInterface.register(NAME, attention)

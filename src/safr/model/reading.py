@@ -17,10 +17,10 @@ from safr.losses.interaction import PROBES, interaction_loss_of_heads, visible_p
 from safr.model.attention import received_attention
 from safr.model.recording import Pass, Reader
 
-EXACT_IN_ALL_HEADS = 128
-EXACT = 256
-"""Tokens up to which `interaction_estimator="auto"` reads all heads, and up to which it reads those it draws exactly:
-random vectors are noisier there than fewer heads at the same cost; see docs/speed.md."""
+ALL_HEADS, ALL_TEXTS, EXACT = 128, 256, 1024
+"""Tokens up to which `interaction_estimator="auto"` reads all heads, a quarter of them in all texts, and an eighth of
+them in a quarter of the texts; up to there it reads exactly, since random vectors are noisier than fewer heads and
+texts at the same cost (docs/speed.md)."""
 
 
 def readers(settings: Regularization, layers: Sequence[int], now: Pass) -> dict[str, Reader]:
@@ -90,18 +90,42 @@ def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads,
         visible = None if mask is None or settings.padding == "count" else mask == 0
         return interaction_loss(attention, now.counting, settings.exclude_self, visible)
     pairs = None if mask is None or settings.padding == "count" else _pairs(now, mask)
-    total, tokens = attention.query.shape[1:3]
-    automatic = settings.interaction_estimator == "auto"
-    estimated = tokens > EXACT if automatic else settings.interaction_estimator == "probes"
-    some = settings.interaction_heads or (-(-total // 4) if automatic and tokens > EXACT_IN_ALL_HEADS else total)
-    if now.gradient and some < total:
-        # Every head is as likely as any other, so that the mean over the drawn is that over all in expectation.
-        drawn = torch.randperm(total, device=attention.query.device)[:some]
+    counting = now.counting
+    texts, heads, tokens = attention.query.shape[:3]
+    if not now.gradient:  # everything, the same each time, and nothing taken from whoever draws random numbers besides
+        automatic = settings.interaction_estimator == "auto"
+        probes = PROBES if automatic and tokens > ALL_TEXTS else _probes(settings, tokens)
+        fixed = torch.Generator(attention.query.device).manual_seed(0)
+        return interaction_loss_of_heads(attention, counting, settings.exclude_self, pairs, probes, fixed)
+    some_texts, some_heads = _how_many(settings, texts, heads, tokens)
+    # Every head and text is as likely as any other, so that the mean over the drawn is that over all in expectation.
+    if some_heads < heads:
+        drawn = torch.randperm(heads, device=attention.query.device)[:some_heads]
         attention = attention.of_heads(drawn)
-        pairs = pairs if pairs is None or pairs.shape[1] == 1 else pairs[:, drawn]
-    return interaction_loss_of_heads(
-        attention, now.counting, settings.exclude_self, pairs, PROBES if estimated else None
-    )
+        pairs = pairs if pairs is None or pairs.shape[1] == 1 else pairs.index_select(1, drawn)
+    if some_texts < texts:
+        drawn = torch.randperm(texts, device=attention.query.device)[:some_texts]
+        attention = attention.of_texts(drawn)
+        counting = None if counting is None else counting.index_select(0, drawn)
+        pairs = pairs if pairs is None or pairs.shape[0] == 1 else pairs.index_select(0, drawn)
+    return interaction_loss_of_heads(attention, counting, settings.exclude_self, pairs, _probes(settings, tokens))
+
+
+def _how_many(settings: Regularization, texts: int, heads: int, tokens: int) -> tuple[int, int]:
+    """How many texts and heads a training step reads."""
+    some_texts, some_heads = texts, heads
+    if settings.interaction_estimator == "auto":
+        if ALL_TEXTS < tokens <= EXACT:
+            some_texts, some_heads = -(-texts // 4), -(-heads // 8)
+        elif tokens > ALL_HEADS:
+            some_heads = -(-heads // 4)
+    return some_texts, settings.interaction_heads or some_heads
+
+
+def _probes(settings: Regularization, tokens: int) -> int | None:
+    """With how many random vectors they are read, if any."""
+    chosen = settings.interaction_estimator
+    return PROBES if chosen == "probes" or (chosen == "auto" and tokens > EXACT) else None
 
 
 def _pairs(now: Pass, mask: Tensor) -> Tensor:

@@ -58,6 +58,9 @@ class Pass:
     received: dict[str, Tensor] = field(default_factory=dict)
     """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
 
+    masks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Attention masks, and what is added to the scores for them."""
+
     pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Attention masks, and how many pairs of each text see each other under them."""
 

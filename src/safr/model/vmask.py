@@ -95,7 +95,9 @@ class VMASK(nn.Module):
         distinct, place = ids.unique(return_inverse=True)
         if 4 * len(distinct) > 3 * ids.numel():  # finding the few that repeat costs as much as it saves
             return self._logits(embeddings)
-        somewhere = torch.empty_like(distinct).scatter_(0, place.flatten(), torch.arange(ids.numel()))
+        somewhere = torch.empty_like(distinct).scatter_(
+            0, place.flatten(), torch.arange(ids.numel(), device=ids.device)
+        )
         logits = self._logits(embeddings.flatten(0, 1).index_select(0, somewhere))
         return F.embedding(place, logits)
 
