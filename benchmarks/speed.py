@@ -1,49 +1,276 @@
-"""What SAFR costs: one training step and one explanation, beside the same network without it, in one run.
+"""What SAFR costs in time and memory, beside the same network without it and beside the published formulation.
 
-On the paper's transformer, and on a pretrained MiniLM (6 layers, 384 wide) with what SAFR chooses for such weights.
-
-Prints a Markdown table and writes `benchmarks/training_step.json`. The networks take turns, step by step, so that a
-machine whose speed drifts slows all of them alike; only the ratios are worth quoting.
+Prints a Markdown table and writes `benchmarks/speed.json` and `benchmarks/speed.md`. What is compared takes turns, step
+by step, so that a machine whose speed drifts slows all of it alike; only the ratios are worth quoting.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+# Threads that spin while they wait would fight for the cores with whatever else runs there.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 import transformers
+from published import Published
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import safr
+from safr.attribution.scores import random_scores
 from safr.config import Regularization
+from safr.data import load_data
+from safr.data.batches import EncodedText, LengthGroups, encode
+from safr.data.tokenizer import word_tokenizer
+from safr.errors import InputError
+from safr.evaluation.deletion import delete_words, predictions, predictions_without
 from safr.model.attachment import explaining_site
 
-TURNS = 40
-WARM_UP = 5
-TEXTS = 32
-VOCABULARY = 8_000
+WARM_UP = 2
+VOCABULARY = 14_000
 SENTENCE = "a moving and often funny film about people who never quite say what they mean to each other"
-ADDED = {
-    "plain": None,
-    "VMASK only": Regularization(importance=0, interaction=0),
-    "SAFR": Regularization(importance=1, interaction=0.1),
+PUBLISHED, PLAIN, MASK, SAFR = "published formulation", "plain", "VMASK only", "SAFR"
+ADDED: dict[str, Regularization | None] = {
+    PLAIN: None,
+    MASK: Regularization(importance=0, interaction=0),
+    SAFR: Regularization(importance=1, interaction=0.1),
 }
+Row = dict[str, Any]
 
 
-def paper_model() -> torch.nn.Module:
-    """The paper's transformer."""
-    return safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=VOCABULARY))
+def main() -> None:
+    """Measure everything, print the table and write it."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.manual_seed(0)
+    found: list[Row] = []
+    for part in (
+        epoch,
+        reviews,
+        lambda: lengths(20, 32, 60),
+        lambda: lengths(256, 32, 25),
+        lambda: lengths(1024, 8, 15),
+        minilm_step,
+        compiled,
+        memory,
+        explanations,
+        evaluation,
+        start_up,
+    ):
+        found += part()
+        print(f"{found[-1]['what']}: done", file=sys.stderr, flush=True)
+    machine = {
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    here = Path(__file__).parent
+    (here / "speed.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
+    text = table(found, machine)
+    (here / "speed.md").write_text(text)
+    print(text)
 
 
-def minilm() -> torch.nn.Module:
+def table(found: list[Row], machine: dict[str, object]) -> str:
+    """The rows as Markdown, with the machine below."""
+    lines = ["| what | run | median (quartiles) | ratio to the first |", "| --- | --- | --- | --- |"]
+    for row in found:
+        spread = f" ({row['low']:.4g} to {row['high']:.4g})" if row["low"] < row["high"] else ""
+        lines.append(
+            f"| {row['what']} | {row['run']} | {row['median']:.4g} {row['unit']}{spread} | {row['ratio']:.3g} |"
+        )
+    return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in machine.items()), ""])
+
+
+def take_turns(runs: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
+    """Milliseconds of every turn of every run, one after the other."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(WARM_UP + turns):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run()
+            if turn >= WARM_UP:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return times
+
+
+def rows(what: str, times: dict[str, list[float]], unit: str = "ms") -> list[Row]:
+    """Median, quartiles, and the median ratio to the first run, turn by turn."""
+    first = next(iter(times.values()))
+    found = []
+    for name, values in times.items():
+        low, median, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+        ratio = statistics.median(each / other for each, other in zip(values, first, strict=True))
+        found.append(
+            {"what": what, "run": name, "median": median, "low": low, "high": high, "unit": unit, "ratio": ratio}
+        )
+    return found
+
+
+def processor() -> str:
+    """The processor's name as the system tells it."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+
+
+def paper_model(added: Regularization | None, vocabulary: int = VOCABULARY) -> torch.nn.Module:
+    """The paper's transformer, with SAFR on it or not."""
+    torch.manual_seed(0)
+    model = safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=vocabulary))
+    return model if added is None else safr.attach(model, added)
+
+
+def training_step(model: torch.nn.Module, precision: torch.dtype | None = None) -> Callable[[dict], None]:
+    """Forward, backward and the optimizer that `safr train` uses."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0, fused=True)
+    model.train()
+
+    def step(inputs: dict[str, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
+            loss = model(**inputs).loss
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def published_step(length: int, vocabulary: int = VOCABULARY) -> Callable[[dict], None]:
+    """The published formulation with the optimizer of its code."""
+    torch.manual_seed(0)
+    model = Published(vocabulary, length).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+
+    def step(inputs: dict[str, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        ids = torch.nn.functional.pad(inputs["input_ids"], (0, length - inputs["input_ids"].shape[1]))
+        model(ids, inputs["labels"]).backward()
+        optimizer.step()
+
+    return step
+
+
+def batch(tokens: int, texts: int = 32) -> dict[str, torch.Tensor]:
+    """Random texts without padding."""
+    ids = torch.randint(2, VOCABULARY, (texts, tokens))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (texts,))}
+
+
+def padded(texts: list[EncodedText]) -> dict[str, torch.Tensor]:
+    """Texts of real words, whose classes are drawn."""
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text.ids) for text in texts], batch_first=True)
+    return {"input_ids": ids, "attention_mask": (ids > 0).long(), "labels": torch.randint(0, 2, (len(texts),))}
+
+
+def sentence_batches() -> list[dict[str, torch.Tensor]]:
+    """An epoch's batches of SST-2's training sentences, or of the packaged ones where those are not at hand."""
+    torch.manual_seed(0)
+    texts, _ = encoded("sst2_paper", 6244, 128)
+    order = list(LengthGroups([len(text.ids) for text in texts], 32))
+    return [padded([texts[number] for number in order[start : start + 32]]) for start in range(0, len(order), 32)]
+
+
+def review_batch() -> dict[str, torch.Tensor]:
+    """32 IMDB reviews cut at 215 words, the mean of all when cut at 256; in training, too, a batch is of one length."""
+    return padded([text for text in encoded("imdb", 640, 215)[0] if len(text.ids) == 215][:32])
+
+
+@functools.cache
+def encoded(data: str, count: int, max_tokens: int) -> tuple[list[EncodedText], int]:
+    """Training texts as `safr train` reads them, and the size of their vocabulary.
+
+    Where the archive is not at hand they are the packaged texts of the same kind.
+    """
+    try:
+        texts = load_data(data, download=False).train.texts
+    except InputError:
+        texts = load_data("imdb_train" if data == "imdb" else "rotten_tomatoes").train.texts
+    tokenizer = word_tokenizer(texts)
+    return encode(tokenizer, texts[:count], max_tokens), len(tokenizer)
+
+
+def epoch() -> list[Row]:
+    """One epoch of sentences: every batch by every network, and the share of the matrix-product peak."""
+    batches, (_, vocabulary) = sentence_batches(), encoded("sst2_paper", 6244, 128)
+    steps = {PUBLISHED: published_step(128, vocabulary), **all_steps(vocabulary)}
+    times: dict[str, list[float]] = {name: [] for name in (*steps, "product")}
+    first, second = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    runs = {name: lambda inputs, step=step: step(inputs) for name, step in steps.items()}
+    runs["product"] = lambda inputs: first @ second
+    for number, inputs in enumerate([*batches[:WARM_UP], *batches]):
+        for name, run in runs.items():
+            # All batches of the published formulation are alike, so that an eighth of them tells what an epoch takes.
+            if name != PUBLISHED or number % 8 == 0:
+                started = time.perf_counter()
+                run(inputs)
+                if number >= WARM_UP:
+                    times[name].append(1000 * (time.perf_counter() - started))
+    peak = 2 * 1024**3 / statistics.median(times.pop("product")) * 1000  # operations in a second
+    seconds = {name: [statistics.mean(values) * len(batches) / 1000] for name, values in times.items()}
+    tokens = sum(int(inputs["attention_mask"].sum()) for inputs in batches)
+    what = f"epoch of {len(batches)} batches of 32 sentences"
+    found = rows(what, seconds, "s")
+    found += rows(f"{what}: words in a second", {name: [tokens / value[0]] for name, value in seconds.items()}, "")
+    shares = {}
+    for name, added in ADDED.items():
+        model = paper_model(added, vocabulary).train()
+        with FlopCounterMode(display=False) as counter:
+            for inputs in batches[::8]:
+                model(**inputs).loss.backward()
+        operations = counter.get_total_flops() * len(batches) / len(batches[::8])
+        shares[name] = [100 * operations / seconds[name][0] / peak]
+    found += rows(f"{what}: operations of matrix products, of {peak / 1e9:.0f} billion a second", shares, "%")
+    return found
+
+
+def reviews() -> list[Row]:
+    """A step of 32 reviews; the published formulation reads all heads, as SAFR does in the row `exact`."""
+    inputs, (_, vocabulary) = review_batch(), encoded("imdb", 640, 215)
+    steps = {PUBLISHED: published_step(256, vocabulary), **all_steps(vocabulary)}
+    exact = replace(ADDED[SAFR], interaction_estimator="exact")
+    steps[f"{SAFR}, exact"] = training_step(paper_model(exact, vocabulary))
+    return rows("training step of 32 reviews of 215 words", take_turns(bound(steps, inputs), 15))
+
+
+def all_steps(vocabulary: int) -> dict[str, Callable[[dict], None]]:
+    """A step of the network without SAFR, with its mask alone, with all of it, and with all of it in bfloat16."""
+    steps = {name: training_step(paper_model(added, vocabulary)) for name, added in ADDED.items()}
+    return steps | {f"{SAFR}, bfloat16": training_step(paper_model(ADDED[SAFR], vocabulary), torch.bfloat16)}
+
+
+def bound(steps: dict[str, Callable[[dict], None]], inputs: dict) -> dict[str, Callable[[], object]]:
+    """The same steps on the same batch."""
+    return {name: lambda step=step: step(inputs) for name, step in steps.items()}
+
+
+def lengths(tokens: int, texts: int, turns: int) -> list[Row]:
+    """A step of texts of one length, beside the network with VMASK only."""
+    inputs = batch(tokens, texts)
+    steps = {name: training_step(paper_model(ADDED[name])) for name in (MASK, SAFR)}
+    return rows(f"training step of {texts} texts of {tokens} tokens", take_turns(bound(steps, inputs), turns))
+
+
+def minilm(added: Regularization | None) -> torch.nn.Module:
     """A small pretrained BERT that a package brings along."""
-    return AutoModelForSequenceClassification.from_pretrained(minilm_folder())
+    model = AutoModelForSequenceClassification.from_pretrained(minilm_folder())
+    return model if added is None else safr.attach(model, added)
 
 
 def minilm_folder() -> Path:
@@ -52,44 +279,60 @@ def minilm_folder() -> Path:
     return Path(folder) / "model"
 
 
-SENTENCES, REVIEWS = ("20 tokens, as in SST-2", 20), ("216 tokens, as in IMDB", 216)
-CASES = [
-    ("the paper's transformer", paper_model, SENTENCES),
-    ("the paper's transformer", paper_model, REVIEWS),
-    ("MiniLM", minilm, SENTENCES),
-]
+def minilm_step() -> list[Row]:
+    """A step of a pretrained model with what SAFR chooses for such weights."""
+    steps = {name: training_step(minilm(added)) for name, added in ADDED.items()}
+    return rows("training step of MiniLM, 32 texts of 20 tokens", take_turns(bound(steps, batch(20)), 12))
 
 
-def model_with(make: Callable[[], torch.nn.Module], added: Regularization | None) -> torch.nn.Module:
-    """A model, with SAFR on it or not."""
-    torch.manual_seed(0)
-    model = make()
-    return model if added is None else safr.attach(model, added)
+def compiled() -> list[Row]:
+    """A step with torch.compile and without."""
+    model = torch.compile(paper_model(ADDED[SAFR]))
+    steps = {"as it is": training_step(paper_model(ADDED[SAFR])), "torch.compile": training_step(model)}
+    return rows("training step with SAFR, 32 texts of 20 tokens", take_turns(bound(steps, batch(20)), 20))
 
 
-def batch(tokens: int) -> dict[str, torch.Tensor]:
-    """Random texts without padding."""
-    ids = torch.randint(2, VOCABULARY, (TEXTS, tokens))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (TEXTS,))}
+def memory() -> list[Row]:
+    """Peak memory that a step takes beyond what stands before it, each time in a process of its own."""
+    found = {}
+    for name in (*ADDED, PUBLISHED):
+        command = [sys.executable, __file__, "memory", name, "2048"]
+        found[name] = [
+            float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603 - ourselves
+            for _ in range(5)
+        ]
+    return rows("peak memory of a training step, 4 texts of 2,048 tokens, 8 heads", found, "MB")
 
 
-def training_step(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> Callable[[], None]:
-    """Forward, backward and Adam."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0)
-    model.train()
-
-    def step() -> None:
-        optimizer.zero_grad()
-        model(**inputs).loss.backward()
-        optimizer.step()
-
-    return step
+def memory_of_a_step(network: str, tokens: int) -> float:
+    """Megabytes."""
+    inputs = batch(tokens, 4)
+    step = published_step(tokens) if network == PUBLISHED else training_step(paper_model(ADDED[network]))
+    step(batch(16, 4))  # the optimizer's state, and what torch sets up when it is first used
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest resident size so far
+    before = resident("VmRSS")
+    step(inputs)
+    return (resident("VmHWM") - before) / 1024
 
 
-def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[[], None]]:
+def resident(field: str) -> int:
+    """Kilobytes, from the system's account of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def explanations() -> list[Row]:
+    """One explanation beside one forward pass."""
+    found = []
+    for tokens, turns in ((20, 200), (216, 60)):
+        model = paper_model(ADDED[SAFR]).eval()
+        found += rows(f"one text of {tokens} tokens", take_turns(one_text(model, batch(tokens, 1)), turns))
+    return found + rows("MiniLM, a sentence of 18 words", take_turns(one_sentence(minilm(ADDED[SAFR])), 80))
+
+
+def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[[], object]]:
     """One text through the network, with capacity at the explaining site or without."""
-    one = {name: inputs[name][:1] for name in ("input_ids", "attention_mask")}
-    model.eval()
+    one = {name: inputs[name] for name in ("input_ids", "attention_mask")}
     site = explaining_site(model)
 
     @torch.inference_mode()
@@ -104,7 +347,7 @@ def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[st
     return {"forward pass": forward_pass, "capacity of every word": capacity_of_every_word}
 
 
-def one_sentence(model: torch.nn.Module) -> dict[str, Callable[[], None]]:
+def one_sentence(model: torch.nn.Module) -> dict[str, Callable[[], object]]:
     """A sentence as people write it: tokenized and read, or explained."""
     tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
     model.eval()
@@ -113,55 +356,40 @@ def one_sentence(model: torch.nn.Module) -> dict[str, Callable[[], None]]:
     def forward_pass() -> None:
         model(**tokenizer(SENTENCE, return_tensors="pt"))
 
-    def explain() -> None:
-        safr.explain(model, tokenizer, SENTENCE)
-
-    return {"tokenizer and forward pass": forward_pass, "`safr.explain`": explain}
-
-
-def take_turns(runs: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
-    """Milliseconds of every turn of every run, one after the other."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(WARM_UP + TURNS):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if turn >= WARM_UP:
-                times[name].append(1000 * (time.perf_counter() - started))
-    return times
+    return {
+        "tokenizer and forward pass": forward_pass,
+        "`safr.explain`": lambda: safr.explain(model, tokenizer, SENTENCE),
+    }
 
 
-def rows(title: str, times: dict[str, list[float]]) -> list[dict[str, object]]:
-    """Median, quartiles, and the median ratio to the first run, turn by turn."""
-    first = next(iter(times.values()))
-    found = []
-    for name, values in times.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        ratio = statistics.median(each / other for each, other in zip(values, first, strict=True))
-        found.append({"what": title, "run": name, "ms": median, "ms_low": low, "ms_high": high, "ratio": ratio})
-    return found
+def evaluation() -> list[Row]:
+    """400 sentences scored after 40 deletions, one deletion after the other or in one pass."""
+    model, texts = paper_model(ADDED[SAFR]).eval(), encoded("sst2_paper", 6244, 128)[0][:400]
+    deletions = [(random_scores(texts, seed), percent) for seed in range(8) for percent in (10, 20, 30, 60, 90)]
+    runs = {
+        "a pass for each deletion": lambda: [predictions(model, delete_words(texts, *each)) for each in deletions],
+        "one pass for all": lambda: predictions_without(model, texts, deletions),
+    }
+    return rows("400 sentences after 40 deletions", take_turns(runs, 3))
 
 
-def main() -> None:
-    """Measure everything, print the table and write the JSON."""
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    found = []
-    for name, make, (length, tokens) in CASES:
-        inputs = batch(tokens)
-        steps = {what: training_step(model_with(make, added), inputs) for what, added in ADDED.items()}
-        found += rows(f"training step of {name}, {TEXTS} texts of {length}", take_turns(steps))
-        found += rows(f"{name}, one text of {length}", take_turns(one_text(model_with(make, ADDED["SAFR"]), inputs)))
-    found += rows("MiniLM, a sentence of 18 words", take_turns(one_sentence(model_with(minilm, ADDED["SAFR"]))))
-    machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "platform": platform.platform()}
-    path = Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps({"machine": machine, "turns": TURNS, "rows": found}, indent=2) + "\n")
-    print("| what | run | median ms (quartiles) | ratio to the first |")
-    print("| --- | --- | --- | --- |")
-    for row in found:
-        print("| {what} | {run} | {ms:.1f} ({ms_low:.1f} to {ms_high:.1f}) | {ratio:.2f} |".format(**row))
-    print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
+def start_up() -> list[Row]:
+    """A new process until it has answered."""
+    commands = {
+        "`python -c pass`": [sys.executable, "-c", "pass"],
+        "`import safr`": [sys.executable, "-c", "import safr"],
+        "`safr --help`": [sys.executable, "-m", "safr", "--help"],
+    }
+    runs = {
+        name: lambda command=command: subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - ourselves
+        for name, command in commands.items()
+    }
+    return rows("start of a process", take_turns(runs, 9))
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["memory"]:
+        torch.manual_seed(0)
+        print(memory_of_a_step(sys.argv[2], int(sys.argv[3])))
+    else:
+        main()

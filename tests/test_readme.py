@@ -65,6 +65,14 @@ def test_the_tables_are_the_committed_results(folder):
         assert row in README, row
 
 
+def test_the_costs_are_the_committed_benchmark():
+    measured = (ROOT / "benchmarks" / "speed.md").read_text().splitlines()
+    section = README.split("## What it costs")[1].split("##")[0]
+    quoted = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(quoted) > 8
+    assert set(quoted) <= set(measured)
+
+
 def test_the_folder_tree_is_the_one_that_is_there():
     tree = blocks("text")[0]
     for name in re.findall(r"^ {2}([\w./]+)", tree, flags=re.MULTILINE):
