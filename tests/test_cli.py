@@ -232,3 +232,24 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
     assert main(["train", "--resume", str(folder)]) == 0
     assert [line["epoch"] for line in Run(folder).history] == list(range(1, finished + 3))
     assert Run(folder).scores["accuracy"]["value"] >= 0
+
+
+def test_a_sweep_varies_settings_and_recommends_one(reviews, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    varied = ["--vary", "importance=0.1,1", "--seeds", "1", "--epochs", "1", "--workers", "1", *SMALL]
+    assert main(["sweep", "--data", str(reviews), "--output", str(folder), *varied]) == 0
+    shown = capsys.readouterr().out
+    assert "[3 of 3, about 0 min left]" in shown
+    assert "| importance 0.1 | 1 |" in shown
+    assert "Recommended: " in shown
+    assert {"table.md", "runs.parquet", "pareto.svg", "baseline,seed=0"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("seeds: 1")
+    beside = failure(capsys, "sweep", "--output", str(tmp_path), "--plan", str(plan), "--epochs", "3")
+    assert "--plan says all settings by itself" in beside
+    assert "--seeds must be at least 1, got 0" in failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "0")
+    workers = failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "1", "--workers", "0")
+    assert "--workers must be at least 1, got 0" in workers

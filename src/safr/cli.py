@@ -11,9 +11,10 @@ import functools
 import io
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from safr.attribution.explanation import Explanation
     from safr.data import TextDataset
+    from safr.experiments.running import Outcome
     from safr.runs import Run
 
 
@@ -90,6 +92,55 @@ def evaluate(run: Annotated[Path, tyro.conf.Positional], split: str = "test", da
         from safr.evaluation.statistics import percent
 
         console.print(f"{split} accuracy {percent(scores['accuracy'])}, SRS(30) {percent(scores['srs']['30'])}")
+
+
+def sweep(
+    settings: Settings,
+    output: Path,
+    vary: tuple[str, ...] = (),
+    seeds: int = 3,
+    plan: Path | None = None,
+    baseline: bool = True,
+    test: bool = False,
+    margin: float = 2.0,
+    engine: Literal["joblib", "ray"] = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Train with every combination of some settings and seeds, and say which is worth its price in accuracy.
+
+    What is finished is never run again, so that a sweep that was stopped goes on when it is called again.
+
+    Args:
+        settings: What all runs share.
+        output: Folder of the runs and the table.
+        vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
+        seeds: How many seeds each setting is run with, from `--seed` on.
+        plan: A YAML file that says all of this (see docs/sweeps.md); no settings are given beside it.
+        baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
+        test: Score the test split too. The setting is recommended by the dev split all the same.
+        margin: Points of accuracy that the recommended setting may lose against the baseline.
+        engine: Processes of this machine, or tasks on a Ray cluster.
+        workers: Runs at a time. Default: one for each core.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.experiments.sweep import sweep as run_sweep
+
+    jobs = _jobs(settings, vary, seeds, plan, baseline)
+    console = _console()
+    console.print(f"{len(jobs)} runs in {output}", highlight=False)
+    found = run_sweep(
+        jobs,
+        output,
+        engine=engine,
+        workers=workers,
+        test=test,
+        margin=margin / 100,
+        data_dir=data_dir,
+        progress=_tell(console),
+    )
+    console.print(found.text, highlight=False)
+    console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
 
 
 def explain(
@@ -198,7 +249,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], None]:
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {each.__name__: _deferred(each) for each in (demo, train, evaluate, explain, report, data)},
+                {each.__name__: _deferred(each) for each in (demo, train, evaluate, sweep, explain, report, data)},
                 args=arguments,
                 prog="safr",
                 description="Train transformers whose neurons say which words mattered, and test whether it is so.",
@@ -227,13 +278,11 @@ def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]
 
 def _console() -> Console:
     """Where people are told how it goes; also silences what the libraries below would say there."""
-    import datasets
-    import transformers
     from rich.console import Console
 
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
+    from safr.data.quiet import silence
+
+    silence()
     return Console(stderr=False, soft_wrap=True, markup=False)  # paths and labels may hold brackets
 
 
@@ -315,6 +364,37 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
 
     path = write_report(runs, output)
     console.print(f"report: {path.resolve()}", highlight=False)
+
+
+def _jobs(
+    settings: Settings, vary: Sequence[str], seeds: int, plan: Path | None, baseline: bool
+) -> dict[str, Settings]:
+    """The runs of a sweep by name."""
+    from safr.experiments.grid import BASELINE, grid, parse_varied, read_plan, with_seeds
+
+    if plan is not None:
+        if vary or settings != Settings():
+            raise InputError("--plan says all settings by itself; put those beside it into the file")
+        jobs = read_plan(plan)
+    else:
+        if seeds < 1:
+            raise InputError(f"--seeds must be at least 1, got {seeds}")
+        numbers = range(settings.recipe.seed, settings.recipe.seed + seeds)
+        jobs = with_seeds("baseline", settings, BASELINE, numbers) if baseline else {}
+        jobs |= grid(settings, parse_varied(vary), numbers)
+    return {name: _with_whole_paths(each) for name, each in jobs.items()}
+
+
+def _tell(console: Console) -> Callable[[Outcome, int, int], None]:
+    """One line for each run that is done, with the time that the others will take."""
+    started = time.monotonic()
+
+    def tell(outcome: Outcome, done: int, total: int) -> None:
+        left = (time.monotonic() - started) / done * (total - done) / 60
+        ended = "done" if outcome.error is None else f"failed: {outcome.error}"
+        console.print(f"[{done} of {total}, about {left:.0f} min left] {outcome.name}: {ended}", highlight=False)
+
+    return tell
 
 
 def _with_whole_paths(settings: Settings) -> Settings:

@@ -6,7 +6,7 @@ Imports no torch, so that `safr --help` answers at once.
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_type_hints
 
 from safr.errors import InputError
@@ -231,6 +231,25 @@ class Settings:
             ["safr", "train", *(part for name in given if given[name] != usual[name] for part in given[name])]
         )
 
+    def get(self, name: str) -> Any:
+        """A setting by the name that the command line gives it."""
+        return getattr(getattr(self, _PART[name]), name) if name in _PART else getattr(self, name)
+
+    def changed(self, **values: Any) -> Settings:
+        """The same settings but for some, by the names that the command line gives them.
+
+        >>> Settings().changed(importance=1.0, seed=3).recipe.seed
+        3
+        """
+        own: dict[str, Any] = {}
+        parts: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name in _PART:
+                parts.setdefault(_PART[name], {})[name] = value
+            else:
+                own[name] = value
+        return replace(self, **own, **{part: replace(getattr(self, part), **given) for part, given in parts.items()})
+
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
         return asdict(self)
@@ -239,6 +258,19 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """The settings that `to_dict` wrote, also after a round through JSON."""
         return _from_dict(cls, values)
+
+
+_PART = {
+    each.name: part
+    for part, kind in (("regularization", Regularization), ("architecture", Architecture), ("recipe", Recipe))
+    for each in fields(kind)
+}
+"""Which part of the settings holds a setting."""
+
+
+def setting_names() -> list[str]:
+    """Every setting's name on the command line."""
+    return [each.name for each in fields(Settings) if not is_dataclass(getattr(Settings(), each.name))] + list(_PART)
 
 
 def regularization_from_dict(values: dict[str, Any]) -> Regularization:

@@ -122,7 +122,10 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) 
     run = Run(Path(folder))
     if run.config_file.exists():
         raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
-    if run.folder.exists() and (not run.folder.is_dir() or any(run.folder.iterdir())):
+    # What a killed process was writing has a name that begins with a dot.
+    if run.folder.exists() and (
+        not run.folder.is_dir() or any(not each.name.startswith(".") for each in run.folder.iterdir())
+    ):
         raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
     run.folder.mkdir(parents=True, exist_ok=True)
     versions = {"safr": safr.__version__, "python": platform.python_version()}

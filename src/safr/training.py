@@ -71,6 +71,7 @@ def train(
             machine can't compute with the numbers that the settings ask for.
     """
     if resume and (run := _resumed(output, settings, data)).is_trained:
+        shutil.rmtree(run.checkpoints_folder, ignore_errors=True)  # it may have been killed just before
         return run
     _require_precision(settings.recipe)
     set_seed(settings.recipe.seed)
@@ -99,7 +100,7 @@ def train(
     trainer.train(resume_from_checkpoint=_last_checkpoint(run))
     save(model, run.model_folder.with_name(".model"), tokenizer=tokenizer)
     run.model_folder.with_name(".model").replace(run.model_folder)
-    shutil.rmtree(run.checkpoints_folder)
+    shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
     return run
 
 

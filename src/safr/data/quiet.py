@@ -1,4 +1,4 @@
-"""A block of code in, the same block without the progress bars of datasets out."""
+"""What the libraries below say for people who run scripts, kept from those who run ours."""
 
 from __future__ import annotations
 
@@ -18,3 +18,13 @@ def quiet() -> Iterator[None]:
     finally:
         if shown:
             datasets.enable_progress_bars()
+
+
+def silence() -> None:
+    """For a whole process of ours: no progress bars and no advice of the libraries below."""
+    import datasets
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()

@@ -8,6 +8,7 @@ from safr.figures.curves import Curve, deletion_curves
 from safr.figures.graph import allocation_graph
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
+from safr.figures.pareto import pareto_front
 from safr.figures.saving import save_figure, svg_text
 from safr.figures.sites import SitePicture, sites_panel
 
@@ -18,6 +19,7 @@ __all__ = [
     "capacity_bars",
     "deletion_curves",
     "interference_heatmap",
+    "pareto_front",
     "save_figure",
     "sites_panel",
     "svg_text",

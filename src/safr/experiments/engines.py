@@ -1,0 +1,122 @@
+"""Many runs in, their outcomes out as they come: in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from safr.config import Settings
+from safr.errors import InputError
+from safr.experiments.running import Outcome, SplitName, finish_and_tell, is_finished
+from safr.runs import Run
+
+Engine = Literal["joblib", "ray"]
+
+TRIES = 3
+"""How often a run is begun whose process is killed, as by a system that has no memory left."""
+
+
+def run_all(
+    jobs: Mapping[str, Settings],
+    folder: Path,
+    splits: Sequence[SplitName],
+    *,
+    engine: Engine = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+) -> Iterator[Outcome]:
+    """Finish every run that is not, and tell of each as it is done.
+
+    Args:
+        jobs: Settings by the name of the run.
+        folder: Each run is a folder in it. With `ray` all workers must see it under the same path.
+        splits: Splits to score.
+        engine: `joblib`: processes of this machine. `ray`: tasks on the cluster that `RAY_ADDRESS` names, or on one of
+            this machine.
+        workers: Runs at a time; the cores are shared out between them. Default: one for each core, with `ray` for each
+            core of the cluster.
+        data_dir: Folder where archives of data are looked for first.
+
+    Raises:
+        InputError: The engine is not installed.
+    """
+    folder = folder.resolve()
+    open_jobs = {name: each for name, each in jobs.items() if not _is_done(folder / name, each, splits)}
+    if not open_jobs:
+        return
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers must be at least 1, got {workers}")
+    run_some = _on_ray if engine == "ray" else _on_this_machine
+    yield from run_some(open_jobs, folder, (tuple(splits), data_dir), workers)
+
+
+def _is_done(folder: Path, settings: Settings, splits: Sequence[SplitName]) -> bool:
+    run = Run(folder)
+    return run.config_file.is_file() and run.settings == settings and is_finished(run, splits)
+
+
+def _on_this_machine(
+    jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None
+) -> Iterator[Outcome]:
+    workers = min(workers or cpu_count(), len(jobs))
+    waiting = dict(jobs)
+    while waiting:
+        # All processes end with one that was killed. What they had begun goes on from its last epoch, a run at a time,
+        # so that one that takes all memory takes no other with it.
+        for name in (yield from _in_processes(waiting, list(waiting), folder, how, workers)):
+            for _ in range(TRIES - 1):
+                if not (yield from _in_processes(waiting, [name], folder, how, 2)):
+                    break
+            else:
+                del waiting[name]
+                yield Outcome(name, 0, f"its process was killed {TRIES} times")
+
+
+def _in_processes(
+    waiting: dict[str, Settings], names: Sequence[str], folder: Path, how: tuple[Any, ...], workers: int
+) -> Generator[Outcome, None, list[str]]:
+    """Finish some of the waiting runs; returns the names of those that were under way when a process was killed."""
+    try:
+        with parallel_config("loky", n_jobs=workers, inner_max_num_threads=max(cpu_count() // workers, 1)):
+            outcomes = Parallel(return_as="generator_unordered")(
+                delayed(finish_and_tell)(name, waiting[name], folder, *how, os.getpid()) for name in names
+            )
+            for outcome in outcomes:
+                del waiting[outcome.name]
+                yield outcome
+    except TerminatedWorkerError:
+        left = [name for name in names if name in waiting]
+        return [name for name in left if (folder / name).exists()] or left
+    finally:
+        get_reusable_executor().shutdown(wait=True)  # else the processes would wait for more to do
+    return []
+
+
+def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None) -> Iterator[Outcome]:
+    try:
+        import ray
+    except ImportError:
+        raise InputError("--engine ray needs Ray; install it by `pip install 'safr[ray]'`") from None
+    ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    threads = max(cores // min(workers or cores, len(jobs)), 1)
+    # Ray gives a task as many threads as it asks cores for.
+    remote = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(finish_and_tell)
+    waiting = {remote.remote(name, settings, folder, *how): name for name, settings in jobs.items()}
+    try:
+        while waiting:
+            (done,), _ = ray.wait(list(waiting), num_returns=1)
+            name = waiting.pop(done)
+            try:
+                yield ray.get(done)
+            except ray.exceptions.RayError as error:
+                yield Outcome(name, 0, str(error).strip().splitlines()[0])
+    finally:
+        for each in waiting:
+            ray.cancel(each, force=True)

@@ -1,0 +1,121 @@
+"""Settings of many runs in, a table of them out, with the setting that is worth its price in accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from safr.config import Settings
+from safr.errors import InputError
+from safr.evaluation.statistics import percent
+from safr.experiments.engines import Engine, run_all
+from safr.experiments.running import Outcome, SplitName, is_finished
+from safr.experiments.table import (
+    Row,
+    by_setting,
+    is_baseline,
+    recommended,
+    rows_of,
+    setting_label,
+    varying,
+    write_parquet,
+)
+from safr.figures import pareto_front, save_figure
+from safr.runs import Run, write_text
+
+MARGIN = 0.02
+"""Accuracy that a recommended setting may lose."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep has found."""
+
+    folder: Path
+    rows: list[Row]
+    """One for each finished run."""
+    groups: list[Row]
+    """One for each setting, over its seeds."""
+    failed: dict[str, str]
+    """Why, by the name of the run."""
+    text: str
+    """The table as Markdown, with the recommended setting."""
+
+
+def sweep(
+    jobs: Mapping[str, Settings],
+    folder: Path,
+    *,
+    engine: Engine = "joblib",
+    workers: int | None = None,
+    test: bool = False,
+    margin: float = MARGIN,
+    data_dir: Path | None = None,
+    progress: Callable[[Outcome, int, int], None] | None = None,
+) -> Sweep:
+    """Run what is not finished, and write `table.md`, `runs.parquet` and `pareto.svg` beside the runs.
+
+    Settings are chosen by their scores on the dev split, and by no others.
+
+    Args:
+        jobs: Settings by the name of the run, a folder in `folder`.
+        folder: Folder of all runs.
+        engine: See `run_all`.
+        workers: See `run_all`.
+        test: Score the test split too, and add it to `runs.parquet`.
+        margin: Accuracy, as a fraction, that the recommended setting may lose.
+        data_dir: Folder where archives of data are looked for first.
+        progress: Called with each outcome, how many there are so far and how many runs are not done at the start.
+
+    Raises:
+        InputError: There are no runs, or all of them failed.
+    """
+    if not jobs:
+        raise InputError("expected at least one run to sweep over, got none")
+    splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
+    failed: dict[str, str] = {}
+    runs = {name: Run(folder / name) for name in jobs}
+    todo = sum(not is_finished(run, splits) for run in runs.values())
+    outcomes = run_all(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir)
+    for done, outcome in enumerate(outcomes, start=1):
+        if outcome.error is not None:
+            failed[outcome.name] = outcome.error
+        if progress is not None:
+            progress(outcome, done, todo)
+    finished = [run for name, run in runs.items() if name not in failed]
+    if not finished:
+        raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(failed.values()))}")
+    rows = rows_of(finished, "dev")
+    groups = by_setting(rows)
+    names = varying(groups)
+    text = _text(groups, names, failed, margin)
+    write_text(folder / "table.md", text)
+    write_parquet(rows + (rows_of(finished, "test") if test else []), folder / "runs.parquet")
+    best, _ = recommended(groups, margin)
+    points = {setting_label(each, names): (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
+    save_figure(pareto_front(points, recommended=setting_label(best, names)), folder / "pareto")
+    return Sweep(folder, rows, groups, failed, text)
+
+
+def _text(groups: list[Row], names: list[str], failed: Mapping[str, str], margin: float) -> str:
+    """The table, best SRS first, and in words what it recommends."""
+    best, baseline = recommended(groups, margin)
+    columns = ("accuracy", "random", "capacity", "srs")
+    lines = [
+        "Dev split, in %: mean over seeds [95 % interval; of one seed it is over texts].",
+        "",
+        f"| setting | seeds | {' | '.join(('accuracy', 'random deletion', 'by capacity', 'SRS'))} |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for each in sorted(groups, key=lambda group: -group["srs"].value):
+        cells = " | ".join(percent(each[name].to_dict()) for name in columns)
+        lines.append(f"| {setting_label(each, names)} | {each['seeds']} | {cells} |")
+    against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
+    lines += [
+        "",
+        f"Recommended: {setting_label(best, names)}, the highest SRS among the settings whose accuracy is at most "
+        f"{100 * margin:g} points below that of {against} ({100 * baseline['accuracy'].value:.1f} %).",
+    ]
+    lines += [f"Failed: {name}: {why}" for name, why in failed.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,114 @@
+"""Finished runs in, one table out: a row for each run, and one for each setting over its seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from safr.config import setting_names
+from safr.evaluation.evaluate import MAIN_PERCENT
+from safr.evaluation.statistics import Estimate, over_seeds
+from safr.experiments.grid import BASELINE, short
+from safr.experiments.running import SplitName, scores_file
+from safr.runs import Run, read_json
+
+SCORES = {
+    "accuracy": ("accuracy",),
+    "random": ("deletion", "random", str(MAIN_PERCENT)),
+    "capacity": ("deletion", "capacity", str(MAIN_PERCENT)),
+    "srs": ("srs", str(MAIN_PERCENT)),
+    "above_random": ("srs", "above_random", str(MAIN_PERCENT)),
+}
+"""Columns of the table, and where a run's scores hold them: accuracy, also after deletion, and what it falls by."""
+
+Row = dict[str, Any]
+
+
+def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
+    """A row for each run: its settings, its epochs, and its scores with their intervals over texts."""
+    found = []
+    for run in runs:
+        settings, scores, history = run.settings, read_json(scores_file(run, split)), run.history
+        row: Row = {"run": run.name, "split": split}
+        row |= {name: _plain(settings.get(name)) for name in setting_names()}
+        row |= {"epochs_run": len(history), "training_seconds": sum(line["seconds"] for line in history)}
+        for name, path in SCORES.items():
+            estimate: Any = scores
+            for key in path:
+                estimate = estimate[key]
+            row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
+        found.append(row)
+    return found
+
+
+def varying(groups: Sequence[Row]) -> list[str]:
+    """Names of the settings that tell some settings, the baseline aside, from each other."""
+    names = [name for name in setting_names() if name != "seed"]
+    others = [each for each in groups if not is_baseline(each)]
+    return [name for name in names if len({repr(each[name]) for each in others}) > 1]
+
+
+def by_setting(rows: Sequence[Row]) -> list[Row]:
+    """A row for each setting: what it is, and the means over its seeds with their intervals."""
+    names = [name for name in setting_names() if name != "seed"]
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return [
+        dict(zip(names, values, strict=True))
+        | {"seeds": len(group)}
+        | {name: estimate_of(group, name) for name in SCORES}
+        for values, group in groups.items()
+    ]
+
+
+def setting_label(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    """What a setting is called in tables and pictures, by the settings that tell it from the others."""
+    if is_baseline(row):
+        return ", ".join(["baseline", *(f"{name} {short(row[name])}" for name in names if name not in BASELINE)])
+    return ", ".join(f"{name} {short(row[name])}" for name in names) or "SAFR"
+
+
+def estimate_of(group: Sequence[Row], name: str) -> Estimate:
+    """A score's mean over seeds; of one seed its interval is over texts."""
+    if len(group) == 1:
+        return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
+    return over_seeds([row[name] for row in group])
+
+
+def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
+    """The setting with the highest SRS among those whose accuracy is within a margin of the baseline's, and that.
+
+    Args:
+        groups: What `by_setting` gave, from the dev split.
+        margin: Accuracy, as a fraction, that may be lost.
+
+    Returns:
+        The recommended setting and the baseline: the setting without mask and losses, or where there is none the one
+        with the highest accuracy.
+    """
+    plain = [each for each in groups if is_baseline(each)]
+    baseline = max(plain or groups, key=lambda each: each["accuracy"].value)
+    enough = [each for each in groups if each["accuracy"].value >= baseline["accuracy"].value - margin]
+    return max(enough, key=lambda each: each["srs"].value), baseline
+
+
+def is_baseline(row: Mapping[str, Any]) -> bool:
+    """Whether SAFR adds nothing."""
+    return not (row["vmask"] or row["importance"] or row["interaction"])
+
+
+def write_parquet(rows: Sequence[Row], path: Path) -> None:
+    """All rows, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), temporary)
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """The value as one column can hold it."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value

@@ -1,0 +1,86 @@
+"""Accuracy and SRS of many settings in, a picture of which are worth their price out."""
+
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from safr.errors import InputError
+from safr.figures.drawing import BAR_COLOUR, POSITIVE_COLOUR, new_figure, our_style
+from safr.figures.words import LONGEST_NAME, readable
+
+CAPTION = (
+    "Each point is a setting, with intervals. The line joins those that no other beats in both; the star is the "
+    "recommended one."
+)
+
+
+Interval = tuple[float, float, float]
+"""A value and the ends of its interval, as fractions."""
+
+
+@our_style()
+def pareto_front(
+    points: Mapping[str, tuple[Interval, Interval]], *, recommended: str | None = None, title: str | None = None
+) -> Figure:
+    """Accuracy against SRS of several settings.
+
+    Args:
+        points: Accuracy and SRS by the name of the setting.
+        recommended: The one that is marked.
+        title: Stands above the picture.
+
+    Raises:
+        InputError: There is no setting, or the recommended one is none of them.
+    """
+    if not points:
+        raise InputError("`points` must hold at least one setting, got none")
+    if recommended is not None and recommended not in points:
+        raise InputError(f"`recommended` must be one of the settings, got {recommended!r}")
+    figure = new_figure(6.4, 4.2, title=title, caption=CAPTION)
+    axes = figure.subplots()
+    front = undominated({name: (accuracy[0], srs[0]) for name, (accuracy, srs) in points.items()})
+    line = sorted((100 * points[name][0][0], 100 * points[name][1][0]) for name in front)
+    axes.plot(*zip(*line, strict=True), color=BAR_COLOUR, linewidth=1.0, zorder=1)
+    for name, (accuracy, srs) in points.items():
+        best = name == recommended
+        colour = POSITIVE_COLOUR if best else BAR_COLOUR if name in front else "#888888"
+        axes.errorbar(
+            100 * accuracy[0],
+            100 * srs[0],
+            xerr=_ends(accuracy),
+            yerr=_ends(srs),
+            color=colour,
+            marker="*" if best else "o",
+            markersize=9 if best else 4,
+            elinewidth=0.6,
+            zorder=3 if best else 2,
+        )
+        if best or name in front:
+            label = readable(name, longest=LONGEST_NAME)
+            place = (100 * accuracy[0], 100 * srs[0])
+            axes.annotate(label, place, xytext=(4, 4), textcoords="offset points", color=colour)
+    axes.set_xlabel("accuracy (%)")
+    axes.set_ylabel("SRS (points)")
+    axes.grid()
+    axes.set_axisbelow(True)
+    axes.margins(x=0.15)
+    return figure
+
+
+def undominated(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Names of the points that no other one beats in one value and equals in the other.
+
+    >>> undominated({"a": (0.7, 0.2), "b": (0.8, 0.1), "c": (0.7, 0.1)})
+    ['a', 'b']
+    """
+    return [
+        name
+        for name, (first, second) in points.items()
+        if not any(x >= first and y >= second and (x > first or y > second) for x, y in points.values())
+    ]
+
+
+def _ends(interval: Interval) -> list[list[float]]:
+    """How far an interval goes, down and up, in per cent."""
+    value, low, high = interval
+    return [[100 * max(value - low, 0)], [100 * max(high - value, 0)]]

@@ -1,0 +1,213 @@
+"""Sweeps on a small file of sentences, in processes of their own as users run them."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from safr.config import Settings
+from safr.errors import InputError
+from safr.evaluation.statistics import Estimate
+from safr.experiments import engines
+from safr.experiments.grid import BASELINE, grid, with_seeds
+from safr.experiments.running import Outcome, finish, finish_and_tell
+from safr.experiments.sweep import sweep
+from safr.experiments.table import by_setting, recommended
+from safr.runs import Run
+from tests import tiny
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of splits, and settings small enough for seconds."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for seed, (name, count) in enumerate({"train": 48, "dev": 16, "test": 16}.items()):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label"])
+            writer.writerows(tiny.sentences(count, seed, longest=9))
+    return tiny.settings("safr").changed(data=str(folder))
+
+
+def jobs_of(data):
+    return with_seeds("baseline", data, BASELINE, [0]) | grid(data, {"importance": [0.0, 1.0]}, [0])
+
+
+def contents(folder):
+    """What the table and the runs say, but for times."""
+    rows = pyarrow.parquet.read_table(folder / "runs.parquet").drop_columns(["training_seconds"]).to_pylist()
+    return sorted(rows, key=str), (folder / "table.md").read_text()
+
+
+def test_a_sweep_runs_all_writes_a_table_and_runs_nothing_twice(data, tmp_path):
+    told = []
+    jobs, folder = jobs_of(data), tmp_path / "sweep"
+    found = sweep(jobs, folder, test=True, workers=2, progress=lambda *each: told.append(each))
+    assert [(done, total) for _, done, total in told] == [(1, 3), (2, 3), (3, 3)]
+    assert {outcome.name for outcome, *_ in told} == set(jobs)
+    assert {row["run"] for row in found.rows} == set(jobs)
+    rows, text = contents(folder)
+    assert [row["split"] for row in rows].count("test") == 3
+    assert "| baseline | 1 |" in text
+    assert "| importance 1 | 1 |" in text
+    assert (folder / "pareto.svg").stat().st_size > 0
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")}
+    again = sweep(jobs, folder, test=True, progress=lambda *each: told.append(each))
+    assert len(told) == 3
+    assert again.text == found.text
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")} == before
+
+
+def test_a_failed_run_is_reported_and_stops_no_other(data, tmp_path):
+    jobs = jobs_of(data)
+    broken = list(jobs)[1]
+    jobs[broken] = jobs[broken].changed(data=str(tmp_path / "nowhere"))
+    folder = tmp_path / "sweep"
+    found = sweep(jobs, folder, workers=1)
+    assert set(found.failed) == {broken}
+    assert "nowhere" in found.failed[broken]
+    assert f"Failed: {broken}: " in found.text
+    assert len(found.rows) == 2
+    assert "InputError" in (folder / f"{broken}.failed.txt").read_text()
+
+
+def test_all_failing_is_an_error(tmp_path):
+    jobs = {"one": Settings(data=str(tmp_path / "nowhere"))}
+    with pytest.raises(InputError, match=r"all 1 runs failed; the first: .*nowhere"):
+        sweep(jobs, tmp_path / "sweep", workers=1)
+    with pytest.raises(InputError, match="at least one run"):
+        sweep({}, tmp_path / "sweep")
+
+
+def test_a_folder_with_a_run_of_other_settings_is_left_alone(data, tmp_path):
+    finish(data, tmp_path / "run", ("dev",))
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        finish(data.changed(importance=5.0), tmp_path / "run", ("dev",))
+    assert Run(tmp_path / "run").settings == data
+
+
+def command(folder, data):
+    options = [part for each in ("importance=0,1", "interaction=0,1") for part in ("--vary", each)]
+    settings = data.command.split()[2:]
+    return [sys.executable, "-m", "safr", "sweep", "--output", str(folder), *settings, "--seeds", "1", *options[:1],
+            "importance=0,1", "--workers", "2"]  # fmt: skip
+
+
+def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, tmp_path):
+    subprocess.run(command(tmp_path / "whole", data), check=True, capture_output=True)
+    folder, seen = tmp_path / "killed", {}
+    for number in range(2):
+        process = subprocess.Popen(command(folder, data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.glob("*/scores_dev.json"))) > number:
+                break
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+        finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/scores_dev.json")}
+        assert seen.items() <= finished.items()
+        seen = finished
+    subprocess.run(command(folder, data), check=True, capture_output=True)
+    assert {path: path.stat().st_mtime_ns for path in seen} == seen
+    assert contents(folder) == contents(tmp_path / "whole")
+
+
+def kill_once(name, settings, folder, splits, data_dir=None, parent=None):
+    """As if the system had no memory left, the first time that a certain run is begun."""
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    marker = folder / f".{name}.killed"
+    if name == "bad" or (name == "once" and not marker.exists()):
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome(name, 0.0)
+
+
+def test_a_run_whose_process_is_killed_is_tried_again_and_at_last_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(engines, "finish_and_tell", kill_once)
+    jobs = {name: Settings() for name in ("good", "once", "bad")}
+    outcomes = {each.name: each for each in engines.run_all(jobs, tmp_path, ("dev",), workers=2)}
+    assert outcomes["good"].error is None
+    assert outcomes["once"].error is None
+    assert outcomes["bad"].error == "its process was killed 3 times"
+
+
+def group(accuracy, srs, *, vmask=True):
+    weight = 0.1 if vmask else 0.0
+    return {
+        "vmask": vmask,
+        "importance": weight,
+        "interaction": weight,
+        "accuracy": Estimate(accuracy, 0, 1),
+        "srs": Estimate(srs, 0, 1),
+    }
+
+
+def test_the_recommended_setting_has_the_highest_srs_near_the_baselines_accuracy():
+    plain, near, far = group(0.75, 0.05, vmask=False), group(0.74, 0.15), group(0.7, 0.3)
+    best_accuracy = group(0.8, 0.1)
+    assert recommended([plain, near, far, best_accuracy], 0.02) == (near, plain)
+    assert recommended([plain, near, far, best_accuracy], 0.06) == (far, plain)
+    assert recommended([near, far, best_accuracy], 0.02) == (best_accuracy, best_accuracy)
+
+
+def test_settings_are_averaged_over_their_seeds():
+    def row(seed, value):
+        scores = {f"{name}{end}": value for name in ("accuracy", "random", "capacity", "srs", "above_random")
+                  for end in ("", "_low", "_high")}  # fmt: skip
+        settings = Settings().changed(seed=seed)
+        return {name: settings.get(name) for name in dataclasses.asdict(settings.regularization)} | {
+            "seed": seed, **{name: settings.get(name) for name in dataclasses.asdict(settings.recipe)},
+            **{name: settings.get(name) for name in dataclasses.asdict(settings.architecture)},
+            "data": "a", "text_column": "text", "label_column": "label", "model": "transformer", **scores}  # fmt: skip
+
+    (found,) = by_setting([row(0, 0.1), row(1, 0.2), row(2, 0.3)])
+    assert found["seeds"] == 3
+    assert found["srs"].value == pytest.approx(0.2)
+    assert found["srs"].high == pytest.approx(0.448, abs=1e-3)
+
+
+def test_scores_of_the_dev_split_are_kept_beside_those_of_the_test_split(data, tmp_path):
+    run = finish(data, tmp_path / "run", ("dev", "test"))
+    dev = json.loads((run.folder / "scores_dev.json").read_text())
+    assert (dev["split"], run.scores["split"]) == ("dev", "test")
+    assert not Path(run.checkpoints_folder).exists()
+
+
+def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, parent=None):
+    """The real thing, whose process is killed after the first epoch of one run."""
+    marker = folder / f".{name}.killed"
+
+    def kill_after_an_epoch():
+        while not Run(folder / name).history:
+            time.sleep(0.01)
+        marker.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if "importance=1" in name and not marker.exists():
+        threading.Thread(target=kill_after_an_epoch, daemon=True).start()
+    return finish_and_tell(name, settings, folder, splits, data_dir, parent)
+
+
+def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had_begun(data, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    jobs = {name: each.changed(epochs=6) for name, each in jobs_of(data).items()}
+    sweep(jobs, tmp_path / "here", workers=2)
+    monkeypatch.setattr(engines, "finish_and_tell", finish_but_be_killed_once)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        sweep(jobs, tmp_path / "cluster", engine="ray", workers=2)
+    finally:
+        ray.shutdown()
+    assert len(list((tmp_path / "cluster").glob(".*.killed"))) == 1
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "here")

@@ -1,0 +1,33 @@
+import pytest
+
+from safr.errors import InputError
+from safr.figures import pareto_front, svg_text
+from safr.figures.pareto import undominated
+
+POINTS = {
+    "plain <a>": ((0.75, 0.73, 0.77), (0.05, 0.03, 0.07)),
+    "best": ((0.74, 0.72, 0.76), (0.2, 0.18, 0.22)),
+    "worse": ((0.73, 0.7, 0.76), (0.1, 0.05, 0.15)),
+}
+
+
+def test_points_that_another_beats_are_not_on_the_front():
+    values = {name: (accuracy[0], srs[0]) for name, (accuracy, srs) in POINTS.items()}
+    assert undominated(values) == ["plain <a>", "best"]
+    assert undominated({"one": (1.0, 1.0), "same": (1.0, 1.0)}) == ["one", "same"]
+
+
+def test_the_front_is_named_and_the_recommended_one_marked():
+    figure = pareto_front(POINTS, recommended="best", title="Sweep")
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert names == {"plain <a>", "best"}
+    (line, *_) = figure.axes[0].lines
+    assert line.get_xydata().tolist() == [[74.0, 20.0], [75.0, 5.0]]
+    assert "plain &lt;a&gt;" in svg_text(figure)
+
+
+def test_nothing_to_draw_is_refused():
+    with pytest.raises(InputError, match="at least one setting"):
+        pareto_front({})
+    with pytest.raises(InputError, match="must be one of the settings, got 'other'"):
+        pareto_front(POINTS, recommended="other")
