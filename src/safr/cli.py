@@ -143,6 +143,58 @@ def sweep(
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
 
 
+def reproduce(
+    output: Path = Path("runs/paper"),
+    dataset: Literal["sst2", "imdb", "both"] = "sst2",
+    seeds: int = 3,
+    quick: bool = False,
+    engine: Literal["joblib", "ray"] = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Make the paper's tables and figures, its numbers beside ours, as CSV, Markdown and one HTML page.
+
+    What is finished is never run again, so that a reproduction that was stopped goes on when it is called again.
+
+    Args:
+        output: Folder of the runs, tables, figures and the page.
+        dataset: The paper's data. All settings of SST-2 with 3 seeds take hours on 2 cores, IMDB's days.
+        seeds: How many seeds each setting is run with.
+        quick: A small version in a few minutes, on data that need no download: other numbers, the same page.
+        engine: Processes of this machine, or tasks on a Ray cluster.
+        workers: Runs at a time. Default: one for each core.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.experiments.engines import run_all
+    from safr.experiments.paper import jobs as paper_jobs
+    from safr.experiments.running import is_finished
+    from safr.report.reproduction import write_reproduction
+    from safr.runs import Run
+
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {seeds}")
+    seeds = 1 if quick else seeds
+    jobs: dict[str, Settings] = {}
+    for each in ("sst2", "imdb") if dataset == "both" and not quick else (dataset,):
+        jobs |= paper_jobs("imdb" if each == "imdb" else "sst2", seeds, quick=quick)
+    console, folder = _console(), output / ("quick" if quick else "runs")
+    runs = {name: Run(folder / name) for name in jobs}
+    todo = sum(not is_finished(run, ("test",)) for run in runs.values())
+    console.print(f"{len(jobs)} runs in {folder}, {todo} of them to do", highlight=False)
+    missing: dict[str, str] = {}
+    tell = _tell(console)
+    outcomes = run_all(jobs, folder, ("test",), engine=engine, workers=workers, data_dir=data_dir)
+    for done, outcome in enumerate(outcomes, start=1):
+        tell(outcome, done, todo)
+        if outcome.error is not None:
+            missing[outcome.name] = outcome.error
+    finished = {name: run for name, run in runs.items() if name not in missing}
+    if not finished:
+        raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(missing.values()))}")
+    page = write_reproduction(finished, output, asked=len(jobs), seeds=seeds, missing=missing, quick=quick)
+    console.print(f"page: {page.resolve()}", highlight=False)
+
+
 def explain(
     run: Annotated[Path, tyro.conf.Positional],
     text: Annotated[str, tyro.conf.Positional],
@@ -249,7 +301,10 @@ def _parse(arguments: Sequence[str]) -> Callable[[], None]:
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {each.__name__: _deferred(each) for each in (demo, train, evaluate, sweep, explain, report, data)},
+                {
+                    each.__name__: _deferred(each)
+                    for each in (demo, train, evaluate, sweep, reproduce, explain, report, data)
+                },
                 args=arguments,
                 prog="safr",
                 description="Train transformers whose neurons say which words mattered, and test whether it is so.",

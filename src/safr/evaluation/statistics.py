@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -86,6 +86,17 @@ def over_seeds(values: ArrayLike) -> Estimate:
         raise InputError(f"an interval over seeds needs at least 2 runs, got {len(sample)}")
     half = t.ppf(0.975, len(sample) - 1) * sem(sample)
     return Estimate(float(sample.mean()), float(sample.mean() - half), float(sample.mean() + half))
+
+
+def mean_of(estimates: Sequence[Mapping[str, float]]) -> Estimate:
+    """Mean over runs that differ in their seed alone, of one run's own interval where there is one alone.
+
+    Args:
+        estimates: Estimates as JSON values, one per run.
+    """
+    if len(estimates) == 1:
+        return Estimate(**{end: estimates[0][end] for end in ("value", "low", "high")})
+    return over_seeds([each["value"] for each in estimates])
 
 
 def _ratio(totals: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -77,7 +77,9 @@ def estimate_of(group: Sequence[Row], name: str) -> Estimate:
     """A score's mean over seeds; of one seed its interval is over texts."""
     if len(group) == 1:
         return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
-    return over_seeds([row[name] for row in group])
+    found = over_seeds([row[name] for row in group])
+    lowest = -1.0 if name in ("srs", "above_random") else 0.0  # of two seeds it may reach beyond what there can be
+    return Estimate(found.value, max(found.low, lowest), min(found.high, 1.0))
 
 
 def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:

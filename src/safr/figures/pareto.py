@@ -1,6 +1,6 @@
 """Accuracy and SRS of many settings in, a picture of which are worth their price out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
@@ -9,7 +9,8 @@ from safr.figures.drawing import BAR_COLOUR, POSITIVE_COLOUR, new_figure, our_st
 from safr.figures.words import LONGEST_NAME, readable
 
 CAPTION = (
-    "Each point is a setting, with intervals. The line joins those that no other beats in both; the star is the "
+    "Each point is a setting, with its intervals, which may be cut off. The line joins those that no other beats in "
+    "both; the star is the "
     "recommended one."
 )
 
@@ -58,12 +59,15 @@ def pareto_front(
         if best or name in front:
             label = readable(name, longest=LONGEST_NAME)
             place = (100 * accuracy[0], 100 * srs[0])
-            axes.annotate(label, place, xytext=(4, 4), textcoords="offset points", color=colour)
+            axes.annotate(label, place, xytext=(5, 5 if best else -11), textcoords="offset points", color=colour)
     axes.set_xlabel("accuracy (%)")
     axes.set_ylabel("SRS (points)")
     axes.grid()
     axes.set_axisbelow(True)
-    axes.margins(x=0.15)
+    # By the values alone: of two seeds the intervals may be wider than all there is to see.
+    accuracies, scores = zip(*((100 * accuracy[0], 100 * srs[0]) for accuracy, srs in points.values()), strict=True)
+    axes.set_xlim(*_around(accuracies))
+    axes.set_ylim(*_around(scores))
     return figure
 
 
@@ -78,6 +82,12 @@ def undominated(points: Mapping[str, tuple[float, float]]) -> list[str]:
         for name, (first, second) in points.items()
         if not any(x >= first and y >= second and (x > first or y > second) for x, y in points.values())
     ]
+
+
+def _around(values: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis, with room for names and intervals."""
+    room = max(0.35 * (max(values) - min(values)), 3.0)
+    return min(values) - room, max(values) + room
 
 
 def _ends(interval: Interval) -> list[list[float]]:

@@ -49,27 +49,27 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     """
     _refuse_mixed(runs)
     history = _training_history(runs)
-    environment = Environment(
-        loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters |= {"percent": percent, "number": _number}
-    page = environment.get_template("report.html.jinja").render(
-        version=safr.__version__,
-        runs=runs,
-        data=runs[0].record["data"],
-        records={run.name: run.record for run in runs},
-        scores={run.name: run.scores for run in runs},
-        settings={run.name: _flat(run.record["settings"]) for run in runs},
-        commands={run.name: run.settings.command for run in runs},
-        findings=findings({run.name: run.scores for run in runs}),
-        curves=_picture(deletion_curves({run.name: _curve(run) for run in runs})),
-        history=None if history is None else _picture(history),
-        measures=MEASURES,
-        examples=_examples(runs),
-        rule=RULE,
-        k=str(MAIN_PERCENT),
-        percents=[str(each) for each in PERCENTS],
-        draws=(MAIN_RANDOM_DRAWS, RANDOM_DRAWS),
+    page = (
+        page_environment()
+        .get_template("report.html.jinja")
+        .render(
+            version=safr.__version__,
+            runs=runs,
+            data=runs[0].record["data"],
+            records={run.name: run.record for run in runs},
+            scores={run.name: run.scores for run in runs},
+            settings={run.name: _flat(run.record["settings"]) for run in runs},
+            commands={run.name: run.settings.command for run in runs},
+            findings=findings({run.name: run.scores for run in runs}),
+            curves=picture_address(deletion_curves({run.name: curve_of(run) for run in runs})),
+            history=None if history is None else picture_address(history),
+            measures=MEASURES,
+            examples=_examples(runs),
+            rule=RULE,
+            k=str(MAIN_PERCENT),
+            percents=[str(each) for each in PERCENTS],
+            draws=(MAIN_RANDOM_DRAWS, RANDOM_DRAWS),
+        )
     )
     write_text(output, page)
     return output
@@ -81,7 +81,7 @@ def write_figures(run: Run) -> list[Path]:
     Returns:
         The files, each as SVG and PNG.
     """
-    figures = {"deletion": deletion_curves({run.name: _curve(run)})}
+    figures = {"deletion": deletion_curves({run.name: curve_of(run)})}
     if (history := _training_history([run])) is not None:
         figures["history"] = history
     examples = read_json(run.examples_file)
@@ -89,6 +89,15 @@ def write_figures(run: Run) -> list[Path]:
         model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
         figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
     return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
+
+
+def page_environment() -> Environment:
+    """Where the pages' templates are found; whatever goes into one is escaped."""
+    environment = Environment(
+        loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"percent": percent, "number": _number}
+    return environment
 
 
 def _refuse_mixed(runs: Sequence[Run]) -> None:
@@ -108,7 +117,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _curve(run: Run) -> Curve:
+def curve_of(run: Run) -> Curve:
+    """A run's accuracy after deleting more and more words."""
     scores = run.scores
     capacity, random = (scores["deletion"][name] for name in ("capacity", "random"))
     keys = [str(each) for each in PERCENTS]
@@ -162,11 +172,11 @@ def _reading(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
         "prediction": explanation.prediction,
         "probability": explanation.probabilities[explanation.prediction],
         "words": [(word, value, value / highest) for word, value in zip(words, capacity.tolist(), strict=True)],
-        "pictures": {name: _picture(figure) for name, figure in pictures.items()},
+        "pictures": {name: picture_address(figure) for name, figure in pictures.items()},
     }
 
 
-def _picture(figure: Figure) -> str:
+def picture_address(figure: Figure) -> str:
     """An SVG as a data address: inside an `img` it can neither run scripts nor clash with other pictures' names."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg_text(figure).encode("utf-8")).decode("ascii")
 

@@ -1,0 +1,139 @@
+"""Finished runs of the paper's settings in, its tables out, each number with the paper's beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from safr.config import Settings
+from safr.experiments.paper import (
+    DATA,
+    VERSIONS,
+    Comparison,
+    Dataset,
+    Padding,
+    Weights,
+    best_weights,
+    cells,
+    compared,
+    compared_capacity,
+    label,
+    paper,
+    run_name,
+    three_rows,
+)
+from safr.experiments.table import rows_of
+from safr.runs import Run
+
+PADDINGS: dict[Padding, str] = {"mask": "padding masked", "count": "padding counted, as published"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows and columns."""
+
+    name: str
+    """Of its file."""
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def to_csv(self) -> str:
+        """As comma-separated values."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows([self.columns, *self.rows])
+        return text.getvalue()
+
+    def to_markdown(self) -> str:
+        """As Markdown, with its title."""
+        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
+        return "\n".join([f"### {self.title}", "", *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
+
+
+def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Table]:
+    """Tables 1, 2 and 6, and 3, of one data set, as far as their runs are finished.
+
+    Args:
+        runs: Evaluated runs by name.
+        dataset: The data set.
+        seeds: Seeds that were asked for.
+    """
+    found = []
+    for padding, how in PADDINGS.items():
+        chosen = [run for name, run in runs.items() if name.startswith(f"{dataset},{padding},")]
+        if not chosen:
+            continue
+        comparisons = compared(rows_of(chosen, "test"), dataset)
+        counts = {weights: _finished(runs, dataset, padding, weights, seeds) for weights in comparisons}
+        rows = {each: comparisons[each] for each in three_rows(dataset) if each in comparisons}
+        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {dataset}, {how}, in %", rows, counts))
+        if set(comparisons) > set(rows):
+            found.append(
+                _ablation(
+                    f"table_2_and_6_{dataset}_{padding}", f"Tables 2 and 6, {dataset}, {how}, in %", comparisons, counts
+                )
+            )
+        best = _runs(runs, dataset, padding, best_weights(dataset), seeds)
+        if best:
+            found.append(_capacity(best, dataset, padding))
+    return found
+
+
+def size_tables(runs: Mapping[str, Run]) -> list[Table]:
+    """Tables 4 and 5: the sizes of the data and of the model."""
+    rows = []
+    for dataset, data in DATA.items():
+        run = next((each for each in runs.values() if each.record["data"]["name"] == data), None)
+        if run is not None:
+            ours = " / ".join(f"{run.record['data']['sizes'][split]:,}" for split in ("train", "dev", "test"))
+            printed = (paper()["versions"][version]["dataset_sizes"][dataset] for version in VERSIONS)
+            rows.append((dataset, ours, *(" / ".join(f"{size:,}" for size in sizes) for sizes in printed)))
+    model, size = paper()["model"], Settings().architecture
+    sizes = (
+        ("layers", str(size.hidden_layers), str(model["layers"])),
+        ("embedding", str(size.width), str(model["embedding"])),
+        ("FC1", f"{size.width} x {size.feed_forward}", " x ".join(map(str, model["fc1"]))),
+        ("FC2", f"{size.feed_forward} x {size.width}", " x ".join(map(str, model["fc2"]))),
+    )
+    tables = [Table("table_5", "Table 5, the model", ("part", "ours", "paper"), sizes)]
+    if rows:
+        columns = ("data", "ours: train / dev / test", *VERSIONS.values())
+        tables.insert(0, Table("table_4", "Table 4, the data", columns, tuple(rows)))
+    return tables
+
+
+def _ablation(
+    name: str, title: str, comparisons: Mapping[Weights, Mapping[str, Comparison]], counts: Mapping[Weights, int]
+) -> Table:
+    names = {"accuracy": "accuracy", "random": "random deletion", "capacity": "by capacity", "srs": "SRS"}
+    columns = ["setting", "seeds"]
+    for shown in names.values():
+        columns += [shown, *(f"{shown}, {each}" for each in (*VERSIONS.values(), "verdict"))]
+    rows = [
+        (label(weights), str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
+        for weights, found in comparisons.items()
+    ]
+    return Table(name, title, tuple(columns), tuple(rows))
+
+
+def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding) -> Table:
+    words = {"all": "all", "important": "most important 30 %", "rest": "the rest"}
+    rows = []
+    for name, each in compared_capacity(runs, dataset).items():
+        printed = (f"{value:.4f}" for value in each.printed.values() if value is not None)
+        ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
+        rows.append((words[name], ours, *printed, each.verdict or ""))
+    title = f"Table 3, {dataset}, {PADDINGS[padding]}: average capacity with {label(best_weights(dataset))}"
+    return Table(f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows))
+
+
+def _runs(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> list[Run]:
+    names = [run_name(dataset, padding, weights, seed) for seed in range(seeds)]
+    return [runs[name] for name in names if name in runs]
+
+
+def _finished(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> int:
+    return len(_runs(runs, dataset, padding, weights, seeds))

@@ -1,0 +1,132 @@
+import shutil
+
+import pytest
+
+from safr.config import Settings
+from safr.experiments.paper import compared, jobs, label, paper, run_name, settings_of, weights_of
+from safr.experiments.paper_tables import paper_tables, size_tables
+from safr.report.reproduction import write_reproduction
+from safr.runs import Run, read_json, write_json
+from tests import tiny
+
+
+def row(weights, seed, **scores):
+    """A run's row, with narrow intervals over texts."""
+    importance, interaction = weights or (0.0, 0.0)
+    found = {"vmask": weights is not None, "importance": importance, "interaction": interaction, "seed": seed}
+    for name, value in scores.items():
+        found |= {name: value, f"{name}_low": value - 0.001, f"{name}_high": value + 0.001}
+    return found
+
+
+def scores(accuracy, srs):
+    return {"accuracy": accuracy, "random": accuracy - 0.03, "capacity": accuracy - srs, "srs": srs}
+
+
+def test_the_papers_numbers_add_up():
+    for version in paper()["versions"].values():
+        for dataset in ("sst2", "imdb"):
+            for each in version["ablation"][dataset]:
+                assert each["srs"] == pytest.approx(each["accuracy"] - each["capacity"], abs=0.011)
+
+
+def test_all_settings_of_both_versions_are_run_with_every_seed():
+    assert len(weights_of("sst2")) == len(weights_of("imdb")) == 15
+    assert {(10.0, 10.0), (0.1, 1.0), None} <= set(weights_of("sst2"))
+    asked = jobs("sst2", 3)
+    assert len(asked) == 3 * (15 + 3)
+    assert next(iter(asked)) == "sst2,mask,baseline,seed=0"
+    published = asked["sst2,count,importance=0.1,interaction=0.1,seed=2"]
+    assert (published.regularization.padding, published.regularization.exclude_self) == ("count", True)
+    assert (published.recipe.patience, published.recipe.seed, published.data) == (3, 2, "sst2_paper")
+    assert asked["sst2,mask,importance=1,interaction=0.1,seed=0"] == Settings(data="sst2_paper").changed(
+        importance=1.0, interaction=0.1
+    )
+    assert not asked["sst2,mask,baseline,seed=0"].regularization.vmask
+    assert {each.data for each in jobs("sst2", 1, quick=True).values()} == {"rotten_tomatoes"}
+
+
+def test_a_verdict_goes_by_the_interval_and_then_by_the_direction():
+    # The paper's baseline has 70.21 and 4.00, weights 0.1 and 0.1 have 72.96 and 17.21.
+    ours = [row(None, 0, **scores(0.70, 0.0400)), row((0.1, 0.1), 0, **scores(0.705, 0.10))]
+    found = compared(ours, "sst2")
+    assert found[None]["srs"].verdict == "within"
+    assert found[None]["accuracy"].verdict == "no"
+    assert found[0.1, 0.1]["accuracy"].verdict == "direction"
+    assert found[0.1, 0.1]["srs"].verdict == "direction"
+    assert found[0.1, 0.1]["srs"].printed["naacl"] == pytest.approx(0.1721)
+    worse = compared([ours[0], row((0.1, 0.1), 0, **scores(0.69, 0.03))], "sst2")
+    assert (worse[0.1, 0.1]["accuracy"].verdict, worse[0.1, 0.1]["srs"].verdict) == ("no", "no")
+    assert compared([row(None, 0, **scores(0.7, 0.01))], "sst2")[None]["srs"].verdict == "direction"
+
+
+def test_several_seeds_are_judged_by_the_interval_over_seeds():
+    ours = [row((1.0, 0.1), seed, **scores(0.70, srs)) for seed, srs in enumerate((0.14, 0.155, 0.17))]
+    found = compared(ours, "sst2")[1.0, 0.1]["srs"]
+    assert found.ours.value == pytest.approx(0.155)
+    assert found.ours.low < 0.1543 < found.ours.high
+    assert found.verdict == "within"
+
+
+def test_a_setting_of_one_version_alone_is_judged_by_that_one():
+    found = compared([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.05))], "sst2")
+    assert found[10.0, 10.0]["srs"].printed["naacl"] is None
+    assert found[10.0, 10.0]["srs"].verdict is not None
+
+
+@pytest.fixture
+def runs(tmp_path, tmp_path_factory):
+    """Small runs under the names of the paper's."""
+    found = {}
+    for weights in (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.1)):
+        made = tiny.evaluated_run("baseline" if weights is None else "safr", tmp_path_factory)
+        name = run_name("sst2", "mask", weights, 0)
+        run = Run(tmp_path / "runs" / name)
+        shutil.copytree(made.folder, run.folder)
+        record = read_json(run.config_file)
+        record["settings"] = settings_of("sst2", "mask", weights, 0).to_dict()
+        record["data"]["name"] = "sst2_paper"
+        write_json(run.config_file, record)
+        found[name] = run
+    return found
+
+
+def test_the_tables_hold_what_the_runs_say(runs):
+    tables = {table.name: table for table in [*paper_tables(runs, "sst2", 1), *size_tables(runs)]}
+    assert set(tables) == {"table_1_sst2_mask", "table_2_and_6_sst2_mask", "table_3_sst2_mask", "table_4", "table_5"}
+    first = tables["table_1_sst2_mask"]
+    assert [line[0] for line in first.rows] == [
+        "baseline",
+        "importance=0,interaction=0",
+        "importance=0.1,interaction=0.1",
+    ]
+    value = runs["sst2,mask,baseline,seed=0"].scores["srs"]["30"]["value"]
+    assert first.rows[0][first.columns.index("SRS")].startswith(f"{100 * value:.1f} [")
+    assert first.rows[0][first.columns.index("SRS") + 1 :] == ("4.00", "-3.15", first.rows[0][-1])
+    assert len(tables["table_2_and_6_sst2_mask"].rows) == 4
+    assert tables["table_3_sst2_mask"].rows[0][2] == "0.2981"
+    assert first.to_csv().splitlines()[0] == ",".join(first.columns)
+    assert first.to_markdown().count("\n| ") == 5
+
+
+def test_the_page_holds_tables_figures_and_what_is_missing(runs, tmp_path):
+    missing = {"sst2,mask,importance=1,interaction=1,seed=0": "no memory <left>"}
+    page = write_reproduction(runs, tmp_path, asked=5, seeds=1, missing=missing, quick=True)
+    text = page.read_text()
+    assert "beside 4 of 5 runs" in text
+    assert "This is a small version" in text
+    assert "no memory &lt;left&gt;" in text
+    assert text.count("data:image/svg+xml") == 5
+    assert "safr train --data sst2_paper" in text
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "tables.md",
+        "table_4.csv",
+        "figure_3_sst2.svg",
+        "figures_4_and_5_sst2.png",
+    }
+    assert "default-src 'none'" in text
+
+
+def test_names_are_those_of_folders():
+    assert run_name("imdb", "count", (0.01, 1.0), 2) == "imdb,count,importance=0.01,interaction=1,seed=2"
+    assert label(None) == "baseline"
