@@ -111,7 +111,7 @@ def _ablation(
     names = {"accuracy": "accuracy", "random": "random deletion", "capacity": "by capacity", "srs": "SRS"}
     columns = ["setting", "seeds"]
     for shown in names.values():
-        columns += [shown, *(f"{shown}, {each}" for each in (*VERSIONS.values(), "verdict"))]
+        columns += [shown, *(f"{shown} ({each})" for each in (*VERSIONS.values(), "verdict"))]
     rows = [
         (label(weights), str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
         for weights, found in comparisons.items()
