@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,21 @@ MAIN_PERCENT = 30
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
+"""Random deletions at the other k and at the main one, on up to 2,000 texts; see `random_draws`."""
 
 SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
+
+
+def random_draws(texts: int) -> tuple[int, int]:
+    """How many random deletions are made at the main k and at the others: fewer where there are many texts.
+
+    What draws differ by falls with their number as with that of the texts, so that nothing is gained by both.
+
+    >>> random_draws(1_743), random_draws(25_000)
+    ((20, 5), (2, 1))
+    """
+    main, other = (min(most, math.ceil(most * 2000 / max(texts, 1))) for most in (MAIN_RANDOM_DRAWS, RANDOM_DRAWS))
+    return main, other
 
 
 def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
@@ -128,9 +142,10 @@ def _deletions(
         for name, scores in _attributions(scored, site).items()
         for percent in (PERCENTS if name == "capacity" else (MAIN_PERCENT,))
     ]
-    random = [random_scores(texts, seed) for seed in range(MAIN_RANDOM_DRAWS)]
+    main, other = random_draws(len(texts))
+    random = [random_scores(texts, seed) for seed in range(main)]
     for percent in PERCENTS:
-        draws = MAIN_RANDOM_DRAWS if percent == MAIN_PERCENT else RANDOM_DRAWS
+        draws = main if percent == MAIN_PERCENT else other
         deletions += [("random", percent, scores) for scores in random[:draws]]
     predicted = predictions_without(
         model, texts, [(scores, percent) for _, percent, scores in deletions], progress=progress

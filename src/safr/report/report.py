@@ -15,7 +15,7 @@ import safr
 from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
-from safr.evaluation.evaluate import MAIN_PERCENT, MAIN_RANDOM_DRAWS, PERCENTS, RANDOM_DRAWS
+from safr.evaluation.evaluate import MAIN_PERCENT, PERCENTS, random_draws
 from safr.evaluation.examples import RULE
 from safr.evaluation.statistics import percent
 from safr.figures import (
@@ -68,7 +68,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             rule=RULE,
             k=str(MAIN_PERCENT),
             percents=[str(each) for each in PERCENTS],
-            draws=(MAIN_RANDOM_DRAWS, RANDOM_DRAWS),
+            draws=random_draws(runs[0].scores["texts"]),
         )
     )
     write_text(output, page)
