@@ -103,6 +103,7 @@ def command(folder, data):
             "importance=0,1", "--workers", "2"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, tmp_path):
     subprocess.run(command(tmp_path / "whole", data), check=True, capture_output=True)
     folder, seen = tmp_path / "killed", {}
@@ -133,6 +134,7 @@ def kill_once(name, settings, folder, splits, data_dir=None, parent=None):
     return Outcome(name, 0.0)
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_tried_again_and_at_last_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr(engines, "finish_and_tell", kill_once)
     jobs = {name: Settings() for name in ("good", "once", "bad")}
@@ -199,6 +201,7 @@ def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, par
     return finish_and_tell(name, settings, folder, splits, data_dir, parent)
 
 
+@pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had_begun(data, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     jobs = {name: each.changed(epochs=6) for name, each in jobs_of(data).items()}
