@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from safr.config import Settings
-from safr.experiments.paper import compared, jobs, label, paper, run_name, settings_of, weights_of
+from safr.experiments.paper import compared, compared_capacity, jobs, label, paper, run_name, settings_of, weights_of
 from safr.experiments.paper_tables import paper_tables, size_tables
 from safr.report.reproduction import write_reproduction
 from safr.runs import Run, read_json, write_json
@@ -74,6 +74,22 @@ def test_a_setting_of_one_version_alone_is_judged_by_that_one():
     assert found[10.0, 10.0]["srs"].verdict is not None
 
 
+@pytest.mark.parametrize(
+    ("values", "verdicts"),
+    [
+        ((0.2981, 0.5745, 0.1794), ["within"] * 3),
+        ((0.5, 0.7, 0.4), ["no", "direction", "direction"]),
+        ((0.5, 0.4, 0.7), ["no", "no", "no"]),
+    ],
+)
+def test_average_capacity_is_judged_by_the_side_of_all_words(tmp_path, values, verdicts):
+    run = Run(tmp_path)
+    groups = zip(("all", "important", "rest"), values, strict=True)
+    capacity = {name: {"value": value, "low": value - 0.001, "high": value + 0.001} for name, value in groups}
+    write_json(run.scores_file, {"capacity": capacity})
+    assert [each.verdict for each in compared_capacity([run], "sst2").values()] == verdicts
+
+
 @pytest.fixture
 def runs(tmp_path, tmp_path_factory):
     """Small runs under the names of the paper's."""
@@ -104,7 +120,9 @@ def test_the_tables_hold_what_the_runs_say(runs):
     assert first.rows[0][first.columns.index("SRS")].startswith(f"{100 * value:.1f} [")
     assert first.rows[0][first.columns.index("SRS") + 1 :] == ("4.00", "-3.15", first.rows[0][-1])
     assert len(tables["table_2_and_6_sst2_mask"].rows) == 4
-    assert tables["table_3_sst2_mask"].rows[0][2] == "0.2981"
+    third = tables["table_3_sst2_mask"]
+    assert third.title.startswith("Table 3, sst2_paper, padding masked: ")
+    assert third.rows[0][2] == "0.2981"
     assert first.to_csv().splitlines()[0] == ",".join(first.columns)
     assert first.to_markdown().count("\n| ") == 5
 

@@ -68,17 +68,16 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
             continue
         comparisons = compared(rows_of(chosen, "test"), dataset)
         counts = {weights: _finished(runs, dataset, padding, weights, seeds) for weights in comparisons}
+        data = f"{chosen[0].record['data']['name']}, {how}"
         rows = {each: comparisons[each] for each in three_rows(dataset) if each in comparisons}
-        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {dataset}, {how}, in %", rows, counts))
+        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts))
         if set(comparisons) > set(rows):
             found.append(
-                _ablation(
-                    f"table_2_and_6_{dataset}_{padding}", f"Tables 2 and 6, {dataset}, {how}, in %", comparisons, counts
-                )
+                _ablation(f"table_2_and_6_{dataset}_{padding}", f"Tables 2 and 6, {data}, in %", comparisons, counts)
             )
         best = _runs(runs, dataset, padding, best_weights(dataset), seeds)
         if best:
-            found.append(_capacity(best, dataset, padding))
+            found.append(_capacity(best, dataset, padding, data))
     return found
 
 
@@ -119,14 +118,14 @@ def _ablation(
     return Table(name, title, tuple(columns), tuple(rows))
 
 
-def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding) -> Table:
+def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> Table:
     words = {"all": "all", "important": "most important 30 %", "rest": "the rest"}
     rows = []
     for name, each in compared_capacity(runs, dataset).items():
         printed = (f"{value:.4f}" for value in each.printed.values() if value is not None)
         ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
         rows.append((words[name], ours, *printed, each.verdict or ""))
-    title = f"Table 3, {dataset}, {PADDINGS[padding]}: average capacity with {label(best_weights(dataset))}"
+    title = f"Table 3, {data}: average capacity with {label(best_weights(dataset))}"
     return Table(f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows))
 
 

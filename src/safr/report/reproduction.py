@@ -89,11 +89,12 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
     there = {name: run for name, run in three.items() if run is not None}
     if not there:
         return []
+    data = next(iter(there.values())).record["data"]["name"]
     curves = deletion_curves({name: curve_of(run) for name, run in there.items()})
     found = [
         Picture(
             f"figure_3_{dataset}",
-            f"Figure 3, {dataset}: more and more words deleted",
+            f"Figure 3, {data}: more and more words deleted",
             "Seed 0, padding masked.",
             curves,
         )
@@ -113,7 +114,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
         found.append(
             Picture(
                 f"{'figures_4_and_5' if name == 'sites' else 'figure_2_' + name}_{dataset}",
-                f"{title}, {dataset}",
+                f"{title}, {data}",
                 f"The paper's sentence, {label(best_weights(dataset))}, seed 0, padding masked.",
                 figures[name],
                 "sites" if name == "sites" else "large",
