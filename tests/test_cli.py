@@ -249,7 +249,7 @@ def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys
     plan = tmp_path / "plan.yaml"
     plan.write_text("seeds: 1")
     beside = failure(capsys, "sweep", "--output", str(tmp_path), "--plan", str(plan), "--epochs", "3")
-    assert "--plan says all settings by itself" in beside
+    assert "--plan says by itself which runs there are" in beside
     assert "--seeds must be at least 1, got 0" in failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "0")
     workers = failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "1", "--workers", "0")
     assert "--workers must be at least 1, got 0" in workers

@@ -98,7 +98,7 @@ def sweep(
     settings: Settings,
     output: Path,
     vary: tuple[str, ...] = (),
-    seeds: int = 3,
+    seeds: int | None = None,
     plan: Path | None = None,
     baseline: bool = True,
     test: bool = False,
@@ -106,7 +106,7 @@ def sweep(
     engine: Literal["joblib", "ray"] = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-) -> None:
+) -> int:
     """Train with every combination of some settings and seeds, and say which is worth its price in accuracy.
 
     What is finished is never run again, so that a sweep that was stopped goes on when it is called again.
@@ -115,8 +115,8 @@ def sweep(
         settings: What all runs share.
         output: Folder of the runs and the table.
         vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
-        seeds: How many seeds each setting is run with, from `--seed` on.
-        plan: A YAML file that says all of this (see docs/sweeps.md); no settings are given beside it.
+        seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
+        plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
         baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
         test: Score the test split too. The setting is recommended by the dev split all the same.
         margin: Points of accuracy that the recommended setting may lose against the baseline.
@@ -141,58 +141,77 @@ def sweep(
     )
     console.print(found.text, highlight=False)
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
+    return 1 if found.failed else 0
 
 
 def reproduce(
     output: Path = Path("runs/paper"),
-    dataset: Literal["sst2", "imdb", "both"] = "sst2",
-    seeds: int = 3,
+    dataset: Literal["sst2", "imdb", "both"] | None = None,
+    seeds: int | None = None,
     quick: bool = False,
     engine: Literal["joblib", "ray"] = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-) -> None:
+) -> int:
     """Make the paper's tables and figures, its numbers beside ours, as CSV, Markdown and one HTML page.
 
     What is finished is never run again, so that a reproduction that was stopped goes on when it is called again.
 
     Args:
-        output: Folder of the runs, tables, figures and the page.
-        dataset: The paper's data. All settings of SST-2 with 3 seeds take hours on 2 cores, IMDB's days.
-        seeds: How many seeds each setting is run with.
-        quick: A small version in a few minutes, on data that need no download: other numbers, the same page.
+        output: Folder of the runs, tables, figures and the page; of a quick version, the folder `quick` in it.
+        dataset: The paper's data. Default: sst2. All its settings with 3 seeds take hours on 2 cores, IMDB's days. The
+            page also shows what is finished of the other.
+        seeds: How many seeds each setting is run with. Default: 3.
+        quick: A small version in a few minutes, with one seed, on data that need no download: other numbers, the same
+            page.
         engine: Processes of this machine, or tasks on a Ray cluster.
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.experiments.engines import run_all
+    from safr.experiments.engines import run_all, unfinished
     from safr.experiments.paper import jobs as paper_jobs
-    from safr.experiments.running import is_finished
     from safr.report.reproduction import write_reproduction
     from safr.runs import Run
 
-    if seeds < 1:
+    if quick and (dataset or seeds):
+        raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
+    if seeds is not None and seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}")
-    seeds = 1 if quick else seeds
+    seeds, output = (1, output / "quick") if quick else (seeds or 3, output)
+    known: tuple[Literal["sst2", "imdb"], ...] = ("sst2",) if quick else ("sst2", "imdb")
+    everything = {name: paper_jobs(name, seeds, quick=quick) for name in known}
     jobs: dict[str, Settings] = {}
-    for each in ("sst2", "imdb") if dataset == "both" and not quick else (dataset,):
-        jobs |= paper_jobs("imdb" if each == "imdb" else "sst2", seeds, quick=quick)
-    console, folder = _console(), output / ("quick" if quick else "runs")
-    runs = {name: Run(folder / name) for name in jobs}
-    todo = sum(not is_finished(run, ("test",)) for run in runs.values())
+    for name in known:
+        if dataset == "both" or name == (dataset or "sst2"):
+            jobs |= everything[name]
+    console, folder = _console(), output / "runs"
+    todo = len(unfinished(jobs, folder, ("test",)))
     console.print(f"{len(jobs)} runs in {folder}, {todo} of them to do", highlight=False)
     missing: dict[str, str] = {}
     tell = _tell(console)
-    outcomes = run_all(jobs, folder, ("test",), engine=engine, workers=workers, data_dir=data_dir)
-    for done, outcome in enumerate(outcomes, start=1):
-        tell(outcome, done, todo)
-        if outcome.error is not None:
-            missing[outcome.name] = outcome.error
-    finished = {name: run for name, run in runs.items() if name not in missing}
+    try:
+        outcomes = run_all(jobs, folder, ("test",), engine=engine, workers=workers, data_dir=data_dir)
+        for done, outcome in enumerate(outcomes, start=1):
+            tell(outcome, done, todo)
+            if outcome.error is not None:
+                missing[outcome.name] = outcome.error
+    finally:  # who stops it sees what there is
+        all_jobs = {name: each for some in everything.values() for name, each in some.items()}
+        left = unfinished(all_jobs, folder, ("test",))
+        finished = {name: Run(folder / name) for name in all_jobs if name not in left}
+        if finished:
+            page = write_reproduction(
+                finished,
+                output,
+                asked=len(jobs.keys() | finished.keys()),
+                seeds=seeds,
+                missing={name: missing.get(name, "not run yet") for name in jobs if name in left},
+                quick=quick,
+            )
+            console.print(f"page: {page.resolve()}", highlight=False)
     if not finished:
         raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(missing.values()))}")
-    page = write_reproduction(finished, output, asked=len(jobs), seeds=seeds, missing=missing, quick=quick)
-    console.print(f"page: {page.resolve()}", highlight=False)
+    return 1 if missing else 0
 
 
 def explain(
@@ -282,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"safr {__version__}\n")
         return 0
     try:
-        _parse(given)()
+        return _parse(given)() or 0
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
@@ -290,14 +309,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"safr: {error.strerror or error}: {error.filename or 'no file named'}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write("safr: stopped\n")
+        sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
         return 130
-    return 0
 
 
-def _parse(arguments: Sequence[str]) -> Callable[[], None]:
+def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
     """The command that the arguments name, ready to run."""
     said = io.StringIO()
+    flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
+    if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
+        raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
@@ -321,11 +342,11 @@ def _parse(arguments: Sequence[str]) -> Callable[[], None]:
         raise
 
 
-def _deferred(command: Callable[..., None]) -> Callable[..., Callable[[], None]]:
+def _deferred(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
     """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
 
     @functools.wraps(command)
-    def ready(*values: object, **named: object) -> Callable[[], None]:
+    def ready(*values: object, **named: object) -> Callable[[], int | None]:
         return functools.partial(command, *values, **named)
 
     return ready
@@ -422,21 +443,21 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
 
 
 def _jobs(
-    settings: Settings, vary: Sequence[str], seeds: int, plan: Path | None, baseline: bool
+    settings: Settings, vary: Sequence[str], seeds: int | None, plan: Path | None, baseline: bool
 ) -> dict[str, Settings]:
     """The runs of a sweep by name."""
-    from safr.experiments.grid import BASELINE, grid, parse_varied, read_plan, with_seeds
+    from safr.experiments.grid import BASELINE, SEEDS, grid, joined, parse_varied, read_plan, with_seeds
 
     if plan is not None:
-        if vary or settings != Settings():
-            raise InputError("--plan says all settings by itself; put those beside it into the file")
+        if vary or seeds is not None or not baseline or settings != Settings():
+            raise InputError("--plan says by itself which runs there are; put what stands beside it into the file")
         jobs = read_plan(plan)
     else:
-        if seeds < 1:
+        if seeds is not None and seeds < 1:
             raise InputError(f"--seeds must be at least 1, got {seeds}")
-        numbers = range(settings.recipe.seed, settings.recipe.seed + seeds)
+        numbers = range(settings.recipe.seed, settings.recipe.seed + (seeds or SEEDS))
         jobs = with_seeds("baseline", settings, BASELINE, numbers) if baseline else {}
-        jobs |= grid(settings, parse_varied(vary), numbers)
+        jobs = joined(jobs, grid(settings, parse_varied(vary), numbers))
     return {name: _with_whole_paths(each) for name, each in jobs.items()}
 
 

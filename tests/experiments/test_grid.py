@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.grid import grid, parse_varied, read_plan
+from safr.experiments.grid import BASELINE, grid, joined, parse_varied, read_plan, with_seeds
 
 PLAN = """
 data: sst2_paper
@@ -13,7 +13,8 @@ vary:
   importance: [0, 1]
   layers: [all, -1]
 also:
-  baseline: {vmask: false, importance: 0, interaction: 0}
+  open-mask: {vmask_keep: 0.9}
+  once-more: {importance: 0, layers: all}
 seeds: 2
 """
 
@@ -25,7 +26,31 @@ def test_every_combination_is_run_with_every_seed():
     assert chosen == Settings(data="sst2").changed(importance=0.5, vmask=False, seed=4)
 
 
-@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=5, unique_by=lambda value: f"{value:g}"))
+@given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=5, unique=True))
+def test_values_that_look_alike_are_runs_of_their_own(values):
+    assert len(grid(Settings(), {"learning_rate": values}, [0, 1])) == 2 * len(values)
+
+
+def test_the_same_settings_by_two_ways_are_one_run():
+    plain = with_seeds("baseline", Settings(), BASELINE, [0])
+    off = {"vmask": [False], "importance": [0.0, 1.0], "interaction": [0.0]}
+    assert list(joined(plain, grid(Settings(), off, [0]))) == [
+        "baseline,seed=0",
+        "vmask=False,importance=1,interaction=0,seed=0",
+    ]
+
+
+def test_two_runs_of_one_name_are_refused():
+    with pytest.raises(InputError, match=r"two different runs would be called 'model=net,seed=0'; name them"):
+        grid(Settings(), {"model": ["here/net", "there/net"]}, [0])
+
+
+def test_data_are_not_varied():
+    with pytest.raises(InputError, match=r"`data` can't be varied: .*; run a sweep for each data set"):
+        grid(Settings(), {"data": ["sst2", "imdb"]}, [0])
+
+
+@given(st.lists(st.floats(0, 1e3), min_size=1, max_size=5))
 def test_values_come_back_as_the_command_line_reads_them(values):
     assert parse_varied([f"learning-rate={','.join(repr(value + 1e-9) for value in values)}"]) == {
         "learning_rate": [value + 1e-9 for value in values]
@@ -33,13 +58,23 @@ def test_values_come_back_as_the_command_line_reads_them(values):
 
 
 def test_values_have_their_settings_types():
-    found = parse_varied(["layers=all,-1", "vmask=true,false", "vmask-keep=None,0.9", "heads=4", "data=sst2"])
+    found = parse_varied(
+        [
+            "layers=all,-1",
+            "vmask=true,false",
+            "vmask-keep=None,0.9",
+            "heads=4",
+            "data=it's a/file.csv",
+            "scale-free=true,False",
+        ]
+    )
     assert found == {
         "layers": ["all", -1],
         "vmask": [True, False],
         "vmask_keep": [None, 0.9],
         "heads": [4],
-        "data": ["sst2"],
+        "data": ["it's a/file.csv"],
+        "scale_free": [True, False],
     }
 
 
@@ -53,6 +88,7 @@ def test_values_have_their_settings_types():
         ("importance=-1", "`importance` must be a finite number of at least 0, got -1.0"),
         ("vmask=maybe", "`vmask` can't be 'maybe'"),
         ("seed=1,2", "give them by --seeds"),
+        ("layers=,", "`layers` can't be ''"),
     ],
 )
 def test_what_can_not_be_varied_gets_one_clear_line(word, message):
@@ -65,23 +101,30 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(PLAN)
     runs = read_plan(path)
-    assert len(runs) == 2 * 2 * 2 + 2
+    assert len(runs) == 2 * 2 * 2 + 2 + 2  # one of the two in `also` is in the grid already
     base = Settings(data="sst2_paper").changed(epochs=3)
     assert runs["importance=1,layers=-1,seed=1"] == base.changed(importance=1.0, layers=-1, seed=1)
     assert runs["baseline,seed=0"] == base.changed(vmask=False, importance=0.0, interaction=0.0)
+    assert runs["open-mask,seed=1"] == base.changed(vmask_keep=0.9, seed=1)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("- 1", "expected settings as `name: value`, got list"),
-        ("a: [", "expected a YAML file of settings"),
+        ("a: [", "line 1: expected YAML .expected the node content"),
         ("vary: {importance: 1}", "`vary` needs a list of values for importance, got 1"),
         ("vary: [1]", "`vary` must hold `setting: value`"),
         ("seeds: 0", "`seeds` must be a number of at least 1 or a list of seeds, got 0"),
         ("seeds: true", "`seeds` must be"),
         ("colour: red", "no setting is called 'colour'"),
         ("also: {plain: 3}", "`plain` must hold `setting: value`, got 3"),
+        ("also: {../out: {importance: 3}}", "a run can't be called '../out'; expected the name of a folder"),
+        ("seeds: [true, 1]", "`seeds` must be"),
+        ("baseline: 3", "`baseline` must be true or false, got 3"),
+        ("importance: 1\nimportance: 2", "plan.yaml, line 1: expected YAML .'importance' is given twice"),
+        ("data: null", "`data` can't be None"),
+        ("layers: []", "`layers` can't be"),
     ],
 )
 def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text, message):

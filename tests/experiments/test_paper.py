@@ -70,8 +70,17 @@ def test_several_seeds_are_judged_by_the_interval_over_seeds():
 
 def test_a_setting_of_one_version_alone_is_judged_by_that_one():
     found = compared([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.05))], "sst2")
+    # The preprint prints 13.84, and -3.15 for its baseline: above ours is the same side.
     assert found[10.0, 10.0]["srs"].printed["naacl"] is None
-    assert found[10.0, 10.0]["srs"].verdict is not None
+    assert found[10.0, 10.0]["srs"].verdict == "no"
+    higher = compared([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.07))], "sst2")
+    assert higher[10.0, 10.0]["srs"].verdict == "direction"
+
+
+def test_without_a_baseline_of_ours_there_are_no_sides():
+    found = compared([row((0.1, 0.1), 0, **scores(0.7296, 0.3))], "sst2")[0.1, 0.1]
+    assert found["accuracy"].verdict == "within"
+    assert found["srs"].verdict is None
 
 
 @pytest.mark.parametrize(

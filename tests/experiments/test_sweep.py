@@ -96,10 +96,38 @@ def test_a_folder_with_a_run_of_other_settings_is_left_alone(data, tmp_path):
     assert Run(tmp_path / "run").settings == data
 
 
+def test_layers_as_words_and_numbers_come_into_one_table(data, tmp_path):
+    sweep(grid(data, {"layers": ["all", 0]}, [0]), tmp_path / "sweep", workers=1)
+    rows, text = contents(tmp_path / "sweep")
+    assert {row["layers"] for row in rows} == {"all", "0"}
+    assert "| layers 0 | 1 |" in text
+
+
+@pytest.mark.parametrize("margin", [-0.6, float("nan"), float("inf")])
+def test_a_margin_that_is_none_is_refused_before_anything_is_run(data, tmp_path, margin):
+    with pytest.raises(InputError, match="--margin must be at least 0"):
+        sweep(jobs_of(data), tmp_path / "sweep", margin=margin)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_file_in_the_folders_place_is_told(data, tmp_path):
+    (tmp_path / "sweep").write_text("")
+    with pytest.raises(InputError, match="expected a folder for the runs, found a file there"):
+        sweep(jobs_of(data), tmp_path / "sweep")
+
+
+def test_what_is_said_of_a_failure_goes_when_the_run_is_done(data, tmp_path):
+    name, folder = "one", tmp_path / "sweep"
+    finish(data, folder / name, ("dev",))
+    engines.failure_file(folder, name).write_text("no memory")
+    assert engines.unfinished({name: data}, folder, ("dev",)) == {}
+    assert not engines.failure_file(folder, name).exists()
+    assert engines.unfinished({name: data.changed(importance=5.0)}, folder, ("dev",)).keys() == {name}
+
+
 def command(folder, data):
-    options = [part for each in ("importance=0,1", "interaction=0,1") for part in ("--vary", each)]
     settings = data.command.split()[2:]
-    return [sys.executable, "-m", "safr", "sweep", "--output", str(folder), *settings, "--seeds", "1", *options[:1],
+    return [sys.executable, "-m", "safr", "sweep", "--output", str(folder), *settings, "--seeds", "1", "--vary",
             "importance=0,1", "--workers", "2"]  # fmt: skip
 
 
@@ -142,6 +170,7 @@ def test_a_run_whose_process_is_killed_is_tried_again_and_at_last_given_up(monke
     assert outcomes["good"].error is None
     assert outcomes["once"].error is None
     assert outcomes["bad"].error == "its process was killed 3 times"
+    assert (tmp_path / "bad.failed.txt").read_text() == "its process was killed 3 times\n"
 
 
 def group(accuracy, srs, *, vmask=True):

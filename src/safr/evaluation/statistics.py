@@ -69,11 +69,13 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     return Estimate(float(_ratio(sample * weight, weight, axis=-1)), float(low), float(high))
 
 
-def over_seeds(values: ArrayLike) -> Estimate:
+def over_seeds(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Estimate:
     """Mean over runs that differ in their seed alone, with its 95 % interval by Student's t.
 
     Args:
         values: (seed,), one value per run.
+        least: The least value that there can be; of two seeds the interval would often reach beyond it.
+        most: The greatest.
 
     Raises:
         InputError: Fewer than two runs.
@@ -85,14 +87,15 @@ def over_seeds(values: ArrayLike) -> Estimate:
     if len(sample) < 2:
         raise InputError(f"an interval over seeds needs at least 2 runs, got {len(sample)}")
     half = t.ppf(0.975, len(sample) - 1) * sem(sample)
-    return Estimate(float(sample.mean()), float(sample.mean() - half), float(sample.mean() + half))
+    low, high = np.clip([sample.mean() - half, sample.mean() + half], least, most)
+    return Estimate(float(sample.mean()), float(low), float(high))
 
 
 def mean_of(estimates: Sequence[Mapping[str, float]]) -> Estimate:
     """Mean over runs that differ in their seed alone, of one run's own interval where there is one alone.
 
     Args:
-        estimates: Estimates as JSON values, one per run.
+        estimates: Estimates as JSON values, one per run, of shares between 0 and 1.
     """
     if len(estimates) == 1:
         return Estimate(**{end: estimates[0][end] for end in ("value", "low", "high")})

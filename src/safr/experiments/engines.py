@@ -13,8 +13,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.running import Outcome, SplitName, finish_and_tell, is_finished
-from safr.runs import Run
+from safr.experiments.running import Outcome, SplitName, failure_file, finish_and_tell, is_finished
+from safr.runs import Run, write_text
 
 Engine = Literal["joblib", "ray"]
 
@@ -39,49 +39,60 @@ def run_all(
         splits: Splits to score.
         engine: `joblib`: processes of this machine. `ray`: tasks on the cluster that `RAY_ADDRESS` names, or on one of
             this machine.
-        workers: Runs at a time; the cores are shared out between them. Default: one for each core, with `ray` for each
-            core of the cluster.
+        workers: Runs at a time; the cores are shared out between them, also while fewer are left. Default: one for each
+            core, with `ray` for each core of the cluster.
         data_dir: Folder where archives of data are looked for first.
 
     Raises:
-        InputError: The engine is not installed.
+        InputError: The engine is not installed or can't be reached, or a file is where the folder should be.
     """
     folder = folder.resolve()
-    open_jobs = {name: each for name, each in jobs.items() if not _is_done(folder / name, each, splits)}
-    if not open_jobs:
+    if not (open_jobs := unfinished(jobs, folder, splits)):
         return
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder}: expected a folder for the runs, found a file there") from None
     run_some = _on_ray if engine == "ray" else _on_this_machine
-    yield from run_some(open_jobs, folder, (tuple(splits), data_dir), workers)
+    yield from run_some(open_jobs, folder, (tuple(splits), data_dir and data_dir.resolve()), workers)
 
 
-def _is_done(folder: Path, settings: Settings, splits: Sequence[SplitName]) -> bool:
-    run = Run(folder)
-    return run.config_file.is_file() and run.settings == settings and is_finished(run, splits)
+def unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[SplitName]) -> dict[str, Settings]:
+    """The runs that are not done with their settings; for the others nothing is left of a failure before."""
+    left = {}
+    for name, settings in jobs.items():
+        run = Run(folder / name)
+        if run.config_file.is_file() and run.settings == settings and is_finished(run, splits):
+            failure_file(folder, name).unlink(missing_ok=True)
+        else:
+            left[name] = settings
+    return left
 
 
 def _on_this_machine(
     jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None
 ) -> Iterator[Outcome]:
-    workers = min(workers or cpu_count(), len(jobs))
+    workers = workers or cpu_count()
     waiting = dict(jobs)
     while waiting:
         # All processes end with one that was killed. What they had begun goes on from its last epoch, a run at a time,
         # so that one that takes all memory takes no other with it.
         for name in (yield from _in_processes(waiting, list(waiting), folder, how, workers)):
             for _ in range(TRIES - 1):
-                if not (yield from _in_processes(waiting, [name], folder, how, 2)):
+                if not (yield from _in_processes(waiting, [name], folder, how, workers)):
                     break
             else:
                 del waiting[name]
-                yield Outcome(name, 0, f"its process was killed {TRIES} times")
+                yield _lost(folder, name, f"its process was killed {TRIES} times")
 
 
 def _in_processes(
     waiting: dict[str, Settings], names: Sequence[str], folder: Path, how: tuple[Any, ...], workers: int
 ) -> Generator[Outcome, None, list[str]]:
     """Finish some of the waiting runs; returns the names of those that were under way when a process was killed."""
+    # As many threads for each run however many are left, since their number decides how sums are rounded.
     try:
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=max(cpu_count() // workers, 1)):
             outcomes = Parallel(return_as="generator_unordered")(
@@ -98,14 +109,26 @@ def _in_processes(
     return []
 
 
+def _lost(folder: Path, name: str, why: str) -> Outcome:
+    """A run whose process could not say itself why it failed."""
+    write_text(failure_file(folder, name), f"{why}\n")
+    return Outcome(name, 0, why)
+
+
 def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None) -> Iterator[Outcome]:
     try:
         import ray
     except ImportError:
         raise InputError("--engine ray needs Ray; install it by `pip install 'safr[ray]'`") from None
-    ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    threads = max(cores // min(workers or cores, len(jobs)), 1)
+    try:
+        ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise InputError(
+            f"the Ray cluster can't be reached ({str(error).splitlines()[0]}); see docs/sweeps.md"
+        ) from error
+    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    # A task runs on one machine, and would wait for ever for more cores than any has.
+    threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
     # Ray gives a task as many threads as it asks cores for.
     remote = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(finish_and_tell)
     waiting = {remote.remote(name, settings, folder, *how): name for name, settings in jobs.items()}
@@ -114,9 +137,10 @@ def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], wo
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             name = waiting.pop(done)
             try:
-                yield ray.get(done)
+                outcome = ray.get(done)
             except ray.exceptions.RayError as error:
-                yield Outcome(name, 0, str(error).strip().splitlines()[0])
+                outcome = _lost(folder, name, str(getattr(error, "cause", error)).strip().splitlines()[0])
+            yield outcome
     finally:
         for each in waiting:
             ray.cancel(each, force=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,15 @@ import yaml
 from safr.config import Settings, setting_names
 from safr.errors import InputError
 
+BASELINE = {"vmask": False, "importance": 0.0, "interaction": 0.0, "information": 0.0, "importance_weights": "auto"}
+"""The settings of a model that SAFR adds nothing to."""
+
+SEEDS = 3
+"""Seeds that every setting is run with unless somebody says otherwise."""
+
+_OF_DATA = ("data", "text_column", "label_column")
+_SEVERAL_WORDS = ("layers", "importance_at")
+
 
 def grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> dict[str, Settings]:
     """Every combination of the values, with every seed, by the name of its run.
@@ -25,24 +33,44 @@ def grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[in
         varied: Values by the name of a setting.
         seeds: Seeds.
 
+    Raises:
+        InputError: Two runs would have the same name, or the data are varied.
+
     >>> list(grid(Settings(), {"importance": [0.1, 1]}, [0]))
     ['importance=0.1,seed=0', 'importance=1,seed=0']
     """
     runs: dict[str, Settings] = {}
     for values in itertools.product(*varied.values()):
         changed = dict(zip(varied, values, strict=True))
-        runs |= with_seeds(",".join(f"{name}={short(value)}" for name, value in changed.items()), base, changed, seeds)
+        name = ",".join(f"{name}={short(value)}" for name, value in changed.items())
+        runs = joined(runs, with_seeds(name, base, changed, seeds))
     return runs
 
 
 def with_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Settings]:
     """One setting with every seed, by the name of its run."""
+    if others := [each for each in _OF_DATA if each in changed]:
+        raise InputError(
+            f"`{others[0]}` can't be varied: accuracies on other data can't be compared; run a sweep for each data set"
+        )
     settings = base.changed(**changed)
     return {f"{name},seed={seed}".lstrip(","): settings.changed(seed=seed) for seed in seeds}
 
 
-BASELINE = {"vmask": False, "importance": 0.0, "interaction": 0.0}
-"""The settings of a model that SAFR adds nothing to."""
+def joined(runs: Mapping[str, Settings], more: Mapping[str, Settings]) -> dict[str, Settings]:
+    """All runs, each once: of two names for the same settings the first one stays.
+
+    Raises:
+        InputError: The same name stands for other settings.
+    """
+    found, names = dict(runs), {repr(settings): name for name, settings in runs.items()}
+    for name, settings in more.items():
+        if found.get(name, settings) != settings:
+            raise InputError(f"two different runs would be called {name!r}; name them in a plan's `also`")
+        if repr(settings) not in names:
+            names[repr(settings)] = name
+            found[name] = settings
+    return found
 
 
 def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
@@ -59,7 +87,10 @@ def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
         name, equals, values = word.partition("=")
         if not equals or not values:
             raise InputError(f"expected settings to vary as importance=0,0.1,1, got {word!r}")
-        varied[name.replace("-", "_")] = parse_values(name.replace("-", "_"), values.split(","))
+        name = name.replace("-", "_")
+        if name in varied:
+            raise InputError(f"`{name}` is given twice; give all its values at once, as in {name}=0,0.1,1")
+        varied[name] = parse_values(name, values.split(","))
     return varied
 
 
@@ -76,30 +107,56 @@ def read_plan(path: Path) -> dict[str, Settings]:
     """The runs that a YAML file asks for.
 
     Its keys are settings that all runs share, `vary` (lists of values by setting, every combination of which is run),
-    `also` (further runs by name, each with the settings that it changes) and `seeds` (a number or a list).
+    `also` (further runs by name, each with the settings that it changes), `seeds` (a number or a list; 3 unless it is
+    said) and `baseline` (false leaves out the model that SAFR adds nothing to).
 
     Raises:
         InputError: The file can't be read, or asks for what is none of the above.
     """
     try:
-        asked = yaml.safe_load(path.read_text(encoding="utf-8"))
+        asked = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)  # noqa: S506 - a safe loader
+    except yaml.MarkedYAMLError as error:
+        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{place}: expected YAML ({error.problem})") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected a YAML file of settings ({str(error).splitlines()[0]})") from error
     if not isinstance(asked, dict):
         raise InputError(f"{path}: expected settings as `name: value`, got {type(asked).__name__}")
     vary, also, seeds = (asked.pop(name, None) for name in ("vary", "also", "seeds"))
-    base = Settings().changed(**_values(path, asked))
-    runs: dict[str, Settings] = {}
+    baseline, numbers = asked.pop("baseline", True), _seeds(path, seeds)
+    if not isinstance(baseline, bool):
+        raise InputError(f"{path}: `baseline` must be true or false, got {baseline!r}")
+    base = Settings().changed(**_values(asked))
+    runs = with_seeds("baseline", base, BASELINE, numbers) if baseline else {}
     if vary or not also:
-        lists = {name: _list(path, name, each) for name, each in _mapping(path, "vary", vary).items()}
-        runs |= grid(base, {name: parse_values(name, each) for name, each in lists.items()}, _seeds(path, seeds))
+        lists = {str(name): _list(path, str(name), each) for name, each in _mapping(path, "vary", vary).items()}
+        varied = {name: parse_values(name, each) for name, each in lists.items()}
+        runs = joined(runs, grid(base, varied, numbers))
     for name, changed in _mapping(path, "also", also).items():
-        runs |= with_seeds(str(name), base, _values(path, _mapping(path, str(name), changed)), _seeds(path, seeds))
+        named = _folder_name(path, str(name))
+        runs = joined(runs, with_seeds(named, base, _values(_mapping(path, named, changed)), numbers))
     return runs
 
 
-def _values(path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: parse_values(name, [value])[0] for name, value in given.items()}
+class _OnceLoader(yaml.SafeLoader):
+    """YAML's safe loader, which would take the last of two values for the same key without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys differ."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _folder_name(path: Path, name: str) -> str:
+    if name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
+        raise InputError(f"{path}: a run can't be called {name!r}; expected the name of a folder")
+    return name
+
+
+def _values(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(name): parse_values(str(name), [value])[0] for name, value in given.items()}
 
 
 def _mapping(path: Path, name: str, given: Any) -> dict[str, Any]:
@@ -119,8 +176,8 @@ def _list(path: Path, name: str, given: Any) -> list[Any]:
 def _seeds(path: Path, given: Any) -> list[int]:
     seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
     if seeds is None:
-        return [0]
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, int) for seed in seeds):
+        return list(range(SEEDS))
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: `seeds` must be a number of at least 1 or a list of seeds, got {given!r}")
     return seeds
 
@@ -129,10 +186,16 @@ def _parse(name: str, value: Any) -> Any:
     """One value as the setting's own option on the command line would read it."""
     flag, said = name.replace("_", "-"), io.StringIO()
     truth = {"true": f"--{flag}", "false": f"--no-{flag}"}
+    if value in (None, [], "") and not (value is None and Settings().get(name) is None):
+        raise InputError(f"`{name}` can't be {value!r}; see `safr train --help`")
     if isinstance(Settings().get(name), bool):
         words = [truth.get(str(value).lower(), f"--{flag}={value}")]
+    elif isinstance(value, list):
+        words = [f"--{flag}", *map(str, value)]
+    elif name in _SEVERAL_WORDS:
+        words = [f"--{flag}", *str(value).split()]
     else:
-        words = [f"--{flag}", *(map(str, value) if isinstance(value, list) else shlex.split(str(value)))]
+        words = [f"--{flag}", str(value).capitalize() if name == "scale_free" else str(value)]
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
             settings = tyro.cli(Settings, args=words, config=(tyro.conf.OmitArgPrefixes,))
@@ -148,4 +211,6 @@ def short(value: Any) -> str:
     """A setting's value as a run's name shows it."""
     if isinstance(value, tuple):
         return "+".join(map(short, value))
-    return f"{value:g}" if isinstance(value, float) else Path(str(value)).name
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return Path(str(value)).name

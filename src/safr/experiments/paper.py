@@ -56,7 +56,7 @@ class Comparison:
     printed: Mapping[str, float | None]
     """By version."""
     verdict: str | None
-    """One of `VERDICTS`, against the first version that prints the number; None where none does."""
+    """One of `VERDICTS`, against the first version that prints the number; None where nothing can be compared."""
 
 
 @cache
@@ -167,19 +167,17 @@ def _comparison(ours: Estimate, base: Estimate | None, dataset: Dataset, weights
     version = next((each for each, value in printed.items() if value is not None), None)
     if version is None:
         return Comparison(ours, printed, None)
-    value = printed[version]
-    if value is not None and ours.low <= value <= ours.high:
+    value, theirs = printed[version], _printed(version, dataset, None, name)
+    assert value is not None
+    assert theirs is not None
+    if ours.low <= value <= ours.high:
         return Comparison(ours, printed, "within")
     if weights is None:
-        same = name == "srs" and value is not None and value > 0 and ours.value > 0
+        same = name == "srs" and value > 0 and ours.value > 0
+    elif base is None:  # without a baseline of ours there are no sides
+        return Comparison(ours, printed, None)
     else:
-        theirs = _printed(version, dataset, None, name)
-        same = (
-            base is not None
-            and theirs is not None
-            and value is not None
-            and (value - theirs) * (ours.value - base.value) > 0
-        )
+        same = (value - theirs) * (ours.value - base.value) > 0
     return Comparison(ours, printed, "direction" if same else "no")
 
 

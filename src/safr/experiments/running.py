@@ -96,7 +96,7 @@ def finish_and_tell(
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     silence()
     started = time.monotonic()
-    report = folder / f"{name}.failed.txt"
+    report = failure_file(folder, name)
     try:
         finish(settings, folder / name, splits, data_dir)
     except Exception as error:
@@ -105,6 +105,11 @@ def finish_and_tell(
         return Outcome(name, time.monotonic() - started, reason.strip().splitlines()[0])
     report.unlink(missing_ok=True)
     return Outcome(name, time.monotonic() - started)
+
+
+def failure_file(folder: Path, name: str) -> Path:
+    """Where it stands why a run failed."""
+    return folder / f"{name}.failed.txt"
 
 
 def _end_with(parent: int) -> None:

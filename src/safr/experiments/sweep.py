@@ -9,8 +9,8 @@ from pathlib import Path
 from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import percent
-from safr.experiments.engines import Engine, run_all
-from safr.experiments.running import Outcome, SplitName, is_finished
+from safr.experiments.engines import Engine, run_all, unfinished
+from safr.experiments.running import Outcome, SplitName
 from safr.experiments.table import (
     Row,
     by_setting,
@@ -69,14 +69,16 @@ def sweep(
         progress: Called with each outcome, how many there are so far and how many runs are not done at the start.
 
     Raises:
-        InputError: There are no runs, or all of them failed.
+        InputError: There are no runs, the margin is none, or all runs failed.
     """
     if not jobs:
         raise InputError("expected at least one run to sweep over, got none")
+    if not 0 <= margin < 1:
+        raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
     splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
     failed: dict[str, str] = {}
     runs = {name: Run(folder / name) for name in jobs}
-    todo = sum(not is_finished(run, splits) for run in runs.values())
+    todo = len(unfinished(jobs, folder, splits))
     outcomes = run_all(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir)
     for done, outcome in enumerate(outcomes, start=1):
         if outcome.error is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
     for run in runs:
         settings, scores, history = run.settings, read_json(scores_file(run, split)), run.history
         row: Row = {"run": run.name, "split": split}
-        row |= {name: _plain(settings.get(name)) for name in setting_names()}
+        row |= {name: _plain(name, settings.get(name)) for name in setting_names()}
         row |= {"epochs_run": len(history), "training_seconds": sum(line["seconds"] for line in history)}
         for name, path in SCORES.items():
             estimate: Any = scores
@@ -46,10 +47,11 @@ def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
 
 
 def varying(groups: Sequence[Row]) -> list[str]:
-    """Names of the settings that tell some settings, the baseline aside, from each other."""
+    """Names of the settings that tell some settings from each other, the baselines among themselves."""
     names = [name for name in setting_names() if name != "seed"]
     others = [each for each in groups if not is_baseline(each)]
-    return [name for name in names if len({repr(each[name]) for each in others}) > 1]
+    baselines = [each for each in groups if is_baseline(each)]
+    return [name for name in names if any(len({repr(each[name]) for each in some}) > 1 for some in (others, baselines))]
 
 
 def by_setting(rows: Sequence[Row]) -> list[Row]:
@@ -77,9 +79,7 @@ def estimate_of(group: Sequence[Row], name: str) -> Estimate:
     """A score's mean over seeds; of one seed its interval is over texts."""
     if len(group) == 1:
         return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
-    found = over_seeds([row[name] for row in group])
-    lowest = -1.0 if name in ("srs", "above_random") else 0.0  # of two seeds it may reach beyond what there can be
-    return Estimate(found.value, max(found.low, lowest), min(found.high, 1.0))
+    return over_seeds([row[name] for row in group], least=-1.0 if name in ("srs", "above_random") else 0.0)
 
 
 def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
@@ -106,11 +106,13 @@ def is_baseline(row: Mapping[str, Any]) -> bool:
 
 def write_parquet(rows: Sequence[Row], path: Path) -> None:
     """All rows, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), temporary)
     temporary.replace(path)
 
 
-def _plain(value: Any) -> Any:
-    """The value as one column can hold it."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+def _plain(name: str, value: Any) -> Any:
+    """The value as one column can hold it: numbers of layers stand beside words."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return str(value) if name == "layers" else value

@@ -84,10 +84,14 @@ def write_reproduction(
 
 
 def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
-    """Figures 2 to 5 from the runs of the first seed."""
-    three = {label(weights): runs.get(run_name(dataset, "mask", weights, 0)) for weights in three_rows(dataset)}
-    there = {name: run for name, run in three.items() if run is not None}
-    if not there:
+    """Figures 2 to 5 from the runs of the first seed that has any."""
+    seeds = sorted({run.settings.recipe.seed for run in runs.values()})
+    names = {label(weights): weights for weights in three_rows(dataset)}
+    for seed in seeds:
+        three = {name: runs.get(run_name(dataset, "mask", weights, seed)) for name, weights in names.items()}
+        if there := {name: run for name, run in three.items() if run is not None}:
+            break
+    else:
         return []
     data = next(iter(there.values())).record["data"]["name"]
     curves = deletion_curves({name: curve_of(run) for name, run in there.items()})
@@ -95,7 +99,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
         Picture(
             f"figure_3_{dataset}",
             f"Figure 3, {data}: more and more words deleted",
-            "Seed 0, padding masked.",
+            f"Seed {seed}, padding masked.",
             curves,
         )
     ]
@@ -115,7 +119,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
             Picture(
                 f"{'figures_4_and_5' if name == 'sites' else 'figure_2_' + name}_{dataset}",
                 f"{title}, {data}",
-                f"The paper's sentence, {label(best_weights(dataset))}, seed 0, padding masked.",
+                f"The paper's sentence, {label(best_weights(dataset))}, seed {seed}, padding masked.",
                 figures[name],
                 "sites" if name == "sites" else "large",
             )
