@@ -19,7 +19,7 @@ def blocks(language: str, text: str = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/any_model.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/any_model.md", "docs/data.md"])
 def test_the_python_snippets_run_one_after_the_other(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     exec(compile("\n".join(blocks("python", text)), page, "exec"), {})

@@ -1,4 +1,6 @@
+import re
 from collections import Counter, defaultdict
+from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -196,6 +198,13 @@ def test_it_is_loaded_by_its_name_and_is_the_same_everywhere():
     assert data.origin == "sentences of a small grammar, made on the spot, seed 0"
     assert [len(split) for split in (data.train, data.dev, data.test)] == [4_000, 500, 1_000]
     assert [sum(split.labels) for split in (data.train, data.dev, data.test)] == [2_000, 250, 500]
+
+
+def test_the_sentences_of_the_documentation_are_among_them():
+    train = dict(zip(planted().train.texts, planted().train.labels, strict=True))
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^ {4}(.*\S) {2,}negative: ", page, flags=re.MULTILINE)
+    assert [train[text] for text in quoted] == [0, 0]
 
 
 def test_no_text_comes_twice():
