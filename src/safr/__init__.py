@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from safr.config import Architecture, Recipe, Regularization, Settings
     from safr.data import TextDataset, load_data
     from safr.errors import InputError
+    from safr.evaluation.benchmark import benchmark
     from safr.evaluation.evaluate import evaluate
     from safr.losses import importance_loss, information_loss, interaction_loss
     from safr.model.attach import attach, detach, parameter_groups
@@ -32,6 +33,7 @@ _HOME = {
     "safr.config": ["Architecture", "Recipe", "Regularization", "Settings"],
     "safr.data": ["TextDataset", "load_data"],
     "safr.errors": ["InputError"],
+    "safr.evaluation.benchmark": ["benchmark"],
     "safr.evaluation.evaluate": ["evaluate"],
     "safr.losses": ["importance_loss", "information_loss", "interaction_loss"],
     "safr.model.attach": ["attach", "detach", "parameter_groups"],
@@ -60,6 +62,7 @@ __all__ = [
     "TransformerConfig",
     "TransformerForSequenceClassification",
     "attach",
+    "benchmark",
     "capacity",
     "detach",
     "evaluate",

@@ -89,6 +89,24 @@ def traced(
         yield batch, seen
 
 
+def answered(
+    model: PreTrainedModel, texts: Sequence[EncodedText]
+) -> Iterator[tuple[Batch, Float[Tensor, "batch label"]]]:
+    """Run texts through a model batch by batch, without gradients; yields each batch with what the model answers."""
+    for batch in model_batches(model, texts):
+        with torch.inference_mode():
+            logits = answers(model, model(**batch.inputs).get("logits"), batch)
+        yield batch, logits
+
+
+def predicted_classes(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
+    """The class, or for a language model the next token, that each text gets, (text,)."""
+    classes = np.zeros(len(texts), dtype=np.int64)
+    for batch, logits in answered(model, texts):
+        classes[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
+    return classes
+
+
 def model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
     """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
     config = model.config.get_text_config()

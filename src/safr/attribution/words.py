@@ -1,4 +1,4 @@
-"""What a pass shows per token, told per word: a word's score is the largest of its pieces'."""
+"""What a pass shows per token, told per word: the largest of its pieces, or their sum where scores are shares."""
 
 from __future__ import annotations
 
@@ -13,14 +13,29 @@ def by_word(text: EncodedText, scores: NDArray[np.floating]) -> NDArray[np.float
 
     Args:
         text: The text that the tokens belong to.
-        scores: (token,), at least one per token of the text; what lies beyond is padding.
+        scores: (token, ...), at least one per token of the text; what lies beyond is padding.
 
     Returns:
-        (word,), the largest score among each word's tokens.
+        (word, ...), the largest score among each word's tokens.
     """
     tokens, starts = _pieces(text)
     values = np.asarray(scores, dtype=np.float64)[tokens]
     return np.maximum.reduceat(values, starts) if len(starts) else values
+
+
+def sums_by_word(text: EncodedText, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Scores per word from scores per token that add up, as shares of a prediction do.
+
+    Args:
+        text: The text that the tokens belong to.
+        scores: (token,); what lies beyond the text is padding.
+
+    Returns:
+        (word,), the sum over each word's tokens.
+    """
+    tokens, starts = _pieces(text)
+    values = np.asarray(scores, dtype=np.float64)[tokens]
+    return np.add.reduceat(values, starts) if len(starts) else values
 
 
 def pairs_by_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:

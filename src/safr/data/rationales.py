@@ -17,6 +17,9 @@ from safr.data.planted import planted_truth
 from safr.data.planted_words import KIND_OF_WORD
 from safr.errors import InputError
 
+JUDGED = ("planted", "sst2", "sst2_paper")
+"""Names of the data sets whose words were judged."""
+
 _NEUTRAL = 2
 
 Rationale = NDArray[np.bool_]
@@ -27,7 +30,7 @@ def rationales(data_name: str, texts: Sequence[EncodedText], data_dir: Path | No
     """The rationale of each text, or None where its words are not known to be those that were judged.
 
     Args:
-        data_name: One of `planted`, `sst2` and `sst2_paper`.
+        data_name: One of `JUDGED`.
         texts: What `encode` made of texts of that data set, whole or cut; pairs of texts have no rationale.
         data_dir: Where the archive of SST is looked for first.
 
@@ -40,7 +43,12 @@ def rationales(data_name: str, texts: Sequence[EncodedText], data_dir: Path | No
         case "sst2" | "sst2_paper":
             judged = {"".join(text.split()): (text, truth) for text, truth in sst_rationales(data_dir).items()}
             return [_sst_rationale(text, judged) for text in texts]
-    raise InputError(f"expected data with rationales, planted, sst2 or sst2_paper, got {data_name[:100]!r}")
+    raise InputError(f"expected data with rationales, {', '.join(JUDGED)}, got {data_name[:100]!r}")
+
+
+def planted_pairs(texts: Sequence[EncodedText]) -> list[tuple[tuple[int, int], ...]]:
+    """Of planted sentences, the numbers of each negator and the word that it negates; none where a text is cut."""
+    return [planted_truth(" ".join(text.words)).pairs if _planted_rationale(text) is not None else () for text in texts]
 
 
 def sst_rationales(data_dir: Path | None = None) -> Mapping[str, tuple[bool, ...]]:

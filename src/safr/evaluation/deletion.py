@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, answers, model_batches
+from safr.attribution.scores import Scores, predicted_classes
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 
@@ -55,11 +54,29 @@ def most_important(
     >>> sorted(most_important(np.array([0.1, 0.9, 0.9, 0.2]), 50))
     [1, 2]
     """
+    ranking, order = _ranked(scores, text_of_word, within)
+    return frozenset(order[: deleted_count(len(ranking), percent, texts=len(ranking) - len(order))])
+
+
+def deletion_order(
+    scores: NDArray[np.float64], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
+) -> list[int]:
+    """The words that may go, the most important first: all but the last of each text; see `most_important`.
+
+    >>> deletion_order(np.array([0.1, 0.9, 0.9, 0.2]))
+    [1, 2, 3]
+    """
+    return _ranked(scores, text_of_word, within)[1]
+
+
+def _ranked(
+    scores: NDArray[np.float64], text_of_word: Sequence[int] | None, within: Within
+) -> tuple[list[int], list[int]]:
+    """The words of the chosen texts by their scores, and those of them that may go."""
     texts = [0] * len(scores) if text_of_word is None else text_of_word
     ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
     staying = {texts[word]: word for word in ranking}  # the last of each text
-    count = deleted_count(len(ranking), percent, texts=len(staying))
-    return frozenset([word for word in ranking if word not in staying.values()][:count])
+    return ranking, [word for word in ranking if word not in staying.values()]
 
 
 def delete_words(
@@ -134,11 +151,6 @@ def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)
-    distinct = [texts[number] for number in first.values()]
-    predicted = np.empty(len(distinct), dtype=np.int64)
-    for batch in model_batches(model, distinct):
-        with torch.inference_mode():
-            logits = answers(model, model(**batch.inputs).get("logits"), batch)
-        predicted[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
+    predicted = predicted_classes(model, [texts[number] for number in first.values()])
     place = {key: number for number, key in enumerate(first)}
     return predicted[[place[text.ids, text.token_types] for text in texts]]

@@ -181,7 +181,8 @@ class Attachment(nn.Module):
         # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
         # what another hook has done to the rows of the table may differ from token to token.
         alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
-        repeats = ids if alike and ids.device.type == "cpu" and now is not None and now.gradient else None
+        shared = now is not None and (now.gradient or not torch.is_grad_enabled())
+        repeats = ids if alike and ids.device.type == "cpu" and shared else None
         masked = self.vmask(output, counting, self._words(ids), repeats)
         if now is not None:
             now.keep = masked.keep

@@ -1,0 +1,100 @@
+"""Scores in, a file out, and back again: also the scores of any other tool, to be judged beside ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from safr.attribution.scores import Scores
+from safr.data.batches import EncodedText
+from safr.errors import InputError
+
+_COLUMNS = ("text", "position", "word", "score")
+
+
+def write_scores(path: Path, texts: Sequence[EncodedText], scores: Scores) -> None:
+    """Write scores as Parquet, one row per word: number of the text, position, word, score.
+
+    Args:
+        path: The file.
+        texts: Encoded texts.
+        scores: One score per word, for every text.
+    """
+    sizes = [len(text.words) for text in texts]
+    columns = (
+        np.repeat(np.arange(len(texts)), sizes),
+        np.concatenate([np.arange(size) for size in sizes]),
+        [word for text in texts for word in text.words],
+        np.concatenate(scores),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    pyarrow.parquet.write_table(pyarrow.table(dict(zip(_COLUMNS, columns, strict=True))), temporary)
+    temporary.replace(path)
+
+
+def read_scores(path: Path, texts: Sequence[EncodedText]) -> Scores:
+    """Scores from a file, for texts that are known.
+
+    Args:
+        path: Parquet as `write_scores` writes it, or JSONL: for each text, in their order, one line such as
+            `{"words": ["a", "fine", "film"], "scores": [0.1, 2.3, 0.7]}`.
+        texts: The texts that the scores are of.
+
+    Raises:
+        InputError: No such file, not one finite score for each word, or other words.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of scores (.parquet or .jsonl), found none")
+    readers = {".parquet": _from_parquet, ".jsonl": _from_jsonl}
+    if path.suffix not in readers:
+        raise InputError(f"{path}: expected scores as .parquet or .jsonl, got {path.suffix or 'no ending'}")
+    found = readers[path.suffix](path)
+    if len(found) != len(texts):
+        raise InputError(f"{path}: expected scores of {len(texts)} texts, got {len(found)}")
+    for number, (text, (words, scores)) in enumerate(zip(texts, found, strict=True)):
+        if words != list(text.words):
+            raise InputError(
+                f"{path}: expected the words {list(text.words)[:8]}... of text {number}, got {words[:8]}...; see the "
+                "run's tokens.parquet for how texts are cut into words"
+            )
+        if scores.shape != (len(words),) or not np.isfinite(scores).all():
+            raise InputError(f"{path}: expected {len(words)} finite scores of text {number}, got {scores.tolist()[:8]}")
+    return [scores for _, scores in found]
+
+
+Found = list[tuple[list[str], np.ndarray]]
+
+
+def _from_parquet(path: Path) -> Found:
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: expected Parquet, but it can't be read ({error})") from error
+    if missing := [name for name in _COLUMNS if name not in table.column_names]:
+        raise InputError(f"{path}: expected the columns {', '.join(_COLUMNS)}, found no {', '.join(missing)}")
+    rows = table.sort_by([("text", "ascending"), ("position", "ascending")])
+    texts, words = rows["text"].to_numpy(), rows["word"].to_pylist()
+    scores = rows["score"].to_numpy().astype(np.float64)
+    # A text without words has no row, but its place among the others.
+    ends = np.searchsorted(texts, np.arange(1, texts.max(initial=-1) + 2))
+    starts = [0, *ends[:-1]]
+    return [(words[start:end], scores[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _from_jsonl(path: Path) -> Found:
+    found: Found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            values = json.loads(line)
+            found.append((list(values["words"]), np.array(values["scores"], dtype=np.float64)))
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(
+                f'{path}, line {number}: expected {{"words": [...], "scores": [...]}}, got {line[:60]}'
+            ) from error
+    return found

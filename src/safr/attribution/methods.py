@@ -1,0 +1,173 @@
+"""Names in, attribution methods out: plain functions from a model and texts to one score per word."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from safr.attribution.attention import attention_received, attention_rollout
+from safr.attribution.gradients import gradient_x_input, integrated_gradients
+from safr.attribution.removing import occlusion, shapley
+from safr.attribution.scores import Scores, random_scores, score_words
+from safr.data.batches import EncodedText
+from safr.errors import InputError
+from safr.model.attachment import attachment, explaining_site
+from safr.model.layers import network
+
+Attribution = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
+"""Scores every word of every text; the higher, the more important."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to say which words matter."""
+
+    score: Attribution
+    signed: bool = False
+    """Whether a word that speaks against the predicted class scores below 0. Other methods are blind to the class."""
+
+
+@dataclass(frozen=True)
+class Attributed:
+    """The scores of some texts, and what they cost."""
+
+    scores: Scores
+    seconds: float = 0.0
+    """Wall-clock seconds for each text."""
+    forward: float = 0.0
+    """Texts that went forward through the model, of any length, for each text that is explained."""
+    backward: float = 0.0
+    """Texts whose gradient was computed, for each text that is explained."""
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """What they cost, as JSON values."""
+        return {"seconds": self.seconds, "forward": self.forward, "backward": self.backward}
+
+
+def capacity(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None) -> Scores:
+    """Capacity of each word at a site, by default the one that explains the model; one forward pass."""
+    site = site or explaining_site(model)
+    return [text.capacity[site] for text in score_words(model, texts, [site])]
+
+
+def keep(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
+    """VMASK's keep probability of each word.
+
+    Raises:
+        InputError: The model has no VMASK.
+    """
+    found = [text.keep for text in score_words(model, texts, ())]
+    if any(each is None for each in found):
+        raise InputError("the method keep needs a model with VMASK, this one has none; leave it out")
+    return [each for each in found if each is not None]
+
+
+def absolute(score: Attribution, model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
+    """The size of a signed method's scores, which like capacity does not know the class."""
+    return [np.abs(each) for each in score(model, texts)]
+
+
+def random(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+    """A number in [0, 1) drawn for each word."""
+    return random_scores(texts, seed)
+
+
+METHODS: dict[str, Method] = {
+    "capacity": Method(capacity),
+    "keep": Method(keep),
+    "attention": Method(attention_received),
+    "attention_rollout": Method(attention_rollout),
+    "gradient_x_input": Method(gradient_x_input, signed=True),
+    "integrated_gradients": Method(integrated_gradients, signed=True),
+    "occlusion": Method(occlusion, signed=True),
+    "shapley": Method(shapley, signed=True),
+    "random": Method(random),
+}
+"""Known methods by name. `capacity@SITE` is capacity elsewhere, `absolute_NAME` the size of a signed one's scores."""
+
+ABSOLUTE = "absolute_"
+
+
+def method(name: str) -> Method:
+    """The method of a name; see `METHODS`.
+
+    Raises:
+        InputError: No method is called so.
+    """
+    if name.startswith("capacity@"):
+        return Method(partial(capacity, site=name.partition("@")[2]))
+    signed = METHODS.get(name.removeprefix(ABSOLUTE))
+    if name.startswith(ABSOLUTE) and signed is not None and signed.signed:
+        return Method(partial(absolute, signed.score))
+    if name not in METHODS:
+        raise InputError(
+            f"no attribution method is called {name!r}; known are {', '.join(METHODS)}, capacity@SITE, and "
+            f"{ABSOLUTE}NAME for the size of a signed one's scores"
+        )
+    return METHODS[name]
+
+
+def is_method(name: str) -> bool:
+    """Whether a method is called so."""
+    try:
+        method(name)
+    except InputError:
+        return False
+    return True
+
+
+def is_signed(name: str) -> bool:
+    """Whether the scores of that name are a signed method's."""
+    return is_method(name) and method(name).signed
+
+
+def default_methods(model: PreTrainedModel) -> list[str]:
+    """The methods that a model is judged with unless somebody names others."""
+    known = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
+    if (attached := attachment(model)) is None or attached.vmask is None:
+        known.remove("keep")
+    if not network(model)._can_set_attn_implementation():
+        known = [name for name in known if not name.startswith("attention")]
+    return known
+
+
+def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attribution) -> Attributed:
+    """Score texts and note what it cost.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts, at least one.
+        score: The function of a method.
+    """
+    with _passes_counted(model) as passes:
+        started = time.perf_counter()
+        scores = score(model, texts)
+        seconds = time.perf_counter() - started
+    return Attributed(scores, *(each / len(texts) for each in (seconds, passes["forward"], passes["backward"])))
+
+
+@contextmanager
+def _passes_counted(model: nn.Module) -> Iterator[dict[str, int]]:
+    """How many rows go through a model in a block; each row that is differentiated is, once."""
+    passes = {"forward": 0, "backward": 0}
+
+    def count(module: nn.Module, args: tuple, options: dict) -> None:
+        rows = len(options["input_ids"] if "input_ids" in options else args[0])
+        passes["forward"] += rows
+        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+            passes["backward"] += rows
+
+    handle = model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield passes
+    finally:
+        handle.remove()

@@ -1,0 +1,147 @@
+"""A benchmark's numbers in, sentences out, each by a stated rule: nothing is said that the tests do not bear out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from safr.evaluation.suspicion import SUSPICIOUS
+
+FAITHFUL = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
+"""The metrics that decide whether one method is more faithful than another; leave-one-out favours occlusion, which it
+is, and the first flip sees one word alone."""
+
+RULES = (
+    "Two methods differ in a metric where a paired permutation test over the texts says so at 5 %, adjusted for all "
+    "comparisons of the table (Benjamini and Hochberg). A method is more faithful than another if it is better by "
+    "three of the five metrics SRS, comprehensiveness, sufficiency, AOPC and words to flip, words being deleted, and "
+    "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
+    f"another. Scores follow something else than the model from a mean rank correlation of {SUSPICIOUS} on. A "
+    "correlation is said to be there where its 95 % interval leaves out 0."
+)
+
+
+def conclusions(result: Mapping[str, Any]) -> list[str]:
+    """What a benchmark shows, in words; `RULES` says when.
+
+    Args:
+        result: What `benchmark.json` holds.
+    """
+    others = [name for name in result["methods"] if name != result["subject"]]
+    verdicts: dict[str, list[str]] = {"more": [], "less": [], "mixed": []}
+    for name in others:
+        verdicts[_faithfulness(result, name)].append(name)
+    subject = result["subject"].capitalize()
+    said = []
+    if verdicts["more"]:
+        said.append(f"{subject} is more faithful than {_listed(verdicts['more'])}.")
+    if verdicts["less"]:
+        said.append(f"More faithful than {result['subject']}: {_listed(verdicts['less'])}.")
+    if verdicts["mixed"]:
+        said.append(f"Neither way by this rule: {_listed(verdicts['mixed'])}.")
+    for tell in (_disagreements, _plausible, _suspicions, _causes, _costs):
+        said += tell(result)
+    return said
+
+
+def _faithfulness(result: Mapping[str, Any], other: str) -> str:
+    """Whether the subject is more faithful than another method, less, or neither."""
+    found = [
+        each["verdict"]
+        for each in result["comparisons"]
+        if each["other"] == other and each["removal"] == "delete" and each["metric"] in FAITHFUL
+    ]
+    better, worse = found.count("better"), found.count("worse")
+    if better >= 3 and not worse:
+        return "more"
+    return "less" if worse >= 3 and not better else "mixed"
+
+
+def _disagreements(result: Mapping[str, Any]) -> list[str]:
+    """Metrics in which the subject is better than a method in one way of removing words and worse in another."""
+    ways: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for each in result["comparisons"]:
+        if each["metric"] in FAITHFUL:
+            found = ways.setdefault((each["other"], each["metric"]), {"better": [], "worse": [], "no difference": []})
+            found[each["verdict"]].append(each["removal"])
+    said = [
+        f"{name} by {_named(metric)} ({result['subject']} is better where the way is {_listed(found['better'])}, worse "
+        f"where it is {_listed(found['worse'])})"
+        for (name, metric), found in ways.items()
+        if found["better"] and found["worse"]
+    ]
+    if not said:
+        return ["The ways of removing words do not contradict each other."] if len(result["removals"]) > 1 else []
+    return [f"How words are removed decides against {'; '.join(said)}."]
+
+
+def _plausible(result: Mapping[str, Any]) -> list[str]:
+    found = {name: each["values"].get("none", {}).get("auprc") for name, each in result["methods"].items()}
+    known = {name: value for name, value in found.items() if value is not None}
+    if not known:
+        return []
+    best = max(known, key=lambda name: known[name]["value"])
+    own, chance = known[result["subject"]], result["marked"]
+    alike = [name for name in known if known[name]["high"] >= known[best]["low"] and name != best]
+    beside = f" (with overlapping intervals: {_listed(alike)})" if alike else ""
+    return [
+        f"The words that people mark are {chance:.0%} of all; {result['subject']} finds them with an AUPRC of "
+        f"{own['value']:.2f} [{own['low']:.2f}, {own['high']:.2f}], {best} with {known[best]['value']:.2f}{beside}."
+    ]
+
+
+def _suspicions(result: Mapping[str, Any]) -> list[str]:
+    said = []
+    for name, each in result["methods"].items():
+        values = each["values"].get("none", {})
+        for metric, follows in (
+            ("length", "the length of the words"),
+            ("position", "the words' place in the text"),
+            ("randomization", "the text whatever the weights are: shuffled, they give nearly the same scores"),
+        ):
+            if metric in values and abs(values[metric]["value"]) >= SUSPICIOUS:
+                said.append(f"{name} follows {follows} (rank correlation {values[metric]['value']:+.2f}).")
+    return said
+
+
+def _causes(result: Mapping[str, Any]) -> list[str]:
+    values = result["methods"][result["subject"]]["values"].get("none", {})
+    said = []
+    if "allocated" in values:
+        own, others = values["allocated"], values["random"]
+        apart = "more" if own["low"] > others["high"] else "less" if own["high"] < others["low"] else "no clearly other"
+        said.append(
+            f"Setting a word's own FC1 neurons to zero moves the log-odds by {own['value']:.2f} on average, as many "
+            f"others by {others['value']:.2f}: {'as much, as far as can be told' if apart[0] == 'n' else apart}."
+        )
+    for name, what in (
+        ("capacity_allocated", "a word's capacity with what its own neurons do"),
+        ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
+        ("interference_interaction", "two words' interference with how they interact in the prediction"),
+    ):
+        if name in values:
+            there = values[name]["low"] > 0 or values[name]["high"] < 0
+            said.append(
+                f"Rank correlation of {what}: {values[name]['value']:+.2f} [{values[name]['low']:+.2f}, "
+                f"{values[name]['high']:+.2f}]{'' if there else ', which may be none'}."
+            )
+    return said
+
+
+def _costs(result: Mapping[str, Any]) -> list[str]:
+    own = result["methods"][result["subject"]]["cost"]["seconds"]
+    times = {name: each["cost"]["seconds"] for name, each in result["methods"].items()}
+    compared = [name for name in ("integrated_gradients", "occlusion", "shapley") if times.get(name)]
+    if not compared or not own:
+        return []
+    said = _listed(f"{times[name] / own:.0f} times as long" + f" ({name})" for name in compared)
+    return [f"{result['subject'].capitalize()} takes {1000 * own:.2g} ms a text; others take {said}."]
+
+
+def _named(metric: str) -> str:
+    return {"srs": "SRS", "aopc": "AOPC"}.get(metric, metric.replace("_", " "))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = list(names)
+    return f"{', '.join(most)} and {last}" if most else last

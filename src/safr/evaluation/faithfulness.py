@@ -1,0 +1,165 @@
+"""Scores per word in; how the prediction follows when the words go in their order, text by text, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from safr.attribution.scores import Scores
+from safr.data.batches import EncodedText
+from safr.evaluation.deletion import deleted_count, deletion_order
+from safr.evaluation.removal import Answer, Remover, Words
+
+PERCENTS = (1, 5, 10, 20, 50)
+"""The k of comprehensiveness and sufficiency, ERASER's."""
+
+CURVE = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+"""The k of SRS's curve."""
+
+MAIN_PERCENT = 30
+"""The k of the paper's tables."""
+
+STEPS = 32
+"""Words go one by one in texts of up to so many that may go; in longer ones in so many even steps."""
+
+_TEXTS_TOGETHER = 64
+"""Texts whose answers are in memory at once."""
+
+Values = dict[str, NDArray[np.float64]]
+"""One value for each text, by metric; NaN where a text has none."""
+
+
+def faithfulness(
+    remover: Remover,
+    texts: Sequence[EncodedText],
+    labels: Sequence[int],
+    classes: Sequence[int],
+    scores: Mapping[str, Scores],
+    *,
+    one_by_one: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Values]:
+    r"""How the prediction follows when words go in the order of their scores.
+
+    With p(x) the probability of the class that is predicted for the whole text, and x without the n highest words
+    written $x \setminus n$:
+
+    - comprehensiveness: mean over k of $p(x) - p(x \setminus n_k)$; sufficiency: mean over k of p(x) less p of the n_k
+      highest words alone; k = 1, 5, 10, 20, 50 %. Source: DeYoung et al. 2020 (ERASER), section 5. The mean is over the
+      five k, as in ERASER's code; its paper also counts k = 0, whose term is 0, and so prints 5/6 of it.
+    - AOPC: mean over n of $p(x) - p(x \setminus n)$, n from 1 to all words but the one that stays. Source: Samek et al.
+      2017. What is left when no word is, is the same in every order and is left out.
+    - `srs` and `without_k`: whether the prediction is right, before and after; the paper's SRS(k) is the mean of
+      before - after. Source: SAFR (Chang et al. 2025), section 4.
+    - `first_flip` and `words_to_flip`: DFMIT and DFFOT of Chrysostomou and Aletras 2021 (ACL), section 4.
+    - `leave_one_out`: Kendall's tau-b with $p(x) - p(x \setminus i)$ for each word i; 0 where one of both is constant.
+
+    Args:
+        remover: Removes words and asks the model.
+        texts: Encoded texts.
+        labels: The right class of each text.
+        classes: The class that is predicted for each whole text.
+        scores: Scores by the method's name.
+        one_by_one: Also measure what needs words to go one by one: AOPC, flips, leave-one-out, and SRS at every k.
+        progress: Called with the number of texts that are done and the number there are.
+
+    Returns:
+        By method and metric, (text,): NaN where a text has no two words.
+    """
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in scores}
+    for start in range(0, len(texts), _TEXTS_TOGETHER):
+        numbers = range(start, min(start + _TEXTS_TOGETHER, len(texts)))
+        orders = [{name: _Order(texts[n], each[n], one_by_one) for name, each in scores.items()} for n in numbers]
+        asked = [{words for each in own.values() for words in each.needed()} for own in orders]
+        answers = remover.answers([texts[n] for n in numbers], asked, [classes[n] for n in numbers])
+        for number, own, known in zip(numbers, orders, answers, strict=True):
+            for name, order in own.items():
+                found[name].append(order.measured(known, classes[number], labels[number]))
+        if progress is not None:
+            progress(numbers[-1] + 1, len(texts))
+    return {
+        name: {metric: np.array([row[metric] for row in rows]) for metric in rows[0]} for name, rows in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The order in which one method takes words out of one text."""
+
+    text: EncodedText
+    scores: NDArray[np.float64]
+    one_by_one: bool
+
+    @cached_property
+    def words(self) -> list[int]:
+        """The words that may go, the highest first."""
+        return deletion_order(self.scores, text_of_word=self.text.text_of_word)
+
+    def without(self, count: int) -> Words:
+        return frozenset(self.words[:count])
+
+    def alone(self, count: int) -> Words:
+        return frozenset(range(len(self.text.words))) - self.without(count)
+
+    def count(self, percent: float) -> int:
+        size = len(self.text.words)
+        return deleted_count(size, percent, texts=size - len(self.words))
+
+    @property
+    def steps(self) -> list[int]:
+        """How many words are gone at each step, from 1 to all that may go."""
+        return sorted({round(part) for part in np.linspace(1, len(self.words), min(len(self.words), STEPS))})
+
+    def needed(self) -> Iterator[Words]:
+        """Every set of words that the metrics ask the model about."""
+        yield frozenset()
+        for percent in (*PERCENTS, MAIN_PERCENT):
+            yield self.without(self.count(percent))
+        for percent in PERCENTS:
+            yield self.alone(self.count(percent))
+        if self.one_by_one:
+            yield from (self.without(self.count(percent)) for percent in CURVE)
+            yield from (self.without(count) for count in self.steps)
+            yield from self.each_alone()
+
+    def each_alone(self) -> list[Words]:
+        return [frozenset({word}) for word in range(len(self.text.words))] if self.words else []
+
+    def measured(self, answers: Mapping[Words, Answer], chosen: int, label: int) -> dict[str, float]:
+        """Every metric of this text."""
+        whole = answers[frozenset()].probability
+
+        def fall(words: Words) -> float:
+            return whole - answers[words].probability
+
+        def right(percent: float) -> float:
+            return float(answers[self.without(self.count(percent))].prediction == label)
+
+        before = float(answers[frozenset()].prediction == label)
+        found = {"before": before, f"without_{MAIN_PERCENT}": right(MAIN_PERCENT)}
+        found["srs"] = before - found[f"without_{MAIN_PERCENT}"]
+        counts = [self.count(percent) for percent in PERCENTS]
+        found["comprehensiveness"] = _mean([fall(self.without(count)) for count in counts if count])
+        found["sufficiency"] = _mean([fall(self.alone(count)) for count in counts if count])
+        if not self.one_by_one:
+            return found
+        flipped = [count for count in self.steps if answers[self.without(count)].prediction != chosen]
+        costs = [fall(words) for words in self.each_alone()]
+        return found | {
+            **{f"without_{percent}": right(percent) for percent in CURVE},
+            "aopc": _mean([fall(self.without(count)) for count in self.steps]),
+            "first_flip": float(flipped[:1] == [1]) if self.words else np.nan,
+            "words_to_flip": min(flipped, default=len(self.text.words)) / len(self.text.words)
+            if self.words
+            else np.nan,
+            "leave_one_out": float(np.nan_to_num(kendalltau(self.scores, costs).statistic)) if costs else np.nan,
+        }
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if values else np.nan

@@ -1,0 +1,55 @@
+"""What is measured about an explanation, and which way is better: part of every result, so that no table is misread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measure of an explanation."""
+
+    better: Literal["higher", "lower", "neither"]
+    unit: Literal["probability", "share", "correlation", "score"]
+    meaning: str
+
+
+METRICS: dict[str, Metric] = {
+    "srs": Metric("higher", "share", "SRS(30): accuracy lost when the 30 % of words with the highest scores are gone."),
+    "comprehensiveness": Metric(
+        "higher", "probability", "How far the predicted class's probability falls without the highest words."
+    ),
+    "sufficiency": Metric(
+        "lower", "probability", "How far the predicted class's probability falls with the highest words alone."
+    ),
+    "aopc": Metric("higher", "probability", "Mean fall of the probability as words go one by one, the highest first."),
+    "naopc": Metric(
+        "higher",
+        "share",
+        "The same, between the worst (0) and the best (1) order of the words: comparable over models.",
+    ),
+    "first_flip": Metric("higher", "share", "Texts whose prediction changes when the highest word alone is gone."),
+    "words_to_flip": Metric(
+        "lower", "share", "Words that have to go, the highest first, until the prediction changes."
+    ),
+    "leave_one_out": Metric(
+        "higher", "correlation", "Kendall's tau between the scores and what each word costs when it alone is gone."
+    ),
+    "auprc": Metric("higher", "score", "Area under precision and recall of the words that people find decisive."),
+    "token_f1": Metric("higher", "score", "F1 of the highest words, as many as people mark on average."),
+    "iou_f1": Metric("higher", "score", "F1 of runs of words that overlap by half or more with those people mark."),
+    "pairs": Metric(
+        "higher",
+        "score",
+        "Area under the ROC curve of the size of interference for the two words known to belong together.",
+    ),
+    "randomization": Metric(
+        "lower", "correlation", "Rank correlation with the scores of the same model with its weights shuffled."
+    ),
+    "length": Metric(
+        "neither", "correlation", "Rank correlation of the scores with the number of letters of the words."
+    ),
+    "position": Metric("neither", "correlation", "Rank correlation of the scores with the place in the text."),
+}
+"""All measures of a method, in the order of the tables."""

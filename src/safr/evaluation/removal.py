@@ -1,0 +1,154 @@
+"""Texts and sets of their words in; what the model answers when these are removed, in one of four ways, out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from safr.attribution.scores import answers, model_batches, traced
+from safr.data.batches import EncodedText
+from safr.errors import InputError
+from safr.model.interventions import changed
+
+Removal = Literal["delete", "replace", "hide", "average"]
+
+REMOVALS: dict[Removal, str] = {
+    "delete": "their tokens leave the sequence",
+    "replace": "the mask token, or the unknown word's, takes the place of each of their tokens",
+    "hide": "they stay, but nothing attends to them, as if they were padding",
+    "average": "the mean of all words' vectors takes the place of what enters the layers",
+}
+"""How words are removed."""
+
+Words = frozenset[int]
+"""Numbers of some of a text's words."""
+
+
+class Answer(NamedTuple):
+    """What a model makes of a text without some words."""
+
+    probability: float
+    """Of the class that was asked for."""
+
+    prediction: int
+    """The class with the highest probability."""
+
+
+@dataclass(frozen=True)
+class Remover:
+    """Removes words from texts in one way and asks the model again."""
+
+    model: PreTrainedModel
+    how: Removal
+    stand_in: int | None = None
+    """Id that takes a token's place where words are replaced."""
+    mean_vector: Float[Tensor, " width"] | None = None
+    """Vector that takes a token's place where words are averaged."""
+
+    def answers(
+        self,
+        texts: Sequence[EncodedText],
+        removed: Sequence[Collection[Words]],
+        classes: Sequence[int],
+        progress: Callable[[int], None] | None = None,
+    ) -> list[dict[Words, Answer]]:
+        """What the model answers without each set of words; every set is asked for once.
+
+        Args:
+            texts: Encoded texts.
+            removed: For every text, sets of words that are removed together; the empty set leaves the whole text.
+            classes: For every text, the class whose probability is told.
+            progress: Called with how many answers a batch has brought.
+        """
+        found: list[dict[Words, Answer]] = [{} for _ in texts]
+        wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
+        left = [self._without(texts[number], words) for number, words in wanted]
+        for batch in model_batches(self.model, left):
+            asked = [wanted[row] for row in batch.numbers]
+            inputs = batch.inputs
+            change: AbstractContextManager[None] = nullcontext()
+            if self.how in ("hide", "average"):
+                gone = _tokens([(texts[number], words) for number, words in asked], batch.counting)
+                if self.how == "hide":
+                    inputs = inputs | {"attention_mask": inputs["attention_mask"] * ~gone}
+                else:
+                    change = changed(self.model, "embedding", self._averaged(gone))
+            with torch.inference_mode(), change:
+                logits = answers(self.model, self.model(**inputs).get("logits"), batch).float()
+            shares = logits.softmax(dim=-1) if logits.shape[-1] > 1 else logits.sigmoid()
+            chosen = torch.tensor([classes[number] for number, _ in asked], device=shares.device)
+            probabilities = shares.gather(1, chosen[:, None])[:, 0].tolist()
+            predictions = shares.argmax(dim=-1).tolist()
+            for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
+                found[number][words] = Answer(*answer)
+            if progress is not None:
+                progress(len(asked))
+        return found
+
+    def _without(self, text: EncodedText, words: Words) -> EncodedText:
+        if self.how == "delete":
+            return text.without(words)
+        if self.how == "replace":
+            assert self.stand_in is not None
+            own = zip(text.ids, text.word_of_token, strict=True)
+            return replace(text, ids=tuple(self.stand_in if word in words else token for token, word in own))
+        return text
+
+    def _averaged(self, gone: Bool[Tensor, "batch token"]) -> Callable[[Tensor], Tensor]:
+        average = self.mean_vector
+        assert average is not None
+        return lambda vectors: torch.where(gone[..., None], average.to(vectors), vectors)
+
+
+def remover(
+    model: PreTrainedModel, how: Removal, tokenizer: PreTrainedTokenizerBase, texts: Sequence[EncodedText]
+) -> Remover:
+    """What removes words in one way.
+
+    Args:
+        model: A model in evaluation mode.
+        how: One of `REMOVALS`.
+        tokenizer: Its tokenizer, which knows the token that takes a word's place.
+        texts: The texts whose words are averaged.
+
+    Raises:
+        InputError: Words shall be replaced, and the tokenizer has no token for that.
+    """
+    if how == "replace":
+        if (token := stand_in(tokenizer)) is None:
+            raise InputError("expected a tokenizer with a token for masked or unknown words to replace words by")
+        return Remover(model, how, stand_in=token)
+    if how == "average":
+        return Remover(model, how, mean_vector=_mean_vector(model, texts))
+    return Remover(model, how)
+
+
+def stand_in(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Id of the token that takes a word's place: the mask token, or the unknown word's, or none."""
+    return tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+
+
+def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:
+    """Mean of what enters the layers over all words' tokens of some texts."""
+    total, count = torch.zeros(()), 0
+    for batch, seen in traced(model, texts, ("embedding", "vmask")):
+        vectors = seen.vectors.get("vmask", seen.vectors["embedding"])
+        total = total.to(vectors.device) + vectors[batch.counting].double().sum(dim=0)
+        count += int(batch.counting.sum())
+    return (total / max(count, 1)).float()
+
+
+def _tokens(
+    removed: Sequence[tuple[EncodedText, Words]], counting: Bool[Tensor, "batch token"]
+) -> Bool[Tensor, "batch token"]:
+    """Which tokens of a batch belong to words that are removed."""
+    rows = [[word is not None and word in words for word in text.word_of_token] for text, words in removed]
+    length = counting.shape[1]
+    return torch.tensor([row + [False] * (length - len(row)) for row in rows], device=counting.device)

@@ -1,0 +1,60 @@
+"""A method's scores in; whether they follow something else than the model, out: no weights, word lengths, places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from transformers import PreTrainedModel
+
+from safr.attribution.methods import Attribution
+from safr.attribution.scores import Scores
+from safr.data.batches import EncodedText
+from safr.evaluation.correlation import rank_correlations
+from safr.evaluation.faithfulness import Values
+
+SUSPICIOUS = 0.5
+"""Correlation from which on scores are said to follow something else."""
+
+
+def suspicion(texts: Sequence[EncodedText], scores: Scores) -> Values:
+    """Rank correlation of scores with the length of the words, and with their place, by text.
+
+    Neither is wrong by itself: long words may matter more. A method that knows nothing else has both near 1 or -1.
+
+    Args:
+        texts: Encoded texts.
+        scores: One score per word, for every text.
+    """
+    return {
+        "length": rank_correlations(scores, [[len(word) for word in text.words] for text in texts]),
+        "position": rank_correlations(scores, [range(len(text.words)) for text in texts]),
+    }
+
+
+def randomization(
+    shuffled: PreTrainedModel, texts: Sequence[EncodedText], scores: Scores, score: Attribution
+) -> NDArray[np.float64]:
+    """Rank correlation of scores with those that the same method gives to a model that knows nothing, (text,).
+
+    Source: Adebayo et al. 2018 (NeurIPS), section 3.1, with all weights at once.
+
+    Args:
+        shuffled: The model after `shuffle_weights`.
+        texts: Encoded texts.
+        scores: What the method says about the model itself.
+        score: The method.
+    """
+    return rank_correlations(scores, score(shuffled, texts))
+
+
+@torch.no_grad()
+def shuffle_weights(model: nn.Module, seed: int = 0) -> None:
+    """Shuffle the entries of every weight in place: as large as before, but nothing that was learnt is left."""
+    draw = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        order = torch.randperm(weight.numel(), generator=draw).to(weight.device)
+        weight.copy_(weight.flatten()[order].view_as(weight))

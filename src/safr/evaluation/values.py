@@ -1,0 +1,63 @@
+"""Values of single texts, by method and way of removal, in; a Parquet table out, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from safr.evaluation.faithfulness import Values
+
+Table = dict[tuple[str, str], Values]
+"""Values by method and way of removal; the second is empty where no words are removed."""
+
+
+def merged(tables: Sequence[Table]) -> Table:
+    """One table of the metrics of several, a later one's before an earlier one's."""
+    whole: Table = {}
+    for table in tables:
+        for place, values in table.items():
+            whole[place] = whole.get(place, {}) | values
+    return whole
+
+
+def write_values(path: Path, table: Table, texts: Sequence[int], key: str = "") -> None:
+    """Write values as Parquet, a row each: text, method, removal, metric, value. What a text has none of is left out.
+
+    Args:
+        path: The file, written whole or not at all.
+        table: The values.
+        texts: Number of each text in its split.
+        key: What the values depend on; `read_values` asks for it.
+    """
+    parts = [_rows(place, metric, values, texts) for place, each in table.items() for metric, values in each.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    pyarrow.parquet.write_table(pyarrow.concat_tables(parts).replace_schema_metadata({"key": key}), temporary)
+    temporary.replace(path)
+
+
+def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Table | None:
+    """What `write_values` wrote of some texts; None where there is no such file, or one with another key."""
+    if not path.is_file():
+        return None
+    rows = pyarrow.parquet.read_table(path)
+    if key is not None and rows.schema.metadata[b"key"] != key.encode():
+        return None
+    place = {number: row for row, number in enumerate(texts)}
+    table: Table = {}
+    for (method, removal, metric), own in rows.to_pandas().groupby(["method", "removal", "metric"], sort=False):
+        values = np.full(len(texts), np.nan)
+        values[[place[number] for number in own["text"]]] = own["value"]
+        table.setdefault((method, removal), {})[metric] = values
+    return table
+
+
+def _rows(place: tuple[str, str], metric: str, values: np.ndarray, texts: Sequence[int]) -> pyarrow.Table:
+    there = np.flatnonzero(~np.isnan(values))
+    names = {"method": place[0], "removal": place[1], "metric": metric}
+    columns = {name: pyarrow.repeat(value, len(there)) for name, value in names.items()}
+    return pyarrow.table({"text": np.asarray(texts)[there], **columns, "value": values[there]})

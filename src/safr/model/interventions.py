@@ -1,0 +1,69 @@
+"""A model and a change of what one of its sites shows in; forward passes with that change out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+
+from torch import Tensor, nn
+
+from safr.errors import InputError
+from safr.model.attachment import attachment
+from safr.model.layers import encoder, feed_forward_layers, hidden_layers, network
+
+Change = Callable[[Tensor], Tensor]
+"""What a site shows, (batch, token, width), in; what the rest of the network gets in its place out."""
+
+
+@contextmanager
+def changed(model: nn.Module, site: str, change: Change) -> Iterator[None]:
+    """Put something else in the place of what a site shows, in every forward pass inside the block.
+
+    Args:
+        model: A model, with SAFR on it or not.
+        site: `embedding`, which is what enters the layers, so behind VMASK where there is one; or `fc1.N`.
+        change: Makes the new values from the old ones.
+
+    Raises:
+        InputError: Another site, or a layer that the model does not have.
+    """
+    inner = network(model)
+    part = encoder(inner)
+    name, _, layer = site.partition(".")
+    if name == "embedding" and not layer:
+        modules, wanted = [part.get_input_embeddings()], 0
+    elif name == "fc1" and layer.isdecimal() and int(layer) < hidden_layers(inner):
+        attached = attachment(model)
+        pairs = feed_forward_layers(inner, attached.regularization.fc1 if attached is not None else None)
+        modules, wanted = [first for first, _ in pairs], int(layer)
+    else:
+        raise InputError(
+            f"expected the site embedding or fc1.0 to fc1.{hidden_layers(inner) - 1}, got '{site}'; others can't be "
+            "changed"
+        )
+    calls, sizes = count(), [0]
+
+    def begin(*_: object) -> None:
+        nonlocal calls
+        calls = count()
+
+    def note_size(_: nn.Module, __: tuple, output: Tensor) -> None:
+        sizes[0] = output.shape[0]
+
+    def put(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
+        if next(calls) != wanted:  # a layer that the model goes through again, or a decoder's embeddings
+            return None
+        # OPT runs its feed-forward layers on one long row.
+        return change(output.view(sizes[0], -1, output.shape[-1])).view_as(output)
+
+    handles = [
+        part.register_forward_pre_hook(begin),
+        part.get_input_embeddings().register_forward_hook(note_size),
+        *(module.register_forward_hook(put) for module in modules),
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

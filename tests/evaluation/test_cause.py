@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+
+from safr.attribution.removing import class_log_odds
+from safr.attribution.scores import predicted_classes
+from safr.config import Regularization
+from safr.data.batches import encode
+from safr.evaluation import cause as module
+from safr.evaluation.cause import MEANINGS, ablation_effects, cause, interactions, patching_effects, show
+from safr.model.interventions import changed
+from safr.model.tracing import trace
+from tests import linear, tiny
+
+TEXTS = encode(tiny.tokenizer(), ["a lovely film", "the dull story was awful but funny and rich", "moving cast"])
+
+
+@pytest.fixture(scope="module")
+def subject():
+    model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
+    classes = predicted_classes(model, TEXTS)
+    return model, classes, class_log_odds(model, TEXTS, classes)
+
+
+def logits(model, text):
+    ids = torch.tensor([text.ids])
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+
+
+def odds(values, chosen):
+    return (values[chosen] - values[1 - chosen]).item()
+
+
+def test_every_neuron_belongs_to_the_word_that_moves_it_most(subject):
+    model, _, _ = subject
+    for text, shown in zip(TEXTS, show(model, TEXTS, "fc1.1"), strict=True):
+        ids = torch.tensor([text.ids])
+        vectors = trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ["fc1"]).site("fc1.1")[0]
+        own = shown.allocated()
+        assert (own.sum(axis=0) == 1).all()
+        assert (own.argmax(axis=0) == vectors.abs().argmax(dim=0).numpy()).all()
+
+
+def test_ablation_is_a_slow_loop(subject):
+    model, classes, whole = subject
+    neurons = [np.random.default_rng(n).random((3, 32)) < 0.4 for n in range(len(TEXTS))]
+    value = np.random.default_rng(9).normal(size=32)
+    found = ablation_effects(model, TEXTS, classes, "fc1.0", neurons, value, whole)
+    for number, text in enumerate(TEXTS):
+        for place, some in enumerate(neurons[number]):
+            fixed = torch.from_numpy(value).float()
+            chosen = torch.from_numpy(some)
+            with changed(model, "fc1.0", lambda v, s=chosen, f=fixed: torch.where(s, f, v)):
+                after = odds(logits(model, text), classes[number])
+            assert found[number][place] == pytest.approx(abs(whole[number] - after), abs=1e-5)
+
+
+def test_patching_is_a_slow_loop(subject):
+    model, classes, whole = subject
+    stand_in = tiny.tokenizer().unk_token_id
+    found = patching_effects(model, TEXTS, classes, "fc1.0", stand_in, whole)
+    for number, text in enumerate(TEXTS):
+        for word in range(len(text.words)):
+            place = text.word_of_token.index(word)
+            ids = torch.tensor([text.ids])
+            ids[0, place] = stand_in
+            other = trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ["fc1"]).site("fc1.0")
+
+            def put(vectors, place=place, other=other):
+                vectors = vectors.clone()
+                vectors[0, place] = other[0, place]
+                return vectors
+
+            with changed(model, "fc1.0", put):
+                after = odds(logits(model, text), classes[number])
+            assert found[number][word] == pytest.approx(abs(whole[number] - after), abs=1e-5)
+
+
+def test_words_of_a_linear_model_do_not_interact_and_those_of_another_do(subject):
+    pairs = [np.array([[0, 1]]), np.array([[1, 4], [4, 6]]), np.array([[0, 1]])]
+    plain = linear.model()
+    classes = predicted_classes(plain, TEXTS)
+    for each in interactions(plain, TEXTS, classes, pairs, class_log_odds(plain, TEXTS, classes)):
+        np.testing.assert_allclose(each, 0, atol=1e-5)
+    model, classes, whole = subject
+    found = interactions(model, TEXTS, classes, pairs, whole)
+    text, values = TEXTS[1], []
+    for words in ((), (1,), (4,), (1, 4)):
+        values.append(odds(logits(model, text.without(words)), classes[1]))
+    assert found[1][0] == pytest.approx(abs(values[0] - values[1] - values[2] + values[3]), abs=1e-5)
+    assert found[1][0] > 1e-4
+
+
+def test_chance_gets_as_many_neurons_and_none_of_the_words_own():
+    own = np.random.default_rng(0).random((5, 32)) < 0.3
+    own[0] = True
+    others = module._as_many_others(own, np.random.default_rng(1))
+    assert not (own & others).any()
+    assert others.sum(axis=1).tolist() == np.minimum(own.sum(axis=1), 32 - own.sum(axis=1)).tolist()
+
+
+def test_all_numbers_are_there_repeatable_and_explained(subject):
+    model, classes, _ = subject
+    found = cause(model, TEXTS, classes, "fc1.1", tiny.tokenizer().unk_token_id)
+    assert found.keys() == MEANINGS.keys()
+    assert all(np.isfinite(values).all() for name, values in found.items() if name != "interference_interaction")
+    again = cause(model, TEXTS, classes, "fc1.1", tiny.tokenizer().unk_token_id)
+    assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
+    assert not {"patched", "capacity_patched"} & cause(model, TEXTS, classes, "fc1.0").keys()

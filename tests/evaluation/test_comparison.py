@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import false_discovery_control, permutation_test
+
+from safr.evaluation.comparison import differences, sign_tests
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=8), st.integers(0, 5))
+def test_p_values_are_those_of_scipys_exact_test(values, seed):
+    gaps = np.array(values, dtype=float) + np.random.default_rng(seed).choice([0.0, 0.125])
+    exact = permutation_test(
+        (gaps,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", vectorized=True, n_resamples=np.inf
+    ).pvalue
+    assert sign_tests(gaps[:, None])[0] == pytest.approx(min(exact, 1), abs=0.03)
+
+
+def test_texts_without_a_value_are_left_out():
+    gaps = np.random.default_rng(0).normal(0.5, 1, 50)
+    holes = np.concatenate([gaps, np.full(30, np.nan)])
+    assert sign_tests(holes[:, None])[0] == pytest.approx(sign_tests(gaps[:, None])[0], abs=0.02)
+    (found,) = differences([("srs", "a", "b", holes, np.zeros(80))])
+    assert found.value.value == pytest.approx(gaps.mean())
+    assert differences([("srs", "a", "b", np.array([1.0, np.nan]), np.zeros(2))]) == []
+    assert differences([]) == []
+
+
+def test_of_false_differences_few_pass_and_true_ones_do():
+    draw, nothing = np.random.default_rng(1), np.zeros(300)
+    rows = [("srs", "a", f"b{n}", draw.normal(0, 1, 300), nothing) for n in range(60)]
+    rows += [("srs", "a", f"c{n}", draw.normal(0.5, 1, 300), nothing) for n in range(5)]
+    found = differences(rows)
+    assert sum(each.verdict != "no difference" for each in found[:60]) <= 2
+    assert {each.verdict for each in found[60:]} == {"better"}
+    np.testing.assert_allclose([each.adjusted for each in found], false_discovery_control([each.p for each in found]))
+
+
+@pytest.mark.parametrize(
+    ("metric", "verdict"), [("srs", "better"), ("sufficiency", "worse"), ("length", "no difference")]
+)
+def test_the_verdict_knows_which_way_is_better(metric, verdict):
+    gaps = np.random.default_rng(0).normal(1, 0.1, 40)
+    (found,) = differences([(metric, "a", "b", gaps, np.zeros(40))])
+    assert found.verdict == verdict
+    (other,) = differences([(metric, "b", "a", np.zeros(40), gaps)])
+    assert {found.verdict, other.verdict} in ({"better", "worse"}, {"no difference"})

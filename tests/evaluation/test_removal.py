@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from safr.attribution.scores import traced
+from safr.config import Regularization
+from safr.data.batches import encode
+from safr.errors import InputError
+from safr.evaluation.removal import REMOVALS, Remover, remover
+from safr.model.interventions import changed
+from tests import tiny
+
+TEXTS = encode(tiny.tokenizer(), ["a lovely film", "the dull story was awful but funny and rich", "moving"])
+SETS = [frozenset(), frozenset({1}), frozenset({0, 2})], [frozenset(), frozenset({1, 4, 6})], [frozenset()]
+CLASSES = [1, 0, 1]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.model(Regularization(vmask_width=8))
+
+
+def slowly(model, how, text, words, chosen, mean):
+    """One text at a time, the words removed by hand."""
+    ids, attention = torch.tensor([text.ids]), torch.ones(1, len(text.ids), dtype=torch.long)
+    gone = torch.tensor([[word in words for word in text.word_of_token]])
+    if how == "delete":
+        ids, attention = ids[~gone][None], attention[~gone][None]
+    elif how == "replace":
+        ids = ids.masked_fill(gone, tiny.tokenizer().unk_token_id)
+    elif how == "hide":
+        attention = attention.masked_fill(gone, 0)
+    with (
+        torch.no_grad(),
+        changed(
+            model,
+            "embedding",
+            lambda vectors: torch.where(gone[..., None], mean, vectors) if how == "average" else vectors,
+        ),
+    ):
+        return model(input_ids=ids, attention_mask=attention).logits.softmax(dim=-1)[0, chosen].item()
+
+
+@pytest.mark.parametrize("how", REMOVALS)
+def test_words_are_removed_as_by_hand(model, how):
+    answers = remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)
+    vectors = [seen.site("vmask")[batch.counting] for batch, seen in traced(model, TEXTS, ["vmask"])]
+    mean = torch.cat(vectors).mean(dim=0)
+    for text, sets, chosen, found in zip(TEXTS, SETS, CLASSES, answers, strict=True):
+        assert set(found) == set(sets)
+        for words, answer in found.items():
+            expected = slowly(model, how, text, words, chosen, mean)
+            assert answer.probability == pytest.approx(expected, abs=1e-5)
+            assert answer.prediction == (chosen if expected > 0.5 else 1 - chosen)
+
+
+def test_the_whole_text_is_the_same_however_words_would_go(model):
+    found = [remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)[1] for how in REMOVALS]
+    whole = [each[frozenset()].probability for each in found]
+    assert whole == pytest.approx([whole[0]] * 4, abs=1e-6)
+    without = [each[frozenset({1, 4, 6})].probability for each in found]
+    assert len({round(each, 5) for each in without}) > 2
+
+
+def test_what_is_asked_twice_is_run_once(model, monkeypatch):
+    rows = []
+    handle = model.register_forward_pre_hook(
+        lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    Remover(model, "delete").answers(TEXTS, [[frozenset({0}), frozenset({0})], [], [frozenset()]], CLASSES)
+    handle.remove()
+    assert sum(rows) == 2
+
+
+def test_a_tokenizer_without_a_token_for_it_is_told(model):
+    tokenizer = tiny.tokenizer()
+    tokenizer.unk_token = None
+    with pytest.raises(InputError, match="expected a tokenizer with a token for masked or unknown words"):
+        remover(model, "replace", tokenizer, TEXTS)
