@@ -253,3 +253,21 @@ def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys
     assert "--seeds must be at least 1, got 0" in failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "0")
     workers = failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "1", "--workers", "0")
     assert "--workers must be at least 1, got 0" in workers
+
+
+def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "--data", str(reviews), "--output", str(folder), *SMALL]) == 0
+    lengths = tmp_path / "lengths.jsonl"
+    capsys.readouterr()
+    asked = ["benchmark", str(folder), "--methods", "capacity", "occlusion", "--removals", "delete", "hide"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "run: removing words: hide" in said
+    assert "Capacity takes" in said
+    assert "| absolute_occlusion |" in (folder / "evidence.md").read_text()
+    lengths.write_text('{"words": ["no"], "scores": [1]}')
+    assert f"{lengths}: expected scores of" in failure(capsys, *asked, "--scores", f"length={lengths}")
+    assert "expected scores as NAME=FILE, got 'lengths'" in failure(capsys, *asked, "--scores", "lengths")
+    assert "--texts must be at least 2" in failure(capsys, *asked, "--texts", "1")
+    assert "at least one run" in failure(capsys, "benchmark")

@@ -214,6 +214,64 @@ def reproduce(
     return 1 if missing else 0
 
 
+def benchmark(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    methods: tuple[str, ...] = (),
+    scores: tuple[str, ...] = (),
+    removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = ("delete", "replace", "hide", "average"),
+    texts: int = 2000,
+    output: Path | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Judge a run's explanations: by the standard metrics, beside other attribution methods, with tests and costs.
+
+    What is done is not done again, so that a benchmark that was stopped goes on when it is called again.
+
+    Args:
+        runs: Folders of trained runs; those that differ in their seed alone are pooled.
+        methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
+            Shapley values.
+        scores: Scores of other tools, as `lime=lime.parquet`, files in the run's folder or anywhere.
+        removals: How words are removed, `delete` among them.
+        texts: Test texts at most.
+        output: Folder for the table over all runs. Default: beside the runs.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.console import Steps
+    from safr.data import load_data
+    from safr.evaluation.benchmark import benchmark as benchmark_run
+    from safr.experiments.evidence import write_evidence
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr benchmark runs/a runs/b`")
+    if texts < 2:
+        raise InputError(f"--texts must be at least 2, got {texts}")
+    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    for run in opened:
+        settings = run.settings
+        loaded = load_data(
+            settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
+        )
+        with Steps(console, run.name) as steps:
+            result = benchmark_run(
+                run,
+                loaded,
+                methods=methods or None,
+                files=_score_files(scores, run),
+                removals=removals,
+                limit=texts,
+                data_dir=data_dir,
+                progress=steps.named,
+            )
+        console.print(f"{run.name}: {result['texts']:,} test texts", highlight=False)
+        for sentence in result["conclusions"]:
+            console.print(f"  {sentence}", highlight=False)
+    folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
+    console.print(write_evidence(opened, folder), highlight=False)
+    console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
+
+
 def explain(
     run: Annotated[Path, tyro.conf.Positional],
     text: Annotated[str, tyro.conf.Positional],
@@ -324,7 +382,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
             return tyro.extras.subcommand_cli_from_dict(
                 {
                     each.__name__: _deferred(each)
-                    for each in (demo, train, evaluate, sweep, reproduce, explain, report, data)
+                    for each in (demo, train, evaluate, benchmark, sweep, reproduce, explain, report, data)
                 },
                 args=arguments,
                 prog="safr",
@@ -459,6 +517,17 @@ def _jobs(
         jobs = with_seeds("baseline", settings, BASELINE, numbers) if baseline else {}
         jobs = joined(jobs, grid(settings, parse_varied(vary), numbers))
     return {name: _with_whole_paths(each) for name, each in jobs.items()}
+
+
+def _score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
+    """Files of other tools' scores by name, looked for in the run's folder first."""
+    found = {}
+    for each in scores:
+        name, equals, path = each.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"expected scores as NAME=FILE, got {each!r}")
+        found[name] = run.folder / path if (run.folder / path).exists() else Path(path)
+    return found
 
 
 def _tell(console: Console) -> Callable[[Outcome, int, int], None]:

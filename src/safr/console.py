@@ -26,7 +26,7 @@ _LIGHT_SHADES = 4
 
 
 class Steps:
-    """A bar over steps that are known beforehand; silent where there is no terminal."""
+    """A bar over steps that are known beforehand; where there is no terminal a line for each part that has a name."""
 
     def __init__(self, console: Console, title: str) -> None:
         columns = (
@@ -36,6 +36,7 @@ class Steps:
             TimeRemainingColumn(),
         )
         self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.console, self.title, self.part = console, title, ""
         self.task = self.progress.add_task(title, total=None)
 
     def __enter__(self) -> Steps:
@@ -44,6 +45,13 @@ class Steps:
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
+
+    def named(self, what: str, done: int, total: int) -> None:
+        """Show how far one of several parts is."""
+        if what != self.part and not self.console.is_terminal:
+            self.console.print(f"{self.title}: {what}", highlight=False)
+        self.part = what
+        self.progress.update(self.task, description=f"{self.title}: {what}", completed=done, total=total)
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show how far it is."""

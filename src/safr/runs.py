@@ -73,6 +73,16 @@ class Run:
         return self.folder / "figures"
 
     @property
+    def benchmark_file(self) -> Path:
+        """How its explanations fare beside those of other methods."""
+        return self.folder / "benchmark.json"
+
+    @property
+    def benchmark_values_file(self) -> Path:
+        """The same for every single text."""
+        return self.folder / "benchmark.parquet"
+
+    @property
     def record(self) -> dict[str, Any]:
         """What `config.json` holds."""
         return read_json(self.config_file)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, permutation_test
 
-from safr.evaluation.comparison import differences, sign_tests
+from safr.evaluation.comparison import Pair, differences, sign_tests
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=8), st.integers(0, 5))
@@ -20,16 +20,16 @@ def test_texts_without_a_value_are_left_out():
     gaps = np.random.default_rng(0).normal(0.5, 1, 50)
     holes = np.concatenate([gaps, np.full(30, np.nan)])
     assert sign_tests(holes[:, None])[0] == pytest.approx(sign_tests(gaps[:, None])[0], abs=0.02)
-    (found,) = differences([("srs", "a", "b", holes, np.zeros(80))])
+    (found,) = differences([Pair("srs", "delete", "a", "b", holes, np.zeros(80))])
     assert found.value.value == pytest.approx(gaps.mean())
-    assert differences([("srs", "a", "b", np.array([1.0, np.nan]), np.zeros(2))]) == []
+    assert differences([Pair("srs", "", "a", "b", np.array([1.0, np.nan]), np.zeros(2))]) == []
     assert differences([]) == []
 
 
 def test_of_false_differences_few_pass_and_true_ones_do():
     draw, nothing = np.random.default_rng(1), np.zeros(300)
-    rows = [("srs", "a", f"b{n}", draw.normal(0, 1, 300), nothing) for n in range(60)]
-    rows += [("srs", "a", f"c{n}", draw.normal(0.5, 1, 300), nothing) for n in range(5)]
+    rows = [Pair("srs", "", "a", f"b{n}", draw.normal(0, 1, 300), nothing) for n in range(60)]
+    rows += [Pair("srs", "", "a", f"c{n}", draw.normal(0.5, 1, 300), nothing) for n in range(5)]
     found = differences(rows)
     assert sum(each.verdict != "no difference" for each in found[:60]) <= 2
     assert {each.verdict for each in found[60:]} == {"better"}
@@ -41,7 +41,7 @@ def test_of_false_differences_few_pass_and_true_ones_do():
 )
 def test_the_verdict_knows_which_way_is_better(metric, verdict):
     gaps = np.random.default_rng(0).normal(1, 0.1, 40)
-    (found,) = differences([(metric, "a", "b", gaps, np.zeros(40))])
+    (found,) = differences([Pair(metric, "", "a", "b", gaps, np.zeros(40))])
     assert found.verdict == verdict
-    (other,) = differences([(metric, "b", "a", np.zeros(40), gaps)])
+    (other,) = differences([Pair(metric, "", "b", "a", np.zeros(40), gaps)])
     assert {found.verdict, other.verdict} in ({"better", "worse"}, {"no difference"})

@@ -72,7 +72,7 @@ def text_hash(text: str) -> str:
     >>> text_hash("a good film")[:8]
     '5392fa17'
     """
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def without_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]:

@@ -20,8 +20,8 @@ from safr.data import TextDataset
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 from safr.evaluation.cause import MEANINGS
-from safr.evaluation.comparison import Difference, differences
-from safr.evaluation.conclusions import conclusions
+from safr.evaluation.comparison import compared
+from safr.evaluation.conclusions import RULES, conclusions
 from safr.evaluation.faithfulness import Values
 from safr.evaluation.measuring import SUBJECT, Progress, measure
 from safr.evaluation.metrics import METRICS
@@ -58,7 +58,7 @@ def benchmark(
         run: A trained run.
         data: The data it was trained on.
         methods: Names of attribution methods (see `safr.attribution.methods`). Default: all that the model can be
-            asked for, but Shapley values. Random scores are always there.
+            asked for, but Shapley values. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
         removals: How words are removed, `delete` among them.
         limit: Texts at most; of more, those whose SHA-256 comes first.
@@ -79,14 +79,14 @@ def benchmark(
     found = _attributed(subject, methods or default_methods(subject.model), folder, progress) | found
     table = measure(subject, {name: each.scores for name, each in found.items()}, removals, folder, progress)
     result = _result(subject, found, table)
-    write_values(run.folder / "benchmark.parquet", table, subject.numbers)
-    write_json(run.folder / "benchmark.json", result)
+    write_values(run.benchmark_values_file, table, subject.numbers)
+    write_json(run.benchmark_file, result)
     return result
 
 
 def _attributed(subject: Subject, names: Sequence[str], folder: Path, progress: Progress) -> dict[str, Attributed]:
     """The scores of every method, from the run's folder where they are there already."""
-    chosen = {name: method(name) for name in names if name != "random"}
+    chosen = {name: method(name) for name in (SUBJECT, *names) if name != "random"}
     found: dict[str, Attributed] = {}
     for done, (name, each) in enumerate(chosen.items()):
         progress(f"scoring words: {name}", done, len(chosen))
@@ -134,32 +134,15 @@ def _result(subject: Subject, found: Mapping[str, Attributed], table: Table) -> 
             for name in methods
         },
         "causes": MEANINGS,
-        "comparisons": [_as_dict(each) for each in _compared(table)],
+        "comparisons": [each.to_dict() for each in compared(SUBJECT, table)],
     }
-    return result | {"conclusions": conclusions(result)}
+    return result | {"rules": RULES, "conclusions": conclusions(result)}
 
 
 def _estimates(values: Values) -> dict[str, dict[str, float]]:
     """Mean and interval of every metric that two texts have."""
     known = {name: numbers[~np.isnan(numbers)] for name, numbers in values.items()}
     return {name: mean(numbers).to_dict() for name, numbers in known.items() if len(numbers) > 1}
-
-
-def _compared(table: Table) -> list[tuple[str, Difference]]:
-    """The subject against every other method, by way of removal, metric by metric; all are one table."""
-    rows = [
-        (how, (metric, SUBJECT, name, table[SUBJECT, how][metric], values[metric]))
-        for (name, how), values in table.items()
-        if name != SUBJECT and (SUBJECT, how) in table
-        for metric in METRICS
-        if metric in values and metric in table[SUBJECT, how]
-    ]
-    return list(zip([how for how, _ in rows], differences([row for _, row in rows]), strict=True))
-
-
-def _as_dict(compared: tuple[str, Difference]) -> dict[str, Any]:
-    how, each = compared
-    return asdict(each) | {"removal": how or "none", "verdict": each.verdict}
 
 
 def _marked(subject: Subject) -> float | None:

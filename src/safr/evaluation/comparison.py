@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from scipy.stats import false_discovery_control
 
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import Estimate, mean
+from safr.evaluation.values import Table
 
 RESAMPLES = 9_999
 """Random sign changes of a permutation test; the least p-value is then 0.0001."""
@@ -19,11 +21,25 @@ LEVEL = 0.05
 """Share of false differences that a table may hold among those it calls such."""
 
 
+class Pair(NamedTuple):
+    """Values of two methods, or of one under two settings, on the same texts."""
+
+    metric: str
+    removal: str
+    """Way of removing words; empty where none are."""
+    one: str
+    other: str
+    first: NDArray[np.float64]
+    """Of the one, (text,), NaN where there is none."""
+    second: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far two things differ in one metric, on the same texts."""
 
     metric: str
+    removal: str
     one: str
     other: str
     value: Estimate
@@ -33,6 +49,10 @@ class Difference:
     adjusted: float
     """The same after Benjamini and Hochberg, over all differences of a table."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the verdict."""
+        return asdict(self) | {"removal": self.removal or "none", "verdict": self.verdict}
+
     @property
     def verdict(self) -> str:
         """What to say of `one`: `better`, `worse` or `no difference`."""
@@ -41,24 +61,57 @@ class Difference:
         return "better" if (self.value.value > 0) == (METRICS[self.metric].better == "higher") else "worse"
 
 
-def differences(pairs: Sequence[tuple[str, str, str, NDArray[np.float64], NDArray[np.float64]]]) -> list[Difference]:
+def leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
+    """Names of the best by one metric and of all whose interval overlaps with its; none where no way is better.
+
+    Args:
+        values: Estimates as JSON values, by name.
+        metric: The metric, which knows which way is better.
+
+    >>> a, b = {"value": 0.3, "low": 0.2, "high": 0.4}, {"value": 0.1, "low": 0.0, "high": 0.15}
+    >>> leaders({"a": a, "b": b}, "sufficiency")
+    {'b'}
+    """
+    better = METRICS[metric].better
+    if better == "neither" or not values:
+        return set()
+    sign = 1 if better == "higher" else -1
+    best = max(values.values(), key=lambda each: sign * each["value"])
+    return {name for name, each in values.items() if each["low"] <= best["high"] and each["high"] >= best["low"]}
+
+
+def compared(subject: str, table: Table) -> list[Difference]:
+    """A method against every other one, in every way of removing words and every metric; all are one table of tests.
+
+    Args:
+        subject: Name of the method.
+        table: The values of every text.
+    """
+    return differences(
+        [
+            Pair(metric, how, subject, name, table[subject, how][metric], values[metric])
+            for (name, how), values in table.items()
+            if name != subject and (subject, how) in table
+            for metric in METRICS
+            if metric in values and metric in table[subject, how]
+        ]
+    )
+
+
+def differences(pairs: Sequence[Pair]) -> list[Difference]:
     """Differences of one table, tested together.
 
     Each is a paired permutation test: were there no difference, its sign would be as good as drawn in every text. The
     p-values are adjusted so that of the differences that are called such at most 5 % are false (Benjamini and Hochberg
-    1995).
-
-    Args:
-        pairs: Metric, names of the one and the other, and the values of both, (text,); texts where either has none are
-            left out.
+    1995). Texts of which either has no value are left out, and so is a pair with fewer than two others.
     """
-    gaps = [first - second for *_, first, second in pairs]
+    gaps = [pair.first - pair.second for pair in pairs]
     kept = [number for number, gap in enumerate(gaps) if np.count_nonzero(~np.isnan(gap)) >= 2]
     if not kept:
         return []
     p_values = sign_tests(np.stack([gaps[number] for number in kept], axis=1))
     return [
-        Difference(*pairs[number][:3], mean(gaps[number][~np.isnan(gaps[number])]), float(p), float(adjusted))
+        Difference(*pairs[number][:4], mean(gaps[number][~np.isnan(gaps[number])]), float(p), float(adjusted))
         for number, p, adjusted in zip(kept, p_values, false_discovery_control(p_values), strict=True)
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from safr.evaluation.suspicion import SUSPICIOUS
@@ -31,17 +31,25 @@ def conclusions(result: Mapping[str, Any]) -> list[str]:
     verdicts: dict[str, list[str]] = {"more": [], "less": [], "mixed": []}
     for name in others:
         verdicts[_faithfulness(result, name)].append(name)
-    subject = result["subject"].capitalize()
     said = []
-    if verdicts["more"]:
-        said.append(f"{subject} is more faithful than {_listed(verdicts['more'])}.")
-    if verdicts["less"]:
-        said.append(f"More faithful than {result['subject']}: {_listed(verdicts['less'])}.")
-    if verdicts["mixed"]:
-        said.append(f"Neither way by this rule: {_listed(verdicts['mixed'])}.")
+    for verdict, begins in (
+        ("more", f"{result['subject'].capitalize()} is more faithful than"),
+        ("less", f"More faithful than {result['subject']}:"),
+        ("mixed", "Neither way by this rule:"),
+    ):
+        if verdicts[verdict]:
+            said.append(f"{begins} {_by_kind(result, verdicts[verdict])}.")
     for tell in (_disagreements, _plausible, _suspicions, _causes, _costs):
         said += tell(result)
     return said
+
+
+def _by_kind(result: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The names, those apart that know the predicted class: like is to be compared with like."""
+    blind = [name for name in names if not result["methods"][name]["signed"]]
+    knowing = [name for name in names if result["methods"][name]["signed"]]
+    parts = [f"{_listed(blind)} (blind to the class, as it is)"] if blind else []
+    return "; ".join(parts + ([f"{_listed(knowing)} (which know the class)"] if knowing else []))
 
 
 def _faithfulness(result: Mapping[str, Any], other: str) -> str:

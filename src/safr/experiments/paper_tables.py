@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from safr.config import Settings
 from safr.experiments.paper import (
@@ -25,35 +22,13 @@ from safr.experiments.paper import (
     three_rows,
 )
 from safr.experiments.table import rows_of
+from safr.experiments.text_table import TextTable
 from safr.runs import Run
 
 PADDINGS: dict[Padding, str] = {"mask": "padding masked", "count": "padding counted, as published"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """Words in rows and columns."""
-
-    name: str
-    """Of its file."""
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def to_csv(self) -> str:
-        """As comma-separated values."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([self.columns, *self.rows])
-        return text.getvalue()
-
-    def to_markdown(self) -> str:
-        """As Markdown, with its title."""
-        lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        return "\n".join([f"### {self.title}", "", *(f"| {' | '.join(line)} |" for line in lines)]) + "\n"
-
-
-def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Table]:
+def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[TextTable]:
     """Tables 1, 2 and 6, and 3, of one data set, as far as their runs are finished.
 
     Args:
@@ -81,7 +56,7 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
     return found
 
 
-def size_tables(runs: Mapping[str, Run]) -> list[Table]:
+def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
     """Tables 4 and 5: the sizes of the data and of the model."""
     rows = []
     for dataset, data in DATA.items():
@@ -97,16 +72,16 @@ def size_tables(runs: Mapping[str, Run]) -> list[Table]:
         ("FC1", f"{size.width} x {size.feed_forward}", " x ".join(map(str, model["fc1"]))),
         ("FC2", f"{size.feed_forward} x {size.width}", " x ".join(map(str, model["fc2"]))),
     )
-    tables = [Table("table_5", "Table 5, the model", ("part", "ours", "paper"), sizes)]
+    tables = [TextTable("table_5", "Table 5, the model", ("part", "ours", "paper"), sizes)]
     if rows:
         columns = ("data", "ours: train / dev / test", *VERSIONS.values())
-        tables.insert(0, Table("table_4", "Table 4, the data", columns, tuple(rows)))
+        tables.insert(0, TextTable("table_4", "Table 4, the data", columns, tuple(rows)))
     return tables
 
 
 def _ablation(
     name: str, title: str, comparisons: Mapping[Weights, Mapping[str, Comparison]], counts: Mapping[Weights, int]
-) -> Table:
+) -> TextTable:
     names = {"accuracy": "accuracy", "random": "random deletion", "capacity": "by capacity", "srs": "SRS"}
     columns = ["setting", "seeds"]
     for shown in names.values():
@@ -115,10 +90,10 @@ def _ablation(
         (label(weights), str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
         for weights, found in comparisons.items()
     ]
-    return Table(name, title, tuple(columns), tuple(rows))
+    return TextTable(name, title, tuple(columns), tuple(rows))
 
 
-def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> Table:
+def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> TextTable:
     words = {"all": "all", "important": "most important 30 %", "rest": "the rest"}
     rows = []
     for name, each in compared_capacity(runs, dataset).items():
@@ -126,7 +101,9 @@ def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str
         ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
         rows.append((words[name], ours, *printed, each.verdict or ""))
     title = f"Table 3, {data}: average capacity with {label(best_weights(dataset))}"
-    return Table(f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows))
+    return TextTable(
+        f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows)
+    )
 
 
 def _runs(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> list[Run]:

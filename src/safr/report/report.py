@@ -15,9 +15,12 @@ import safr
 from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
+from safr.evaluation.conclusions import RULES
 from safr.evaluation.evaluate import MAIN_PERCENT, PERCENTS, random_draws
 from safr.evaluation.examples import RULE
+from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import percent
+from safr.experiments.evidence import LEGEND, by_setting, setting_table
 from safr.figures import (
     Curve,
     allocation_graph,
@@ -65,6 +68,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             history=None if history is None else picture_address(history),
             measures=MEASURES,
             examples=_examples(runs),
+            **_evidence(runs),
             rule=RULE,
             k=str(MAIN_PERCENT),
             percents=[str(each) for each in PERCENTS],
@@ -73,6 +77,19 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     )
     write_text(output, page)
     return output
+
+
+def _evidence(runs: Sequence[Run]) -> dict[str, Any]:
+    """What the page shows of the runs' benchmarks, where there are any."""
+    benchmarked = [run for run in runs if run.benchmark_file.is_file()]
+    results = {run.name: read_json(run.benchmark_file) for run in benchmarked}
+    return {
+        "evidence": [setting_table(each) for each in by_setting(benchmarked)],
+        "conclusions": {name: result["conclusions"] for name, result in results.items()},
+        "metrics": METRICS,
+        "legend": LEGEND,
+        "rules": RULES,
+    }
 
 
 def write_figures(run: Run) -> list[Path]:

@@ -1,0 +1,244 @@
+"""Benchmarks of several runs in; one table over seeds and settings, and what differs between settings, out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+
+from safr.config import setting_names
+from safr.errors import InputError
+from safr.evaluation.comparison import Difference, Pair, compared, differences, leaders
+from safr.evaluation.conclusions import RULES, conclusions
+from safr.evaluation.measuring import SUBJECT
+from safr.evaluation.metrics import METRICS
+from safr.evaluation.statistics import Estimate, over_seeds
+from safr.evaluation.values import Table, read_values
+from safr.experiments.table import is_baseline, setting_label, varying
+from safr.experiments.text_table import TextTable
+from safr.runs import Run, read_json, write_json, write_text
+
+SHOWN = (
+    ("delete", "srs"),
+    ("delete", "comprehensiveness"),
+    ("delete", "sufficiency"),
+    ("delete", "aopc"),
+    ("delete", "naopc"),
+    ("delete", "words_to_flip"),
+    ("delete", "leave_one_out"),
+    ("none", "auprc"),
+    ("none", "randomization"),
+)
+"""Ways of removal and metrics that a table has room for."""
+
+LEGEND = (
+    "Means with 95 % intervals: over seeds by Student's t, of one seed over texts. An arrow says which way is better. "
+    "Bold: the best, and all whose interval overlaps with its. Words are deleted."
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Runs that differ in their seed alone."""
+
+    label: str
+    runs: tuple[Run, ...]
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """What their benchmarks hold."""
+        return [read_json(run.benchmark_file) for run in self.runs]
+
+
+def by_setting(runs: Sequence[Run]) -> list[Setting]:
+    """The runs by their settings, those without SAFR first."""
+    rows = [{name: run.settings.get(name) for name in setting_names()} | {"folder": run} for run in runs]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(repr([row[name] for name in setting_names() if name != "seed"]), []).append(row)
+    firsts = [group[0] for group in groups.values()]
+    names = varying(firsts)
+    ordered = sorted(groups.values(), key=lambda group: not is_baseline(group[0]))
+    return [Setting(setting_label(group[0], names), tuple(row["folder"] for row in group)) for group in ordered]
+
+
+def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Every number of a setting by method, way of removal and metric: the mean over seeds with its interval.
+
+    The interval is Student's over seeds; of one seed alone it is over texts.
+    """
+    results = setting.results
+    found: dict[str, dict[str, dict[str, Estimate]]] = {}
+    for name, first in results[0]["methods"].items():
+        for how, values in first["values"].items():
+            for metric in values:
+                each = [
+                    result["methods"].get(name, {}).get("values", {}).get(how, {}).get(metric) for result in results
+                ]
+                there = [estimate for estimate in each if estimate is not None]
+                if len(there) == 1:
+                    estimate = Estimate(**there[0])
+                else:
+                    estimate = over_seeds([one["value"] for one in there], least=-np.inf, most=np.inf)
+                found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
+    return found
+
+
+def write_evidence(runs: Sequence[Run], folder: Path) -> str:
+    """Write `evidence.md` and `evidence.json` of benchmarked runs of the same data; returns the Markdown.
+
+    Args:
+        runs: The runs.
+        folder: Where the files go.
+
+    Raises:
+        InputError: The runs are of different data.
+    """
+    if len({run.record["data"]["fingerprint"] for run in runs}) > 1:
+        raise InputError("expected runs of the same data to be compared, got several; benchmark each data set's alone")
+    settings = by_setting(runs)
+    texts = sorted({int(text) for run in runs for text in _texts(run)})
+    tables = {each.label: _mean_table(each, texts) for each in settings}
+    between = _between_settings(tables)
+    found = {each.label: _found(each, tables[each.label]) for each in settings}
+    parts = [LEGEND, RULES]
+    for setting in settings:
+        said = "\n".join(f"- {sentence}" for sentence in found[setting.label]["conclusions"])
+        parts += [setting_table(setting).to_markdown(), said]
+    if between:
+        parts.append(_difference_table(between).to_markdown())
+    text = "\n\n".join(parts) + "\n"
+    write_text(folder / "evidence.md", text)
+    numbers = {"settings": found, "between_settings": [each.to_dict() for each in between]}
+    write_json(folder / "evidence.json", numbers)
+    return text
+
+
+def _found(setting: Setting, table: Table) -> dict[str, Any]:
+    """What is found about a setting over its seeds, laid out as a run's `benchmark.json`.
+
+    Methods are compared on every text's mean over seeds: over these very seeds, not over all there could be.
+    """
+    first = setting.results[0]
+    numbers = pooled(setting)
+    result = {
+        "runs": [run.name for run in setting.runs],
+        "subject": first["subject"],
+        "marked": first["marked"],
+        "removals": first["removals"],
+        "methods": {
+            name: {
+                "signed": first["methods"][name]["signed"],
+                "cost": _mean_cost(
+                    [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]]
+                ),
+                "values": {
+                    how: {metric: value.to_dict() for metric, value in values.items()} for how, values in ways.items()
+                },
+            }
+            for name, ways in numbers.items()
+        },
+        "comparisons": [each.to_dict() for each in compared(SUBJECT, table)],
+    }
+    return result | {"conclusions": conclusions(result)}
+
+
+def _mean_cost(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]}
+
+
+def _texts(run: Run) -> list[int]:
+    return pyarrow.parquet.read_table(run.benchmark_values_file, columns=["text"])["text"].unique().to_pylist()
+
+
+def _mean_table(setting: Setting, texts: Sequence[int]) -> Table:
+    """The values of every text, means over the setting's seeds."""
+    tables = [read_values(run.benchmark_values_file, texts) or {} for run in setting.runs]
+    return {
+        place: {
+            metric: np.mean([table[place][metric] for table in tables], axis=0)
+            for metric in values
+            if all(metric in table.get(place, {}) for table in tables)
+        }
+        for place, values in tables[0].items()
+    }
+
+
+def _between_settings(tables: Mapping[str, Table]) -> list[Difference]:
+    """Capacity under one setting against capacity under another, on the same texts, words being deleted."""
+    place = (SUBJECT, "delete")
+    return differences(
+        [
+            Pair(metric, "delete", one, other, tables[one][place][metric], tables[other][place][metric])
+            for one, other in combinations(tables, 2)
+            for metric in METRICS
+            if metric in tables[one][place] and metric in tables[other][place]
+        ]
+    )
+
+
+def setting_table(setting: Setting) -> TextTable:
+    """Every method of a setting by the metrics of `SHOWN`, the best of each standing out."""
+    numbers = pooled(setting)
+    estimates = {
+        (name, how, metric): value.to_dict()
+        for name, ways in numbers.items()
+        for how, some in ways.items()
+        for metric, value in some.items()
+    }
+    shown = [(how, metric) for how, metric in SHOWN if any(key[1:] == (how, metric) for key in estimates)]
+    best = {
+        (how, metric): leaders({key[0]: each for key, each in estimates.items() if key[1:] == (how, metric)}, metric)
+        for how, metric in shown
+    }
+    rows = []
+    for name in numbers:
+        times = [each["methods"][name]["cost"]["seconds"] for each in setting.results if name in each["methods"]]
+        cells = [_interval(estimates.get((name, how, metric))) for how, metric in shown]
+        rows.append((name, *cells, f"{1000 * np.mean(times):.2g}"))
+    return TextTable(
+        "evidence",
+        f"{setting.label}, {len(setting.runs)} {'run' if len(setting.runs) == 1 else 'runs'}",
+        ("method", *(_headed(metric) for _, metric in shown), "ms a text"),
+        tuple(rows),
+        frozenset(
+            (row, column + 1)
+            for row, name in enumerate(numbers)
+            for column, key in enumerate(shown)
+            if name in best[key]
+        ),
+    )
+
+
+def _difference_table(between: Sequence[Difference]) -> TextTable:
+    rows = [
+        (
+            _headed(each.metric),
+            each.one,
+            each.other,
+            _interval(each.value.to_dict()),
+            f"{each.adjusted:.2g}",
+            each.verdict,
+        )
+        for each in between
+    ]
+    return TextTable(
+        "settings",
+        "Capacity under one setting against another, on the same texts, means over seeds",
+        ("metric", "one", "other", "one - other", "adjusted p", "one is"),
+        tuple(rows),
+    )
+
+
+def _headed(metric: str) -> str:
+    arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[METRICS[metric].better]
+    return metric.replace("_", " ") + arrow
+
+
+def _interval(value: Mapping[str, float] | None) -> str:
+    return "" if value is None else f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

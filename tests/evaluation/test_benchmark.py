@@ -1,0 +1,109 @@
+import json
+import shutil
+from importlib.resources import files
+
+import jsonschema
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+import safr
+from safr.attribution.files import write_scores
+from safr.data.batches import encode
+from safr.errors import InputError
+from safr.evaluation.benchmark import benchmark
+from safr.evaluation.metrics import METRICS
+from safr.runs import Run, read_json
+from tests import tiny
+
+SCHEMA = json.loads(files("safr.evaluation").joinpath("benchmark.schema.json").read_text())
+
+
+@pytest.fixture
+def copied(safr_run, tmp_path):
+    """A run of one's own."""
+    shutil.copytree(safr_run.folder, tmp_path / safr_run.name)
+    return Run(tmp_path / safr_run.name)
+
+
+def worded(run):
+    """The test texts that have words, as the run reads them."""
+    texts = encode(tiny.tokenizer(), tiny.dataset().test.texts, run.settings.max_tokens)
+    return [text for text in texts if text.words]
+
+
+def test_a_benchmark_says_all_of_every_method_as_its_schema_has_it(run, tmp_path):
+    copied = Run(tmp_path / run.name)
+    shutil.copytree(run.folder, copied.folder)
+    found = benchmark(copied, tiny.dataset())
+    jsonschema.validate(found, SCHEMA)
+    assert read_json(copied.folder / "benchmark.json") == found
+    masked = copied.settings.regularization.vmask
+    methods = {"capacity", "attention", "attention_rollout", "random"} | ({"keep"} if masked else set())
+    for name in ("gradient_x_input", "integrated_gradients", "occlusion"):
+        methods |= {name, f"absolute_{name}"}
+    assert set(found["methods"]) == methods
+    assert found["texts"] == len(worded(copied)) == 16  # one of 17 is empty
+    for name, each in found["methods"].items():
+        assert {"srs", "comprehensiveness", "sufficiency", "aopc", "leave_one_out"} <= each["values"]["delete"].keys()
+        assert {"srs", "comprehensiveness", "sufficiency"} <= each["values"]["average"].keys(), name
+    assert {"allocated", "capacity_patched"} <= found["methods"]["capacity"]["values"]["none"].keys()
+    assert set(METRICS) >= {each["metric"] for each in found["comparisons"]}
+    assert found["methods"]["integrated_gradients"]["cost"]["backward"] == 50
+    assert found["marked"] is None
+    assert found["conclusions"]
+    assert safr.benchmark is benchmark
+
+
+def test_values_of_single_texts_have_the_means_that_are_told(copied):
+    found = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    rows = pyarrow.parquet.read_table(copied.folder / "benchmark.parquet").to_pandas()
+    assert set(rows["text"]) <= set(range(17))
+    own = rows[(rows["method"] == "capacity") & (rows["metric"] == "srs")]
+    assert len(own) == 16
+    assert own["value"].mean() == pytest.approx(found["methods"]["capacity"]["values"]["delete"]["srs"]["value"])
+    scores = copied.scores  # of 17 texts, one of which is empty and whose prediction stays
+    assert own["value"].sum() / 17 == pytest.approx(scores["srs"]["30"]["value"])
+
+
+def test_what_is_done_is_not_done_again(copied, monkeypatch):
+    options = {"methods": ["capacity", "occlusion"], "removals": ["delete"]}
+    first = benchmark(copied, tiny.dataset(), **options)
+    (copied.folder / "benchmark.json").unlink()
+    for name in ("attribute", "faithfulness", "aopc_limits", "cause", "randomization"):
+        for module in ("safr.evaluation.benchmark", "safr.evaluation.measuring"):
+            monkeypatch.setattr(f"{module}.{name}", None, raising=False)
+    assert benchmark(copied, tiny.dataset(), **options) == first
+
+
+def test_a_method_more_is_measured_beside_those_that_are_known(copied):
+    benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
+    assert {"capacity", "occlusion", "absolute_occlusion", "random"} == set(found["methods"])
+
+
+def test_scores_of_another_tool_are_judged_beside_ours(copied, tmp_path):
+    path = tmp_path / "theirs.parquet"
+    write_scores(path, worded(copied), [-np.arange(len(text.words), dtype=float) for text in worded(copied)])
+    found = benchmark(
+        copied, tiny.dataset(), methods=["capacity"], files={"theirs": path}, removals=["delete"], limit=17
+    )
+    assert found["methods"]["theirs"]["values"]["none"]["position"]["value"] == pytest.approx(-1)
+    assert any(each.startswith("theirs follows the words' place in the text") for each in found["conclusions"])
+    assert "randomization" not in found["methods"]["theirs"]["values"]["none"]
+
+
+def test_fewer_texts_are_those_whose_hash_comes_first(copied):
+    found = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"], limit=6)
+    assert found["texts"] in (5, 6)
+
+
+def test_what_can_not_be_judged_gets_one_clear_line(copied, tmp_path):
+    with pytest.raises(InputError, match="expected delete among the removals, since most metrics need it, got hide"):
+        benchmark(copied, tiny.dataset(), removals=["hide"])
+    with pytest.raises(InputError, match="no attribution method is called 'capasity'"):
+        benchmark(copied, tiny.dataset(), methods=["capasity"])
+    with pytest.raises(InputError, match="expected a file of scores"):
+        benchmark(copied, tiny.dataset(), methods=["capacity"], files={"theirs": tmp_path / "none.parquet"})
+    with pytest.raises(InputError, match="was trained on other data"):
+        benchmark(copied, tiny.dataset(seed=9))
