@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from safr.attribution.scores import traced
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.evaluation.audit import MEASURES, attention_entropy, audit
+from safr.losses import importance_loss
 from safr.model.tracing import trace
 from tests import tiny
 
@@ -102,3 +104,41 @@ def test_a_closed_mask_is_seen():
     assert closed["keep"].max() < 1e-10
     assert closed["norm"].max() < 1e-8
     assert closed["embedding_norm"].min() > 1
+
+
+ENCODED = encode(tiny.tokenizer(), TEXTS)
+
+
+def importance_of(model):
+    """The importance loss on what the mask passes on, text by text."""
+    found = []
+    for batch, seen in traced(model, ENCODED, ["vmask"]):
+        found.append(importance_loss(seen.site("vmask"), batch.counting).item())
+    return sum(found)
+
+
+def test_a_loss_that_fell_by_shrinking_vectors_is_seen():
+    honest, cheating = (tiny.model(Regularization(vmask_width=8, vmask_keep=0.9)) for _ in range(2))
+    with torch.no_grad():
+        cheating.get_input_embeddings().weight.mul_(0.1)
+        cheating.safr.vmask.scale.mul_(10)  # the mask itself sees what it saw
+    assert importance_of(cheating) < 0.15 * importance_of(honest)
+    before, after = audit(honest, ENCODED), audit(cheating, ENCODED)
+    assert after["norm"].sum() == pytest.approx(0.1 * before["norm"].sum(), rel=1e-3)
+    assert after["shared_directions"].sum() == pytest.approx(before["shared_directions"].sum(), rel=1e-3)
+
+
+def test_a_loss_that_fell_by_closing_the_mask_is_seen():
+    honest, cheating = (tiny.model(Regularization(vmask_width=8, vmask_keep=keep)) for keep in (0.9, 0.05))
+    assert importance_of(cheating) < 0.2 * importance_of(honest)
+    before, after = audit(honest, ENCODED), audit(cheating, ENCODED)
+    assert after["keep"].sum() < 0.2 * before["keep"].sum()
+    assert after["shared_directions"].sum() == pytest.approx(before["shared_directions"].sum(), rel=0.3)
+
+
+def test_padding_lowers_the_published_loss_and_none_of_ours():
+    vectors = torch.randn(1, 6, 16)
+    padded = torch.cat([vectors, torch.zeros(1, 50, 16)], dim=1)
+    counting = torch.arange(56)[None] < 6
+    assert importance_loss(padded) < 0.2 * importance_loss(vectors)  # padding counted, as published
+    torch.testing.assert_close(importance_loss(padded, counting), importance_loss(vectors))

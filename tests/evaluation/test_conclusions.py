@@ -38,7 +38,9 @@ def test_three_of_five_and_none_against_decide():
     assert said[0] == "Capacity is more faithful than blind (blind to the class, as it is)."
     assert said[1] == "More faithful than capacity: signed (which know the class)."
     said = conclusions(
-        result([*all_say("blind", "better", 2), *all_say("signed", "worse"), ("signed", FAITHFUL[4], "delete", "better")])
+        result(
+            [*all_say("blind", "better", 2), *all_say("signed", "worse"), ("signed", FAITHFUL[4], "delete", "better")]
+        )
     )
     assert said[0] == "Neither way by this rule: blind (blind to the class, as it is); signed (which know the class)."
 
@@ -61,7 +63,12 @@ def test_scores_that_follow_something_else_are_told(value, told):
 
 def test_what_neurons_do_is_told_by_intervals():
     said = conclusions(
-        result(allocated=estimate(0.5), random=estimate(0.2), capacity_allocated=estimate(0.3), capacity_patched=estimate(0))
+        result(
+            allocated=estimate(0.5),
+            random=estimate(0.2),
+            capacity_allocated=estimate(0.3),
+            capacity_patched=estimate(0),
+        )
     )
     assert any(each.endswith("as many others by 0.20: more.") for each in said)
     assert any("what its own neurons do: +0.30 [+0.29, +0.31]." in each for each in said)
