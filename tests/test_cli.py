@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from safr.cli import main
+from safr.config import PRESETS
 from safr.runs import Run
 from tests.test_training import small_data
 
@@ -271,3 +272,20 @@ def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, caps
     assert "expected scores as NAME=FILE, got 'lengths'" in failure(capsys, *asked, "--scores", "lengths")
     assert "--texts must be at least 2" in failure(capsys, *asked, "--texts", "1")
     assert "at least one run" in failure(capsys, "benchmark")
+
+
+@pytest.mark.parametrize(
+    ("asked", "importance"),
+    [(["--preset", "best"], PRESETS["best"]["importance"]), (["--preset=best", "--importance", "7"], 7.0)],
+)
+def test_a_preset_stands_for_its_settings_but_those_beside_it_count(reviews, tmp_path, asked, importance):
+    folder = tmp_path / "run"
+    assert main(["train", "--data", str(reviews), *asked, "--output", str(folder), *SMALL]) == 0
+    settings = Run(folder).settings
+    assert settings.regularization.importance == importance
+    assert settings.regularization.interaction == PRESETS["best"]["interaction"]
+
+
+def test_an_unknown_preset_gets_one_line(tmp_path, capsys):
+    assert "no preset is called 'worst'; known are best" in failure(capsys, "train", "--preset", "worst")
+    assert "no preset is called ''" in failure(capsys, "train", "--preset")

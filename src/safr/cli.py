@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from safr.config import Settings
+from safr.config import Settings, preset_options
 from safr.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def train(
     settings: Settings,
     output: Path | None = None,
     resume: Path | None = None,
+    preset: str | None = None,
     data_dir: Path | None = None,
 ) -> None:
     """Train a model with SAFR on it and evaluate it on the test split.
@@ -57,6 +58,7 @@ def train(
         settings: What to train and how.
         output: Folder of the run. Default: a name under `runs/` made from the settings.
         resume: Folder of a run that was stopped; it goes on with its own settings, and other options are not read.
+        preset: `best`: the settings that our sweeps found best, instead of the paper's; options beside it count.
         data_dir: Folder where archives of data are looked for first.
     """
     console = _console()
@@ -98,6 +100,7 @@ def sweep(
     settings: Settings,
     output: Path,
     vary: tuple[str, ...] = (),
+    preset: str | None = None,
     seeds: int | None = None,
     plan: Path | None = None,
     baseline: bool = True,
@@ -115,6 +118,7 @@ def sweep(
         settings: What all runs share.
         output: Folder of the runs and the table.
         vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
+        preset: `best`: the settings that our sweeps found best, instead of the paper's; options beside it count.
         seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
         plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
         baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
@@ -377,6 +381,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
     flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
     if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
         raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
+    arguments = _without_preset(arguments)
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
@@ -408,6 +413,19 @@ def _deferred(command: Callable[..., int | None]) -> Callable[..., Callable[[], 
         return functools.partial(command, *values, **named)
 
     return ready
+
+
+def _without_preset(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options that a preset stands for in its place, but for those that are given beside it."""
+    for place, each in enumerate(arguments):
+        flag, equals, name = each.partition("=")
+        if flag == "--preset":
+            rest = list(arguments[place + (1 if equals else 2) :])
+            name = name if equals else next(iter(arguments[place + 1 :]), "")
+            given = {each.partition("=")[0].replace("--no-", "--") for each in arguments}
+            options = [words for words in preset_options(name) if words[0].replace("--no-", "--") not in given]
+            return [*arguments[:place], *(word for words in options for word in words), *rest]
+    return list(arguments)
 
 
 def _console() -> Console:

@@ -260,6 +260,9 @@ class Settings:
         return _from_dict(cls, values)
 
 
+PRESETS: dict[str, dict[str, Any]] = {"best": {"importance": 1.0, "interaction": 0.1}}
+"""Settings by name. `best`: what sweeps found on the dev split of SST-2 (experiments/README.md)."""
+
 _PART = {
     each.name: part
     for part, kind in (("regularization", Regularization), ("architecture", Architecture), ("recipe", Recipe))
@@ -271,6 +274,21 @@ _PART = {
 def setting_names() -> list[str]:
     """Every setting's name on the command line."""
     return [each.name for each in fields(Settings) if not is_dataclass(getattr(Settings(), each.name))] + list(_PART)
+
+
+def preset_options(name: str) -> list[list[str]]:
+    """The options that a preset stands for, each with its value.
+
+    Raises:
+        InputError: No preset is called so.
+
+    >>> preset_options("best")[0]
+    ['--importance', '1.0']
+    """
+    if name not in PRESETS:
+        raise InputError(f"no preset is called {name!r}; known are {', '.join(PRESETS)}")
+    options = _options(Settings().changed(**PRESETS[name]))
+    return [options[each] for each in PRESETS[name]]
 
 
 def regularization_from_dict(values: dict[str, Any]) -> Regularization:

@@ -48,8 +48,8 @@ def test_three_of_five_and_none_against_decide():
 def test_ways_of_removal_that_contradict_each_other_are_told():
     said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "worse")]))
     assert (
-        "How words are removed decides against blind by SRS (capacity is better where the way is delete, worse where it "
-        "is hide)."
+        "How words are removed decides against blind by SRS (capacity is better where the way is delete, worse where "
+        "it is hide)."
     ) in said
     said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "no difference")]))
     assert "The ways of removing words do not contradict each other." in said
@@ -84,8 +84,8 @@ def test_words_that_people_mark():
     found["marked"] = 0.14
     (said,) = (each for each in conclusions(found) if "AUPRC" in each)
     assert said == (
-        "The words that people mark are 14% of all; capacity finds them with an AUPRC of 0.50 [0.49, 0.51], signed with "
-        "0.60 (with overlapping intervals: blind)."
+        "The words that people mark are 14% of all; capacity finds them with an AUPRC of 0.50 [0.49, 0.51], signed "
+        "with 0.60 (with overlapping intervals: blind)."
     )
 
 
