@@ -1,13 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from safr.attribution.removing import class_log_odds
 from safr.attribution.scores import predicted_classes
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.evaluation import cause as module
-from safr.evaluation.cause import MEANINGS, ablation_effects, cause, interactions, patching_effects, show
+from safr.evaluation.cause import MEANINGS, Watched, ablation_effects, cause, interactions, patching_effects, show
 from safr.model.interventions import changed
 from safr.model.tracing import trace
 from tests import linear, tiny
@@ -18,8 +19,7 @@ TEXTS = encode(tiny.tokenizer(), ["a lovely film", "the dull story was awful but
 @pytest.fixture(scope="module")
 def subject():
     model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
-    classes = predicted_classes(model, TEXTS)
-    return model, classes, class_log_odds(model, TEXTS, classes)
+    return Watched(model, TEXTS, predicted_classes(model, TEXTS), "fc1.0")
 
 
 def logits(model, text):
@@ -33,7 +33,7 @@ def odds(values, chosen):
 
 
 def test_every_neuron_belongs_to_the_word_that_moves_it_most(subject):
-    model, _, _ = subject
+    model = subject.model
     for text, shown in zip(TEXTS, show(model, TEXTS, "fc1.1"), strict=True):
         ids = torch.tensor([text.ids])
         vectors = trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ["fc1"]).site("fc1.1")[0]
@@ -43,10 +43,10 @@ def test_every_neuron_belongs_to_the_word_that_moves_it_most(subject):
 
 
 def test_ablation_is_a_slow_loop(subject):
-    model, classes, whole = subject
+    model, classes, whole = subject.model, subject.classes, subject.whole
     neurons = [np.random.default_rng(n).random((3, 32)) < 0.4 for n in range(len(TEXTS))]
     value = np.random.default_rng(9).normal(size=32)
-    found = ablation_effects(model, TEXTS, classes, "fc1.0", neurons, value, whole)
+    found = ablation_effects(subject, neurons, value)
     for number, text in enumerate(TEXTS):
         for place, some in enumerate(neurons[number]):
             fixed = torch.from_numpy(value).float()
@@ -57,9 +57,9 @@ def test_ablation_is_a_slow_loop(subject):
 
 
 def test_patching_is_a_slow_loop(subject):
-    model, classes, whole = subject
+    model, classes, whole = subject.model, subject.classes, subject.whole
     stand_in = tiny.tokenizer().unk_token_id
-    found = patching_effects(model, TEXTS, classes, "fc1.0", stand_in, whole)
+    found = patching_effects(subject, stand_in)
     for number, text in enumerate(TEXTS):
         for word in range(len(text.words)):
             place = text.word_of_token.index(word)
@@ -81,10 +81,10 @@ def test_words_of_a_linear_model_do_not_interact_and_those_of_another_do(subject
     pairs = [np.array([[0, 1]]), np.array([[1, 4], [4, 6]]), np.array([[0, 1]])]
     plain = linear.model()
     classes = predicted_classes(plain, TEXTS)
-    for each in interactions(plain, TEXTS, classes, pairs, class_log_odds(plain, TEXTS, classes)):
+    for each in interactions(Watched(plain, TEXTS, classes, "fc1.0"), pairs):
         np.testing.assert_allclose(each, 0, atol=1e-5)
-    model, classes, whole = subject
-    found = interactions(model, TEXTS, classes, pairs, whole)
+    model, classes = subject.model, subject.classes
+    found = interactions(subject, pairs)
     text, values = TEXTS[1], []
     for words in ((), (1,), (4,), (1, 4)):
         values.append(odds(logits(model, text.without(words)), classes[1]))
@@ -101,10 +101,10 @@ def test_chance_gets_as_many_neurons_and_none_of_the_words_own():
 
 
 def test_all_numbers_are_there_repeatable_and_explained(subject):
-    model, classes, _ = subject
-    found = cause(model, TEXTS, classes, "fc1.1", tiny.tokenizer().unk_token_id)
+    second = replace(subject, site="fc1.1")
+    found = cause(second, tiny.tokenizer().unk_token_id)
     assert found.keys() == MEANINGS.keys()
     assert all(np.isfinite(values).all() for name, values in found.items() if name != "interference_interaction")
-    again = cause(model, TEXTS, classes, "fc1.1", tiny.tokenizer().unk_token_id)
+    again = cause(second, tiny.tokenizer().unk_token_id)
     assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
-    assert not {"patched", "capacity_patched"} & cause(model, TEXTS, classes, "fc1.0").keys()
+    assert not {"patched", "capacity_patched"} & cause(subject).keys()

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.attribution.scores import Scores, answers, as_array, traced
-from safr.attribution.words import sums_by_word
+from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText
 from safr.model.interventions import changed
 
@@ -92,5 +92,5 @@ def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute:
         found = attribute(function, vectors, torch.where(counting, 0.0, vectors), (classes, batch.counting, *inputs))
         values = as_array((found * counting).sum(dim=-1))  # (batch, token)
         for row, number in enumerate(batch.numbers):
-            scores[number] = sums_by_word(texts[number], values[row])
+            scores[number] = by_word(texts[number], values[row], "sum")
     return [scores[number] for number in range(len(texts))]

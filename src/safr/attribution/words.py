@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from safr.data.batches import EncodedText
 
 
-def by_word(text: EncodedText, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+def by_word(
+    text: EncodedText, scores: NDArray[np.floating], combine: Literal["largest", "sum"] = "largest"
+) -> NDArray[np.float64]:
     """Scores per word from scores per token.
 
     Args:
         text: The text that the tokens belong to.
         scores: (token, ...), at least one per token of the text; what lies beyond is padding.
+        combine: What a word gets of its tokens' scores: the largest, or the sum where they are shares of one thing.
 
     Returns:
-        (word, ...), the largest score among each word's tokens.
+        (word, ...).
     """
     tokens, starts = _pieces(text)
     values = np.asarray(scores, dtype=np.float64)[tokens]
-    return np.maximum.reduceat(values, starts) if len(starts) else values
-
-
-def sums_by_word(text: EncodedText, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Scores per word from scores per token that add up, as shares of a prediction do.
-
-    Args:
-        text: The text that the tokens belong to.
-        scores: (token,); what lies beyond the text is padding.
-
-    Returns:
-        (word,), the sum over each word's tokens.
-    """
-    tokens, starts = _pieces(text)
-    values = np.asarray(scores, dtype=np.float64)[tokens]
-    return np.add.reduceat(values, starts) if len(starts) else values
+    return (np.maximum if combine == "largest" else np.add).reduceat(values, starts) if len(starts) else values
 
 
 def pairs_by_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -69,21 +70,29 @@ class Shown:
         return self.size.argmax(axis=0) == np.arange(len(self.size))[:, None]
 
 
-def cause(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    classes: NDArray[np.int64],
-    site: str,
-    stand_in: int | None = None,
-    seed: int = 0,
-) -> Values:
-    """What becomes of the prediction under interventions on neurons, vectors and pairs of words; see `MEANINGS`.
+@dataclass(frozen=True)
+class Watched:
+    """Predictions whose changes are watched."""
+
+    model: PreTrainedModel
+    texts: Sequence[EncodedText]
+    """Encoded texts, each with two words or more."""
+    classes: NDArray[np.int64]
+    """The class that is predicted for each text."""
+    site: str
+    """FC1 of the layer that is intervened on, as `fc1.0`."""
+
+    @cached_property
+    def whole(self) -> NDArray[np.float64]:
+        """Log-odds of each text's class without any change, (text,)."""
+        return class_log_odds(self.model, self.texts, self.classes)
+
+
+def cause(watched: Watched, stand_in: int | None = None, seed: int = 0) -> Values:
+    """What becomes of predictions under interventions on neurons, vectors and pairs of words; see `MEANINGS`.
 
     Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts, each with two words or more.
-        classes: The class that is predicted for each text.
-        site: FC1 of the layer that is intervened on, as `fc1.0`.
+        watched: The model, its texts, and the layer.
         stand_in: Id that takes a word's place for patching. Default: nothing is patched.
         seed: Seed of the random neurons and pairs.
 
@@ -91,8 +100,7 @@ def cause(
         By the names of `MEANINGS`, (text,).
     """
     draw = np.random.default_rng(seed)
-    shown = show(model, texts, site)
-    whole = class_log_odds(model, texts, classes)
+    shown = show(watched.model, watched.texts, watched.site)
     own = [each.capacity for each in shown]
     mean = np.sum([each.total for each in shown], axis=0) / sum(each.tokens for each in shown)
     allocated = [each.allocated() for each in shown]
@@ -100,16 +108,16 @@ def cause(
     found: Values = {}
     for name, masks in neurons.items():
         for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
-            effects = ablation_effects(model, texts, classes, site, masks, value, whole)
+            effects = ablation_effects(watched, masks, value)
             found[name + ending] = np.array([each.mean() for each in effects])
             found[f"capacity_{name}{ending}"] = rank_correlations(own, effects)
     if stand_in is not None:
-        effects = patching_effects(model, texts, classes, site, stand_in, whole)
+        effects = patching_effects(watched, stand_in)
         found["patched"] = np.array([each.mean() for each in effects])
         found["capacity_patched"] = rank_correlations(own, effects)
-    pairs = [_drawn_pairs(len(text.words), draw) for text in texts]
+    pairs = [_drawn_pairs(len(text.words), draw) for text in watched.texts]
     overlaps = [np.abs(each.interference[some[:, 0], some[:, 1]]) for each, some in zip(shown, pairs, strict=True)]
-    found["interference_interaction"] = rank_correlations(overlaps, interactions(model, texts, classes, pairs, whole))
+    found["interference_interaction"] = rank_correlations(overlaps, interactions(watched, pairs))
     return found
 
 
@@ -134,82 +142,55 @@ def show(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> lis
 
 
 def ablation_effects(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    classes: NDArray[np.int64],
-    site: str,
-    neurons: Sequence[NDArray[np.bool_]],
-    value: NDArray[np.float64],
-    whole: NDArray[np.float64],
+    watched: Watched, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
     """Effect of setting some neurons of FC1, before its activation, to a value at all tokens of a text.
 
     Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts.
-        classes: The class whose log-odds are watched, for each text.
-        site: FC1 of a layer.
+        watched: The model, its texts, and the layer.
         neurons: For every text some sets of neurons, (set, neuron).
         value: What each neuron is set to, (neuron,).
-        whole: Each text's log-odds without any change.
 
     Returns:
         For every text, (set,).
     """
-    masks = torch.from_numpy(np.concatenate(neurons)).to(model.device)
-    fixed = torch.from_numpy(value).to(model.device)
+    masks = torch.from_numpy(np.concatenate(neurons)).to(watched.model.device)
+    fixed = torch.from_numpy(value).to(watched.model.device)
 
     def change(batch: Batch) -> Change:
         rows = masks[list(batch.numbers)][:, None]  # (batch, 1, neuron)
         return lambda vectors: torch.where(rows, fixed.to(vectors), vectors)
 
-    return _effects(model, texts, classes, site, [len(each) for each in neurons], change, whole)
+    return _effects(watched, [len(each) for each in neurons], change)
 
 
-def patching_effects(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    classes: NDArray[np.int64],
-    site: str,
-    stand_in: int,
-    whole: NDArray[np.float64],
-) -> list[NDArray[np.float64]]:
+def patching_effects(watched: Watched, stand_in: int) -> list[NDArray[np.float64]]:
     """Effect of taking one word's FC1 vectors from the same text with another word in its place, for every word.
 
     Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts.
-        classes: The class whose log-odds are watched, for each text.
-        site: FC1 of a layer.
+        watched: The model, its texts, and the layer.
         stand_in: Id that takes the place of the word's tokens.
-        whole: Each text's log-odds without any change.
 
     Returns:
         For every text, (word,).
     """
-    places = [(text, word) for text in texts for word in range(len(text.words))]
+    places = [(text, word) for text in watched.texts for word in range(len(text.words))]
 
     def change(batch: Batch) -> Change:
-        ids = batch.inputs["input_ids"].clone()
+        ids = batch.inputs["input_ids"]
         patched = torch.zeros_like(ids, dtype=torch.bool)
         for row, number in enumerate(batch.numbers):
             text, word = places[number]
             patched[row, [place for place, owner in enumerate(text.word_of_token) if owner == word]] = True
+        replaced = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
         with torch.inference_mode():
-            other = trace(model, batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}, [site])
-        taken = other.vectors[site]
+            taken = trace(watched.model, replaced, [watched.site], counting=batch.counting).site(watched.site)
         return lambda vectors: torch.where(patched[..., None], taken, vectors)
 
-    return _effects(model, texts, classes, site, [len(text.words) for text in texts], change, whole)
+    return _effects(watched, [len(text.words) for text in watched.texts], change)
 
 
-def interactions(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    classes: NDArray[np.int64],
-    pairs: Sequence[NDArray[np.int64]],
-    whole: NDArray[np.float64],
-) -> list[NDArray[np.float64]]:
+def interactions(watched: Watched, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
     r"""Size of what deleting two words does beyond what both do alone.
 
     $$|f(x) - f(x \setminus i) - f(x \setminus j) + f(x \setminus ij)|$$
@@ -217,43 +198,32 @@ def interactions(
     with f the log-odds.
 
     Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts.
-        classes: The class whose log-odds are watched, for each text.
+        watched: The model and its texts.
         pairs: For every text some pairs of words, (pair, 2).
-        whole: Each text's log-odds without any change.
 
     Returns:
         For every text, (pair,).
     """
     sizes = []
-    for text, chosen, some, before in zip(texts, classes, pairs, whole, strict=True):
+    for text, chosen, some, before in zip(watched.texts, watched.classes, pairs, watched.whole, strict=True):
         sets = [set(words) for i, j in some.tolist() for words in ((i,), (j,), (i, j))]
         left = [text.without(words) for words in sets]
-        alone, other, both = class_log_odds(model, left, np.full(len(left), chosen)).reshape(-1, 3).T
+        alone, other, both = class_log_odds(watched.model, left, np.full(len(left), chosen)).reshape(-1, 3).T
         sizes.append(np.abs(before - alone - other + both))
     return sizes
 
 
-def _effects(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    classes: NDArray[np.int64],
-    site: str,
-    counts: Sequence[int],
-    change: Callable[[Batch], Change],
-    whole: NDArray[np.float64],
-) -> list[NDArray[np.float64]]:
+def _effects(watched: Watched, counts: Sequence[int], change: Callable[[Batch], Change]) -> list[NDArray[np.float64]]:
     """Effects of some changes of each text, `counts` of them; `change` makes those of a batch of (text, change)."""
-    owners = np.repeat(np.arange(len(texts)), counts)
+    owners = np.repeat(np.arange(len(watched.texts)), counts)
     after = np.zeros(len(owners))
-    for batch in model_batches(model, [texts[owner] for owner in owners.tolist()]):
+    for batch in model_batches(watched.model, [watched.texts[owner] for owner in owners.tolist()]):
         numbers = list(batch.numbers)
-        with torch.inference_mode(), changed(model, site, change(batch)):
-            logits: Tensor = answers(model, model(**batch.inputs).get("logits"), batch)
-        chosen = torch.from_numpy(classes[owners[numbers]]).to(logits.device)
+        with torch.inference_mode(), changed(watched.model, watched.site, change(batch)):
+            logits: Tensor = answers(watched.model, watched.model(**batch.inputs).get("logits"), batch)
+        chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)
         after[numbers] = as_array(log_odds(logits, chosen))
-    return np.split(np.abs(whole[owners] - after), np.cumsum(counts)[:-1])
+    return np.split(np.abs(watched.whole[owners] - after), np.cumsum(counts)[:-1])
 
 
 def _as_many_others(own: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ import numpy as np
 from safr.attribution.methods import is_method, method
 from safr.attribution.scores import Scores, random_scores
 from safr.data.rationales import planted_pairs
-from safr.evaluation.cause import cause, show
+from safr.evaluation.cause import Watched, cause, show
 from safr.evaluation.faithfulness import faithfulness
 from safr.evaluation.limits import aopc_limits
 from safr.evaluation.plausibility import pairs_found, plausibility
@@ -131,7 +131,7 @@ def _caused(subject: Subject, progress: Progress) -> Table:
         return {}
     progress("ablating neurons", 0, 1)
     texts = [subject.texts[place] for place in few]
-    found = cause(subject.model, texts, subject.classes[few], site, stand_in(subject.tokenizer))
+    found = cause(Watched(subject.model, texts, subject.classes[few], site), stand_in(subject.tokenizer))
     return {(SUBJECT, ""): {name: subject.spread(values, few) for name, values in found.items()}}
 
 
