@@ -43,6 +43,7 @@ def test_all_settings_of_both_versions_are_run_with_every_seed():
         importance=1.0, interaction=0.1
     )
     assert not asked["sst2,mask,baseline,seed=0"].regularization.vmask
+    assert {each.recipe.patience for each in jobs("imdb", 1).values()} == {3}
     assert {each.data for each in jobs("sst2", 1, quick=True).values()} == {"rotten_tomatoes"}
 
 
