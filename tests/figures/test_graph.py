@@ -5,7 +5,7 @@ from matplotlib.patches import Circle
 
 from safr.errors import InputError
 from safr.figures import allocation_graph
-from safr.figures.drawing import NEGATIVE_COLOUR, POSITIVE_COLOUR
+from safr.figures.colours import NEGATIVE_COLOUR, POSITIVE_COLOUR
 from safr.figures.graph import MOST_CIRCLES, MOST_LINES, strongest_pairs
 
 

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from safr.figures.arrays import Array, finite_vector, in_readable_units
-from safr.figures.drawing import BAR_COLOUR, new_figure, our_style, widest, words_below
+from safr.figures.colours import BAR_COLOUR
+from safr.figures.drawing import new_figure, our_style, widest, words_below
 from safr.figures.selection import highest, shown_note
 from safr.figures.words import LONGEST_NAME, readable, readable_words
 

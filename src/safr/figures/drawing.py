@@ -15,15 +15,10 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+from safr.figures.colours import RUN_COLOURS
 from safr.figures.words import readable
 
-# Okabe and Ito's colours for the colour-blind, without the yellow that white paper swallows. Markers tell the runs
-# apart where there is no colour.
-RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
-RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
-BAR_COLOUR = "#0072B2"
-POSITIVE_COLOUR = "#B2182B"
-NEGATIVE_COLOUR = "#2166AC"
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart where there is no colour
 TEXT_SIZE = 8.0  # points; nothing is smaller
 POINTS_PER_INCH = 72.0
 

@@ -10,10 +10,9 @@ from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
 from safr.figures.arrays import Array, fractions, symmetric_matrix
+from safr.figures.colours import CIRCLE, CIRCLE_EDGE, NEGATIVE_COLOUR, POSITIVE_COLOUR
 from safr.figures.drawing import (
-    NEGATIVE_COLOUR,
     POINTS_PER_INCH,
-    POSITIVE_COLOUR,
     TEXT_SIZE,
     line_height,
     new_figure,
@@ -34,7 +33,7 @@ POINTS_PER_LINE = 50  # by which labels see where lines run
 MARGIN = 8.0  # points around all of it
 KEY_CAPACITIES = (1.0, 0.5, 0.1)
 KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
-CIRCLE_LOOK: dict[str, Any] = {"facecolor": "#FBE6C2", "edgecolor": "#444444", "linewidth": 0.8}
+CIRCLE_LOOK: dict[str, Any] = {"facecolor": CIRCLE.light, "edgecolor": CIRCLE_EDGE.light, "linewidth": 0.8}
 
 Pair = tuple[int, int]
 

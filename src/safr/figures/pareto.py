@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from safr.errors import InputError
-from safr.figures.drawing import BAR_COLOUR, POSITIVE_COLOUR, new_figure, our_style
+from safr.figures.colours import BAR_COLOUR, POSITIVE_COLOUR
+from safr.figures.drawing import new_figure, our_style
 from safr.figures.words import LONGEST_NAME, readable
 
 CAPTION = (
