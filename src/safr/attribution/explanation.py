@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.notebook import notebook_html
-from safr.attribution.scores import answers, as_array, traced
+from safr.attribution.scores import answers, as_array, shares, traced
 from safr.attribution.words import attention_by_word, by_word, pairs_by_word
 from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
@@ -257,15 +257,20 @@ def _probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seen: Trace, batch: Batch
 ) -> dict[str, float]:
     """What the model says, by name: of every class, or of the likeliest next tokens."""
-    logits = answers(model, seen.logits, batch)[0].float()
+    found = shares(model, answers(model, seen.logits, batch))[0]
+    numbers = list(range(len(found)))
     if seen.logits is not None and seen.logits.dim() > 2:
-        likeliest, tokens = logits.softmax(dim=-1).topk(min(NEXT_TOKENS, len(logits)))
-        return dict(zip(token_names(tokenizer, tokens.tolist()), likeliest.tolist(), strict=True))
-    # As in transformers' own pipeline: where classes don't exclude each other, each has a probability of its own.
-    alone = len(logits) == 1 or model.config.problem_type == "multi_label_classification"
+        found, tokens = found.topk(min(NEXT_TOKENS, len(found)))
+        numbers = tokens.tolist()
+    return dict(zip(answer_names(model, tokenizer, numbers), found.tolist(), strict=True))
+
+
+def answer_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
+    """Names of a classifier's classes, or of the tokens that a language model would put next."""
+    if model.can_generate():
+        return token_names(tokenizer, numbers)
     labels: Any = model.config.id2label
-    names = [str(labels[number]) for number in range(len(logits))]
-    return dict(zip(names, (logits.sigmoid() if alone else logits.softmax(dim=-1)).tolist(), strict=True))
+    return [str(labels[number]) for number in numbers]
 
 
 def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:

@@ -146,6 +146,15 @@ def answers(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Floa
     return logits[torch.arange(len(last), device=last.device), last]
 
 
+def shares(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
+    """Probability of each class or next token, as in transformers' own pipeline.
+
+    Where classes don't exclude each other, each has a probability of its own.
+    """
+    alone = logits.shape[-1] == 1 or model.config.problem_type == "multi_label_classification"
+    return logits.float().sigmoid() if alone else logits.float().softmax(dim=-1)
+
+
 def as_array(values: Tensor) -> NDArray[np.float32]:
     """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
     return values.float().numpy(force=True)

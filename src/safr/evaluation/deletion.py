@@ -7,9 +7,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, predicted_classes
+from safr.attribution.scores import Scores, answered, shares
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 
@@ -54,29 +55,29 @@ def most_important(
     >>> sorted(most_important(np.array([0.1, 0.9, 0.9, 0.2]), 50))
     [1, 2]
     """
-    ranking, order = _ranked(scores, text_of_word, within)
-    return frozenset(order[: deleted_count(len(ranking), percent, texts=len(ranking) - len(order))])
+    texts = [0] * len(scores) if text_of_word is None else text_of_word
+    ranking = by_importance(scores, text_of_word=texts, within=within)
+    words = sum(text in _TEXTS[within] for text in texts)
+    return frozenset(ranking[: deleted_count(words, percent, texts=words - len(ranking))])
 
 
-def deletion_order(
+def by_importance(
     scores: NDArray[np.float64], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
 ) -> list[int]:
-    """The words that may go, the most important first: all but the last of each text; see `most_important`.
+    """The words that may go, the highest score first; the least important word of each text is not among them.
 
-    >>> deletion_order(np.array([0.1, 0.9, 0.9, 0.2]))
+    Args:
+        scores: One score per word.
+        text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        within: Which text's words may go.
+
+    >>> by_importance(np.array([0.1, 0.9, 0.9, 0.2]))
     [1, 2, 3]
     """
-    return _ranked(scores, text_of_word, within)[1]
-
-
-def _ranked(
-    scores: NDArray[np.float64], text_of_word: Sequence[int] | None, within: Within
-) -> tuple[list[int], list[int]]:
-    """The words of the chosen texts by their scores, and those of them that may go."""
     texts = [0] * len(scores) if text_of_word is None else text_of_word
     ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
     staying = {texts[word]: word for word in ranking}  # the last of each text
-    return ranking, [word for word in ranking if word not in staying.values()]
+    return [word for word in ranking if word not in staying.values()]
 
 
 def delete_words(
@@ -142,15 +143,35 @@ def predictions_without(
 
 
 def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
-    """The class or next token that the model gives each text, (text,). Texts with the same tokens are run once.
+    """The class or next token that the model gives each text, (text,).
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
     """
+    return _read_answers(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
+
+
+def probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
+    """Probability that the model gives every class or next token, (text, label).
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts.
+    """
+    return _read_answers(model, texts, lambda logits: shares(model, logits)).astype(np.float32)
+
+
+def _read_answers(
+    model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]
+) -> NDArray:
+    """What is read in the logits of each text. Texts with the same tokens are run once."""
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)
-    predicted = predicted_classes(model, [texts[number] for number in first.values()])
+    distinct = [texts[number] for number in first.values()]
+    found: dict[int, NDArray] = {}
+    for batch, logits in answered(model, distinct):
+        found |= dict(zip(batch.numbers, read(logits).numpy(force=True), strict=True))
     place = {key: number for number, key in enumerate(first)}
-    return predicted[[place[text.ids, text.token_types] for text in texts]]
+    return np.array([found[place[text.ids, text.token_types]] for text in texts])

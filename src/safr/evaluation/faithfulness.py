@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
-from safr.evaluation.deletion import deleted_count, deletion_order
+from safr.evaluation.deletion import deleted_count, by_importance
 from safr.evaluation.removal import Answer, Remover, Words
 
 PERCENTS = (1, 5, 10, 20, 50)
@@ -98,7 +98,7 @@ class _Order:
     @cached_property
     def words(self) -> list[int]:
         """The words that may go, the highest first."""
-        return deletion_order(self.scores, text_of_word=self.text.text_of_word)
+        return by_importance(self.scores, text_of_word=self.text.text_of_word)
 
     def without(self, count: int) -> Words:
         return frozenset(self.words[:count])

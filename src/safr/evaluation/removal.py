@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import answers, model_batches, traced
+from safr.attribution.scores import answers, model_batches, shares, traced
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 from safr.model.interventions import changed
@@ -81,11 +81,10 @@ class Remover:
                 else:
                     change = changed(self.model, "embedding", self._averaged(gone))
             with torch.inference_mode(), change:
-                logits = answers(self.model, self.model(**inputs).get("logits"), batch).float()
-            shares = logits.softmax(dim=-1) if logits.shape[-1] > 1 else logits.sigmoid()
-            chosen = torch.tensor([classes[number] for number, _ in asked], device=shares.device)
-            probabilities = shares.gather(1, chosen[:, None])[:, 0].tolist()
-            predictions = shares.argmax(dim=-1).tolist()
+                found_here = shares(self.model, answers(self.model, self.model(**inputs).get("logits"), batch))
+            chosen = torch.tensor([classes[number] for number, _ in asked], device=found_here.device)
+            probabilities = found_here.gather(1, chosen[:, None])[:, 0].tolist()
+            predictions = found_here.argmax(dim=-1).tolist()
             for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
                 found[number][words] = Answer(*answer)
             if progress is not None:
