@@ -50,7 +50,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     Raises:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
-    _refuse_mixed(runs)
+    refuse_mixed(runs)
     history = _training_history(runs)
     page = (
         page_environment()
@@ -117,13 +117,14 @@ def page_environment() -> Environment:
     return environment
 
 
-def _refuse_mixed(runs: Sequence[Run]) -> None:
+def refuse_mixed(runs: Sequence[Run]) -> None:
+    """Raise an InputError where two runs share a name or were made from different data."""
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"the runs' folders need different names, got {', '.join(names)}")
     prints = {run.record["data"]["fingerprint"] for run in runs}
     if len(prints) > 1:
-        raise InputError("the runs were made from different data; write one report for each data set")
+        raise InputError("the runs were made from different data; show those of one data set at a time")
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+// Lines of numbers in, a chart with axes out.
+
+import { drawn } from "./elements.js";
+import { sized } from "./pictures.js";
+
+const [LEFT, RIGHT, TOP, BOTTOM] = [50, 14, 10, 40];
+
+// `lines` hold x, y and perhaps low and high, a class, and a name; `written` shows a value of the y axis.
+export function chart({ lines, width, height, said, across, written, from = null, to = null, at = null }) {
+  const xs = lines.flatMap((line) => line.x);
+  const ys = lines.flatMap((line) => [...line.y, ...(line.low ?? []), ...(line.high ?? [])]).filter(Number.isFinite);
+  const [first, last] = [Math.min(...xs), Math.max(...xs)];
+  const [low, high] = [from ?? Math.min(...ys), to ?? Math.max(...ys)];
+  const x = (value) => LEFT + ((value - first) / (last - first || 1)) * (width - LEFT - RIGHT);
+  const y = (value) => height - BOTTOM - ((value - low) / (high - low || 1)) * (height - TOP - BOTTOM);
+  const grid = ticks(low, high).flatMap((value) => [
+    drawn("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+    drawn("text", { class: "tick", x: LEFT - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central" }, written(value)),
+  ]);
+  const below = ticks(first, last).filter((value) => last - first < 2 || Number.isInteger(value)).map((value) =>
+    drawn("text", { class: "tick", x: x(value), y: height - BOTTOM + 15, "text-anchor": "middle" }, String(value)));
+  const picture = drawn("svg", { class: "chart", role: "img", "aria-label": said }, grid, below,
+    drawn("text", { class: "tick", x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, across),
+    at === null ? null : drawn("line", { class: "at", x1: x(at), x2: x(at), y1: TOP, y2: height - BOTTOM }),
+    lines.filter((line) => line.low).map((line) => drawn("path", { class: `band ${line.look}`, d: band(line) })),
+    lines.map((line) => drawn("path", { class: `curve ${line.look}`, d: path(line.x, line.y) })),
+    at === null ? null : lines.filter((line) => line.x.includes(at)).map((line) =>
+      drawn("circle", { class: `dot ${line.look}`, cx: x(at), cy: y(line.y[line.x.indexOf(at)]), r: 4 })));
+  return sized(picture, width, height);
+
+  function path(across_, up) {
+    return across_.map((value, place) => (Number.isFinite(up[place]) ? `${place ? "L" : "M"}${x(value).toFixed(1)} ${y(up[place]).toFixed(1)}` : "")).join("");
+  }
+
+  function band(line) {
+    const back = line.x.map((value, place) => `L${x(value).toFixed(1)} ${y(line.high[place]).toFixed(1)}`).reverse().join("");
+    return `${path(line.x, line.low)}${back}Z`;
+  }
+}
+
+// About five round numbers between two values.
+export function ticks(low, high) {
+  const rough = (high - low) / 4 || 1;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.8);
+  const first = Math.ceil(low / step - 1e-9);
+  const count = Math.floor(high / step + 1e-9) - first + 1;
+  return Array.from({ length: Math.max(count, 0) }, (_, place) => Number(((first + place) * step).toPrecision(6)));
+}

@@ -1,0 +1,172 @@
+"""Evaluated runs in, what the page knows of them before a text is opened out: scores, curves, and the test texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+import safr
+from safr.data import load_data
+from safr.errors import InputError
+from safr.explorer.readings import Reading
+from safr.explorer.what_if import WhatIf
+from safr.report.report import refuse_mixed
+from safr.runs import Run, read_json
+
+PER_WORD = ("text", "position", "word", "label", "prediction", "keep")
+"""Columns of a run's words that are no further score; those of capacity are told by the model itself."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run."""
+
+    name: str
+    site: str
+    """Where its capacity is the explanation, as in `fc1.0`."""
+
+    command: str
+    """What trains it again."""
+
+    scores: dict[str, Any]
+    """What `scores.json` holds: accuracy, deletion and SRS as fractions with their 95 % intervals."""
+
+    history: list[dict[str, float]]
+    """One entry per epoch of its training."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One text to open."""
+
+    number: int
+    """Its place in the test split; below 0 for a text that is not in it."""
+
+    text: str
+    label: str
+    words: int
+    predictions: dict[str, str]
+    """By run."""
+
+    effects: dict[str, float | None]
+    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Everything that the page is given."""
+
+    live: bool
+    """Whether a server answers; otherwise all there is to see is in here."""
+
+    data: str
+    """Name of the data set."""
+
+    labels: list[str]
+    runs: list[RunSummary]
+    rows: list[Row]
+    total: int
+    """Texts of the test split, of which `rows` may be some."""
+
+    readings: dict[str, dict[int, Reading]] = field(default_factory=dict)
+    """By run and number of the text; empty where a server answers."""
+
+    what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
+    """By run and number of the text; empty where a server answers or there is no model."""
+
+    notes: list[str] = field(default_factory=list)
+    """What was left out, in sentences."""
+
+    version: str = safr.__version__
+
+
+def summary(run: Run) -> RunSummary:
+    """What the page tells of a run as a whole; an InputError where it is not evaluated."""
+    scores = run.scores
+    return RunSummary(run.name, scores["site"], run.settings.command, scores, run.history)
+
+
+def rows(runs: Sequence[Run]) -> list[Row]:
+    """The test texts that hold a word, in their order, with what every run says.
+
+    Args:
+        runs: Evaluated runs of the same data.
+
+    Raises:
+        InputError: Two runs share a name, or they were made from different data.
+    """
+    refuse_mixed(runs)
+    tables = {run.name: _first_words(run) for run in runs}
+    texts, (first, *_) = test_texts(runs[0]), tables.values()
+    predicted = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
+    counted = zip(first["text"], first["label"], first["words"], strict=True)
+    return [
+        Row(number, texts[number], label, words, {name: each[number] for name, each in predicted.items()}, {})
+        for number, label, words in counted
+        if all(number in each for each in predicted.values())
+    ]
+
+
+def test_texts(run: Run) -> Mapping[int, str]:
+    """The texts that a run was evaluated on, by number.
+
+    They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
+    """
+    settings = run.settings
+    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
+    if settings.data.startswith("hub:"):  # would ask the hub
+        return _joined_words(run)
+    try:
+        data = load_data(settings.data, download=False, **columns)
+    except (InputError, OSError):
+        return _joined_words(run)
+    if data.fingerprint() != run.record["data"]["fingerprint"]:
+        return _joined_words(run)
+    return dict(enumerate(data.test.texts))
+
+
+def other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
+    """Further scores per word of one test text, by name, where the run keeps any: a gradient method's, for instance."""
+    columns = pyarrow.parquet.read_schema(run.words_file).names
+    names = [name for name in columns if name not in PER_WORD and not name.startswith("capacity_")]
+    if not names:
+        return {}
+    table = pyarrow.parquet.read_table(run.words_file, columns=names, filters=[("text", "==", number)])
+    return {name: table[name].to_numpy().astype(np.float64) for name in names}
+
+
+def examples(run: Run) -> list[Mapping[str, str]]:
+    """The texts that the report shows too."""
+    return read_json(run.examples_file)
+
+
+def _first_words(run: Run) -> dict[str, list[Any]]:
+    """Number, label, prediction and number of words of every text that a run keeps words of."""
+    table = _words(run, ["text", "label", "prediction"])
+    grouped = table.group_by("text", use_threads=False).aggregate(
+        [("label", "first"), ("prediction", "first"), ("label", "count")]
+    )
+    names = {"text": "text", "label": "label_first", "prediction": "prediction_first", "words": "label_count"}
+    return {name: grouped[column].to_pylist() for name, column in names.items()}
+
+
+def _joined_words(run: Run) -> Mapping[int, str]:
+    texts: dict[int, list[str]] = {}
+    table = _words(run, ["text", "word"])
+    for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
+        texts.setdefault(number, []).append(word)
+    return {number: " ".join(words) for number, words in texts.items()}
+
+
+def _words(run: Run, columns: list[str]) -> pyarrow.Table:
+    if not run.words_file.is_file():
+        raise InputError(f"{run.folder}: keeps no words of its test texts; run `safr evaluate {run.folder}` first")
+    try:
+        return pyarrow.parquet.read_table(run.words_file, columns=columns)
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise InputError(f"{run.words_file}: expected a table of words, but it is damaged ({error})") from error

@@ -1,0 +1,107 @@
+"""What the page shows in, the page out: one HTML document with its styles, its scripts and its data inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+from safr.explorer.contents import Contents
+from safr.figures import colours, graph, layout
+
+MODULES = (
+    "elements",
+    "numbers",
+    "state",
+    "readings",
+    "source",
+    "saving",
+    "pictures",
+    "sentence",
+    "bars",
+    "layout",
+    "graph",
+    "matrix",
+    "curves",
+    "what_if",
+    "texts",
+    "scores",
+    "main",
+)
+"""The scripts of the page, each after those that it imports."""
+
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
+_EXPORT = re.compile(r"^export ((?:async )?function|const) (\w+)", re.MULTILINE)
+
+
+def page(contents: Contents) -> str:
+    """The whole page; it loads nothing, and its policy lets it run no script but its own."""
+    script, style = page_script(), page_style()
+    parts = {
+        "{{ policy }}": policy(script, style, live=contents.live),
+        "{{ style }}": style,
+        "{{ data }}": json_in_html({**asdict(contents), "look": look()}),
+        "{{ script }}": script,
+    }
+    template = _asset("page.html")
+    return re.sub("|".join(map(re.escape, parts)), lambda found: parts[found[0]], template)
+
+
+def page_script() -> str:
+    """The modules as one script, each in a scope of its own, since a file on disk can't import another."""
+    return "const modules = {};\n" + "".join(_scope(name, _asset(f"{name}.js")) for name in MODULES)
+
+
+def _scope(name: str, source: str) -> str:
+    imported = _IMPORT.sub(lambda found: f"const {{{found[1].replace(' as ', ': ')}}} = modules.{found[2]};", source)
+    exported = ", ".join(found[2] for found in _EXPORT.finditer(source))
+    body = _EXPORT.sub(r"\1 \2", imported)
+    return f"modules.{name} = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
+
+
+def page_style() -> str:
+    """The styles, with the colours of the figures as variables."""
+    named = {"positive": colours.POSITIVE, "negative": colours.NEGATIVE, "bar": colours.BAR}
+    named |= {"circle": colours.CIRCLE, "circle-edge": colours.CIRCLE_EDGE}
+    named |= {f"run-{number}": shades for number, shades in enumerate(colours.RUNS)}
+    variables = "".join(f"--{name}: light-dark({each.light}, {each.dark}); " for name, each in named.items())
+    return f":root {{ {variables}}}\n" + _asset("style.css")
+
+
+def look() -> dict[str, Any]:
+    """What the page's graph has in common with the figure's."""
+    return {
+        "shortest": layout.SHORTEST,
+        "gap": layout.CIRCLE_GAP,
+        "mostCircles": graph.MOST_CIRCLES,
+        "mostLines": graph.MOST_LINES,
+        "largestRadius": graph.LARGEST_RADIUS,
+        "smallestRadius": graph.SMALLEST_RADIUS,
+        "runColours": len(colours.RUNS),
+    }
+
+
+def policy(script: str, style: str, *, live: bool) -> str:
+    """A content security policy under which the page runs nothing but itself and asks at most its own server."""
+    server = "'self'" if live else "'none'"
+    return (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data: blob:; "
+        f"connect-src {server}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def json_in_html(value: Any) -> str:
+    """JSON that can stand inside a script element, whatever its texts hold."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _asset(name: str) -> str:
+    return (files("safr.explorer") / "browser" / name).read_text(encoding="utf-8")

@@ -1,0 +1,145 @@
+"""An explanation of a text in, the same numbers in few bytes of JSON out, as the page and the server tell them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from safr.attribution.explanation import Explanation, Site
+from safr.figures.selection import highest
+
+MOST_PAIRED = 200
+"""Words whose pairs are told; the matrices of more would take megabytes, and a screen has no room for them."""
+
+_HIGHEST = 32767
+_NOT_FINITE = -32768
+
+Numbers = list[float | None]
+"""Rounded to 4 digits; None where a number is not finite."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One value for every pair of words, as base64 of little-endian 16-bit integers times `unit`."""
+
+    values: str
+    """Row by row. With a diagonal, only the pairs i < j: the matrix is symmetric. -32768 is not a finite number."""
+
+    unit: float
+    """What the integer 1 stands for; a value is off by half of it at most."""
+
+    diagonal: Numbers | None
+    """Values of each word with itself, or None where they stand in `values` as all others do."""
+
+
+@dataclass(frozen=True)
+class SiteReading:
+    """How the words share one site's directions."""
+
+    capacity: Numbers
+    """In [0, 1], one per word."""
+
+    polysemanticity: Numbers
+    """At least 0, one per word."""
+
+    interference: Pairs
+    """Between every two of the paired words."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one model says about one text, word by word."""
+
+    words: list[str]
+    """The words that the model read."""
+
+    text_of_word: list[int]
+    """For each word the text that it is from: 0, or 1 for the second of a pair."""
+
+    prediction: str
+    """Name of the predicted class, or the token that a language model would put next."""
+
+    probabilities: dict[str, float | None]
+    """Probability of each class, or of the likeliest next tokens."""
+
+    truncated: bool
+    """Whether the text went on after the last word."""
+
+    keep: Numbers | None
+    """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
+
+    sites: dict[str, SiteReading]
+    """By site: `embedding`, `vmask`, `fc1.0`, ..."""
+
+    attention: dict[str, Pairs]
+    """By layer, the mean over heads of the attention that words pay (rows) to words (columns)."""
+
+    paired: list[int] | None
+    """Words that the pairs are of, by number; None where they are of all words."""
+
+    other: dict[str, Numbers] = field(default_factory=dict)
+    """Other scores per word, by name, where they were computed."""
+
+
+def reading(
+    explanation: Explanation, *, most_paired: int = MOST_PAIRED, other: Mapping[str, NDArray[np.float64]] | None = None
+) -> Reading:
+    """Everything that an explanation tells, ready for JSON.
+
+    Args:
+        explanation: Of one text.
+        most_paired: Pairs are told of at most so many words, those with the highest capacity.
+        other: Further scores per word, by name.
+    """
+    count = len(explanation.words)
+    chosen = highest(np.nan_to_num(explanation.capacity), most_paired)
+    paired = None if count <= most_paired else chosen.tolist()
+    return Reading(
+        words=list(explanation.words),
+        text_of_word=list(explanation.text_of_word),
+        prediction=explanation.prediction,
+        probabilities={name: rounded([value])[0] for name, value in explanation.probabilities.items()},
+        truncated=explanation.truncated,
+        keep=None if explanation.keep is None else rounded(explanation.keep),
+        sites={name: _site(site, chosen) for name, site in explanation.sites.items()},
+        attention={
+            str(layer): pairs(weights[np.ix_(chosen, chosen)], symmetric=False)
+            for layer, weights in explanation.attention.items()
+        },
+        paired=paired,
+        other={name: rounded(values) for name, values in (other or {}).items()},
+    )
+
+
+def _site(site: Site, chosen: NDArray[np.intp]) -> SiteReading:
+    between = pairs(site.interference[np.ix_(chosen, chosen)], symmetric=True)
+    return SiteReading(rounded(site.capacity), rounded(site.polysemanticity), between)
+
+
+def pairs(matrix: NDArray[np.float64], *, symmetric: bool) -> Pairs:
+    """A matrix in 2 bytes a value.
+
+    Of a symmetric one half is told, and the diagonal apart: its squared norms would leave the rest too few digits.
+
+    >>> pairs(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
+    Pairs(values='AYA=', unit=3.0518509475997192e-05, diagonal=[9.0, 4.0])
+    """
+    told = matrix[np.triu_indices(len(matrix), k=1)] if symmetric else matrix.ravel()
+    finite = np.isfinite(told)
+    unit = float(np.abs(told[finite]).max(initial=0.0)) / _HIGHEST or 1.0
+    whole = np.where(finite, np.rint(np.where(finite, told, 0.0) / unit), _NOT_FINITE).astype("<i2")
+    values = base64.b64encode(whole.tobytes()).decode("ascii")
+    return Pairs(values, unit, rounded(matrix.diagonal()) if symmetric else None)
+
+
+def rounded(values: Sequence[float] | NDArray[np.floating]) -> Numbers:
+    """The values with 4 significant digits, None where one is not finite.
+
+    >>> rounded([0.123456, float("nan"), 1234567])
+    [0.1235, None, 1235000.0]
+    """
+    return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values).tolist()]
