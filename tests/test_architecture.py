@@ -29,10 +29,14 @@ ORDER = [
     "training",
     "experiments",
     "report",
+    "explorer",
     "console",
     "cli",
     "__main__",
 ]
+EXCEPTIONS = {"attribution/explanation.py": {"explorer"}}
+"""`Explanation.explore()` is for notebooks: what it opens is drawn from explanations, and loaded when it is called."""
+
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -59,7 +63,7 @@ def test_every_part_has_its_place():
 def test_each_part_imports_only_what_stands_to_its_left(path):
     mine = part(path)
     to_the_right = {each for each in imported(path) if ORDER.index(each) > ORDER.index(mine)}
-    assert not to_the_right
+    assert to_the_right == EXCEPTIONS.get(path.relative_to(SOURCE).as_posix(), set())
 
 
 def test_the_metrics_import_nothing_of_ours():

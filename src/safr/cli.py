@@ -21,6 +21,9 @@ import tyro
 from safr.config import Settings, preset_options
 from safr.errors import InputError
 
+DEMO_TEXTS = 50
+"""Test texts of the demonstration's explorer, which is written in half a minute."""
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -43,6 +46,7 @@ def demo(output: Path = Path("runs/demo"), seed: int = 0) -> None:
     runs = [_train_and_evaluate(settings, output / name, console) for name, settings in demo_settings(seed).items()]
     _show_scores(runs, console)
     _write_report(runs, output / "report.html", console)
+    _export_page(runs, output / "explorer.html", console, DEMO_TEXTS)
 
 
 def train(
@@ -332,6 +336,41 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path
     _write_report(opened, output or beside / "report.html", _console())
 
 
+def explore(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    export: Path | None = None,
+    texts: int | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    browser: bool = True,
+) -> None:
+    """Open a page to click through: how the words of any sentence share the neurons of some runs.
+
+    Args:
+        runs: Folders of evaluated runs of the same data.
+        export: Write one HTML file that works from disk instead, to be kept or mailed.
+        texts: Test texts to choose from. Default: 200 in a file, 5,000 of a server.
+        host: Address to listen at; any but this machine's own asks visitors for a token.
+        port: Port to listen at; 0 takes a free one.
+        token: What visitors must bring; printed once, and made up where it is needed and none is given.
+        browser: Open the page in a browser.
+    """
+    from safr.explorer.export import TEXTS
+    from safr.explorer.serving import TEXTS as TEXTS_SERVED
+    from safr.explorer.serving import serve
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr explore runs/a runs/b`")
+    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    if export is not None:
+        _export_page(opened, export, console, TEXTS if texts is None else texts)
+        return
+    count = TEXTS_SERVED if texts is None else texts
+    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, tell=_said(console))
+
+
 def data(data_dir: Path | None = None) -> None:
     """List the data sets, whether they are ready, and how to get the rest.
 
@@ -387,7 +426,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
             return tyro.extras.subcommand_cli_from_dict(
                 {
                     each.__name__: _deferred(each)
-                    for each in (demo, train, evaluate, benchmark, sweep, reproduce, explain, report, data)
+                    for each in (demo, train, evaluate, benchmark, sweep, reproduce, explain, explore, report, data)
                 },
                 args=arguments,
                 prog="safr",
@@ -516,6 +555,19 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
 
     path = write_report(runs, output)
     console.print(f"report: {path.resolve()}", highlight=False)
+
+
+def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int) -> None:
+    from safr.console import Steps
+    from safr.explorer.export import export_page
+
+    with Steps(console, "reading texts for the explorer") as steps:
+        path = export_page(runs, output, texts=texts, progress=steps)
+    console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False)
+
+
+def _said(console: Console) -> Callable[[str], None]:
+    return functools.partial(console.print, highlight=False)
 
 
 def _jobs(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -24,6 +24,9 @@ from safr.figures import SitePicture, allocation_graph, capacity_bars, interfere
 from safr.model.attachment import explaining_site
 from safr.superposition import capacity, interference, polysemanticity
 from safr.traces import SITES, Trace
+
+if TYPE_CHECKING:
+    from safr.explorer.notebook import NotebookPage
 
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
@@ -176,6 +179,16 @@ class Explanation:
             pictures["attention"] = SitePicture(weights.mean(axis=0), weights, "attention")
         order = ("embedding", "vmask", "attention", "fc1", "fc2")
         return {name: pictures[name] for name in order if name in pictures}
+
+    def explore(self, *, height: int = 900) -> NotebookPage:
+        """The explorer's page about this text; the last value of a notebook's cell is shown.
+
+        Args:
+            height: Of its frame, in pixels.
+        """
+        from safr.explorer.notebook import notebook_page  # a page is drawn from explanations: it stands to the right
+
+        return notebook_page(self, height=height)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the words shaded by capacity."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +49,7 @@ class Row:
     """Its place in the test split; below 0 for a text that is not in it."""
 
     text: str
-    label: str
+    label: str | None
     words: int
     predictions: dict[str, str]
     """By run."""
@@ -118,11 +119,15 @@ def test_texts(run: Run) -> Mapping[int, str]:
     They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
     """
     settings = run.settings
-    columns = {"text_column": settings.text_column, "label_column": settings.label_column}
     if settings.data.startswith("hub:"):  # would ask the hub
         return _joined_words(run)
     try:
-        data = load_data(settings.data, download=False, **columns)
+        data = load_data(
+            settings.data,
+            text_column=settings.text_column,
+            label_column=settings.label_column,
+            download=False,
+        )
     except (InputError, OSError):
         return _joined_words(run)
     if data.fingerprint() != run.record["data"]["fingerprint"]:
@@ -140,9 +145,28 @@ def other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
     return {name: table[name].to_numpy().astype(np.float64) for name in names}
 
 
-def examples(run: Run) -> list[Mapping[str, str]]:
-    """The texts that the report shows too."""
-    return read_json(run.examples_file)
+def chosen_rows(runs: Sequence[Run], everything: Sequence[Row], texts: int) -> list[Row]:
+    """The last run's examples, and then the texts whose SHA-256 comes first, which cannot pick the pretty ones.
+
+    Args:
+        runs: Evaluated runs of the same data.
+        everything: What `rows` gives.
+        texts: How many are chosen.
+
+    Raises:
+        InputError: Fewer than one.
+    """
+    if texts < 1:
+        raise InputError(f"--texts must be at least 1, got {texts}")
+    by_text = {row.text: row for row in everything}
+    first = [
+        by_text.get(each["text"], Row(-1 - number, each["text"], each["label"], 0, {}, {}))
+        for number, each in enumerate(read_json(runs[-1].examples_file))
+    ]
+    known = {row.number for row in first}
+    rest = [row for row in everything if row.number not in known]
+    rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
+    return [*first, *rest][:texts]
 
 
 def _first_words(run: Run) -> dict[str, list[Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from safr.attribution.explanation import Explanation
-from safr.errors import InputError
-from safr.explorer.contents import Contents, Row, examples, other_scores, rows, summary
+from safr.explorer.contents import Contents, Row, chosen_rows, other_scores, rows, summary
 from safr.explorer.page import page
 from safr.explorer.reader import Reader, open_reader
 from safr.explorer.readings import Reading, reading
@@ -27,12 +25,10 @@ LARGEST_MATRICES = 3_000_000
 Progress = Callable[[int, int], None]
 
 
-def export_page(
-    runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progress: Progress | None = None
-) -> Path:
+def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progress: Progress | None = None) -> Path:
     """Write one HTML file that shows runs on some of their test texts; returns its path.
 
-    The texts are the last run's examples and then those whose SHA-256 comes first, which cannot pick the pretty ones.
+    See `chosen_rows` for which texts those are.
 
     Args:
         runs: Evaluated runs of the same data.
@@ -43,11 +39,9 @@ def export_page(
     Raises:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
-    if texts < 1:
-        raise InputError(f"--texts must be at least 1, got {texts}")
     summaries, everything = [summary(run) for run in runs], rows(runs)
     readers = {run.name: open_reader(run) for run in runs}
-    chosen = _with_examples(everything, examples(runs[-1]), texts)
+    chosen = chosen_rows(runs, everything, texts)
     read: dict[str, dict[int, tuple[Explanation, WhatIf]]] = {name: {} for name in readers}
     for done, row in enumerate(chosen, start=1):
         for name, reader in readers.items():
@@ -69,19 +63,6 @@ def export_page(
     return output
 
 
-def _with_examples(everything: Sequence[Row], shown: Sequence[Mapping[str, str]], texts: int) -> list[Row]:
-    """The examples first, then a sample by hash."""
-    by_text = {row.text: row for row in everything}
-    first = [
-        by_text.get(each["text"], Row(-1 - number, each["text"], each["label"], 0, {}, {}))
-        for number, each in enumerate(shown)
-    ]
-    known = {row.number for row in first}
-    rest = [row for row in everything if row.number not in known]
-    rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
-    return [*first, *rest][:texts]
-
-
 def _completed(row: Row, found: Mapping[str, tuple[Explanation, WhatIf]]) -> Row:
     """The row with what the readings say; an example that is not in the test split had none."""
     effects: dict[str, float | None] = {}
@@ -93,9 +74,7 @@ def _completed(row: Row, found: Mapping[str, tuple[Explanation, WhatIf]]) -> Row
     return replace(row, words=words, predictions=predictions, effects=effects)
 
 
-def _readings(
-    reader: Reader, found: Mapping[int, tuple[Explanation, WhatIf]], most_paired: int
-) -> dict[int, Reading]:
+def _readings(reader: Reader, found: Mapping[int, tuple[Explanation, WhatIf]], most_paired: int) -> dict[int, Reading]:
     return {
         number: reading(
             explanation,

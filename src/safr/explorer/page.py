@@ -89,7 +89,7 @@ def policy(script: str, style: str, *, live: bool) -> str:
     """A content security policy under which the page runs nothing but itself and asks at most its own server."""
     server = "'self'" if live else "'none'"
     return (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; img-src data: blob:; "
+        f"default-src 'none'; script-src '{hashed(script)}'; style-src '{hashed(style)}'; img-src data: blob:; "
         f"connect-src {server}; base-uri 'none'; form-action 'none'"
     )
 
@@ -99,7 +99,13 @@ def json_in_html(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _hash(text: str) -> str:
+def live_policy() -> str:
+    """The policy of a page that a server brings, which also keeps it out of other pages' frames."""
+    return policy(page_script(), page_style(), live=True) + "; frame-ancestors 'none'"
+
+
+def hashed(text: str) -> str:
+    """A script or style as a policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 

@@ -32,6 +32,7 @@ class Reader:
     run: Run
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+
     @property
     def site(self) -> str:
         """Where capacity explains this model."""

@@ -155,7 +155,7 @@ function panels(id) {
 }
 
 function setUpControls(names) {
-  byId("about").textContent = [contents.data, counted(contents.runs.length, "run")].join(" · ");
+  byId("about").textContent = [contents.data, contents.data && counted(contents.runs.length, "run")].filter(Boolean).join(" · ");
   byId("made").textContent = `SAFR ${contents.version}. ${contents.notes.join(" ")} Superposition-Aware Feature Regularization: Chang, Deng and Chen, Findings of NAACL 2025.`;
   options(byId("run"), names.map((name) => [name, name]), state.run);
   options(byId("beside"), [["", "none"], ...names.map((name) => [name, name])], state.beside);
@@ -187,6 +187,15 @@ function setUpControls(names) {
     drawPlaces();
   });
   addEventListener("hashchange", () => location.reload());
+  // The address behind the # holds the view, so that links within the page must not take its place.
+  for (const link of document.querySelectorAll("a[href^='#']")) {
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      const section = byId(link.getAttribute("href").slice(1));
+      section.scrollIntoView();
+      section.focus({ preventScroll: true });
+    });
+  }
 }
 
 function setUpTheme() {

@@ -76,7 +76,7 @@ function columns() {
   return [
     ["number", "No.", (row) => row.number, (row) => (row.number < 0 ? "example" : row.number + 1)],
     ["text", "Text", (row) => row.text, (row) => textButton(row)],
-    ["label", "Label", (row) => row.label, (row) => shown(row.label)],
+    ["label", "Label", (row) => row.label ?? "", (row) => shown(row.label ?? "")],
     ...runs.map((run) => [`prediction ${run}`, named(run, "Predicted"), (row) => row.predictions[run], (row) => outcome(row, run)]),
     ["words", "Words", (row) => row.words, (row) => row.words],
     ...runs.map((run) => [`effect ${run}`, named(run, "Effect"), (row) => row.effects[run], (row) => points(row.effects[run])]),

@@ -1,0 +1,82 @@
+"""Models and questions in, answers out: one at a time, in a thread of their own, and never too many or for too long."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from safr.explorer.contents import Contents, other_scores
+from safr.explorer.reader import Reader
+from safr.explorer.readings import Numbers, Reading, reading
+
+MOST_WAITING = 256
+"""Questions that may wait; one more is sent away, to be asked again."""
+
+SECONDS = 30.0
+"""How long a question may wait and be worked on."""
+
+Found = TypeVar("Found")
+
+
+class BusyError(Exception):
+    """Too many questions wait already."""
+
+
+class Desk:
+    """What the server's answers are made of.
+
+    One thread does all the work: torch uses every core by itself, and a model records one pass at a time.
+
+    Args:
+        readers: The models by the run's name.
+        contents: What the page was given.
+    """
+
+    def __init__(self, readers: Mapping[str, Reader], contents: Contents) -> None:
+        self.readers = readers
+        self.contents = contents
+        self.texts = {row.number: row.text for row in contents.rows}
+        self.effects: dict[str, dict[int, float | None]] = {name: {} for name in readers}
+        self.pending = True
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safr")
+        self._places = threading.BoundedSemaphore(MOST_WAITING)
+
+    async def answer(self, work: Callable[[], Found]) -> Found:
+        """What the work gives.
+
+        Raises:
+            BusyError: Too many wait.
+            TimeoutError: It took too long; work that has begun goes on to its end, and the next begins after it.
+        """
+        if not self._places.acquire(blocking=False):
+            raise BusyError
+        task = self._pool.submit(work)
+        task.add_done_callback(lambda _: self._places.release())
+        async with asyncio.timeout(SECONDS):
+            return await asyncio.wrap_future(task)
+
+    def read(self, run: str, text: str, number: int | None) -> Reading:
+        """A text as one model reads it, with the scores that its run keeps of a test text."""
+        reader = self.readers[run]
+        return reading(reader.explain(text), other=None if number is None else other_scores(reader.run, number))
+
+    async def find_effects(self) -> None:
+        """Fill in what deleting does to every text, a few at a time, while questions come between."""
+        numbers = list(self.texts)
+        for name, reader in self.readers.items():
+            chunks = reader.effects([self.texts[number] for number in numbers])
+            done = 0
+            while (some := await self._next(chunks)) is not None:
+                self.effects[name] |= dict(zip(numbers[done : done + len(some)], some, strict=True))
+                done += len(some)
+        self.pending = False
+
+    async def _next(self, chunks: Iterator[Numbers]) -> Sequence[float | None] | None:
+        return await asyncio.wrap_future(self._pool.submit(next, chunks, None))
+
+    def close(self) -> None:
+        """Begin nothing new."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
