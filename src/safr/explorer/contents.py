@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import safr
 from safr.data import load_data
+from safr.data.batches import readable
 from safr.errors import InputError
 from safr.explorer.readings import Reading
 from safr.explorer.what_if import WhatIf
@@ -107,7 +108,7 @@ def rows(runs: Sequence[Run]) -> list[Row]:
     predicted = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
     counted = zip(first["text"], first["label"], first["words"], strict=True)
     return [
-        Row(number, texts[number], label, words, {name: each[number] for name, each in predicted.items()}, {})
+        Row(number, readable(texts[number]), label, words, {name: each[number] for name, each in predicted.items()}, {})
         for number, label, words in counted
         if all(number in each for each in predicted.values())
     ]
@@ -159,10 +160,8 @@ def chosen_rows(runs: Sequence[Run], everything: Sequence[Row], texts: int) -> l
     if texts < 1:
         raise InputError(f"--texts must be at least 1, got {texts}")
     by_text = {row.text: row for row in everything}
-    first = [
-        by_text.get(each["text"], Row(-1 - number, each["text"], each["label"], 0, {}, {}))
-        for number, each in enumerate(read_json(runs[-1].examples_file))
-    ]
+    shown = [(readable(each["text"]), each["label"]) for each in read_json(runs[-1].examples_file)]
+    first = [by_text.get(text, Row(-1 - place, text, label, 0, {}, {})) for place, (text, label) in enumerate(shown)]
     known = {row.number for row in first}
     rest = [row for row in everything if row.number not in known]
     rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())

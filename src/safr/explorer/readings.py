@@ -125,8 +125,9 @@ def pairs(matrix: NDArray[np.float64], *, symmetric: bool) -> Pairs:
 
     Of a symmetric one half is told, and the diagonal apart: its squared norms would leave the rest too few digits.
 
-    >>> pairs(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
-    Pairs(values='AYA=', unit=3.0518509475997192e-05, diagonal=[9.0, 4.0])
+    >>> told = pairs(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
+    >>> told.diagonal, round(-32767 * told.unit, 6)
+    ([9.0, 4.0], -1.0)
     """
     told = matrix[np.triu_indices(len(matrix), k=1)] if symmetric else matrix.ravel()
     finite = np.isfinite(told)

@@ -20,13 +20,18 @@ from safr.explorer.desk import BusyError, Desk
 from safr.explorer.interface_page import interface_page
 from safr.explorer.page import live_policy, page
 from safr.explorer.reader import Reader
-from safr.explorer.readings import Reading
+from safr.explorer.readings import Pairs, Reading, SiteReading
 from safr.explorer.what_if import Prediction, WhatIf
 
 MOST_LETTERS = 100_000
 """Of a text; what a model reads of it is limited by the tokens it was trained with."""
 
 MOST_DELETED = 10_000
+
+
+for _told in (Pairs, SiteReading, Reading, Prediction, WhatIf, Row, RunSummary):
+    # What the fields' own lines say of them is what the interface says too.
+    _told.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)  # type: ignore[attr-defined]
 
 
 class Problem(BaseModel):
@@ -77,6 +82,7 @@ class Texts(BaseModel):
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The body can't be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
     404: {"model": Problem, "description": "No such run or text."},
     408: {"model": Problem, "description": "The body came too slowly."},

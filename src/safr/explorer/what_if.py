@@ -132,9 +132,8 @@ def prediction_without(
     if len(set(left.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
     whole, rest = probabilities(model, [text, left])
-    return Prediction(
-        _names(model, tokenizer, [int(rest.argmax())])[0], *rounded([rest[int(whole.argmax())], rest.max()])
-    )
+    followed, likeliest = int(whole.argmax()), int(rest.argmax())
+    return Prediction(_names(model, tokenizer, [likeliest])[0], *rounded(rest[[followed, likeliest]]))
 
 
 def steps(movable: int, main: int) -> list[int]:

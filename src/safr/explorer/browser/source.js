@@ -30,10 +30,11 @@ export async function effectsOf(signal) {
 }
 
 async function ask(what, request, signal) {
-  const key = `${what} ${JSON.stringify(request)}`;
+  const text = request.text?.toWellFormed(); // half a character is no JSON
+  const key = `${what} ${JSON.stringify({ ...request, text })}`;
   const known = answered.get(key);
   if (known) return known;
-  const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(request), signal };
+  const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: key.slice(what.length + 1), signal };
   const found = await answer(await fetch(`api/${what}`, sent));
   answered.set(key, found);
   if (answered.size > KEPT) answered.delete(answered.keys().next().value);

@@ -1,0 +1,69 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from safr.explorer import export, export_page
+from safr.explorer.contents import rows
+from safr.explorer.readings import reading
+from safr.explorer.what_if import what_if
+from tests.explorer.conftest import contents_of
+
+
+@pytest.fixture(scope="module")
+def told(exported):
+    return contents_of(exported.read_text(encoding="utf-8"))
+
+
+def test_the_file_holds_what_the_models_say(told, readers):
+    assert told["live"] is False
+    assert [run["name"] for run in told["runs"]] == ["baseline", "safr"]
+    for reader in readers:
+        name = reader.run.name
+        for row in told["rows"][:5]:
+            made = reader.explain(row["text"])
+            expected = dataclasses.asdict(reading(made))
+            found = told["readings"][name][str(row["number"])]
+            assert found == {**expected, "attention": {k: v for k, v in expected["attention"].items()}}
+            steps = what_if(reader.model, reader.tokenizer, reader.encode(row["text"]), reader.scores(made))
+            assert told["what_ifs"][name][str(row["number"])] == dataclasses.asdict(steps)
+
+
+def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, readers):
+    everything = {row.number: row for row in rows([baseline, safr_run])}
+    effects = {
+        reader.run.name: [one for some in reader.effects([row["text"] for row in told["rows"]]) for one in some]
+        for reader in readers
+    }
+    for place, row in enumerate(told["rows"]):
+        assert set(row["predictions"]) == {"baseline", "safr"}
+        if row["number"] >= 0 and "\ufffd" not in row["text"]:
+            assert row["predictions"] == everything[row["number"]].predictions
+        for name, found in effects.items():
+            assert row["effects"][name] == pytest.approx(found[place], abs=2e-3)
+    assert told["total"] == len(everything)
+
+
+def test_the_same_runs_give_the_same_file(exported, baseline, safr_run, tmp_path):
+    again = export_page([baseline, safr_run], tmp_path / "again.html")
+    assert again.read_bytes() == exported.read_bytes()
+
+
+def test_progress_is_told(safr_run, tmp_path):
+    seen = []
+    export_page([safr_run], tmp_path / "few.html", texts=3, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert len(contents_of((tmp_path / "few.html").read_text())["rows"]) == 3
+
+
+def test_many_long_texts_keep_only_the_pairs_that_fit(safr_run, tmp_path, monkeypatch):
+    whole = export_page([safr_run], tmp_path / "whole.html").stat().st_size
+    monkeypatch.setattr(export, "LARGEST_MATRICES", 3000)
+    path = export_page([safr_run], tmp_path / "small.html")
+    assert path.stat().st_size < whole
+    readings = contents_of(path.read_text())["readings"]["safr"].values()
+    most = max(len(each["paired"] or each["words"]) for each in readings)
+    assert 2 <= most < max(len(each["words"]) for each in readings)
+    sizes = [len(pairs["interference"]["values"]) for each in readings for pairs in each["sites"].values()]
+    sizes += [len(pairs["values"]) for each in readings for pairs in each["attention"].values()]
+    assert np.sum(sizes) < 3000 * 1.5  # base64 rounds up to 4 letters for each of many small matrices
