@@ -24,7 +24,7 @@ def test_the_file_holds_what_the_models_say(told, readers):
             made = reader.explain(row["text"])
             expected = dataclasses.asdict(reading(made))
             found = told["readings"][name][str(row["number"])]
-            assert found == {**expected, "attention": {k: v for k, v in expected["attention"].items()}}
+            assert found == expected
             steps = what_if(reader.model, reader.tokenizer, reader.encode(row["text"]), reader.scores(made))
             assert told["what_ifs"][name][str(row["number"])] == dataclasses.asdict(steps)
 

@@ -40,7 +40,7 @@ def test_an_address_that_can_not_be_used_is_one_line(safr_run):
             serve([safr_run], port=port, browser=False)
     with pytest.raises(InputError, match="--port must be from 0 to 65535, got 70000"):
         serve([safr_run], port=70000, browser=False)
-    with pytest.raises(InputError, match="can't listen at no.such.host.invalid"):
+    with pytest.raises(InputError, match="can't listen at no"):
         serve([safr_run], host="no.such.host.invalid", token="0123456789abcdef", browser=False)
 
 

@@ -1,0 +1,528 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import struct
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect, sync_playwright
+
+from safr.attribution.explanation import explain
+from safr.explorer.page import _asset, _scope, look
+from safr.figures.layout import circle_centres, strengths
+from tests import tiny
+from tests.explorer.conftest import contents_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; install Debian's package of that name"),
+]
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"' onmouseover=alert(1) x='",
+    "<img src=http://example.org/x.png onerror=alert(1)>",
+    "</script></style></textarea><h1>big",
+    "🙂👩‍👩‍👧 film",
+    "مرحبا بالعالم film",
+    "a\x00b\x1b[31mc \u202egnol",
+    "word " * 10_000,
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """Opens an address in a fresh browser; at the end nothing may have been logged or asked of anyone else."""
+    contexts, complaints, asked = [], [], []
+
+    def open_(address, *, width=1280, height=900, scheme="light", offline=False):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, offline=offline
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"a dialog opened: {dialog.message}"))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#graph svg.graph", state="attached")
+        page.home = address.split("#")[0]
+        return page
+
+    open_.complaints = complaints
+    yield open_
+    homes = tuple(page.home.split("?")[0] for context in contexts for page in context.pages)
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in asked if not url.startswith((*homes, "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def offline(open_page, exported):
+    """The file opened from disk, without a network."""
+    return open_page(exported.as_uri(), offline=True)
+
+
+@pytest.fixture
+def live(open_page, server):
+    return open_page(f"{server}/")
+
+
+@pytest.fixture(scope="module")
+def told(exported):
+    return contents_of(exported.read_text(encoding="utf-8"))
+
+
+def bars(page, run=0):
+    """Word and value of every bar of one run, as they are written."""
+    rows = page.locator("#bars .panel").nth(run).locator("svg .row")
+    return [tuple(row.locator("text").all_text_contents()) for row in rows.all()]
+
+
+def select(page, what, value):
+    page.locator(f"#{what}").select_option(value)
+
+
+def digits(value):
+    """Numbers as the page writes them."""
+    size = abs(value)
+    if value == 0:
+        return "0"
+    if size < 1e-3 or size >= 1e5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent):+d}".replace("-", "−", 1)
+    text = f"{value:.0f}" if size >= 100 else f"{value:#.3g}".rstrip(".")
+    return text.replace("-", "−")
+
+
+def test_the_offline_file_shows_both_runs_side_by_side(offline, told):
+    for number, name in enumerate(("baseline", "safr")):
+        first = told["readings"][name][str(told["rows"][0]["number"])]
+        panel = offline.locator("#sentence .panel").nth(number)
+        expect(panel.locator("h3")).to_have_text(name)
+        expect(panel.locator(".predicted b")).to_have_text(first["prediction"])
+        found = [value for _, value in bars(offline, number)]
+        assert found == [digits(value) for value in first["sites"]["fc1.0"]["capacity"]]
+    select(offline, "beside", "")
+    expect(offline.locator("#sentence .panel")).to_have_count(1)
+
+
+def test_every_site_and_measure_shows_its_own_numbers(offline, told):
+    reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
+    select(offline, "beside", "")
+    for site, name in (("Embedding", "embedding"), ("VMASK", "vmask"), ("FC1", "fc1.0"), ("FC2", "fc2.0")):
+        offline.locator("#site label", has_text=re.compile(f"^{site}$")).click()
+        for measure in ("capacity", "polysemanticity"):
+            select(offline, "measure", measure)
+            expect(offline.locator("#bars-title")).to_have_text(measure.capitalize())
+            assert [value for _, value in bars(offline)] == [digits(each) for each in reading["sites"][name][measure]]
+    select(offline, "measure", "keep")
+    assert [value for _, value in bars(offline)] == [digits(each) for each in reading["keep"]]
+    offline.locator("#site label", has_text="Attention").click()
+    select(offline, "measure", "capacity")
+    expect(offline.locator("#bars-title")).to_have_text("Attention received")
+    expect(offline.locator("#matrix-title")).to_have_text("Attention")
+
+
+def test_a_run_without_a_site_says_so(offline):
+    offline.locator("#site label", has_text="VMASK").click()
+    first = offline.locator("#graph .panel").first
+    expect(first).to_contain_text("Nothing was recorded at VMASK in this run.")
+
+
+def test_layers_can_be_switched(open_page, tmp_path):
+    made = explain(tiny.model(num_hidden_layers=3), tiny.tokenizer(), "a bright film and a dull plot")
+    (tmp_path / "page.html").write_text(made.explore().html, encoding="utf-8")
+    page = open_page((tmp_path / "page.html").as_uri(), offline=True)
+    for layer in range(3):
+        select(page, "layer", str(layer))
+        expect(page.locator("#matrix-hint")).to_contain_text(f"FC1 of layer {layer}")
+        expected = [digits(float(f"{value:.4g}")) for value in made.sites[f"fc1.{layer}"].capacity]
+        assert [value for _, value in bars(page)] == expected
+    expect(page.locator("#what-if")).to_contain_text("There is no model behind this page")
+
+
+def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offline):
+    word = offline.locator("#sentence .panel").nth(1).locator(".word").nth(2)
+    word.hover()
+    for view in ("#sentence .word", "#bars .row", "#graph .node", "#matrix text"):
+        assert offline.locator(f"{view}.marked").count() >= 2, view
+    expect(offline.locator("#matrix .cross.on").first).to_be_attached()
+    expect(offline.locator("#marked")).to_contain_text(word.inner_text())
+    offline.locator("h1").hover()
+    assert offline.locator(".marked").count() == 0
+    word.click()
+    offline.locator("h1").hover()
+    assert offline.locator("#graph .node.marked").count() == 2
+    assert "word=2" in offline.url
+
+
+def test_the_arrow_keys_go_from_word_to_word(offline):
+    words = offline.locator("#sentence .panel").first.locator(".word")
+    words.first.focus()
+    offline.keyboard.press("ArrowRight")
+    expect(words.nth(1)).to_be_focused()
+    assert "marked" in words.nth(1).get_attribute("class")
+    offline.keyboard.press("End")
+    expect(words.last).to_be_focused()
+    offline.keyboard.press("Home")
+    expect(words.first).to_be_focused()
+    offline.keyboard.press("Enter")
+    assert "word=0" in offline.url
+
+
+def test_the_slider_deletes_the_most_important_words_and_shows_the_steps_prediction(offline, told):
+    number = str(told["rows"][0]["number"])
+    slider = offline.locator("#count")
+    for step in (1, 3, 2):
+        slider.fill(str(step))
+        for place, run in enumerate(("baseline", "safr")):
+            steps = told["what_ifs"][run][number]
+            panel = offline.locator("#what-if .panel").nth(place)
+            gone = panel.locator('[aria-pressed="true"]')
+            found = sorted(int(each.get_attribute("data-number")) for each in gone.all())
+            assert found == sorted(steps["orders"]["capacity"][: steps["counts"][step]])
+            expect(panel.locator(".predicted b")).to_have_text(steps["predictions"]["capacity"][step])
+            expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['probability']['capacity'][step]:.1f} %")
+            expect(panel.locator(".predicted")).to_contain_text(f"at random {100 * steps['random'][step]:.0f} %")
+    offline.locator("#restore").click()
+    assert offline.locator('#what-if [aria-pressed="true"]').count() == 0
+
+
+def test_the_offline_file_knows_single_words_and_says_what_it_does_not_know(offline, told):
+    steps = told["what_ifs"]["safr"][str(told["rows"][0]["number"])]
+    panel = offline.locator("#what-if .panel").nth(1)
+    panel.locator('[data-number="4"]').click()
+    expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['alone'][4]:.1f} %")
+    free = [n for n in range(len(steps["alone"])) if n != 4 and {n, 4} != set(steps["orders"]["capacity"][:2])]
+    free = [n for n in free if {n, 4} != set(steps["orders"]["keep"][:2])]
+    panel.locator(f'[data-number="{free[0]}"]').click()
+    expect(panel.locator(".predicted")).to_contain_text("`safr explore` without --export answers any choice")
+
+
+def test_the_matrix_and_lines_tell_their_numbers(offline):
+    offline.locator("#matrix svg").nth(1).hover(position={"x": 200, "y": 200})
+    expect(offline.locator("#tip")).to_contain_text(re.compile("interference|squared norm"))
+    line = offline.locator("#graph .panel").nth(1).locator("line[data-pair]").first
+    line.dispatch_event("pointermove", {"clientX": 100, "clientY": 100})
+    expect(offline.locator("#tip")).to_contain_text("% of the strongest")
+
+
+def test_fewer_lines_are_drawn_from_a_higher_share(offline):
+    counts = []
+    for share in (0, 30, 100):
+        offline.locator("#lines").fill(str(share))
+        counts.append(offline.locator("#graph .panel").nth(1).locator("line[data-pair]").count())
+    assert counts[0] > counts[1] >= counts[2] >= 1
+
+
+def test_circles_can_be_dragged(offline):
+    node = offline.locator("#graph .panel").nth(1).locator(".node").first
+    offline.locator("#graph").scroll_into_view_if_needed()
+    before = node.locator("circle").bounding_box()
+    offline.mouse.move(before["x"] + before["width"] / 2, before["y"] + before["height"] / 2)
+    offline.mouse.down()
+    offline.mouse.move(before["x"] + 60, before["y"] + 45, steps=4)
+    offline.mouse.up()
+    after = node.locator("circle").bounding_box()
+    assert abs(after["x"] - before["x"]) + abs(after["y"] - before["y"]) > 30
+    assert "word=" not in offline.url
+
+
+def test_the_table_searches_filters_sorts_and_opens(offline, told):
+    rows = offline.locator("#table [data-row]")
+    everything = told["rows"]
+    expect(offline.locator("#found")).to_contain_text(f"{len(everything)} texts")
+    offline.locator("#search").fill("DULL")
+    matching = [row for row in everything if "dull" in row["text"].lower()]
+    expect(offline.locator("#found")).to_contain_text(f"{len(matching)} text")
+    offline.locator("#search").fill("")
+    select(offline, "outcome", "wrong")
+    wrong = [row for row in everything if set(row["predictions"].values()) != {row["label"]}]
+    expect(offline.locator("#found")).to_contain_text(f"{len(wrong)} text")
+    select(offline, "outcome", "")
+    select(offline, "label", tiny.LABELS[1])
+    expect(offline.locator("#found")).to_contain_text(f"{sum(r['label'] == tiny.LABELS[1] for r in everything)} text")
+    select(offline, "label", "")
+    offline.locator("#longest").fill("6")
+    expect(offline.locator("#found")).to_contain_text(f"{sum(r['words'] >= 6 for r in everything)} text")
+    offline.locator("#longest").fill("")
+    offline.locator("#effect").fill("1")
+    large = [row for row in everything if max(row["effects"].values()) >= 0.01]
+    expect(offline.locator("#found")).to_contain_text(f"{len(large)} text")
+    offline.locator("#effect").fill("")
+    offline.get_by_role("button", name="Words", exact=True).click()
+    assert [int(n) for n in rows.locator(".words").all_text_contents()][:3] == sorted(
+        (row["words"] for row in everything), reverse=True
+    )[:3]
+    button = rows.locator(".text button").nth(3)
+    text = button.inner_text()
+    button.click()
+    expect(offline.locator("#sentence .word").first).to_have_text(text.split()[0])
+
+
+def test_ten_thousand_rows_scroll_without_ten_thousand_elements(open_page, exported, told, tmp_path):
+    many = [{**told["rows"][0], "number": number, "words": number} for number in range(10_000)]
+    many[0]["number"] = told["rows"][0]["number"]
+    page_text = exported.read_text(encoding="utf-8")
+    data = json.dumps({**told, "rows": [told["rows"][0], *many[1:]]}).replace("<", "\\u003c")
+    whole = re.sub(
+        r'(id="contents">).*?(</script>)', lambda found: found[1] + data + found[2], page_text, flags=re.DOTALL
+    )
+    (tmp_path / "many.html").write_text(whole, encoding="utf-8")
+    page = open_page((tmp_path / "many.html").as_uri(), offline=True)
+    expect(page.locator("#found")).to_contain_text("10,000 texts")
+    assert page.locator("#table [data-row]").count() < 60
+    page.locator("#table .scroll").evaluate("each => { each.scrollTop = each.scrollHeight / 2; }")
+    expect(page.locator('#table [data-row="5000"]')).to_be_attached()
+    took = page.evaluate(
+        """() => { const started = performance.now(); const field = document.getElementById("search");
+        field.value = "film"; field.dispatchEvent(new Event("input")); return performance.now() - started; }"""
+    )
+    assert took < 2000  # a tenth of this on a machine that has nothing else to do
+
+
+def saved(page, section, run, kind):
+    """The bytes of a file that a panel's button saves, and its name."""
+    button = page.locator(f"#{section} .panel").nth(run).locator(".save button", has_text=re.compile(f"^{kind}$"))
+    with page.expect_download() as download:
+        button.click()
+    return Path(download.value.path()).read_bytes(), download.value.suggested_filename
+
+
+@pytest.mark.parametrize("section", ["graph", "bars", "matrix", "what-if"])
+def test_pictures_are_saved_as_svg_and_png_that_stand_alone(offline, section, chromium):
+    content, name = saved(offline, section, 1, "SVG")
+    assert re.fullmatch(r"safr-[a-z-]+-safr-fc1\.0\.svg", name)
+    root = ElementTree.fromstring(content)
+    assert root.tag.endswith("svg")
+    assert b"var(" not in content
+    assert b"light-dark" not in content
+    alone = chromium.new_page()
+    alone.set_content(content.decode("utf-8"))
+    assert alone.locator("text").count() > 3
+    alone.close()
+    picture, name = saved(offline, section, 1, "PNG")
+    assert name.endswith(".png")
+    assert picture.startswith(b"\x89PNG\r\n")
+    width, height = struct.unpack(">II", picture[16:24])
+    assert abs(width / 2 - float(root.get("width"))) <= 1
+    assert abs(height / 2 - float(root.get("height"))) <= 1
+
+
+def test_the_numbers_of_a_view_are_saved_as_csv_and_json(offline, told):
+    reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
+    content, name = saved(offline, "bars", 1, "CSV")
+    assert name == "safr-capacity-safr-fc1.0.csv"
+    rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+    assert rows[0] == ["word", "Capacity"]
+    assert [float(value) for _, value in rows[1:]] == reading["sites"]["fc1.0"]["capacity"]
+    content, _ = saved(offline, "matrix", 1, "JSON")
+    table = json.loads(content)
+    assert len(table["rows"]) == len(reading["words"])
+    for section in ("sentence", "graph", "what-if"):
+        assert saved(offline, section, 1, "CSV")[0].startswith(b"\xef\xbb\xbf")
+
+
+def test_the_numbers_can_be_read_in_a_table(offline):
+    panel = offline.locator("#matrix .panel").nth(1)
+    panel.locator("summary").click()
+    words = offline.locator("#sentence .panel").nth(1).locator(".word").count()
+    expect(panel.locator("tbody tr")).to_have_count(words)
+
+
+def test_a_link_opens_the_same_view(offline, told, open_page):
+    offline.locator("#site label", has_text="FC2").click()
+    select(offline, "measure", "polysemanticity")
+    offline.locator("#count").fill("2")
+    offline.locator("#lines").fill("40")
+    offline.locator("#sentence .word").first.click()
+    offline.locator("#next").click()
+    offline.locator("#count").fill("2")
+    same = open_page(offline.url, offline=True)
+    for section in ("sentence", "bars", "matrix", "what-if"):
+        assert same.locator(f"#{section} .panels").inner_text() == offline.locator(f"#{section} .panels").inner_text()
+    assert same.locator("#lines").input_value() == "40"
+    assert same.locator("#measure").input_value() == "polysemanticity"
+
+
+@pytest.mark.parametrize(
+    "hash_", ["#run=nothing&beside=none&text=99999&site=x&layer=77&measure=y&k=z&count=9999", "#%00%ff"]
+)
+def test_a_link_that_means_nothing_opens_the_first_text(open_page, exported, hash_):
+    page = open_page(exported.as_uri() + hash_, offline=True)
+    assert page.locator("#graph .node").count() > 1
+
+
+def test_the_colours_can_be_switched_and_follow_the_system(open_page, exported):
+    page = open_page(exported.as_uri(), scheme="dark", offline=True)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
+    page.locator("#theme").click()
+    light = page.evaluate(colour)
+    assert light != dark
+    page.locator("#theme").click()
+    assert page.evaluate(colour) == dark
+    page.reload()
+    page.wait_for_selector("svg.graph")
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280, 3840])
+def test_nothing_is_cut_off_at_any_width(open_page, exported, width):
+    page = open_page(exported.as_uri(), width=width, offline=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for picture in page.locator(".panels svg").all():
+        box = picture.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width + 1
+
+
+def test_hostile_test_texts_are_shown_as_text(open_page, exported, told):
+    for row in told["rows"][:2]:  # the examples of the report
+        page = open_page(f"{exported.as_uri()}#text={row['number']}&run=safr&beside=baseline", offline=True)
+        words = told["readings"]["safr"][str(row["number"])]["words"]
+        found = page.locator("#sentence .panel").nth(1).locator(".word").all_text_contents()
+        assert [each.replace("\ufffd", "") for each in found] == [
+            re.sub(r"[\x00-\x1f\ufffd]", "", word) for word in words
+        ]
+
+
+def test_a_typed_sentence_is_explained_while_typing(live, readers):
+    live.locator("#typed").fill("a bright film and a dull plot")
+    made = readers[1].explain("a bright film and a dull plot")
+    panel = live.locator("#sentence .panel").nth(1)
+    expect(panel.locator(".word")).to_have_text(list(made.words))
+    expect(panel.locator(".predicted b")).to_have_text(made.prediction)
+    expect(panel.locator(".predicted")).to_contain_text(f"{100 * made.probabilities[made.prediction]:.1f} %")
+    found = [value for _, value in bars(live, 1)]
+    assert found == [digits(float(f"{value:.4g}")) for value in made.capacity]
+    assert "typed=a+bright" in live.url
+    live.reload()
+    expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_text(list(made.words))
+
+
+def test_any_words_can_be_deleted_live(live, readers):
+    text = "a bright film and a dull plot"
+    live.locator("#typed").fill(text)
+    live.locator("#ask button").click()
+    panel = live.locator("#what-if .panel").nth(1)
+    expect(panel.locator(".word")).to_have_count(7)
+    for number in (5, 1, 3):
+        panel.locator(f'[data-number="{number}"]').click()
+    expected = readers[1].predict_without(text, {1, 3, 5})
+    expect(panel.locator(".predicted b")).to_have_text(expected.prediction)
+    expect(panel.locator(".predicted")).to_contain_text(f"{100 * expected.followed:.1f} %")
+    live.locator("#restore").click()
+    expect(panel.locator('[aria-pressed="true"]')).to_have_count(0)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_sentences_are_shown_as_text(live, text):
+    live.locator("#typed").fill(text)
+    live.locator("#ask button").click()
+    first = re.sub(r"[\x00-\x1f]", "\ufffd", text).split()[0]
+    expect(live.locator("#sentence .word").first).to_have_text(first)
+    assert live.locator("main h1, main img, main script").count() == 0
+
+
+def test_nothing_typed_is_said_and_not_asked(live):
+    live.locator("#typed").fill("   ")
+    live.locator("#ask button").click()
+    expect(live.locator("#problem")).to_have_text("Type a sentence to see how its words share the neurons.")
+
+
+def test_a_server_that_is_gone_is_one_line(live, open_page):
+    live.context.set_offline(True)
+    live.locator("#typed").fill("a film")
+    expect(live.locator("#problem")).to_contain_text("is `safr explore` still running?")
+    assert all("ERR_INTERNET_DISCONNECTED" in each for each in open_page.complaints)
+    open_page.complaints.clear()
+
+
+def violations(page):
+    found = Axe().run(page)
+    return [(each["id"], [node["html"][:120] for node in each["nodes"][:3]]) for each in found.response["violations"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_to_complain_about(open_page, exported, scheme, width):
+    page = open_page(exported.as_uri(), scheme=scheme, width=width, offline=True)
+    page.locator("#count").fill("2")
+    page.locator("#bars summary").first.click()
+    assert violations(page) == []
+
+
+def test_axe_finds_nothing_live_either(live, chromium, server):
+    assert violations(live) == []
+    page = chromium.new_page()
+    page.goto(f"{server}/docs")
+    assert violations(page) == []
+    page.close()
+
+
+def test_the_page_works_inside_a_notebooks_frame(chromium):
+    made = explain(tiny.model(), tiny.tokenizer(), "a bright <b>film</b>")
+    page = chromium.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.set_content(f"<!DOCTYPE html><body>{made.explore()._repr_html_()}</body>")
+    frame = page.frame_locator("iframe")
+    expect(frame.locator("#sentence .word")).to_have_text(["a", "bright", "<b>film</b>"])
+    frame.locator("#site label", has_text="FC2").click()
+    expect(frame.locator("#matrix-hint")).to_contain_text("FC2")
+    assert complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 19, 30])
+def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
+    """The same stress, made as small as networkx makes it, from the same distances."""
+    draw = np.random.default_rng(count)
+    vectors = draw.normal(size=(count, 4))
+    matrix = vectors @ vectors.T
+    page = chromium.new_page()
+    script = (
+        f"([matrix, count]) => {{ const modules = {{}}; {_scope('layout', _asset('layout.js'))}"
+        "const { strengths, distances, centres, stress } = modules.layout;"
+        f"const strength = strengths(matrix, count); const distance = distances(strength, {look()['shortest']});"
+        "const found = centres(distance, count);"
+        "return { strength: [...strength], distance: [...distance], found, stress: stress(found, distance) }; }"
+    )
+    found = page.evaluate(script, [matrix.ravel().tolist(), count])
+    page.close()
+    strength = strengths(matrix)
+    np.testing.assert_allclose(np.reshape(found["strength"], (count, count)), strength, atol=1e-12)
+    distance = np.reshape(found["distance"], (count, count))
+    apart = lambda centres: np.linalg.norm(centres[:, None] - centres[None], axis=-1)  # noqa: E731
+    upper = np.triu_indices(count, k=1)
+
+    def stress(centres):
+        return float(np.square(apart(centres)[upper] / distance[upper] - 1).sum())
+
+    assert stress(np.array(found["found"])) == pytest.approx(found["stress"])
+    theirs = circle_centres(strength, np.zeros(count), side=1.0)
+    best = min(stress(theirs * scale) for scale in np.linspace(0.3, 3, 200))
+    assert found["stress"] <= 1.1 * best + 1e-6
