@@ -272,10 +272,10 @@ def test_the_table_searches_filters_sorts_and_opens(offline, told):
     expect(offline.locator("#found")).to_contain_text(f"{len(large)} text")
     offline.locator("#effect").fill("")
     offline.get_by_role("button", name="Words", exact=True).click()
-    assert [int(n) for n in rows.locator(".words").all_text_contents()][:3] == sorted(
+    assert [int(n) for n in rows.locator(".of-words").all_text_contents()][:3] == sorted(
         (row["words"] for row in everything), reverse=True
     )[:3]
-    button = rows.locator(".text button").nth(3)
+    button = rows.locator(".of-text button").nth(3)
     text = button.inner_text()
     button.click()
     expect(offline.locator("#sentence .word").first).to_have_text(text.split()[0])

@@ -81,7 +81,7 @@ def test_the_examples_come_first_and_then_a_sample_that_is_always_the_same(safr_
 
 
 def test_what_is_missing_is_one_line(copied, safr_run):
-    with pytest.raises(InputError, match="^the runs' folders need different names, got safr, safr$"):
+    with pytest.raises(InputError, match=r"^the runs' folders need different names, got safr, safr$"):
         rows([safr_run, safr_run])
     copied.words_file.write_bytes(b"nothing")
     with pytest.raises(InputError, match="expected a table of words, but it is damaged"):

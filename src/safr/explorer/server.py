@@ -29,9 +29,9 @@ MOST_LETTERS = 100_000
 MOST_DELETED = 10_000
 
 
-for _told in (Pairs, SiteReading, Reading, Prediction, WhatIf, Row, RunSummary):
-    # What the fields' own lines say of them is what the interface says too.
-    _told.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)  # type: ignore[attr-defined]
+_TOLD: tuple[Any, ...] = (Pairs, SiteReading, Reading, Prediction, WhatIf, Row, RunSummary)
+for _each in _TOLD:  # what the fields' own lines say of them is what the interface says too
+    _each.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
 
 
 class Problem(BaseModel):

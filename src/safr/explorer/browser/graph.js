@@ -7,9 +7,11 @@ import { hideTip, missing, panel, showTip, sized, standsFor, unitsWide } from ".
 import { state } from "./state.js";
 
 const MARGIN = 10;
+const LARGER = 1.35; // than in the figure, whose letters are smaller too
 const LABEL = 16;
 const LETTER_WIDE = 7.6;
 const LOWEST = 240;
+const FULL_SIZE = 560; // units of width below which circles are smaller, so that words stay readable
 
 export function drawGraph(container, entries, look) {
   const several = entries.length > 1;
@@ -36,7 +38,7 @@ export function drawGraph(container, entries, look) {
   }));
   const from = state.lines ?? Math.ceil(100 * Math.max(0, ...lowest));
   byId("lines").value = from;
-  byId("lines-from").textContent = `${from} % of the strongest`;
+  byId("lines-from").textContent = state.lines === null ? `the ${look.mostLines} strongest` : `from ${from} % of the strongest`;
 }
 
 // Which words get circles, how strong each pair is, and which pairs get lines.
@@ -60,10 +62,11 @@ function prepared(place, look, wide) {
   const lines = state.lines === null ? pairs.slice(0, look.mostLines) : pairs.filter(([, , share]) => 100 * share >= state.lines);
   const words = rows.map((row) => place.numbers[row]);
   const most = place.attention ? Math.max(...words.map((word) => place.sizes[word] ?? 0)) || 1 : 1;
-  const radii = words.map((word) => Math.max(1.35 * look.largestRadius * Math.sqrt(Math.max(place.sizes[word] ?? 0, 0) / most), look.smallestRadius * 1.5));
+  const size = Math.max(Math.min(wide / FULL_SIZE, 1), 0.5);
+  const radii = words.map((word) => size * Math.max(LARGER * look.largestRadius * Math.sqrt(Math.max(place.sizes[word] ?? 0, 0) / most), 2 * look.smallestRadius));
   const found = centres(distances(strength, look.shortest), count);
   const name = (i) => place.words[words[i]];
-  return { place, words, radii, pairs, lines, threshold, name, centres: pushedApart(fitted(found, wide), radii, look.gap), wide };
+  return { place, words, radii, pairs, lines, threshold, name, centres: pushedApart(fitted(found, wide), radii, size * look.gap), wide };
 }
 
 function fitted(found, wide) {

@@ -131,7 +131,7 @@ function drawPlaces() {
   byId("bars-title").textContent = measure;
   byId("bars-hint").textContent = `${HINTS[attention && !siteless ? "attention" : state.measure] ?? "A score that the run keeps."}`;
   byId("matrix-title").textContent = attention ? "Attention" : "Interference";
-  byId("matrix-hint").textContent = attention ? `How much every word attends to every other at ${site.replace("Attention", "attention")}, a mean over heads.`
+  byId("matrix-hint").textContent = attention ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
     : `Overlap of every two words' vectors at ${site}: red where they point the same way, blue with a dash where they are opposed.`;
   byId("graph-hint").replaceChildren(`At ${site}. `, ...graphKey(attention));
   drawSentence(panels("sentence"), entries, measure, label);
@@ -203,7 +203,7 @@ function setUpTheme() {
   const put = () => {
     const [theme, name, meaning] = THEMES[place];
     document.documentElement.dataset.theme = theme;
-    byId("theme").textContent = name;
+    byId("theme").textContent = `Colours: ${name.toLowerCase()}`;
     byId("theme").setAttribute("aria-label", `Colours: ${meaning}`);
   };
   put();

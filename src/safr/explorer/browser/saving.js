@@ -24,7 +24,7 @@ export function saveMenu({ name, title, picture, rows }) {
 
 // The numbers of a picture, for those who would rather read them than see it.
 export function tableOf(title, rows) {
-  const details = element("details", { class: "numbers", toggle: filled }, element("summary", {}, "Numbers"));
+  const details = element("details", { class: "numbers", toggle: filled }, element("summary", {}, "Table of numbers"));
   return details;
 
   function filled() {
@@ -62,7 +62,7 @@ export function svgFile(picture, title) {
     for (const name of ["class", "role", "tabindex", "aria-label", "style"]) each.removeAttribute(name);
   });
   const [left, top, width, height] = picture.getAttribute("viewBox").split(" ").map(Number);
-  const paper = getComputedStyle(document.body).backgroundColor;
+  const paper = getComputedStyle(byId("sentence")).backgroundColor;
   copy.prepend(drawn("title", {}, title), drawn("rect", { x: left, y: top, width, height, fill: paper }));
   copy.setAttribute("width", width);
   copy.setAttribute("height", height);

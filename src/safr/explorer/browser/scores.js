@@ -36,30 +36,29 @@ function deletion(runs, width) {
     const told = scores.deletion[by];
     const x = keys(told);
     return {
-      name: `${runs[number].name}, ${by}`, look: `run-${number % 7} ${by}`, x: [0, ...x],
+      name: `${runs[number].name}, ${by}`, key: by === "capacity" ? runs[number].name : null, look: `run-${number % 7} ${by}`, x: [0, ...x],
       y: [scores.accuracy.value, ...x.map((k) => told[k].value)],
       low: [scores.accuracy.low, ...x.map((k) => told[k].low)],
       high: [scores.accuracy.high, ...x.map((k) => told[k].high)],
     };
   }));
-  return chartPanel("Accuracy as words are deleted", "k % of the words deleted", lines, width, (value) => percent(value), runs,
+  return chartPanel("Accuracy as words are deleted", ["k % of the words deleted", "accuracy"], lines, width, (value) => percent(value),
     "Solid: by capacity. Dashed: at random. Bands: 95 % intervals.");
 }
 
 function training(runs, shown, term, title, width) {
   const lines = shown.map(({ name, history }) => ({
-    name, look: `run-${runs.findIndex((run) => run.name === name) % 7}`, x: history.map((line) => line.epoch), y: history.map((line) => line[term]),
+    name, key: name, look: `run-${runs.findIndex((run) => run.name === name) % 7}`, x: history.map((line) => line.epoch), y: history.map((line) => line[term]),
   }));
-  return chartPanel(title, "epoch", lines, width, term === "dev_accuracy" ? (value) => percent(value) : digits, runs, null);
+  return chartPanel(title, ["epoch", term === "dev_accuracy" ? "accuracy" : "loss"], lines, width, term === "dev_accuracy" ? (value) => percent(value) : digits, null);
 }
 
-function chartPanel(title, across, lines, width, written, runs, note) {
+function chartPanel(title, [across, up], lines, width, written, note) {
   const said = `${title}: ${lines.map(({ name, y }) => `${name} from ${written(y[0])} to ${written(y.at(-1))}`).join("; ")}`;
-  const picture = chart({ lines, width, height: 250, said, across, written });
-  const key = runs.map(({ name }, number) => element("span", {}, element("i", { class: `swatch run-${number % 7}` }), ` ${name} `));
+  const picture = chart({ lines, width, height: 250, said, across, up, written });
   const every = [...new Set(lines.flatMap((line) => line.x))].sort((one, other) => one - other);
   const rows = () => [[across, ...lines.map((line) => line.name)], ...every.map((x) => [x, ...lines.map((line) => line.y[line.x.indexOf(x)] ?? null)])];
-  return element("div", { class: "panel" }, element("h3", {}, title), picture, element("p", { class: "note" }, key, note),
+  return element("div", { class: "panel" }, element("h3", {}, title), picture, note ? element("p", { class: "note" }, note) : null,
     element("div", { class: "foot" }, tableOf(title, rows), saveMenu({ name: `safr-${title.toLowerCase().replaceAll(" ", "-")}`, title, picture: () => picture, rows })));
 }
 

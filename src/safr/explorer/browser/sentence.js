@@ -105,6 +105,6 @@ function neighbours(place, word) {
   const found = place.numbers.map((other, column) => [other, place.matrix[row * place.count + column]])
     .filter(([other, value]) => other !== word && value).sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
   if (!found.length) return "";
-  const named = found.slice(0, NEIGHBOURS).map(([other, value]) => `${shown(place.words[other])} ${digits(value)}`);
+  const named = found.slice(0, NEIGHBOURS).map(([other, value]) => `“${shown(place.words[other])}” ${digits(value)}`);
   return `, ${place.attention ? "attends most to" : "interferes most with"} ${named.join(", ")}`;
 }

@@ -8,6 +8,7 @@ import { change, state } from "./state.js";
 
 const ROW_REM = 2.25;
 const AHEAD = 6;
+const EFFECT = "SRS effect: how many points the predicted class's probability loses without the 30 % of words of highest capacity.";
 
 const filters = { search: "", outcome: "", label: "", longest: 0, effect: null };
 const sorted = { by: "number", down: false };
@@ -27,9 +28,10 @@ export function setUpTexts() {
   byId("longest").addEventListener("input", (event) => filter({ longest: Number(event.target.value) || 0 }));
   byId("effect").addEventListener("input", (event) => filter({ effect: event.target.value === "" ? null : Number(event.target.value) / 100 }));
   byId("save-table").addEventListener("click", () => save("safr-texts.csv", csv(tableRows()), "text/csv"));
-  byId("texts-hint").textContent = contents.rows.length < contents.total
-    ? `${contents.rows.length.toLocaleString("en")} of ${contents.total.toLocaleString("en")} test texts: the examples of the report, then a sample by hash. Choose one to open it.`
+  const which = contents.rows.length < contents.total
+    ? `${contents.rows.length.toLocaleString("en")} of ${contents.total.toLocaleString("en")} test texts: the examples of the report and a sample by hash. Choose one to open it.`
     : "All texts of the test split. Choose one to open it.";
+  byId("texts-hint").textContent = `${which} ${EFFECT}`;
 }
 
 export function drawTexts(chosen) {
@@ -79,7 +81,7 @@ function columns() {
     ["label", "Label", (row) => row.label ?? "", (row) => shown(row.label ?? "")],
     ...runs.map((run) => [`prediction ${run}`, named(run, "Predicted"), (row) => row.predictions[run], (row) => outcome(row, run)]),
     ["words", "Words", (row) => row.words, (row) => row.words],
-    ...runs.map((run) => [`effect ${run}`, named(run, "Effect"), (row) => row.effects[run], (row) => points(row.effects[run])]),
+    ...runs.map((run) => [`effect ${run}`, named(run, "SRS effect"), (row) => row.effects[run], (row) => points(row.effects[run])]),
   ];
 }
 
@@ -98,7 +100,7 @@ function textButton(row) {
 
 function buildTable() {
   const heads = columns().map(([name, label]) => element("div", { role: "columnheader", class: kind(name), "aria-sort": "none", "data-by": name },
-    element("button", { type: "button", title: name.startsWith("effect") ? "How many points the predicted class loses without the 30 % of words of highest capacity" : null, click: () => {
+    element("button", { type: "button", title: name.startsWith("effect") ? EFFECT : null, click: () => {
       sorted.down = sorted.by === name ? !sorted.down : name.startsWith("effect") || name === "words";
       sorted.by = name;
       refresh();
@@ -126,7 +128,7 @@ function drawRows() {
 }
 
 function kind(name) {
-  return `cell ${name.split(" ")[0]}`;
+  return `cell of-${name.split(" ")[0]}`;
 }
 
 function tableRows() {

@@ -63,8 +63,7 @@ function whatIfPanel(entry, several, container, request) {
     what: "What if",
     several,
     body: element("div", {}, lines, said, picture),
-    note: element("span", {}, element("i", { class: "swatch by" }), ` by ${MEASURES[state.order].toLowerCase()}  `, element("i", { class: "swatch random" }),
-      " at random: mean, lowest and highest of 5 orders"),
+    note: "At random: the mean, the lowest and the highest of 5 orders.",
     picture: () => picture,
     rows: () => [["words deleted", ...Object.keys(whatIf.orders).flatMap((name) => [`probability by ${name}`, `prediction by ${name}`]), "random mean", "random lowest", "random highest"],
       ...whatIf.counts.map((count, place) => [count, ...Object.keys(whatIf.orders).flatMap((name) => [whatIf.probability[name][place], whatIf.predictions[name][place]]),
@@ -83,13 +82,13 @@ function toggle(number, deleted, entry) {
 
 function curve(whatIf, step, wide) {
   const lines = [
-    { look: "random", x: whatIf.counts, y: whatIf.random, low: whatIf.random_low, high: whatIf.random_high },
-    { look: "by", x: whatIf.counts, y: whatIf.probability[state.order] },
+    { key: "at random", look: "random", x: whatIf.counts, y: whatIf.random, low: whatIf.random_low, high: whatIf.random_high },
+    { key: `by ${MEASURES[state.order].toLowerCase()}`, look: "by", x: whatIf.counts, y: whatIf.probability[state.order] },
   ];
   const said = `Probability of ${shown(whatIf.followed)} as words are deleted: by ${state.order} it goes from `
     + `${percent(lines[1].y[0])} to ${percent(lines[1].y.at(-1))}, at random to ${percent(lines[0].y.at(-1))}`;
   const at = state.without ? null : whatIf.counts[step];
-  return chart({ lines, width: Math.min(wide, 720), height: 230, said, across: `words deleted; up: probability of ${shown(whatIf.followed)}`, written: (value) => percent(value), from: 0, to: 1, at });
+  return chart({ lines, width: Math.min(wide, 720), height: 230, said, across: "words deleted", up: `probability of ${shown(whatIf.followed)}`, written: (value) => percent(value), from: 0, to: 1, at });
 }
 
 async function tell(line, entry, deleted, step, request) {
@@ -125,8 +124,13 @@ async function tell(line, entry, deleted, step, request) {
 
 function outcome(line, whatIf, prediction, share, random) {
   const changed = prediction !== whatIf.followed;
+  const whole = whatIf.probability.capacity[0];
+  if (share === whole && !random) {
+    line.replaceChildren("predicted ", element("b", {}, shown(prediction)), `; probability ${percent(share, 1)}`);
+    return;
+  }
   line.replaceChildren("now predicted ", element("b", { class: changed ? "wrong" : "" }, shown(prediction)),
-    changed ? " (changed)" : "", `; probability of ${shown(whatIf.followed)} ${percent(share, 1)}, with all words ${percent(whatIf.probability.capacity[0], 1)}${random}`);
+    changed ? " (changed)" : "", `; probability of ${shown(whatIf.followed)} ${percent(share, 1)}, with all words ${percent(whole, 1)}${random}`);
 }
 
 function nearest(counts, wanted) {
