@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,6 +132,14 @@ def test_report_writes_one_file(run, capsys):
     (run / "report.html").unlink()
 
 
+def test_explore_writes_one_file_and_names_it(run, tmp_path, capsys):
+    path = tmp_path / "new" / "explorer.html"
+    assert main(["explore", str(run), "--export", str(path), "--texts", "3"]) == 0
+    shown = capsys.readouterr().out.replace("\n", "")
+    assert re.search(rf"explorer: {re.escape(str(path.resolve()))} \(\d\.\d MB\)", shown)
+    assert "SAFR explorer" in path.read_text()
+
+
 def test_data_lists_what_is_ready(capsys):
     assert main(["data"]) == 0
     shown = capsys.readouterr().out
@@ -149,6 +158,8 @@ def test_a_wrong_path_is_one_line(capsys, tmp_path):
     assert "found none there" in failure(capsys, "train", "--resume", str(tmp_path / "nothing"))
     assert "holds no config.json" in failure(capsys, "report", str(tmp_path))
     assert "at least one run" in failure(capsys, "report")
+    assert "at least one run" in failure(capsys, "explore")
+    assert "found none there" in failure(capsys, "explore", str(tmp_path / "nothing"))
     assert "rotten_tomatos" in failure(capsys, "train", "--data", "rotten_tomatos")
 
 
@@ -187,6 +198,20 @@ def test_an_unknown_option_ends_with_status_two(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["train", "--nonsense", "1"])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--texts", "0", "--export", "page.html"], "--texts must be at least 1, got 0"),
+        (["--port", "99999"], "--port must be from 0 to 65535, got 99999"),
+        (["--host", "0.0.0.0", "--token", "short"], "--token must be at least 16 letters"),
+        (["{run}"], "different names"),
+    ],
+)
+def test_what_explore_can_not_do_is_one_line(capsys, run, options, said):
+    options = [option.replace("{run}", str(run)) for option in options]
+    assert said in failure(capsys, "explore", str(run), "--no-browser", *options)
 
 
 def test_a_run_is_not_overwritten(capsys, run, reviews):
