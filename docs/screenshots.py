@@ -23,7 +23,7 @@ def main(folders: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         path = export_page([open_trained_run(each) for each in folders], Path(folder) / "explorer.html", texts=40)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        overview(opened(browser, path, 1280, 1180, "light"))
+        overview(opened(browser, path, 1280, 1100, "light"))
         what_if(opened(browser, path, 1280, 900, "dark"))
         phone(opened(browser, path, 360, 740, "light"))
         browser.close()
@@ -47,6 +47,7 @@ def overview(page: Page) -> None:
 def what_if(page: Page) -> None:
     """Deleting as many words as SRS does."""
     page.locator("#count").fill("8")
+    page.locator("#count").blur()
     page.locator("#what-if").screenshot(path=IMAGES / "explorer-what-if.png")
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from safr.errors import InputError
-from safr.explorer.serving import checked_token, is_local, serve
+from safr.explorer.serving import _listen, checked_token, is_local, serve
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.5.5.5", "::1"])
@@ -86,3 +86,10 @@ def test_the_command_serves_until_ctrl_c_and_then_stops_at_once(safr_run, option
         assert token == "" or token not in rest
     finally:
         process.kill()
+
+
+def test_answers_are_sent_whole_at_once():
+    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -17,7 +17,7 @@ from safr.evaluation.deletion import by_importance, deleted_count, probabilities
 from safr.evaluation.evaluate import MAIN_PERCENT, RANDOM_DRAWS
 from safr.explorer.readings import Numbers, rounded
 
-MOST_STEPS = 24
+MOST_STEPS = 32
 """Counts of deleted words that are tried; all of them where the text is short enough."""
 
 MOST_ALONE = 64
@@ -140,7 +140,7 @@ def steps(movable: int, main: int) -> list[int]:
     """How many words are deleted at each step: from none to all that may go, evenly, and the count of SRS.
 
     >>> steps(3, 1), steps(100, 30)[:4]
-    ([0, 1, 2, 3], [0, 4, 9, 13])
+    ([0, 1, 2, 3], [0, 3, 6, 10])
     """
     even = np.rint(np.linspace(0, movable, min(movable + 1, MOST_STEPS))).astype(int).tolist()
     return sorted({*even, main})

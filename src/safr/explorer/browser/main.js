@@ -261,7 +261,7 @@ function setUpSentence() {
   });
   typed.addEventListener("input", () => {
     clearTimeout(pause);
-    pause = setTimeout(ask, TYPING_PAUSE);
+    if (typed.value.trim()) pause = setTimeout(ask, TYPING_PAUSE);
   });
 }
 

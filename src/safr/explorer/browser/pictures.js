@@ -40,10 +40,13 @@ export function markAll(marked) {
   for (const each of document.querySelectorAll("[data-word]")) {
     each.classList.toggle("marked", marked !== null && Number(each.getAttribute("data-word")) === marked);
   }
-  for (const each of document.querySelectorAll("[data-pair]")) {
-    const pair = each.getAttribute("data-pair").split(",").map(Number);
-    each.classList.toggle("marked", marked !== null && pair.includes(marked));
-    each.classList.toggle("aside", marked !== null && !pair.includes(marked));
+  for (const picture of document.querySelectorAll("svg.graph")) {
+    const lines = [...picture.querySelectorAll("[data-pair]")];
+    const its = lines.filter((each) => each.getAttribute("data-pair").split(",").map(Number).includes(marked));
+    for (const each of lines) {
+      each.classList.toggle("marked", its.includes(each));
+      each.classList.toggle("aside", its.length > 0 && !its.includes(each)); // a word without lines leaves all as they are
+    }
   }
 }
 
