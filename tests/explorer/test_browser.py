@@ -95,7 +95,7 @@ def told(exported):
 
 def bars(page, run=0):
     """Word and value of every bar of one run, as they are written."""
-    rows = page.locator("#bars .panel").nth(run).locator("svg .row")
+    rows = page.locator("#bars .panel").nth(run).locator("svg .word-row")
     return [tuple(row.locator("text").all_text_contents()) for row in rows.all()]
 
 
@@ -165,7 +165,7 @@ def test_layers_can_be_switched(open_page, tmp_path):
 def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offline):
     word = offline.locator("#sentence .panel").nth(1).locator(".word").nth(2)
     word.hover()
-    for view in ("#sentence .word", "#bars .row", "#graph .node", "#matrix text"):
+    for view in ("#sentence .word", "#bars .word-row", "#graph .node", "#matrix text"):
         assert offline.locator(f"{view}.marked").count() >= 2, view
     expect(offline.locator("#matrix .cross.on").first).to_be_attached()
     expect(offline.locator("#marked")).to_contain_text(word.inner_text())

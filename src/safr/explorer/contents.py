@@ -81,9 +81,6 @@ class Contents:
     what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
     """By run and number of the text; empty where a server answers or there is no model."""
 
-    notes: list[str] = field(default_factory=list)
-    """What was left out, in sentences."""
-
     version: str = safr.__version__
 
 

@@ -30,6 +30,7 @@ MODULES = (
     "what_if",
     "texts",
     "scores",
+    "controls",
     "main",
 )
 """The scripts of the page, each after those that it imports."""

@@ -7,8 +7,8 @@ import { sized } from "./pictures.js";
 const [LEFT, RIGHT, BOTTOM] = [50, 14, 40];
 const NARROW = 420; // units of width below which the key has a line of its own
 
-// `lines` hold x, y and perhaps low and high, a class, and a name for the key; `across` and `up` name the axes; `written` shows a
-// value of the y axis.
+// `lines` hold x, y and perhaps low and high, a look, and a name for the key; `across` and `up` name the axes;
+// `written` shows a value of the y axis.
 export function chart({ lines, width, height, said, across, up, written, from = null, to = null, at = null }) {
   const keyLine = width < NARROW ? 30 : 12;
   const top = keyLine + 14;
@@ -19,37 +19,74 @@ export function chart({ lines, width, height, said, across, up, written, from = 
   const x = (value) => LEFT + ((value - first) / (last - first || 1)) * (width - LEFT - RIGHT);
   const y = (value) => height - BOTTOM - ((value - low) / (high - low || 1)) * (height - top - BOTTOM);
   const grid = ticks(low, high).flatMap((value) => [
-    drawn("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-    drawn("text", { class: "tick", x: LEFT - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central" }, written(value)),
+    drawn("line", { class: "gridline", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+    drawn(
+      "text",
+      { class: "tick", x: LEFT - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central" },
+      written(value),
+    ),
   ]);
-  const below = ticks(first, last).filter((value) => last - first < 2 || Number.isInteger(value)).map((value) =>
-    drawn("text", { class: "tick", x: x(value), y: height - BOTTOM + 15, "text-anchor": "middle" }, String(value)));
-  const picture = drawn("svg", { class: "chart", role: "img", "aria-label": said }, grid, below,
+  const below = ticks(first, last)
+    .filter((value) => last - first < 2 || Number.isInteger(value))
+    .map((value) =>
+      drawn("text", { class: "tick", x: x(value), y: height - BOTTOM + 15, "text-anchor": "middle" }, String(value)),
+    );
+  const picture = drawn(
+    "svg",
+    { class: "chart", role: "img", "aria-label": said },
+    grid,
+    below,
     drawn("text", { class: "tick", x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, across),
-    drawn("text", { class: "tick", x: LEFT, y: 12 }, up), key(),
+    drawn("text", { class: "tick", x: LEFT, y: 12 }, up),
+    key(),
     at === null ? null : drawn("line", { class: "at", x1: x(at), x2: x(at), y1: top, y2: height - BOTTOM }),
     lines.filter((line) => line.low).map((line) => drawn("path", { class: `band ${line.look}`, d: band(line) })),
     lines.map((line) => drawn("path", { class: `curve ${line.look}`, d: path(line.x, line.y) })),
-    at === null ? null : lines.filter((line) => line.x.includes(at)).map((line) =>
-      drawn("circle", { class: `dot ${line.look}`, cx: x(at), cy: y(line.y[line.x.indexOf(at)]), r: 4 })));
+    at === null
+      ? null
+      : lines
+          .filter((line) => line.x.includes(at))
+          .map((line) =>
+            drawn("circle", { class: `dot ${line.look}`, cx: x(at), cy: y(line.y[line.x.indexOf(at)]), r: 4 }),
+          ),
+  );
   return sized(picture, width, height);
 
   function key() {
     let end = width - RIGHT;
-    return lines.filter((line) => line.key).reverse().map((line) => {
-      const text = drawn("text", { class: "tick", x: end, y: keyLine, "text-anchor": "end" }, shortened(line.key, 24));
-      const start = end - 6.8 * [...shortened(line.key, 24)].length - 8;
-      end = start - 36;
-      return drawn("g", {}, drawn("line", { class: `curve ${line.look}`, x1: start - 22, x2: start, y1: keyLine - 4, y2: keyLine - 4 }), text);
-    });
+    return lines
+      .filter((line) => line.key)
+      .reverse()
+      .map((line) => {
+        const text = drawn(
+          "text",
+          { class: "tick", x: end, y: keyLine, "text-anchor": "end" },
+          shortened(line.key, 24),
+        );
+        const start = end - 6.8 * [...shortened(line.key, 24)].length - 8;
+        end = start - 36;
+        return drawn(
+          "g",
+          {},
+          drawn("line", { class: `curve ${line.look}`, x1: start - 22, x2: start, y1: keyLine - 4, y2: keyLine - 4 }),
+          text,
+        );
+      });
   }
 
   function path(across_, up) {
-    return across_.map((value, place) => (Number.isFinite(up[place]) ? `${place ? "L" : "M"}${x(value).toFixed(1)} ${y(up[place]).toFixed(1)}` : "")).join("");
+    return across_
+      .map((value, place) =>
+        Number.isFinite(up[place]) ? `${place ? "L" : "M"}${x(value).toFixed(1)} ${y(up[place]).toFixed(1)}` : "",
+      )
+      .join("");
   }
 
   function band(line) {
-    const back = line.x.map((value, place) => `L${x(value).toFixed(1)} ${y(line.high[place]).toFixed(1)}`).reverse().join("");
+    const back = line.x
+      .map((value, place) => `L${x(value).toFixed(1)} ${y(line.high[place]).toFixed(1)}`)
+      .reverse()
+      .join("");
     return `${path(line.x, line.low)}${back}Z`;
   }
 }

@@ -70,7 +70,10 @@ function longestAcross(found) {
   const about = found.map(([x, y]) => [x - mean[0], y - mean[1]]);
   const [xx, xy, yy] = about.reduce(([a, b, c], [x, y]) => [a + x * x, b + x * y, c + y * y], [0, 0, 0]);
   const angle = Math.atan2(2 * xy, xx - yy) / 2;
-  const turned = about.map(([x, y]) => [x * Math.cos(angle) + y * Math.sin(angle), y * Math.cos(angle) - x * Math.sin(angle)]);
+  const turned = about.map(([x, y]) => [
+    x * Math.cos(angle) + y * Math.sin(angle),
+    y * Math.cos(angle) - x * Math.sin(angle),
+  ]);
   return turned[0]?.[0] > 0 ? turned.map(([x, y]) => [-x, -y]) : turned;
 }
 
@@ -109,8 +112,14 @@ export function labelPlaces(found, radii, widths, height) {
       continue;
     }
     const [beside, over, corner] = [radii[i] + 3 + widths[i] / 2, radii[i] + 2 + height / 2, 0.7 * radii[i]];
-    const shifts = [[beside, 0], [-beside, 0], [0, over], [0, -over]];
-    for (const right of [1, -1]) for (const down of [1, -1]) shifts.push([right * (corner + widths[i] / 2), down * (corner + height / 2)]);
+    const shifts = [
+      [beside, 0],
+      [-beside, 0],
+      [0, over],
+      [0, -over],
+    ];
+    for (const right of [1, -1])
+      for (const down of [1, -1]) shifts.push([right * (corner + widths[i] / 2), down * (corner + height / 2)]);
     const others = [...circles.filter((_, j) => j !== i), ...taken];
     const crowded = shifts.map(([dx, dy]) => {
       const place = box(x + dx, y + dy, widths[i], height);

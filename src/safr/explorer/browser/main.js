@@ -1,21 +1,18 @@
 // Puts the views together: what is chosen in, everything drawn out.
 
+import { setUpControls, setUpSentence } from "./controls.js";
 import { byId, element, options } from "./elements.js";
 import { drawBars } from "./bars.js";
 import { drawGraph, graphKey } from "./graph.js";
 import { drawMatrix } from "./matrix.js";
-import { counted, shown } from "./numbers.js";
 import { layersOf, measuresOf, placeOf, shownMeasure, shownSite, siteName, sitesOf } from "./readings.js";
-import { copyLink } from "./saving.js";
 import { drawScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
 import { contents, effectsOf, readingOf, rowOf, whatIfOf } from "./source.js";
-import { address, change, mark, recall, SITES, state, whenChanged } from "./state.js";
+import { change, mark, recall, SITES, state, whenChanged } from "./state.js";
 import { drawTexts, refresh, setUpTexts } from "./texts.js";
-import { drawWhatIf, stepTo } from "./what_if.js";
+import { drawWhatIf } from "./what_if.js";
 
-const THEMES = [["", "Auto", "as the system"], ["light", "Light", "light"], ["dark", "Dark", "dark"]];
-const TYPING_PAUSE = 350;
 const PENDING_PAUSE = 1500;
 
 let entries = []; // one for each run that is shown
@@ -34,8 +31,16 @@ function start() {
     const [kind, layer] = contents.runs.at(-1).site.split(".");
     Object.assign(state, { site: kind, layer: Number(layer ?? 0) });
   }
-  if (!(state.text !== null && rowOf(state.text)) && !(contents.live && state.typed)) state.text = contents.rows[0]?.number ?? null;
-  setUpControls(names);
+  if (!(state.text !== null && rowOf(state.text)) && !(contents.live && state.typed))
+    state.text = contents.rows[0]?.number ?? null;
+  setUpControls(
+    names,
+    () => entries,
+    () => {
+      drawScores();
+      drawPlaces();
+    },
+  );
   setUpSentence();
   setUpTexts();
   drawScores();
@@ -57,7 +62,8 @@ function changed(values) {
   const runs = "run" in values || "beside" in values;
   if (runs) drawTexts(chosenRuns());
   if (runs || "text" in values || "typed" in values) show();
-  else if ("count" in values || "without" in values || "order" in values) drawWhatIf(byId("what-if"), entries, request());
+  else if ("count" in values || "without" in values || "order" in values)
+    drawWhatIf(byId("what-if"), entries, request());
   else if ("lines" in values) drawGraph(panels("graph"), entries, contents.look);
   else drawPlaces();
 }
@@ -65,21 +71,29 @@ function changed(values) {
 // Fetches the readings of what is chosen and draws all of it; an older question that is still open is dropped.
 async function show() {
   waiting?.abort();
-  const mine = waiting = new AbortController();
+  const mine = (waiting = new AbortController());
   const asked = request();
   document.body.classList.add("busy");
   try {
-    if (state.text === null && !state.typed.trim()) throw new Error("Type a sentence to see how its words share the neurons.");
-    const found = await Promise.all(chosenRuns().map(async (run) => {
-      const [reading, whatIf] = await Promise.all([readingOf(run, asked, mine.signal), whatIfOf(run, asked, mine.signal)]);
-      return { run, reading, whatIf, number: contents.runs.findIndex(({ name }) => name === run) };
-    }));
+    if (state.text === null && !state.typed.trim())
+      throw new Error("Type a sentence to see how its words share the neurons.");
+    const found = await Promise.all(
+      chosenRuns().map(async (run) => {
+        const [reading, whatIf] = await Promise.all([
+          readingOf(run, asked, mine.signal),
+          whatIfOf(run, asked, mine.signal),
+        ]);
+        return { run, reading, whatIf, number: contents.runs.findIndex(({ name }) => name === run) };
+      }),
+    );
     if (mine.signal.aborted) return;
     entries = found;
     problem(null);
   } catch (error) {
     if (mine.signal.aborted) return;
-    problem(error instanceof TypeError ? "The server does not answer; is `safr explore` still running?" : error.message);
+    problem(
+      error instanceof TypeError ? "The server does not answer; is `safr explore` still running?" : error.message,
+    );
     return;
   } finally {
     if (mine === waiting) document.body.classList.remove("busy");
@@ -100,13 +114,34 @@ function drawChoices() {
   const sites = sitesOf(readings);
   if (!sites.includes(state.site)) state.site = sites.includes("fc1") ? "fc1" : sites[0];
   for (const label of byId("site").querySelectorAll("label")) label.remove();
-  byId("site").append(...sites.map((kind) => element("label", {}, element("input", { type: "radio", name: "site", value: kind, checked: kind === state.site,
-    change: () => change({ site: kind }) }), element("span", {}, SITES[kind]))));
+  byId("site").append(
+    ...sites.map((kind) =>
+      element(
+        "label",
+        {},
+        element("input", {
+          type: "radio",
+          name: "site",
+          value: kind,
+          checked: kind === state.site,
+          change: () => change({ site: kind }),
+        }),
+        element("span", {}, SITES[kind]),
+      ),
+    ),
+  );
   const layers = layersOf(readings);
   if (!layers.includes(state.layer)) state.layer = layers[0] ?? 0;
-  options(byId("layer"), layers.map((layer) => [String(layer), String(layer)]), String(state.layer));
+  options(
+    byId("layer"),
+    layers.map((layer) => [String(layer), String(layer)]),
+    String(state.layer),
+  );
   byId("layers").hidden = layers.length < 2;
-  const measures = measuresOf(readings, entries.map(({ whatIf }) => whatIf));
+  const measures = measuresOf(
+    readings,
+    entries.map(({ whatIf }) => whatIf),
+  );
   if (!measures.some(([name]) => name === state.measure)) state.measure = "capacity";
   options(byId("measure"), measures, state.measure);
 }
@@ -127,12 +162,15 @@ function drawPlaces() {
   const siteless = state.measure === "keep" || state.measure === "occlusion" || state.measure.startsWith("other:");
   document.body.classList.toggle("several", entries.length > 1);
   byId("layer").disabled = state.site === "embedding" || state.site === "vmask";
-  byId("sentence-hint").textContent = `The stronger the blue, the higher ${measure.toLowerCase()}${siteless ? "" : ` at ${site}`}, relative to the highest.`;
+  const where = siteless ? "" : ` at ${site}`;
+  byId("sentence-hint").textContent = `The stronger the blue, the higher ${measure.toLowerCase()}${where}.`;
   byId("bars-title").textContent = measure;
-  byId("bars-hint").textContent = `${HINTS[attention && !siteless ? "attention" : state.measure] ?? "A score that the run keeps."}`;
+  const hint = attention && !siteless ? "attention" : state.measure;
+  byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
   byId("matrix-title").textContent = attention ? "Attention" : "Interference";
-  byId("matrix-hint").textContent = attention ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
-    : `Overlap of every two words' vectors at ${site}: red where they point the same way, blue with a dash where they are opposed.`;
+  byId("matrix-hint").textContent = attention
+    ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
+    : `Overlap of every two words' vectors at ${site}: red where they point one way, blue with a dash where opposed.`;
   byId("graph-hint").replaceChildren(`At ${site}. `, ...graphKey(attention));
   drawSentence(panels("sentence"), entries, measure, label);
   drawBars(panels("bars"), entries, measure);
@@ -154,125 +192,17 @@ function panels(id) {
   return byId(id).querySelector(".panels");
 }
 
-function setUpControls(names) {
-  byId("about").textContent = [contents.data, contents.data && counted(contents.runs.length, "run")].filter(Boolean).join(" · ");
-  byId("made").textContent = `SAFR ${contents.version}. ${contents.notes.join(" ")} Superposition-Aware Feature Regularization: Chang, Deng and Chen, Findings of NAACL 2025.`;
-  options(byId("run"), names.map((name) => [name, name]), state.run);
-  options(byId("beside"), [["", "none"], ...names.map((name) => [name, name])], state.beside);
-  byId("other-run").hidden = names.length < 2;
-  byId("run").addEventListener("change", (event) => change({ run: event.target.value, beside: state.beside === event.target.value ? "" : state.beside }));
-  byId("beside").addEventListener("change", (event) => change({ beside: event.target.value === state.run ? "" : event.target.value }));
-  whenChanged(() => {
-    byId("run").value = state.run;
-    byId("beside").value = state.beside;
-  });
-  byId("layer").addEventListener("change", (event) => change({ layer: Number(event.target.value) }));
-  byId("measure").addEventListener("change", (event) => change({ measure: event.target.value }));
-  byId("lines").addEventListener("input", (event) => change({ lines: Number(event.target.value) }));
-  byId("count").addEventListener("input", (event) => stepTo(Number(event.target.value), entries));
-  byId("order").addEventListener("change", (event) => change({ order: event.target.value }));
-  byId("restore").addEventListener("click", () => change({ count: 0, without: null }));
-  byId("link").addEventListener("click", async (event) => {
-    const button = event.currentTarget;
-    if (!await copyLink(location.href.split("#")[0] + address())) return;
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = "Copy link"; }, 1500);
-  });
-  setUpTheme();
-  let width = innerWidth;
-  addEventListener("resize", () => {
-    if (innerWidth === width) return; // a phone's address bar changes the height alone
-    width = innerWidth;
-    drawScores();
-    drawPlaces();
-  });
-  addEventListener("hashchange", () => location.reload());
-  // The address behind the # holds the view, so that links within the page must not take its place.
-  for (const link of document.querySelectorAll("a[href^='#']")) {
-    link.addEventListener("click", (event) => {
-      event.preventDefault();
-      const section = byId(link.getAttribute("href").slice(1));
-      section.scrollIntoView();
-      section.focus({ preventScroll: true });
-    });
-  }
-}
-
-function setUpTheme() {
-  let place = Math.max(THEMES.findIndex(([theme]) => theme === remembered()), 0);
-  const put = () => {
-    const [theme, name, meaning] = THEMES[place];
-    document.documentElement.dataset.theme = theme;
-    byId("theme").textContent = `Colours: ${name.toLowerCase()}`;
-    byId("theme").setAttribute("aria-label", `Colours: ${meaning}`);
-  };
-  put();
-  const redraw = () => {
-    drawScores();
-    drawPlaces();
-  };
-  byId("theme").addEventListener("click", () => {
-    place = (place + 1) % THEMES.length;
-    put();
-    try {
-      localStorage.setItem("safr-theme", THEMES[place][0]);
-    } catch { /* not allowed here: it lasts as long as the page */ }
-    redraw();
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-}
-
-function remembered() {
-  try {
-    return localStorage.getItem("safr-theme");
-  } catch {
-    return null;
-  }
-}
-
-function setUpSentence() {
-  const typed = byId("typed");
-  byId("ask").hidden = !contents.live;
-  const several = contents.rows.length > 1;
-  for (const id of ["previous", "next", "random"]) byId(id).hidden = !several;
-  byId("texts").hidden = !several;
-  const open = (place) => change({ text: contents.rows[(place + contents.rows.length) % contents.rows.length].number, typed: "", word: null, count: 0, without: null });
-  const place = () => contents.rows.findIndex(({ number }) => number === state.text);
-  byId("previous").addEventListener("click", () => open(place() - 1));
-  byId("next").addEventListener("click", () => open(place() + 1));
-  byId("random").addEventListener("click", () => open(Math.floor(Math.random() * contents.rows.length)));
-  const put = () => { if (document.activeElement !== typed) typed.value = state.text === null ? state.typed : rowOf(state.text)?.text ?? ""; };
-  put();
-  whenChanged(put);
-  let pause = 0;
-  const ask = () => {
-    clearTimeout(pause);
-    change({ text: null, typed: typed.value, word: null, count: 0, without: null });
-  };
-  byId("ask").addEventListener("submit", (event) => {
-    event.preventDefault();
-    ask();
-  });
-  typed.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-      event.preventDefault();
-      ask();
-    }
-  });
-  typed.addEventListener("input", () => {
-    clearTimeout(pause);
-    if (typed.value.trim()) pause = setTimeout(ask, TYPING_PAUSE);
-  });
-}
-
 // The effects of deleting are computed while the page is open; they are filled in as they come.
 async function watchEffects() {
   try {
     const { effects, pending } = await effectsOf();
-    for (const row of contents.rows) row.effects = Object.fromEntries(Object.entries(effects).map(([run, each]) => [run, each[row.number] ?? null]));
+    for (const row of contents.rows)
+      row.effects = Object.fromEntries(Object.entries(effects).map(([run, each]) => [run, each[row.number] ?? null]));
     refresh();
     if (pending) setTimeout(watchEffects, PENDING_PAUSE);
-  } catch { /* the server has stopped; whoever asks it for a text is told */ }
+  } catch {
+    /* the server has stopped; whoever asks it for a text is told */
+  }
 }
 
 start();

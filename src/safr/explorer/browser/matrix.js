@@ -15,22 +15,35 @@ const SCALE = 130;
 export function drawMatrix(container, entries) {
   const several = entries.length > 1;
   const wide = unitsWide(container) / (several && innerWidth > 900 ? 2 : 1) - 24;
-  container.replaceChildren(...entries.map((entry) => {
-    if (!entry.place) return missing(entry, several, entry.none);
-    const { place } = entry;
-    const picture = matrixPicture(place, wide);
-    const left = place.count < place.words.length ? `Pairs are shown of the ${place.count} words with the highest capacity, of ${place.words.length}. ` : "";
-    return panel({
-      entry,
-      what: place.attention ? "Attention" : "Interference",
-      several,
-      body: picture,
-      note: left + (place.attention ? "Rows pay attention to columns." : "The grey diagonal, each word with itself, is off the scale."),
-      picture: () => picture,
-      rows: () => [["word", ...place.numbers.map((word) => place.words[word])],
-        ...place.numbers.map((word, row) => [place.words[word], ...place.matrix.slice(row * place.count, (row + 1) * place.count)].map(told))],
-    });
-  }));
+  container.replaceChildren(
+    ...entries.map((entry) => {
+      if (!entry.place) return missing(entry, several, entry.none);
+      const { place } = entry;
+      const picture = matrixPicture(place, wide);
+      const left =
+        place.count < place.words.length
+          ? `Pairs are shown of the ${place.count} words with the highest capacity, of ${place.words.length}. `
+          : "";
+      return panel({
+        entry,
+        what: place.attention ? "Attention" : "Interference",
+        several,
+        body: picture,
+        note:
+          left +
+          (place.attention
+            ? "Rows pay attention to columns."
+            : "The grey diagonal, each word with itself, is off the scale."),
+        picture: () => picture,
+        rows: () => [
+          ["word", ...place.numbers.map((word) => place.words[word])],
+          ...place.numbers.map((word, row) =>
+            [place.words[word], ...place.matrix.slice(row * place.count, (row + 1) * place.count)].map(told),
+          ),
+        ],
+      });
+    }),
+  );
 }
 
 function told(value) {
@@ -47,17 +60,37 @@ function matrixPicture(place, wide) {
   const side = cell * count;
   const most = offDiagonal(place);
   const [width, height] = [Math.max(left + side + 4, SCALE + 90), top + side + 44];
-  const cells = drawn("image", { x: left, y: top, width: side, height: side, href: coloured(place, most), preserveAspectRatio: "none" });
-  const marks = [drawn("rect", { class: "cross", width: side, height: cell, x: left }), drawn("rect", { class: "cross", width: cell, height: side, y: top })];
+  const cells = drawn("image", {
+    x: left,
+    y: top,
+    width: side,
+    height: side,
+    href: coloured(place, most),
+    preserveAspectRatio: "none",
+  });
+  const marks = [
+    drawn("rect", { class: "cross", width: side, height: cell, x: left }),
+    drawn("rect", { class: "cross", width: cell, height: side, y: top }),
+  ];
   const size = Math.min(12, Math.max(cell * 0.8, 8));
-  const texts = named ? names.flatMap((name, i) => [
-    label(name, numbers[i], { x: left - 5, y: top + (i + 0.5) * cell, "text-anchor": "end" }, size),
-    label(name, numbers[i], { transform: `translate(${left + (i + 0.5) * cell} ${top - 5}) rotate(-90)` }, size),
-  ]) : [];
-  const said = `${place.attention ? "Attention" : "Interference"} between ${count} words; the largest has size ${digits(most)}`;
-  const picture = drawn("svg", { class: "matrix", role: "img", "aria-label": said },
-    cells, drawn("path", { class: "dashes", d: dashes(place, most, left, top, cell) }), marks,
-    drawn("rect", { class: "edge", x: left, y: top, width: side, height: side }), texts, scale(place, most, left, top + side + 12));
+  const texts = named
+    ? names.flatMap((name, i) => [
+        label(name, numbers[i], { x: left - 5, y: top + (i + 0.5) * cell, "text-anchor": "end" }, size),
+        label(name, numbers[i], { transform: `translate(${left + (i + 0.5) * cell} ${top - 5}) rotate(-90)` }, size),
+      ])
+    : [];
+  const kind = place.attention ? "Attention" : "Interference";
+  const said = `${kind} between ${count} words; the largest has size ${digits(most)}`;
+  const picture = drawn(
+    "svg",
+    { class: "matrix", role: "img", "aria-label": said },
+    cells,
+    drawn("path", { class: "dashes", d: dashes(place, most, left, top, cell) }),
+    marks,
+    drawn("rect", { class: "edge", x: left, y: top, width: side, height: side }),
+    texts,
+    scale(place, most, left, top + side + 12),
+  );
   reactive(picture, place, { left, top, cell, marks });
   return sized(picture, width, height);
 }
@@ -88,7 +121,10 @@ function components(name) {
   const probe = element("span");
   probe.style.color = `var(${name})`;
   document.body.append(probe);
-  const found = getComputedStyle(probe).color.match(/[\d.]+/g).slice(0, 3).map(Number);
+  const found = getComputedStyle(probe)
+    .color.match(/[\d.]+/g)
+    .slice(0, 3)
+    .map(Number);
   probe.remove();
   return found;
 }
@@ -100,7 +136,8 @@ function dashes(place, most, left, top, cell) {
   for (let i = 0; i < count; i += 1) {
     for (let j = 0; j < count; j += 1) {
       if (matrix[i * count + j] >= -DASHED_FROM * most || (i === j && !place.attention)) continue;
-      path += `M${(left + (j + 0.28) * cell).toFixed(1)} ${(top + (i + 0.5) * cell).toFixed(1)}h${(0.44 * cell).toFixed(1)}`;
+      const [x, y] = [left + (j + 0.28) * cell, top + (i + 0.5) * cell];
+      path += `M${x.toFixed(1)} ${y.toFixed(1)}h${(0.44 * cell).toFixed(1)}`;
     }
   }
   return path;
@@ -111,13 +148,26 @@ function scale(place, most, left, top) {
   const lowest = place.attention ? 0 : -1;
   const share = (step) => lowest + ((1 - lowest) * step) / (steps - 1);
   const cells = Array.from({ length: steps }, (_, step) => {
-    const made = drawn("rect", { class: share(step) < 0 ? "negative" : "positive", x: left + (step * SCALE) / steps, y: top, width: SCALE / steps + 0.4, height: 8 });
+    const made = drawn("rect", {
+      class: share(step) < 0 ? "negative" : "positive",
+      x: left + (step * SCALE) / steps,
+      y: top,
+      width: SCALE / steps + 0.4,
+      height: 8,
+    });
     made.setAttribute("fill-opacity", Math.abs(share(step)).toFixed(3));
     return made;
   });
-  const number = (value, x, anchor) => drawn("text", { x, y: top + 20, "text-anchor": anchor, "font-size": 11 }, digits(value));
-  return drawn("g", { class: "scale" }, cells, number(lowest * most, left, "start"),
-    place.attention ? null : number(0, left + SCALE / 2, "middle"), number(most, left + SCALE, "end"));
+  const number = (value, x, anchor) =>
+    drawn("text", { x, y: top + 20, "text-anchor": anchor, "font-size": 11 }, digits(value));
+  return drawn(
+    "g",
+    { class: "scale" },
+    cells,
+    number(lowest * most, left, "start"),
+    place.attention ? null : number(0, left + SCALE / 2, "middle"),
+    number(most, left + SCALE, "end"),
+  );
 }
 
 function reactive(picture, place, { left, top, cell, marks }) {
@@ -134,7 +184,10 @@ function reactive(picture, place, { left, top, cell, marks }) {
     const [one, other] = [row, column].map((each) => shown(place.words[place.numbers[each]]));
     mark(place.numbers[row]);
     cross(row, column);
-    return showTip(event, [place.attention ? `${one} → ${other}` : `${one} – ${other}`, `${place.attention ? "attention" : row === column ? "squared norm" : "interference"} ${digits(value)}`]);
+    return showTip(event, [
+      place.attention ? `${one} → ${other}` : `${one} – ${other}`,
+      `${place.attention ? "attention" : row === column ? "squared norm" : "interference"} ${digits(value)}`,
+    ]);
   });
   picture.addEventListener("pointerleave", leave);
   picture.addEventListener("click", (event) => {
@@ -159,5 +212,6 @@ function reactive(picture, place, { left, top, cell, marks }) {
 }
 
 whenMarked((word) => {
-  for (const picture of document.querySelectorAll("svg.matrix")) picture.dispatchEvent(new CustomEvent("marked", { detail: word }));
+  for (const picture of document.querySelectorAll("svg.matrix"))
+    picture.dispatchEvent(new CustomEvent("marked", { detail: word }));
 });

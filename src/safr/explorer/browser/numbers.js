@@ -9,7 +9,9 @@ export function digits(value) {
 }
 
 export function percent(share, decimals = 0) {
-  return share === null || share === undefined || Number.isNaN(share) ? "none" : minus(`${(100 * share).toFixed(decimals)} %`);
+  return share === null || share === undefined || Number.isNaN(share)
+    ? "none"
+    : minus(`${(100 * share).toFixed(decimals)} %`);
 }
 
 export function points(share) {
@@ -24,7 +26,12 @@ export function counted(count, what) {
 
 // One line that is safe in HTML, SVG and files: what can't be seen or would break XML is shown as a mark.
 export function shown(text) {
-  return text.toWellFormed().replace(/\s+/g, " ").replace(/[\p{Cc}\uFFFE\uFFFF]/gu, "\uFFFD") || "\u2423";
+  return (
+    text
+      .toWellFormed()
+      .replace(/\s+/g, " ")
+      .replace(/[\p{Cc}\uFFFE\uFFFF]/gu, "\uFFFD") || "\u2423"
+  );
 }
 
 export function shortened(text, longest = 18) {

@@ -45,7 +45,8 @@ export function markAll(marked) {
     const its = lines.filter((each) => each.getAttribute("data-pair").split(",").map(Number).includes(marked));
     for (const each of lines) {
       each.classList.toggle("marked", its.includes(each));
-      each.classList.toggle("aside", its.length > 0 && !its.includes(each)); // a word without lines leaves all as they are
+      // A word without lines leaves all of them as they are.
+      each.classList.toggle("aside", its.length > 0 && !its.includes(each));
     }
   }
 }
@@ -73,11 +74,14 @@ export function wordLines(place, word, measure, value) {
 export function panel({ entry, what, body, note, picture, rows, several }) {
   const title = `${what}, ${entry.run}, ${shown(entry.title)}`;
   const name = `safr-${what}-${entry.run}-${entry.place ? entry.file : "none"}`.toLowerCase();
-  return element("div", { class: "panel", "data-run": entry.number },
+  return element(
+    "div",
+    { class: "panel", "data-run": entry.number },
     several ? element("h3", {}, entry.run) : null,
     body,
     note ? element("p", { class: "note" }, note) : null,
-    rows ? element("div", { class: "foot" }, tableOf(title, rows), saveMenu({ name, title, picture, rows })) : null);
+    rows ? element("div", { class: "foot" }, tableOf(title, rows), saveMenu({ name, title, picture, rows })) : null,
+  );
 }
 
 export function missing(entry, several, why) {

@@ -55,7 +55,10 @@ export function layersOf(readings) {
 }
 
 export function measuresOf(readings, whatIfs) {
-  const found = [["capacity", MEASURES.capacity], ["polysemanticity", MEASURES.polysemanticity]];
+  const found = [
+    ["capacity", MEASURES.capacity],
+    ["polysemanticity", MEASURES.polysemanticity],
+  ];
   if (readings.some((each) => each.keep)) found.push(["keep", MEASURES.keep]);
   if (whatIfs.some((each) => each?.alone)) found.push(["occlusion", MEASURES.occlusion]);
   const others = new Set(readings.flatMap((each) => Object.keys(each.other)));

@@ -2,8 +2,22 @@
 
 import { byId, drawn, element } from "./elements.js";
 
-const LOOKS = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "opacity",
-  "font-family", "font-size", "font-weight", "text-anchor", "dominant-baseline", "paint-order", "image-rendering"];
+const LOOKS = [
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-width",
+  "stroke-dasharray",
+  "stroke-opacity",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "text-anchor",
+  "dominant-baseline",
+  "paint-order",
+  "image-rendering",
+];
 const PNG_SCALE = 2;
 
 // A menu for one picture: `picture` gives its SVG or null, `rows` its numbers as a table, `name` the files' name.
@@ -30,12 +44,36 @@ export function tableOf(title, rows) {
   function filled() {
     if (!details.open || details.querySelector("table")) return;
     const [head, ...body] = rows();
-    const cells = body.map((row) => element("tr", {}, row.map((cell, place) => place
-      ? element("td", {}, written(cell)) : element("th", { scope: "row", dir: "auto" }, written(cell)))));
-    details.append(element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Numbers of ${title}` },
-      element("table", {}, element("caption", { class: "hidden" }, title),
-        element("thead", {}, element("tr", {}, head.map((name) => element("th", { scope: "col" }, name)))),
-        element("tbody", {}, cells))));
+    const cells = body.map((row) =>
+      element(
+        "tr",
+        {},
+        row.map((cell, place) =>
+          place ? element("td", {}, written(cell)) : element("th", { scope: "row", dir: "auto" }, written(cell)),
+        ),
+      ),
+    );
+    details.append(
+      element(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": `Numbers of ${title}` },
+        element(
+          "table",
+          {},
+          element("caption", { class: "hidden" }, title),
+          element(
+            "thead",
+            {},
+            element(
+              "tr",
+              {},
+              head.map((name) => element("th", { scope: "col" }, name)),
+            ),
+          ),
+          element("tbody", {}, cells),
+        ),
+      ),
+    );
   }
 }
 
@@ -43,7 +81,7 @@ export function csv(rows) {
   // A cell that begins like a formula would be one to a spreadsheet.
   const cell = (value) => {
     const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : written(value);
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll("\"", "\"\"")}"` : text;
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return `\uFEFF${rows.map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
 }
@@ -75,14 +113,17 @@ export async function pngFile(picture, title) {
   await image.decode();
   const canvas = element("canvas", { width: PNG_SCALE * image.width, height: PNG_SCALE * image.height });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+  return new Promise((resolve) => {
+    canvas.toBlob(resolve, "image/png");
+  });
 }
 
 export async function copyLink(link) {
   try {
     await navigator.clipboard.writeText(link);
     return true;
-  } catch { // not allowed here: shown instead, to be copied by hand
+  } catch {
+    // not allowed here: shown instead, to be copied by hand
     byId("address").value = link;
     byId("copy").showModal();
     byId("address").select();

@@ -34,7 +34,12 @@ async function ask(what, request, signal) {
   const key = `${what} ${JSON.stringify({ ...request, text })}`;
   const known = answered.get(key);
   if (known) return known;
-  const sent = { method: "POST", headers: { "Content-Type": "application/json" }, body: key.slice(what.length + 1), signal };
+  const sent = {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: key.slice(what.length + 1),
+    signal,
+  };
   const found = await answer(await fetch(`api/${what}`, sent));
   answered.set(key, found);
   if (answered.size > KEPT) answered.delete(answered.keys().next().value);

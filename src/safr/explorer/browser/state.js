@@ -64,14 +64,16 @@ export function recall() {
     if (Number.isInteger(value)) state[name] = value;
   }
   if (found.has("typed")) state.text = null;
-  if (found.has("without")) state.without = new Set(found.get("without").split(",").map(Number).filter(Number.isInteger));
+  if (found.has("without"))
+    state.without = new Set(found.get("without").split(",").map(Number).filter(Number.isInteger));
 }
 
 export function address() {
   const told = new URLSearchParams();
   for (const name of [...TEXTS, ...NUMBERS]) {
     if (name === "typed" && state.text !== null) continue;
-    if (state[name] !== null && state[name] !== "" && !(name === "count" && state.count === 0)) told.set(name, state[name]);
+    if (state[name] !== null && state[name] !== "" && !(name === "count" && state.count === 0))
+      told.set(name, state[name]);
   }
   if (state.without) told.set("without", [...state.without].join(","));
   return `#${told}`;

@@ -17,12 +17,18 @@ export function drawWhatIf(section, entries, request) {
   const first = entries.find((entry) => entry.whatIf)?.whatIf;
   section.querySelector(".tools").hidden = !first;
   if (!first) {
-    container.replaceChildren(element("p", { class: "none" }, "There is no model behind this page to ask; it shows one explanation."));
+    container.replaceChildren(
+      element("p", { class: "none" }, "There is no model behind this page to ask; it shows one explanation."),
+    );
     return;
   }
   const names = [...new Set(entries.flatMap(({ whatIf }) => Object.keys(whatIf?.orders ?? {})))];
   if (!names.includes(state.order)) state.order = "capacity";
-  options(byId("order"), names.map((name) => [name, MEASURES[name].toLowerCase()]), state.order);
+  options(
+    byId("order"),
+    names.map((name) => [name, MEASURES[name].toLowerCase()]),
+    state.order,
+  );
   byId("order").disabled = names.length < 2;
   const step = nearest(first.counts, state.count);
   const slider = byId("count");
@@ -47,15 +53,30 @@ export function stepTo(step, entries) {
 function whatIfPanel(entry, several, container, request) {
   const { whatIf, reading } = entry;
   const order = whatIf.orders[state.order];
-  if (!order) return panel({ entry, what: "What if", several, body: element("p", { class: "none" }, "This run has no VMASK, and so no keep probability.") });
+  if (!order)
+    return panel({
+      entry,
+      what: "What if",
+      several,
+      body: element("p", { class: "none" }, "This run has no VMASK, and so no keep probability."),
+    });
   const step = nearest(whatIf.counts, state.count);
   const deleted = state.without ?? new Set(order.slice(0, whatIf.counts[step]));
   const said = element("p", { class: "predicted", "aria-live": "polite" });
   tell(said, entry, deleted, step, request);
-  const lines = wordLines(reading.words, reading.text_of_word, (word, number) => element("button", {
-    type: "button", class: "word", "aria-pressed": String(deleted.has(number)), "data-number": number,
-    click: () => toggle(number, deleted, entry),
-  }, element("bdi", {}, shown(word))));
+  const lines = wordLines(reading.words, reading.text_of_word, (word, number) =>
+    element(
+      "button",
+      {
+        type: "button",
+        class: "word",
+        "aria-pressed": String(deleted.has(number)),
+        "data-number": number,
+        click: () => toggle(number, deleted, entry),
+      },
+      element("bdi", {}, shown(word)),
+    ),
+  );
   const wide = unitsWide(container) / (several && innerWidth > 900 ? 2 : 1) - 24;
   const picture = curve(whatIf, step, wide);
   return panel({
@@ -65,9 +86,25 @@ function whatIfPanel(entry, several, container, request) {
     body: element("div", {}, lines, said, picture),
     note: "At random: the mean, the lowest and the highest of 5 orders.",
     picture: () => picture,
-    rows: () => [["words deleted", ...Object.keys(whatIf.orders).flatMap((name) => [`probability by ${name}`, `prediction by ${name}`]), "random mean", "random lowest", "random highest"],
-      ...whatIf.counts.map((count, place) => [count, ...Object.keys(whatIf.orders).flatMap((name) => [whatIf.probability[name][place], whatIf.predictions[name][place]]),
-        whatIf.random[place], whatIf.random_low[place], whatIf.random_high[place]])],
+    rows: () => [
+      [
+        "words deleted",
+        ...Object.keys(whatIf.orders).flatMap((name) => [`probability by ${name}`, `prediction by ${name}`]),
+        "random mean",
+        "random lowest",
+        "random highest",
+      ],
+      ...whatIf.counts.map((count, place) => [
+        count,
+        ...Object.keys(whatIf.orders).flatMap((name) => [
+          whatIf.probability[name][place],
+          whatIf.predictions[name][place],
+        ]),
+        whatIf.random[place],
+        whatIf.random_low[place],
+        whatIf.random_high[place],
+      ]),
+    ],
   });
 }
 
@@ -82,13 +119,37 @@ function toggle(number, deleted, entry) {
 
 function curve(whatIf, step, wide) {
   const lines = [
-    { key: "at random", look: "random", x: whatIf.counts, y: whatIf.random, low: whatIf.random_low, high: whatIf.random_high },
-    { key: `by ${MEASURES[state.order].toLowerCase()}`, look: "by", x: whatIf.counts, y: whatIf.probability[state.order] },
+    {
+      key: "at random",
+      look: "random",
+      x: whatIf.counts,
+      y: whatIf.random,
+      low: whatIf.random_low,
+      high: whatIf.random_high,
+    },
+    {
+      key: `by ${MEASURES[state.order].toLowerCase()}`,
+      look: "by",
+      x: whatIf.counts,
+      y: whatIf.probability[state.order],
+    },
   ];
-  const said = `Probability of ${shown(whatIf.followed)} as words are deleted: by ${state.order} it goes from `
-    + `${percent(lines[1].y[0])} to ${percent(lines[1].y.at(-1))}, at random to ${percent(lines[0].y.at(-1))}`;
+  const said =
+    `Probability of ${shown(whatIf.followed)} as words are deleted: by ${state.order} it goes from ` +
+    `${percent(lines[1].y[0])} to ${percent(lines[1].y.at(-1))}, at random to ${percent(lines[0].y.at(-1))}`;
   const at = state.without ? null : whatIf.counts[step];
-  return chart({ lines, width: Math.min(wide, 720), height: 230, said, across: "words deleted", up: `probability of ${shown(whatIf.followed)}`, written: (value) => percent(value), from: 0, to: 1, at });
+  return chart({
+    lines,
+    width: Math.min(wide, 720),
+    height: 230,
+    said,
+    across: "words deleted",
+    up: `probability of ${shown(whatIf.followed)}`,
+    written: (value) => percent(value),
+    from: 0,
+    to: 1,
+    at,
+  });
 }
 
 async function tell(line, entry, deleted, step, request) {
@@ -96,14 +157,20 @@ async function tell(line, entry, deleted, step, request) {
   const whole = whatIf.probability.capacity[0];
   if (!state.without) {
     const [prediction, share] = [whatIf.predictions[state.order][step], whatIf.probability[state.order][step]];
-    outcome(line, whatIf, prediction, share, step ? `; at random ${percent(whatIf.random[step])} on average (${percent(whatIf.random_low[step])} to ${percent(whatIf.random_high[step])})` : "");
+    const [mean, low, high] = [whatIf.random, whatIf.random_low, whatIf.random_high].map((each) => percent(each[step]));
+    outcome(line, whatIf, prediction, share, step ? `; at random ${mean} on average (${low} to ${high})` : "");
     return;
   }
   if (contents.live) {
     const mine = asked;
     line.textContent = "…";
     try {
-      const found = await predictionWithout(run, request, [...deleted].sort((one, other) => one - other), mine.signal);
+      const found = await predictionWithout(
+        run,
+        request,
+        [...deleted].sort((one, other) => one - other),
+        mine.signal,
+      );
       outcome(line, whatIf, found.prediction, found.followed, "");
     } catch (error) {
       if (!mine.signal.aborted) line.textContent = error.message;
@@ -111,14 +178,22 @@ async function tell(line, entry, deleted, step, request) {
     return;
   }
   const [only] = deleted;
-  const prefix = Object.entries(whatIf.orders).find(([, order]) => whatIf.counts.includes(deleted.size) && order.slice(0, deleted.size).every((word) => deleted.has(word)));
+  const prefix = Object.entries(whatIf.orders).find(
+    ([, order]) =>
+      whatIf.counts.includes(deleted.size) && order.slice(0, deleted.size).every((word) => deleted.has(word)),
+  );
   if (deleted.size === 1 && whatIf.alone) {
-    line.replaceChildren(`Without this word the probability of `, element("b", {}, shown(whatIf.followed)), ` is ${percent(whatIf.alone[only], 1)}, with all words ${percent(whole, 1)}.`);
+    line.replaceChildren(
+      `Without this word the probability of `,
+      element("b", {}, shown(whatIf.followed)),
+      ` is ${percent(whatIf.alone[only], 1)}, with all words ${percent(whole, 1)}.`,
+    );
   } else if (prefix) {
     const place = whatIf.counts.indexOf(deleted.size);
     outcome(line, whatIf, whatIf.predictions[prefix[0]][place], whatIf.probability[prefix[0]][place], "");
   } else {
-    line.textContent = "This file holds the slider's steps and single words; `safr explore` without --export answers any choice.";
+    line.textContent =
+      "This file holds the slider's steps and single words; `safr explore` without --export answers any choice.";
   }
 }
 
@@ -129,12 +204,18 @@ function outcome(line, whatIf, prediction, share, random) {
     line.replaceChildren("predicted ", element("b", {}, shown(prediction)), `; probability ${percent(share, 1)}`);
     return;
   }
-  line.replaceChildren("now predicted ", element("b", { class: changed ? "wrong" : "" }, shown(prediction)),
-    changed ? " (changed)" : "", `; probability of ${shown(whatIf.followed)} ${percent(share, 1)}, with all words ${percent(whole, 1)}${random}`);
+  line.replaceChildren(
+    "now predicted ",
+    element("b", { class: changed ? "wrong" : "" }, shown(prediction)),
+    changed ? " (changed)" : "",
+    `; probability of ${shown(whatIf.followed)} ${percent(share, 1)}, with all words ${percent(whole, 1)}${random}`,
+  );
 }
 
 function nearest(counts, wanted) {
   let best = 0;
-  counts.forEach((count, place) => { if (Math.abs(count - wanted) < Math.abs(counts[best] - wanted)) best = place; });
+  counts.forEach((count, place) => {
+    if (Math.abs(count - wanted) < Math.abs(counts[best] - wanted)) best = place;
+  });
   return best;
 }
