@@ -65,14 +65,18 @@ class Desk:
 
     async def find_effects(self) -> None:
         """Fill in what deleting does to every text, a few at a time, while questions come between."""
+        try:
+            for name in self.readers:
+                await self._find_effects(name)
+        finally:
+            self.pending = False
+
+    async def _find_effects(self, run: str) -> None:
         numbers = list(self.texts)
-        for name, reader in self.readers.items():
-            chunks = reader.effects([self.texts[number] for number in numbers])
-            done = 0
-            while (some := await self._next(chunks)) is not None:
-                self.effects[name] |= dict(zip(numbers[done : done + len(some)], some, strict=True))
-                done += len(some)
-        self.pending = False
+        chunks = self.readers[run].effects([self.texts[number] for number in numbers])
+        while (some := await self._next(chunks)) is not None:
+            done = len(self.effects[run])
+            self.effects[run] |= dict(zip(numbers[done : done + len(some)], some, strict=True))
 
     async def _next(self, chunks: Iterator[Numbers]) -> Sequence[float | None] | None:
         return await asyncio.wrap_future(self._pool.submit(next, chunks, None))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from safr.attribution.explanation import Explanation
 from safr.explorer.contents import Contents, Row, chosen_rows, other_scores, rows, summary
 from safr.explorer.page import page
 from safr.explorer.reader import Reader, open_reader
@@ -23,6 +22,9 @@ LARGEST_MATRICES = 3_000_000
 """Bytes of a file that its matrices may take, so that it can be mailed; only texts with many words reach it."""
 
 Progress = Callable[[int, int], None]
+
+Found = dict[str, tuple[Reading, WhatIf]]
+"""What the models say about one text, by run."""
 
 
 def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progress: Progress | None = None) -> Path:
@@ -40,60 +42,58 @@ def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progre
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
     summaries, everything = [summary(run) for run in runs], rows(runs)
-    readers = {run.name: open_reader(run) for run in runs}
+    readers = [open_reader(run) for run in runs]
     chosen = chosen_rows(runs, everything, texts)
-    read: dict[str, dict[int, tuple[Explanation, WhatIf]]] = {name: {} for name in readers}
+    most_paired = _most_paired(readers, chosen)
+    found: dict[int, Found] = {}
     for done, row in enumerate(chosen, start=1):
-        for name, reader in readers.items():
-            read[name][row.number] = reader.explain(row.text), reader.what_if(row.text)
+        found[row.number] = {reader.run.name: _read(reader, row, most_paired) for reader in readers}
         if progress is not None:
             progress(done, len(chosen))
-    most_paired = _most_paired([each for found in read.values() for each, _ in found.values()])
+    data, names = runs[0].record["data"], [run.name for run in runs]
     contents = Contents(
         live=False,
-        data=runs[0].record["data"]["name"],
-        labels=runs[0].record["data"]["labels"],
+        data=data["name"],
+        labels=data["labels"],
         runs=summaries,
-        rows=[_completed(row, {name: found[row.number] for name, found in read.items()}) for row in chosen],
-        total=sum(row.number >= 0 for row in everything),
-        readings={name: _readings(readers[name], found, most_paired) for name, found in read.items()},
-        what_ifs={name: {number: each for number, (_, each) in found.items()} for name, found in read.items()},
+        rows=[_completed(row, found[row.number]) for row in chosen],
+        total=len(everything),
+        readings={name: {number: each[name][0] for number, each in found.items()} for name in names},
+        what_ifs={name: {number: each[name][1] for number, each in found.items()} for name in names},
     )
     write_text(output, page(contents))
     return output
 
 
-def _completed(row: Row, found: Mapping[str, tuple[Explanation, WhatIf]]) -> Row:
-    """The row with what the readings say; an example that is not in the test split had none."""
+def _read(reader: Reader, row: Row, most_paired: int) -> tuple[Reading, WhatIf]:
+    """What one model says about one text; of the explanation only the numbers are kept, which are a hundredth of it."""
+    other = other_scores(reader.run, row.number)
+    told = reading(reader.explain(row.text), most_paired=most_paired, other=other)
+    return told, reader.what_if(row.text)
+
+
+def _completed(row: Row, found: Found) -> Row:
+    """The row with what the models say; an example that is not in the test split had none."""
     effects: dict[str, float | None] = {}
     for name, (_, what_if) in found.items():
         whole, left = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
         effects[name] = None if whole is None or left is None else round(whole - left, 4)
-    predictions = {name: explanation.prediction for name, (explanation, _) in found.items()}
-    words = max(len(explanation.words) for explanation, _ in found.values())
-    return replace(row, words=words, predictions=predictions, effects=effects)
+    predictions = {name: told.prediction for name, (told, _) in found.items()}
+    return replace(
+        row, words=max(len(told.words) for told, _ in found.values()), predictions=predictions, effects=effects
+    )
 
 
-def _readings(reader: Reader, found: Mapping[int, tuple[Explanation, WhatIf]], most_paired: int) -> dict[int, Reading]:
-    return {
-        number: reading(
-            explanation,
-            most_paired=most_paired,
-            other=other_scores(reader.run, number),
-        )
-        for number, (explanation, _) in found.items()
-    }
-
-
-def _most_paired(explanations: Sequence[Explanation]) -> int:
+def _most_paired(readers: Sequence[Reader], chosen: Sequence[Row]) -> int:
     """The most words of a text whose pairs can be told without the file growing too large."""
-    words = np.array([len(each.words) for each in explanations])
-    sites = np.array([len(each.sites) for each in explanations])
-    layers = np.array([len(each.attention) for each in explanations])
+    words = np.array([row.words or len(row.text.split()) for row in chosen])
+    shortest = chosen[int(words.argmin())].text
+    shown = [reader.explain(shortest) for reader in readers]  # all texts have the same sites and layers
+    sites, layers = sum(len(each.sites) for each in shown), sum(len(each.attention) for each in shown)
 
     def size(most: int) -> float:
-        shown = np.minimum(words, most)
-        numbers = sites * shown * (shown - 1) / 2 + layers * shown**2
+        paired = np.minimum(words, most)
+        numbers = sites * paired * (paired - 1) / 2 + layers * paired**2
         return float((numbers * 2 * 4 / 3).sum())  # base64 of 2 bytes each
 
     return max(most for most in range(2, max(int(words.max()), 2) + 1) if most == 2 or size(most) <= LARGEST_MATRICES)

@@ -84,14 +84,16 @@ class Texts(BaseModel):
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body can't be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
+    403: {"model": Problem, "description": "The request is another page's."},
     404: {"model": Problem, "description": "No such run or text."},
     408: {"model": Problem, "description": "The body came too slowly."},
     413: {"model": Problem, "description": "The body is too large."},
+    421: {"model": Problem, "description": "The request calls the server by another's name."},
     422: {"model": Problem, "description": "The question can't be answered."},
     503: {"model": Problem, "description": "Too many questions wait."},
     504: {"model": Problem, "description": "The answer took too long."},
 }
-_READING: dict[int | str, dict[str, Any]] = {status: _PROBLEMS[status] for status in (401, 422)}
+_READING: dict[int | str, dict[str, Any]] = {status: _PROBLEMS[status] for status in (401, 403, 421, 422)}
 
 routes = APIRouter()
 

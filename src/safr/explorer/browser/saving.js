@@ -78,9 +78,9 @@ export function tableOf(title, rows) {
 }
 
 export function csv(rows) {
-  // A cell that begins like a formula would be one to a spreadsheet.
+  // A cell that begins like a formula would be one to a spreadsheet; a dash alone is none.
   const cell = (value) => {
-    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : written(value);
+    const text = typeof value === "string" && /^[=+\-@\t\r].*[\p{L}\d(]/su.test(value) ? `'${value}` : written(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return `\uFEFF${rows.map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
