@@ -159,7 +159,10 @@ def test_layers_can_be_switched(open_page, tmp_path):
         expect(page.locator("#matrix-hint")).to_contain_text(f"FC1 of layer {layer}")
         expected = [digits(float(f"{value:.4g}")) for value in made.sites[f"fc1.{layer}"].capacity]
         assert [value for _, value in bars(page)] == expected
-    expect(page.locator("#what-if")).to_contain_text("There is no model behind this page")
+    for section in ("what-if", "texts", "scores"):  # there is no model behind a notebook's page, and no run
+        expect(page.locator(f"#{section}")).to_be_hidden()
+    for link in page.locator("nav a").all():
+        expect(link).to_be_hidden()
 
 
 def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offline):

@@ -17,7 +17,7 @@ const MADE = "Superposition-Aware Feature Regularization: Chang, Deng and Chen, 
 
 // `entries` gives the runs that are shown; `redraw` draws all pictures again.
 export function setUpControls(names, entries, redraw) {
-  byId("about").textContent = [contents.data, contents.data && counted(contents.runs.length, "run")]
+  byId("about").textContent = [contents.data, names.length > 1 ? counted(names.length, "run") : names[0]]
     .filter(Boolean)
     .join(" · ");
   byId("made").textContent = `SAFR ${contents.version}. ${MADE}`;
@@ -27,7 +27,7 @@ export function setUpControls(names, entries, redraw) {
     state.run,
   );
   options(byId("beside"), [["", "none"], ...names.map((name) => [name, name])], state.beside);
-  byId("other-run").hidden = names.length < 2;
+  for (const id of ["this-run", "other-run"]) byId(id).hidden = names.length < 2;
   byId("run").addEventListener("change", (event) =>
     change({ run: event.target.value, beside: state.beside === event.target.value ? "" : state.beside }),
   );
@@ -66,6 +66,7 @@ function setUpLinks() {
   addEventListener("hashchange", () => location.reload());
   // The address behind the # holds the view, so that links within the page must not take its place.
   for (const link of document.querySelectorAll("a[href^='#']")) {
+    link.hidden = byId(link.getAttribute("href").slice(1)).hidden;
     link.addEventListener("click", (event) => {
       event.preventDefault();
       const section = byId(link.getAttribute("href").slice(1));

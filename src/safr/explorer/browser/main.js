@@ -33,6 +33,9 @@ function start() {
   }
   if (!(state.text !== null && rowOf(state.text)) && !(contents.live && state.typed))
     state.text = contents.rows[0]?.number ?? null;
+  setUpSentence();
+  setUpTexts();
+  drawScores();
   setUpControls(
     names,
     () => entries,
@@ -41,9 +44,6 @@ function start() {
       drawPlaces();
     },
   );
-  setUpSentence();
-  setUpTexts();
-  drawScores();
   drawTexts(chosenRuns());
   whenChanged(changed);
   show();
@@ -72,32 +72,46 @@ function changed(values) {
 async function show() {
   waiting?.abort();
   const mine = (waiting = new AbortController());
-  const asked = request();
   document.body.classList.add("busy");
   try {
     if (state.text === null && !state.typed.trim())
       throw new Error("Type a sentence to see how its words share the neurons.");
-    const found = await Promise.all(
-      chosenRuns().map(async (run) => {
-        const [reading, whatIf] = await Promise.all([
-          readingOf(run, asked, mine.signal),
-          whatIfOf(run, asked, mine.signal),
-        ]);
-        return { run, reading, whatIf, number: contents.runs.findIndex(({ name }) => name === run) };
-      }),
-    );
-    if (mine.signal.aborted) return;
-    entries = found;
-    problem(null);
+    await fetched(request(), mine.signal);
+    if (!mine.signal.aborted) problem(null);
   } catch (error) {
     if (mine.signal.aborted) return;
     problem(
       error instanceof TypeError ? "The server does not answer; is `safr explore` still running?" : error.message,
     );
-    return;
   } finally {
     if (mine === waiting) document.body.classList.remove("busy");
   }
+}
+
+// Draws the readings as soon as they are there; what deleting words does takes a server ten times as long.
+async function fetched(asked, signal) {
+  const runs = chosenRuns();
+  const readings = await Promise.all(runs.map((run) => readingOf(run, asked, signal)));
+  if (signal.aborted) return;
+  entries = runs.map((run, place) => ({
+    run,
+    reading: readings[place],
+    whatIf: null,
+    number: contents.runs.findIndex(({ name }) => name === run),
+  }));
+  const early = contents.live && state.measure !== "occlusion";
+  if (early) drawAll();
+  const whatIfs = await Promise.all(runs.map((run) => whatIfOf(run, asked, signal)));
+  if (signal.aborted) return;
+  for (const [place, entry] of entries.entries()) entry.whatIf = whatIfs[place];
+  if (!early) drawAll();
+  else {
+    drawChoices();
+    drawWhatIf(byId("what-if"), entries, request());
+  }
+}
+
+function drawAll() {
   drawChoices();
   drawPlaces();
   refresh();

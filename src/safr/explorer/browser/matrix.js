@@ -145,7 +145,8 @@ function dashes(place, most, left, top, cell) {
 
 function scale(place, most, left, top) {
   const steps = 41;
-  const lowest = place.attention ? 0 : -1;
+  const negative = place.matrix.some((value, number) => value < 0 && number % (place.count + 1));
+  const lowest = negative ? -1 : 0; // the half below zero only where a value is there
   const share = (step) => lowest + ((1 - lowest) * step) / (steps - 1);
   const cells = Array.from({ length: steps }, (_, step) => {
     const made = drawn("rect", {
@@ -165,7 +166,7 @@ function scale(place, most, left, top) {
     { class: "scale" },
     cells,
     number(lowest * most, left, "start"),
-    place.attention ? null : number(0, left + SCALE / 2, "middle"),
+    negative ? number(0, left + SCALE / 2, "middle") : null,
     number(most, left + SCALE, "end"),
   );
 }

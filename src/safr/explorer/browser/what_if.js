@@ -15,13 +15,8 @@ export function drawWhatIf(section, entries, request) {
   const container = section.querySelector(".panels");
   const several = entries.length > 1;
   const first = entries.find((entry) => entry.whatIf)?.whatIf;
-  section.querySelector(".tools").hidden = !first;
-  if (!first) {
-    container.replaceChildren(
-      element("p", { class: "none" }, "There is no model behind this page to ask; it shows one explanation."),
-    );
-    return;
-  }
+  section.hidden = !first && !contents.live; // a notebook's page has no model to ask
+  if (!first) return; // a server is still at it
   const names = [...new Set(entries.flatMap(({ whatIf }) => Object.keys(whatIf?.orders ?? {})))];
   if (!names.includes(state.order)) state.order = "capacity";
   options(
