@@ -1,6 +1,8 @@
 import asyncio
 import json
 import re
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
 
 from safr.explorer import desk, server
+from safr.explorer.contents import Contents
 from safr.explorer.desk import BusyError, Desk
 from safr.explorer.guard import MOST_BYTES
 from safr.explorer.interface_page import interface_page
@@ -37,6 +40,8 @@ def problem(answer) -> str:
     assert "Traceback" not in answer.text
     return answer.json()["error"]
 
+
+NOTHING = Contents(live=True, data="", labels=[], runs=[], rows=[], total=0)
 
 CHECKS = [
     checks.not_a_server_error,
@@ -209,38 +214,29 @@ def test_two_hundred_questions_at_once_are_all_answered(server):
 
 def test_more_than_may_wait_are_sent_away(readers, monkeypatch):
     monkeypatch.setattr(desk, "MOST_WAITING", 2)
-    tried = Desk({"safr": readers[1]}, None_contents())
+    tried = Desk({"safr": readers[1]}, NOTHING)
+
+    release = threading.Event()
 
     async def ask_three():
-        release = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        wait = lambda: asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)  # noqa: E731
-        first = [asyncio.create_task(tried.answer(wait)) for _ in range(2)]
+        first = [asyncio.create_task(tried.answer(lambda: release.wait(10))) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(BusyError):
             await tried.answer(lambda: 3)
         release.set()
-        await asyncio.gather(*first)
+        assert await asyncio.gather(*first) == [True, True]
         return await tried.answer(lambda: 4)
 
     assert asyncio.run(ask_three()) == 4
     tried.close()
 
 
-def None_contents():  # noqa: N802
-    from safr.explorer.contents import Contents
-
-    return Contents(live=True, data="", labels=[], runs=[], rows=[], total=0)
-
-
 def test_what_takes_too_long_is_told_and_the_next_is_answered(api, readers, monkeypatch):
-    import time
-
     monkeypatch.setattr(desk, "SECONDS", 0.05)
     monkeypatch.setattr(Desk, "read", lambda *_: time.sleep(0.3))
 
     async def ask():
-        transport = httpx.ASGITransport(app=server.application(readers, None_contents()))
+        transport = httpx.ASGITransport(app=server.application(readers, NOTHING))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
 
@@ -256,7 +252,7 @@ def test_a_defect_of_ours_tells_nothing_but_that(readers, monkeypatch):
     monkeypatch.setattr(Desk, "read", fail)
 
     async def ask():
-        app = server.application(readers, None_contents())
+        app = server.application(readers, NOTHING)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
