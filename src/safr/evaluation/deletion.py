@@ -162,9 +162,7 @@ def probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArr
     return _read_answers(model, texts, lambda logits: shares(model, logits)).astype(np.float32)
 
 
-def _read_answers(
-    model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]
-) -> NDArray:
+def _read_answers(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
     """What is read in the logits of each text. Texts with the same tokens are run once."""
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
-from safr.evaluation.deletion import deleted_count, by_importance
+from safr.evaluation.deletion import by_importance, deleted_count
 from safr.evaluation.removal import Answer, Remover, Words
 
 PERCENTS = (1, 5, 10, 20, 50)

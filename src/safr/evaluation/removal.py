@@ -81,10 +81,10 @@ class Remover:
                 else:
                     change = changed(self.model, "embedding", self._averaged(gone))
             with torch.inference_mode(), change:
-                found_here = shares(self.model, answers(self.model, self.model(**inputs).get("logits"), batch))
-            chosen = torch.tensor([classes[number] for number, _ in asked], device=found_here.device)
-            probabilities = found_here.gather(1, chosen[:, None])[:, 0].tolist()
-            predictions = found_here.argmax(dim=-1).tolist()
+                chances = shares(self.model, answers(self.model, self.model(**inputs).get("logits"), batch))
+            chosen = torch.tensor([classes[number] for number, _ in asked], device=chances.device)
+            probabilities = chances.gather(1, chosen[:, None])[:, 0].tolist()
+            predictions = chances.argmax(dim=-1).tolist()
             for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
                 found[number][words] = Answer(*answer)
             if progress is not None:
