@@ -292,7 +292,7 @@ def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, caps
     assert "Capacity takes" in said
     assert "| absolute_occlusion |" in (folder / "evidence.md").read_text()
     lengths.write_text('{"words": ["no"], "scores": [1]}')
-    assert f"{lengths}: expected scores of" in failure(capsys, *asked, "--scores", f"length={lengths}")
+    assert f"{lengths}: expected the words" in failure(capsys, *asked, "--scores", f"length={lengths}")
     assert "expected scores as NAME=FILE, got 'lengths'" in failure(capsys, *asked, "--scores", "lengths")
     assert "--texts must be at least 2" in failure(capsys, *asked, "--texts", "1")
     assert "at least one run" in failure(capsys, "benchmark")

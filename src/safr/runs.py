@@ -78,6 +78,11 @@ class Run:
         return self.folder / "benchmark.json"
 
     @property
+    def attributions_folder(self) -> Path:
+        """Scores of attribution methods, one Parquet file for each, with what it cost."""
+        return self.folder / "benchmark" / "scores"
+
+    @property
     def benchmark_values_file(self) -> Path:
         """The same for every single text."""
         return self.folder / "benchmark.parquet"

@@ -1,15 +1,16 @@
 import shutil
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 
+from safr.attribution.gradients import gradient_x_input
 from safr.data import load_data
-from safr.data.batches import readable
+from safr.data.batches import encode, readable
 from safr.errors import InputError
+from safr.evaluation.benchmark import benchmark
 from safr.explorer import contents
 from safr.explorer.contents import chosen_rows, other_scores, rows, summary
+from safr.model.saving import load
 from safr.runs import Run, read_json, write_json
 from tests import tiny
 
@@ -61,12 +62,12 @@ def test_no_hub_is_asked(copied, monkeypatch):
 
 def test_further_scores_of_a_run_are_found_by_themselves(copied):
     assert other_scores(copied, 0) == {}
-    table = pyarrow.parquet.read_table(copied.words_file)
-    values = np.arange(len(table), dtype=float)
-    pyarrow.parquet.write_table(table.append_column("gradient", pyarrow.array(values)), copied.words_file)
+    benchmark(copied, tiny.dataset(), methods=["gradient_x_input"], removals=["delete"])
     found = other_scores(copied, 2)
-    assert list(found) == ["gradient"]
-    assert found["gradient"].tolist() == values[table["text"].to_numpy() == 2].tolist()
+    assert list(found) == ["gradient_x_input"]
+    (text,) = encode(tiny.tokenizer(), [tiny.dataset().test.texts[2]], copied.settings.max_tokens)
+    (expected,) = gradient_x_input(load(copied.model_folder), [text])
+    np.testing.assert_allclose(found["gradient_x_input"], expected, atol=1e-6)
 
 
 def test_the_examples_come_first_and_then_a_sample_that_is_always_the_same(safr_run):

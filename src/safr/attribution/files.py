@@ -17,17 +17,18 @@ from safr.errors import InputError
 _COLUMNS = ("text", "position", "word", "score")
 
 
-def write_scores(path: Path, texts: Sequence[EncodedText], scores: Scores) -> None:
+def write_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int], scores: Scores) -> None:
     """Write scores as Parquet, one row per word: number of the text, position, word, score.
 
     Args:
         path: The file.
         texts: Encoded texts.
+        numbers: Number of each text in its split.
         scores: One score per word, for every text.
     """
     sizes = [len(text.words) for text in texts]
     columns = (
-        np.repeat(np.arange(len(texts)), sizes),
+        np.repeat(numbers, sizes),
         np.concatenate([np.arange(size) for size in sizes]),
         [word for text in texts for word in text.words],
         np.concatenate(scores),
@@ -38,13 +39,14 @@ def write_scores(path: Path, texts: Sequence[EncodedText], scores: Scores) -> No
     temporary.replace(path)
 
 
-def read_scores(path: Path, texts: Sequence[EncodedText]) -> Scores:
+def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]) -> Scores:
     """Scores from a file, for texts that are known.
 
     Args:
-        path: Parquet as `write_scores` writes it, or JSONL: for each text, in their order, one line such as
-            `{"words": ["a", "fine", "film"], "scores": [0.1, 2.3, 0.7]}`.
-        texts: The texts that the scores are of.
+        path: Parquet as `write_scores` writes it, or JSONL: for each text of the split, in their order, one line such
+            as `{"words": ["a", "fine", "film"], "scores": [0.1, 2.3, 0.7]}`.
+        texts: The texts that are asked for.
+        numbers: Number of each of them in the split; the file may hold others too.
 
     Raises:
         InputError: No such file, not one finite score for each word, or other words.
@@ -55,9 +57,9 @@ def read_scores(path: Path, texts: Sequence[EncodedText]) -> Scores:
     if path.suffix not in readers:
         raise InputError(f"{path}: expected scores as .parquet or .jsonl, got {path.suffix or 'no ending'}")
     found = readers[path.suffix](path)
-    if len(found) != len(texts):
-        raise InputError(f"{path}: expected scores of {len(texts)} texts, got {len(found)}")
-    for number, (text, (words, scores)) in enumerate(zip(texts, found, strict=True)):
+    nothing: tuple[list[str], np.ndarray] = ([], np.zeros(0))
+    for number, text in zip(numbers, texts, strict=True):
+        words, scores = found.get(number, nothing)
         if words != list(text.words):
             raise InputError(
                 f"{path}: expected the words {list(text.words)[:8]}... of text {number}, got {words[:8]}...; see the "
@@ -65,10 +67,11 @@ def read_scores(path: Path, texts: Sequence[EncodedText]) -> Scores:
             )
         if scores.shape != (len(words),) or not np.isfinite(scores).all():
             raise InputError(f"{path}: expected {len(words)} finite scores of text {number}, got {scores.tolist()[:8]}")
-    return [scores for _, scores in found]
+    return [found.get(number, nothing)[1] for number in numbers]
 
 
-Found = list[tuple[list[str], np.ndarray]]
+Found = dict[int, tuple[list[str], np.ndarray]]
+"""Words and their scores by the number of the text."""
 
 
 def _from_parquet(path: Path) -> Found:
@@ -81,20 +84,22 @@ def _from_parquet(path: Path) -> Found:
     rows = table.sort_by([("text", "ascending"), ("position", "ascending")])
     texts, words = rows["text"].to_numpy(), rows["word"].to_pylist()
     scores = rows["score"].to_numpy().astype(np.float64)
-    # A text without words has no row, but its place among the others.
-    ends = np.searchsorted(texts, np.arange(1, texts.max(initial=-1) + 2))
-    starts = [0, *ends[:-1]]
-    return [(words[start:end], scores[start:end]) for start, end in zip(starts, ends, strict=True)]
+    numbers, starts = np.unique(texts, return_index=True)
+    ends = [*starts[1:].tolist(), len(texts)]
+    return {
+        number: (words[start:end], scores[start:end])
+        for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True)
+    }
 
 
 def _from_jsonl(path: Path) -> Found:
-    found: Found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    found: Found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             values = json.loads(line)
-            found.append((list(values["words"]), np.array(values["scores"], dtype=np.float64)))
+            found[number] = list(values["words"]), np.array(values["scores"], dtype=np.float64)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
-                f'{path}, line {number}: expected {{"words": [...], "scores": [...]}}, got {line[:60]}'
+                f'{path}, line {number + 1}: expected {{"words": [...], "scores": [...]}}, got {line[:60]}'
             ) from error
     return found

@@ -17,7 +17,6 @@ from safr.attribution.files import read_scores, write_scores
 from safr.attribution.methods import ABSOLUTE, Attributed, attribute, default_methods, is_signed, method
 from safr.attribution.scores import Scores
 from safr.data import TextDataset
-from safr.data.batches import EncodedText
 from safr.errors import InputError
 from safr.evaluation.cause import MEANINGS
 from safr.evaluation.comparison import compared
@@ -75,8 +74,10 @@ def benchmark(
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
     subject = open_subject(run, data, limit, data_dir)
     folder = run.folder / "benchmark"
-    found = {name: Attributed(read_scores(path, subject.texts)) for name, path in (files or {}).items()}
-    found = _attributed(subject, methods or default_methods(subject.model), folder, progress) | found
+    found = {
+        name: Attributed(read_scores(path, subject.texts, subject.numbers)) for name, path in (files or {}).items()
+    }
+    found = _attributed(subject, methods or default_methods(subject.model), progress) | found
     table = measure(subject, {name: each.scores for name, each in found.items()}, removals, folder, progress)
     result = _result(subject, found, table)
     write_values(run.benchmark_values_file, table, subject.numbers)
@@ -84,29 +85,30 @@ def benchmark(
     return result
 
 
-def _attributed(subject: Subject, names: Sequence[str], folder: Path, progress: Progress) -> dict[str, Attributed]:
+def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> dict[str, Attributed]:
     """The scores of every method, from the run's folder where they are there already."""
     chosen = {name: method(name) for name in (SUBJECT, *names) if name != "random"}
+    folder = subject.run.attributions_folder
     found: dict[str, Attributed] = {}
     for done, (name, each) in enumerate(chosen.items()):
         progress(f"scoring words: {name}", done, len(chosen))
         file, cost = folder / f"{name}.parquet", folder / f"{name}.json"
-        known = _known(file, subject.texts) if cost.is_file() else None
+        known = _known(file, subject) if cost.is_file() else None
         if known is not None:
             found[name] = Attributed(known, **read_json(cost))
         else:
             found[name] = attribute(subject.model, subject.texts, each.score)
-            write_scores(file, subject.texts, found[name].scores)
+            write_scores(file, subject.texts, subject.numbers, found[name].scores)
             write_json(cost, found[name].cost)
         if each.signed:  # its size costs nothing more
             found[ABSOLUTE + name] = replace(found[name], scores=[np.abs(values) for values in found[name].scores])
     return found
 
 
-def _known(path: Path, texts: Sequence[EncodedText]) -> Scores | None:
+def _known(path: Path, subject: Subject) -> Scores | None:
     """Scores that were written before, unless they are of other texts."""
     try:
-        return read_scores(path, texts)
+        return read_scores(path, subject.texts, subject.numbers)
     except InputError:
         return None
 

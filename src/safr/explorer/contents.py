@@ -20,8 +20,8 @@ from safr.explorer.what_if import WhatIf
 from safr.report.report import refuse_mixed
 from safr.runs import Run, read_json
 
-PER_WORD = ("text", "position", "word", "label", "prediction", "keep")
-"""Columns of a run's words that are no further score; those of capacity are told by the model itself."""
+SHOWN_ANYWAY = ("capacity", "keep", "attention")
+"""Attribution methods whose scores the model itself tells of any text."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,14 @@ def test_texts(run: Run) -> Mapping[int, str]:
 
 
 def other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
-    """Further scores per word of one test text, by name, where the run keeps any: a gradient method's, for instance."""
-    columns = pyarrow.parquet.read_schema(run.words_file).names
-    names = [name for name in columns if name not in PER_WORD and not name.startswith("capacity_")]
-    if not names:
-        return {}
-    table = pyarrow.parquet.read_table(run.words_file, columns=names, filters=[("text", "==", number)])
-    return {name: table[name].to_numpy().astype(np.float64) for name in names}
+    """Scores per word of one test text by other attribution methods, where `safr benchmark` has left any."""
+    found = {}
+    for file in sorted(run.attributions_folder.glob("*.parquet")):
+        if file.stem not in SHOWN_ANYWAY:
+            rows = pyarrow.parquet.read_table(file, filters=[("text", "==", number)]).sort_by("position")
+            if len(rows):
+                found[file.stem] = rows["score"].to_numpy().astype(np.float64)
+    return found
 
 
 def chosen_rows(runs: Sequence[Run], everything: Sequence[Row], texts: int) -> list[Row]:
