@@ -226,7 +226,7 @@ def benchmark(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     methods: tuple[str, ...] = (),
     scores: tuple[str, ...] = (),
-    removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = ("delete", "replace", "hide", "average"),
+    removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = (),
     texts: int = 2000,
     output: Path | None = None,
     data_dir: Path | None = None,
@@ -240,7 +240,7 @@ def benchmark(
         methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
             Shapley values.
         scores: Scores of other tools, as `lime=lime.parquet`, files in the run's folder or anywhere.
-        removals: How words are removed, `delete` among them.
+        removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         texts: Test texts at most.
         output: Folder for the table over all runs. Default: beside the runs.
         data_dir: Folder where archives of data are looked for first.
@@ -248,7 +248,7 @@ def benchmark(
     from safr.console import Steps
     from safr.data import load_data
     from safr.evaluation.benchmark import benchmark as benchmark_run
-    from safr.experiments.evidence import write_evidence
+    from safr.experiments.evidence import refuse_unlike, write_evidence
     from safr.runs import open_trained_run
 
     if not runs:
@@ -256,6 +256,10 @@ def benchmark(
     if texts < 2:
         raise InputError(f"--texts must be at least 2, got {texts}")
     opened, console = [open_trained_run(folder) for folder in runs], _console()
+    refuse_unlike(opened)
+    folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder for the table, found a file")
     for run in opened:
         settings = run.settings
         loaded = load_data(
@@ -267,7 +271,7 @@ def benchmark(
                 loaded,
                 methods=methods or None,
                 files=_score_files(scores, run),
-                removals=removals,
+                removals=removals or None,
                 limit=texts,
                 data_dir=data_dir,
                 progress=steps.named,
@@ -275,7 +279,6 @@ def benchmark(
         console.print(f"{run.name}: {result['texts']:,} test texts", highlight=False)
         for sentence in result["conclusions"]:
             console.print(f"  {sentence}", highlight=False)
-    folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
     console.print(write_evidence(opened, folder), highlight=False)
     console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
 
@@ -596,6 +599,8 @@ def _score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
         name, equals, path = each.partition("=")
         if not (name and equals and path):
             raise InputError(f"expected scores as NAME=FILE, got {each!r}")
+        if name in found:
+            raise InputError(f"two files of scores are called {name!r}; give each a name of its own")
         found[name] = run.folder / path if (run.folder / path).exists() else Path(path)
     return found
 

@@ -11,6 +11,7 @@ import safr
 from safr.attribution.files import write_scores
 from safr.data.batches import encode
 from safr.errors import InputError
+from safr.evaluation import measuring
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
 from safr.runs import Run, read_json
@@ -47,10 +48,9 @@ def test_a_benchmark_says_all_of_every_method_as_its_schema_has_it(run, tmp_path
     for name, each in found["methods"].items():
         assert {"srs", "comprehensiveness", "sufficiency", "aopc", "leave_one_out"} <= each["values"]["delete"].keys()
         assert {"srs", "comprehensiveness", "sufficiency"} <= each["values"]["average"].keys(), name
-    assert {"allocated", "capacity_patched"} <= found["methods"]["capacity"]["values"]["none"].keys()
+    assert {"own", "capacity_patched"} <= found["methods"]["capacity"]["values"]["none"].keys()
     assert set(METRICS) >= {each["metric"] for each in found["comparisons"]}
     assert found["methods"]["integrated_gradients"]["cost"]["backward"] == 50
-    assert found["marked"] is None
     assert found["conclusions"]
     assert safr.benchmark is benchmark
 
@@ -70,16 +70,55 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
     options = {"methods": ["capacity", "occlusion"], "removals": ["delete"]}
     first = benchmark(copied, tiny.dataset(), **options)
     (copied.folder / "benchmark.json").unlink()
-    for name in ("attribute", "faithfulness", "aopc_limits", "cause", "randomization"):
+    for name in ("attribute", "faithfulness", "aopc_limits", "cause", "shuffle_weights"):
         for module in ("safr.evaluation.benchmark", "safr.evaluation.measuring"):
             monkeypatch.setattr(f"{module}.{name}", None, raising=False)
     assert benchmark(copied, tiny.dataset(), **options) == first
 
 
-def test_a_method_more_is_measured_beside_those_that_are_known(copied):
+def test_only_what_is_new_is_measured(copied, monkeypatch):
     benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    for name in ("aopc_limits", "cause"):
+        monkeypatch.setattr(f"safr.evaluation.measuring.{name}", None)
+    asked = []
+    real = measuring.faithfulness
+    monkeypatch.setattr(measuring, "faithfulness", lambda *each, **named: asked.extend(each[4]) or real(*each, **named))
     found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     assert {"capacity", "occlusion", "absolute_occlusion", "random"} == set(found["methods"])
+    assert asked == ["occlusion", "absolute_occlusion"]
+    assert all(
+        "randomization" in found["methods"][name]["values"]["none"] for name in found["methods"] if name != "random"
+    )
+    again = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
+    assert again == found
+
+
+def test_other_weights_in_the_same_folder_are_judged_anew(copied, baseline):
+    first = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    shutil.rmtree(copied.model_folder)
+    shutil.copytree(baseline.model_folder, copied.model_folder)
+    second = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    assert first["methods"]["capacity"]["values"] != second["methods"]["capacity"]["values"]
+
+
+def test_a_part_that_a_kill_has_left_damaged_is_made_again(copied):
+    first = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
+    for file in (copied.folder / "benchmark").rglob("*.parquet"):
+        file.write_bytes(b"PAR1")
+    assert (
+        benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])["methods"]["capacity"]["values"]
+        == (first["methods"]["capacity"]["values"])
+    )
+
+
+def test_a_model_whose_site_is_not_fc1_and_texts_too_long_for_single_steps_are_judged(copied, monkeypatch):
+    monkeypatch.setattr("safr.evaluation.measuring.explaining_site", lambda _: "vmask")
+    monkeypatch.setattr("safr.evaluation.subject.STEPS", 0)
+    found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
+    values = found["methods"]["capacity"]["values"]
+    assert "own" not in values["none"]
+    assert "naopc" not in values["delete"]
+    assert "aopc" in values["delete"]
 
 
 def test_scores_of_another_tool_are_judged_beside_ours(copied, tmp_path):
@@ -92,6 +131,11 @@ def test_scores_of_another_tool_are_judged_beside_ours(copied, tmp_path):
     assert found["methods"]["theirs"]["values"]["none"]["position"]["value"] == pytest.approx(-1)
     assert any(each.startswith("theirs follows the words' place in the text") for each in found["conclusions"])
     assert "randomization" not in found["methods"]["theirs"]["values"]["none"]
+    assert found["methods"]["theirs"]["cost"] is None
+    assert found["methods"]["theirs"]["signed"]  # some are below 0
+    for taken in ("capacity", "random", "random.forest", "absolute_theirs"):
+        with pytest.raises(InputError, match="is the name of a method; give the scores of a file another"):
+            benchmark(copied, tiny.dataset(), files={taken: path})
 
 
 def test_fewer_texts_are_those_whose_hash_comes_first(copied):
@@ -104,6 +148,8 @@ def test_what_can_not_be_judged_gets_one_clear_line(copied, tmp_path):
         benchmark(copied, tiny.dataset(), removals=["hide"])
     with pytest.raises(InputError, match="no attribution method is called 'capasity'"):
         benchmark(copied, tiny.dataset(), methods=["capasity"])
+    with pytest.raises(InputError, match="no capacity at site 'fc1'; expected embedding, vmask, or a layer's"):
+        benchmark(copied, tiny.dataset(), methods=["capacity@fc1"])
     with pytest.raises(InputError, match="expected a file of scores"):
         benchmark(copied, tiny.dataset(), methods=["capacity"], files={"theirs": tmp_path / "none.parquet"})
     with pytest.raises(InputError, match="was trained on other data"):

@@ -7,8 +7,8 @@ import torch
 from safr.attribution.scores import predicted_classes
 from safr.config import Regularization
 from safr.data.batches import encode
-from safr.evaluation import cause as module
-from safr.evaluation.cause import MEANINGS, Watched, ablation_effects, cause, interactions, patching_effects, show
+from safr.evaluation.allocation import as_many_others, mean_of_neurons, show
+from safr.evaluation.cause import MEANINGS, Watched, ablation_effects, cause, interactions, patching_effects
 from safr.model.interventions import changed
 from safr.model.tracing import trace
 from tests import linear, tiny
@@ -33,13 +33,18 @@ def odds(values, chosen):
 
 
 def test_every_neuron_belongs_to_the_word_that_moves_it_most(subject):
-    model = subject.model
-    for text, shown in zip(TEXTS, show(model, TEXTS, "fc1.1"), strict=True):
+    shown = show(subject.model, TEXTS, "fc1.1")
+    mean = mean_of_neurons(shown)
+    vectors = []
+    for text in TEXTS:
         ids = torch.tensor([text.ids])
-        vectors = trace(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ["fc1"]).site("fc1.1")[0]
-        own = shown.allocated()
-        assert (own.sum(axis=0) == 1).all()
-        assert (own.argmax(axis=0) == vectors.abs().argmax(dim=0).numpy()).all()
+        traced = trace(subject.model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, ["fc1"])
+        vectors.append(traced.site("fc1.1")[0].detach())
+    np.testing.assert_allclose(mean, torch.cat(vectors).mean(dim=0).numpy(), atol=1e-6)
+    for each, own in zip(shown, vectors, strict=True):
+        allocated = each.allocated(mean)
+        assert (allocated.sum(axis=0) == 1).all()
+        assert (allocated.argmax(axis=0) == (own - torch.from_numpy(mean)).abs().argmax(dim=0).numpy()).all()
 
 
 def test_ablation_is_a_slow_loop(subject):
@@ -94,17 +99,25 @@ def test_words_of_a_linear_model_do_not_interact_and_those_of_another_do(subject
 
 def test_chance_gets_as_many_neurons_and_none_of_the_words_own():
     own = np.random.default_rng(0).random((5, 32)) < 0.3
-    own[0] = True
-    others = module._as_many_others(own, np.random.default_rng(1))
+    own[0] = True  # more than half: there are not as many others
+    others = as_many_others(own, np.random.default_rng(1))
     assert not (own & others).any()
-    assert others.sum(axis=1).tolist() == np.minimum(own.sum(axis=1), 32 - own.sum(axis=1)).tolist()
+    assert others.sum(axis=1).tolist() == [0, *own[1:].sum(axis=1).tolist()]
+
+
+def test_own_and_others_are_compared_on_the_same_words(subject):
+    found = cause(subject, seed=3)
+    np.testing.assert_allclose(found["own_minus_others"], found["own"] - found["others"])
+    capacities = [each.capacity for each in show(subject.model, TEXTS, "fc1.0")]
+    assert len(capacities[2]) == 2
+    assert np.isnan(found["capacity_own"][2])  # of two words one owns half of the neurons or more
 
 
 def test_all_numbers_are_there_repeatable_and_explained(subject):
     second = replace(subject, site="fc1.1")
     found = cause(second, tiny.tokenizer().unk_token_id)
     assert found.keys() == MEANINGS.keys()
-    assert all(np.isfinite(values).all() for name, values in found.items() if name != "interference_interaction")
+    assert all(np.isfinite(values[1]) for values in found.values())
     again = cause(second, tiny.tokenizer().unk_token_id)
     assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
     assert not {"patched", "capacity_patched"} & cause(subject).keys()

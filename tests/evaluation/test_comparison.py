@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import false_discovery_control, permutation_test
+from scipy.stats import false_discovery_control, permutation_test, ttest_ind
 
-from safr.evaluation.comparison import Pair, differences, sign_tests
+from safr.evaluation.comparison import Pair, compared, differences, differences_over_seeds, sign_tests
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=8), st.integers(0, 5))
@@ -36,12 +36,30 @@ def test_of_false_differences_few_pass_and_true_ones_do():
     np.testing.assert_allclose([each.adjusted for each in found], false_discovery_control([each.p for each in found]))
 
 
-@pytest.mark.parametrize(
-    ("metric", "verdict"), [("srs", "better"), ("sufficiency", "worse"), ("length", "no difference")]
-)
+@pytest.mark.parametrize(("metric", "verdict"), [("srs", "better"), ("sufficiency", "worse")])
 def test_the_verdict_knows_which_way_is_better(metric, verdict):
     gaps = np.random.default_rng(0).normal(1, 0.1, 40)
     (found,) = differences([Pair(metric, "", "a", "b", gaps, np.zeros(40))])
     assert found.verdict == verdict
     (other,) = differences([Pair(metric, "", "b", "a", np.zeros(40), gaps)])
-    assert {found.verdict, other.verdict} in ({"better", "worse"}, {"no difference"})
+    assert {found.verdict, other.verdict} == {"better", "worse"}
+
+
+def test_what_is_no_merit_and_what_is_so_by_definition_is_not_tested():
+    values = {name: np.arange(5.0) for name in ("srs", "length", "position", "randomization", "leave_one_out")}
+    table = {("capacity", "delete"): values, ("occlusion", "delete"): values, ("keep", "delete"): values}
+    found = {(each.other, each.metric) for each in compared("capacity", table)}
+    assert found == {("occlusion", "srs"), ("keep", "srs"), ("keep", "leave_one_out")}
+
+
+def test_settings_are_tested_over_their_seeds_by_welch():
+    first, second = np.array([0.1, 0.2, 0.15]), np.array([0.4, 0.45, 0.6])
+    found = differences_over_seeds([Pair("srs", "delete", "a", "b", first, second)])[0]
+    expected = ttest_ind(first, second, equal_var=False)
+    assert (found.p, found.adjusted) == (expected.pvalue, expected.pvalue)
+    assert found.value.value == pytest.approx(first.mean() - second.mean())
+    assert (found.value.low, found.value.high) == tuple(expected.confidence_interval())
+    assert found.verdict == "worse"
+    alone = differences_over_seeds([Pair("srs", "delete", "a", "b", first[:1], second)])[0]
+    assert alone.verdict == "not tested"
+    assert alone.to_dict()["p"] is alone.to_dict()["value"]["low"] is None

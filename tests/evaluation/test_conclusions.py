@@ -21,8 +21,7 @@ def result(verdicts=(), **values):
         for other, metric, removal, verdict in verdicts
     ]
     return {
-        "subject": "capacity",
-        "marked": None,
+        "compared": "capacity",
         "removals": {"delete": "", "hide": ""},
         "methods": methods,
         "comparisons": comparisons,
@@ -35,24 +34,26 @@ def all_say(other, verdict, count=3):
 
 def test_three_of_five_and_none_against_decide():
     said = conclusions(result([*all_say("blind", "better"), *all_say("signed", "worse")]))
-    assert said[0] == "Capacity is more faithful than blind (blind to the class, as it is)."
+    assert said[0] == "Capacity is more faithful than blind (blind to the class)."
     assert said[1] == "More faithful than capacity: signed (which know the class)."
     said = conclusions(
         result(
             [*all_say("blind", "better", 2), *all_say("signed", "worse"), ("signed", FAITHFUL[4], "delete", "better")]
         )
     )
-    assert said[0] == "Neither way by this rule: blind (blind to the class, as it is); signed (which know the class)."
+    assert said[0] == "Neither way by this rule: blind (blind to the class); signed (which know the class)."
 
 
 def test_ways_of_removal_that_contradict_each_other_are_told():
     said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "worse")]))
     assert (
-        "How words are removed decides against blind by SRS (capacity is better where the way is delete, worse where "
-        "it is hide)."
+        "Ways of removing words disagree about blind by SRS (capacity is better where it is delete, worse where it is "
+        "hide)."
     ) in said
     said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "no difference")]))
     assert "The ways of removing words do not contradict each other." in said
+    nothing = conclusions(result([("blind", "srs", "delete", "no difference")]))
+    assert not any("ways" in each.lower() for each in nothing)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.5, True), (-0.7, True), (0.49, False)])
@@ -61,30 +62,30 @@ def test_scores_that_follow_something_else_are_told(value, told):
     assert any(each.startswith("capacity follows the words' place in the text") for each in said) == told
 
 
-def test_what_neurons_do_is_told_by_intervals():
-    said = conclusions(
-        result(
-            allocated=estimate(0.5),
-            random=estimate(0.2),
-            capacity_allocated=estimate(0.3),
-            capacity_patched=estimate(0),
-        )
-    )
-    assert any(each.endswith("as many others by 0.20: more.") for each in said)
-    assert any("what its own neurons do: +0.30 [+0.29, +0.31]." in each for each in said)
-    assert any(each.endswith("+0.00 [-0.01, +0.01], which may be none.") for each in said)
-    said = conclusions(result(allocated=estimate(0.21), random=estimate(0.2)))
-    assert any(each.endswith("as much, as far as can be told.") for each in said)
+@pytest.mark.parametrize(
+    ("gap", "said"), [(0.3, "its own matter more"), (-0.3, "the others matter more"), (0, "no clear")]
+)
+def test_what_own_neurons_do_is_told_beside_as_many_others(gap, said):
+    own = {"own": estimate(0.2 + gap), "others": estimate(0.2), "own_minus_others": estimate(gap)}
+    told = conclusions(result(**own, **{f"capacity_{name}": value for name, value in own.items()}))
+    assert sum(said in each for each in told) == 2
+    assert any("as many others by 0.20" in each for each in told)
+
+
+def test_a_correlation_whose_interval_holds_0_may_be_none():
+    told = conclusions(result(capacity_patched=estimate(0), interference_interaction=estimate(0.3)))
+    assert any(each.endswith("+0.00 [-0.01, +0.01], which may be none.") for each in told)
+    assert any(each.endswith("+0.30 [+0.29, +0.31].") for each in told)
 
 
 def test_words_that_people_mark():
     found = result(auprc=estimate(0.5))
     found["methods"]["signed"]["values"]["none"]["auprc"] = estimate(0.6)
     found["methods"]["blind"]["values"]["none"]["auprc"] = estimate(0.595)
-    found["marked"] = 0.14
+    found["methods"]["random"] = {"signed": False, "cost": None, "values": {"none": {"auprc": estimate(0.26)}}}
     (said,) = (each for each in conclusions(found) if "AUPRC" in each)
     assert said == (
-        "The words that people mark are 14% of all; capacity finds them with an AUPRC of 0.50 [0.49, 0.51], signed "
+        "Capacity finds the words that people mark with an AUPRC of 0.50 [0.49, 0.51], random scores with 0.26, signed "
         "with 0.60 (with overlapping intervals: blind)."
     )
 

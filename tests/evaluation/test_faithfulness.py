@@ -1,6 +1,7 @@
 """Metrics against slow loops, and against a model whose words' true effects are known."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from safr.config import Regularization
 from safr.data.batches import encode
 from safr.data.planted import planted, planted_truth
 from safr.data.tokenizer import word_tokenizer
-from safr.evaluation.deletion import deleted_count, most_important
+from safr.evaluation import faithfulness as module
+from safr.evaluation.deletion import by_importance, deleted_count, most_important
 from safr.evaluation.faithfulness import PERCENTS, faithfulness
 from safr.evaluation.limits import aopc_limits
 from safr.evaluation.metrics import METRICS
@@ -26,17 +28,24 @@ def encoded(count=40, longest=9, seed=5):
     return encode(tiny.tokenizer(), [text for text, _ in labelled]), [label for _, label in labelled]
 
 
+def planted_sentences(count):
+    """Tokenizer, texts and labels of planted sentences without negators, whose label is the sum of their words."""
+    made = planted(test=4 * count).test
+    plain = [
+        (text, label)
+        for text, label in zip(made.texts, made.labels, strict=True)
+        if len(text.split()) < 16 and not planted_truth(text).pairs
+    ][:count]
+    tokenizer = word_tokenizer([text for text, _ in plain] * 2)  # words that come once are unknown
+    return tokenizer, encode(tokenizer, [text for text, _ in plain]), [label for _, label in plain]
+
+
 @pytest.fixture(scope="module")
 def measured():
     """A linear model of planted sentences, judged by its own effects, by their opposite, and by chance."""
-    plain = [
-        (text, label)
-        for text, label in zip(planted(test=200).test.texts, planted(test=200).test.labels, strict=True)
-        if len(text.split()) < 16 and not planted_truth(text).pairs
-    ]
-    tokenizer = word_tokenizer([text for text, _ in plain] * 2)  # words that come once are unknown
-    model, texts = linear.model(linear.PLANTED, tokenizer), encode(tokenizer, [*(text for text, _ in plain), "plot"])
-    labels = [*(label for _, label in plain), 1]
+    tokenizer, texts, labels = planted_sentences(50)
+    texts, labels = [*texts, *encode(tokenizer, ["plot"])], [*labels, 1]
+    model = linear.model(linear.PLANTED, tokenizer)
     classes = predicted_classes(model, texts)
     oracle = linear.effects(texts, classes, linear.PLANTED)
     scores = {"oracle": oracle, "random": random_scores(texts, 0), "inverted": [-each for each in oracle]}
@@ -58,13 +67,30 @@ def test_the_oracle_wins_chance_is_between_and_its_opposite_loses(measured, metr
     assert abs(np.nanmean(values["oracle"][metric]) - np.nanmean(values["random"][metric])) > 0.02
 
 
-@pytest.mark.parametrize("metric", MEASURED)
-def test_a_metric_with_its_sign_flipped_or_chance_passed_off_as_the_oracle_is_noticed(measured, metric):
-    values, _, _ = measured
-    flipped = {name: {metric: -each[metric]} for name, each in values.items()}
-    assert ranking(flipped, metric) != ["oracle", "random", "inverted"]
-    swapped = {"oracle": values["random"], "random": values["oracle"], "inverted": values["inverted"]}
-    assert ranking(swapped, metric) != ["oracle", "random", "inverted"]
+def judged(**changes):
+    """The ranking by every metric on a few planted sentences, with something in the implementation changed."""
+    tokenizer, texts, labels = planted_sentences(60)
+    model = linear.model(linear.PLANTED, tokenizer)
+    classes = predicted_classes(model, texts)
+    oracle = linear.effects(texts, classes, linear.PLANTED)
+    scores = {"oracle": oracle, "random": random_scores(texts, 0), "inverted": [-each for each in oracle]}
+    values = faithfulness(Remover(model, "delete"), texts, labels, classes.tolist(), scores)
+    return {metric: ranking(values, metric) for metric in MEASURED}
+
+
+def test_an_implementation_that_deletes_the_lowest_first_is_noticed(monkeypatch):
+    assert set(map(tuple, judged().values())) == {("oracle", "random", "inverted")}
+    monkeypatch.setattr(module, "by_importance", lambda scores, **named: by_importance(-scores, **named))
+    changed = judged()
+    for metric in ("comprehensiveness", "sufficiency", "aopc", "words_to_flip", "srs"):
+        assert changed[metric][0] != "oracle", metric
+
+
+def test_a_metric_whose_direction_is_told_wrong_is_noticed(monkeypatch):
+    wrong = {"higher": "lower", "lower": "higher", "neither": "neither"}
+    flipped = {name: replace(each, better=wrong[each.better]) for name, each in METRICS.items()}
+    monkeypatch.setattr("tests.evaluation.test_faithfulness.METRICS", flipped)
+    assert all(order[0] != "oracle" for order in judged().values())
 
 
 def test_in_a_linear_model_the_oracle_is_the_best_order_and_its_opposite_the_worst(measured):

@@ -74,5 +74,5 @@ def test_what_is_asked_twice_is_run_once(model, monkeypatch):
 def test_a_tokenizer_without_a_token_for_it_is_told(model):
     tokenizer = tiny.tokenizer()
     tokenizer.unk_token = None
-    with pytest.raises(InputError, match="expected a tokenizer with a token for masked or unknown words"):
+    with pytest.raises(InputError, match="words can't be replaced: the tokenizer has no token"):
         remover(model, "replace", tokenizer, TEXTS)

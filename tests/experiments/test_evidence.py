@@ -57,12 +57,19 @@ def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged,
     assert "| srs ↑ | baseline | SAFR |" in text
     numbers = json.loads((tmp_path / "evidence.json").read_text())
     assert numbers["settings"]["SAFR"]["runs"] == ["safr-0", "safr-1"]
-    texts = [number for number in range(17) if number != 13]
-    tables = [read_values(run.benchmark_values_file, texts) for run in judged]
-    values = [table["capacity", "delete"]["srs"] for table in tables]
-    gap = values[0] - (values[1] + values[2]) / 2
+    means = [read_json(run.benchmark_file)["methods"]["capacity"]["values"]["delete"]["srs"]["value"] for run in judged]
     found = next(each for each in numbers["between_settings"] if each["metric"] == "srs")
-    assert found["value"]["value"] == pytest.approx(gap.mean())
+    assert found["value"]["value"] == pytest.approx(means[0] - (means[1] + means[2]) / 2)
+    assert found["verdict"] == "not tested"  # of the baseline there is one seed
+
+
+def test_the_same_run_twice_and_other_texts_are_refused(judged, tmp_path):
+    with pytest.raises(InputError, match="another run has the same settings and seed"):
+        write_evidence([*judged, judged[0]], tmp_path)
+    other = copied(judged[2], tmp_path, "other", 7)
+    write_values(other.benchmark_values_file, {("capacity", "delete"): {"srs": np.ones(2)}}, [0, 1])
+    with pytest.raises(InputError, match=r"other: was judged on other texts than plain; benchmark all with the same"):
+        write_evidence([*judged, other], tmp_path)
 
 
 def test_runs_of_other_data_are_not_compared(judged, tmp_path):

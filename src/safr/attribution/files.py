@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int
         np.concatenate(scores),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pyarrow.parquet.write_table(pyarrow.table(dict(zip(_COLUMNS, columns, strict=True))), temporary)
     temporary.replace(path)
 
@@ -82,8 +83,11 @@ def _from_parquet(path: Path) -> Found:
     if missing := [name for name in _COLUMNS if name not in table.column_names]:
         raise InputError(f"{path}: expected the columns {', '.join(_COLUMNS)}, found no {', '.join(missing)}")
     rows = table.sort_by([("text", "ascending"), ("position", "ascending")])
-    texts, words = rows["text"].to_numpy(), rows["word"].to_pylist()
-    scores = rows["score"].to_numpy().astype(np.float64)
+    try:
+        texts, words = rows["text"].to_numpy().astype(np.int64), rows["word"].to_pylist()
+        scores = rows["score"].to_numpy().astype(np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: expected numbers in the columns text and score ({error})") from error
     numbers, starts = np.unique(texts, return_index=True)
     ends = [*starts[1:].tolist(), len(texts)]
     return {

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from safr.attribution.scores import Scores, answers, as_array, traced
 from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText
+from safr.errors import InputError
 from safr.model.interventions import changed
 
 STEPS = 50
@@ -73,6 +74,10 @@ def log_odds(logits: Float[Tensor, "batch label"], classes: Int[Tensor, " batch"
 
 
 def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute: Attribute) -> Scores:
+    if model.config.is_encoder_decoder:
+        raise InputError(
+            "gradients need a model without a decoder of its own, which reads the text once more; leave them out"
+        )
     scores: dict[int, np.ndarray] = {}
     for batch, seen in traced(model, texts, ("embedding", "vmask")):
         # What inference mode has made can't be differentiated; a copy can.

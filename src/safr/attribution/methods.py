@@ -55,8 +55,13 @@ class Attributed:
 
 def capacity(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None) -> Scores:
     """Capacity of each word at a site, by default the one that explains the model; one forward pass."""
-    site = site or explaining_site(model)
-    return [text.capacity[site] for text in score_words(model, texts, [site])]
+    site = explaining_site(model) if site is None else site
+    scored = score_words(model, texts, [site])
+    if any(site not in text.capacity for text in scored):
+        raise InputError(
+            f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0, fc1_out.0, fc2.0"
+        )
+    return [text.capacity[site] for text in scored]
 
 
 def keep(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
@@ -137,6 +142,8 @@ def default_methods(model: PreTrainedModel) -> list[str]:
         known.remove("keep")
     if not network(model)._can_set_attn_implementation():
         known = [name for name in known if not name.startswith("attention")]
+    if model.config.is_encoder_decoder:
+        known = [name for name in known if not name.endswith(("_input", "_gradients"))]
     return known
 
 

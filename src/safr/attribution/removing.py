@@ -30,6 +30,8 @@ def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
         model: A model in evaluation mode.
         texts: Encoded texts.
     """
+    if not texts:
+        return []
     classes = predicted_classes(model, texts)
     pieces = [text.without({word}) for text in texts for word in range(len(text.words))]
     owners = [number for number, text in enumerate(texts) for _ in text.words]
@@ -38,7 +40,7 @@ def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     return np.split(whole[owners] - without, np.cumsum([len(text.words) for text in texts])[:-1])
 
 
-def shapley(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
+def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
     """Shapley values of the words for the prediction's log-odds, from 25 random orders, where absent words are deleted.
 
     Costs 25 passes for each word of a text.
@@ -48,6 +50,7 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
+        seed: Seed of the orders.
     """
     classes = predicted_classes(model, texts)
     scores = []
@@ -61,7 +64,9 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
             return torch.from_numpy(class_log_odds(model, some, np.full(len(some), chosen)))
 
         words = torch.ones(1, len(text.words))
-        found = ShapleyValueSampling(value).attribute(words, n_samples=ORDERS, perturbations_per_eval=256)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            found = ShapleyValueSampling(value).attribute(words, n_samples=ORDERS, perturbations_per_eval=256)
         scores.append(found[0].double().numpy())
     return scores
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,16 @@ import torch
 
 import safr
 from safr.attribution.files import read_scores, write_scores
-from safr.attribution.methods import ABSOLUTE, Attributed, attribute, default_methods, is_signed, method
-from safr.attribution.scores import Scores
+from safr.attribution.methods import ABSOLUTE, Attributed, attribute, default_methods, is_method, is_signed, method
 from safr.data import TextDataset
 from safr.errors import InputError
 from safr.evaluation.cause import MEANINGS
 from safr.evaluation.comparison import compared
 from safr.evaluation.conclusions import RULES, conclusions
 from safr.evaluation.faithfulness import Values
-from safr.evaluation.measuring import SUBJECT, Progress, measure
+from safr.evaluation.measuring import COMPARED, LAYOUT, Progress, measure
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.removal import REMOVALS, Removal
+from safr.evaluation.removal import REMOVALS, Removal, remover
 from safr.evaluation.statistics import mean
 from safr.evaluation.subject import FEW, Subject, open_subject
 from safr.evaluation.values import Table, write_values
@@ -44,7 +44,7 @@ def benchmark(
     *,
     methods: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
-    removals: Sequence[Removal] = tuple(REMOVALS),
+    removals: Sequence[Removal] | None = None,
     limit: int = TEXTS,
     data_dir: Path | None = None,
     progress: Progress = lambda *_: None,
@@ -59,7 +59,7 @@ def benchmark(
         methods: Names of attribution methods (see `safr.attribution.methods`). Default: all that the model can be
             asked for, but Shapley values. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
-        removals: How words are removed, `delete` among them.
+        removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: Texts at most; of more, those whose SHA-256 comes first.
         data_dir: Folder where archives of data are looked for first.
         progress: Called as it goes on.
@@ -68,54 +68,75 @@ def benchmark(
         What `benchmark.json` holds; the values of single texts are in `benchmark.parquet`.
 
     Raises:
-        InputError: Other data, an unknown method, or a file that does not fit the texts.
+        InputError: Other data, an unknown method, a file that does not fit the texts, or a way of removing words that
+            the model sees through.
     """
-    if "delete" not in removals:
+    if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
+    if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE))]:
+        raise InputError(f"{taken[0]!r} is the name of a method; give the scores of a file another")
     subject = open_subject(run, data, limit, data_dir)
-    folder = run.folder / "benchmark"
-    found = {
-        name: Attributed(read_scores(path, subject.texts, subject.numbers)) for name, path in (files or {}).items()
-    }
-    found = _attributed(subject, methods or default_methods(subject.model), progress) | found
-    table = measure(subject, {name: each.scores for name, each in found.items()}, removals, folder, progress)
-    result = _result(subject, found, table)
+    read = {name: read_scores(path, subject.texts, subject.numbers) for name, path in (files or {}).items()}
+    found = _attributed(subject, methods or default_methods(subject.model), progress)
+    found |= {name: Attributed(scores) for name, scores in read.items()}
+    ways = _ways(subject) if removals is None else removals
+    table = measure(subject, {name: each.scores for name, each in found.items()}, ways, folder_of(run), progress)
+    result = _result(subject, found, read.keys(), table)
     write_values(run.benchmark_values_file, table, subject.numbers)
     write_json(run.benchmark_file, result)
     return result
 
 
-def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> dict[str, Attributed]:
-    """The scores of every method, from the run's folder where they are there already."""
-    chosen = {name: method(name) for name in (SUBJECT, *names) if name != "random"}
-    folder = subject.run.attributions_folder
-    found: dict[str, Attributed] = {}
-    for done, (name, each) in enumerate(chosen.items()):
-        progress(f"scoring words: {name}", done, len(chosen))
-        file, cost = folder / f"{name}.parquet", folder / f"{name}.json"
-        known = _known(file, subject) if cost.is_file() else None
-        if known is not None:
-            found[name] = Attributed(known, **read_json(cost))
-        else:
-            found[name] = attribute(subject.model, subject.texts, each.score)
-            write_scores(file, subject.texts, subject.numbers, found[name].scores)
-            write_json(cost, found[name].cost)
-        if each.signed:  # its size costs nothing more
-            found[ABSOLUTE + name] = replace(found[name], scores=[np.abs(values) for values in found[name].scores])
+def folder_of(run: Run) -> Path:
+    """Where a run keeps what of its benchmark is done."""
+    return run.attributions_folder.parent
+
+
+def _ways(subject: Subject) -> list[Removal]:
+    """The ways of removing words that this model can't see through."""
+    found = []
+    for how in REMOVALS:
+        with suppress(InputError):
+            remover(subject.model, how, subject.tokenizer, subject.texts)
+            found.append(how)
     return found
 
 
-def _known(path: Path, subject: Subject) -> Scores | None:
-    """Scores that were written before, unless they are of other texts."""
-    try:
-        return read_scores(path, subject.texts, subject.numbers)
-    except InputError:
-        return None
+def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> dict[str, Attributed]:
+    """The scores of every method, from the run's folder where they are there already."""
+    chosen = {name: method(name) for name in (COMPARED, *names) if name != "random"}
+    folder, key = subject.run.attributions_folder, f"{LAYOUT} {subject.fingerprint}"
+    found: dict[str, Attributed] = {}
+    for done, (name, each) in enumerate(chosen.items()):
+        progress(f"scoring words: {name}", done, len(chosen))
+        found[name] = known = _known(folder / name, subject, key) or attribute(subject.model, subject.texts, each.score)
+        write_scores(folder / f"{name}.parquet", subject.texts, subject.numbers, known.scores)
+        write_json(folder / f"{name}.json", {"key": key, "cost": known.cost})
+        if each.signed:  # its size costs nothing more
+            found[ABSOLUTE + name] = replace(known, scores=[np.abs(values) for values in known.scores])
+    return found
 
 
-def _result(subject: Subject, found: Mapping[str, Attributed], table: Table) -> dict[str, Any]:
-    methods = dict.fromkeys(name for name, _ in table)
+def _known(path: Path, subject: Subject, key: str) -> Attributed | None:
+    """Scores that were written before, unless they are of another model or of other texts."""
+    with suppress(InputError, OSError, TypeError, KeyError):
+        kept = read_json(path.with_name(f"{path.name}.json"))
+        if kept["key"] == key:
+            scores = read_scores(path.with_name(f"{path.name}.parquet"), subject.texts, subject.numbers)
+            return Attributed(scores, **kept["cost"])
+    return None
+
+
+def _result(subject: Subject, found: Mapping[str, Attributed], files: Collection[str], table: Table) -> dict[str, Any]:
     free = Attributed([])
+
+    def told(name: str) -> dict[str, Any]:
+        each = found.get(name, free)
+        # Of another tool's scores it is only known that they are signed where some are below 0.
+        signed = any((scores < 0).any() for scores in each.scores) if name in files else is_signed(name)
+        values = {how or "none": _estimates(values) for (own, how), values in table.items() if own == name}
+        return {"signed": signed, "cost": None if name in files else each.cost, "values": values}
+
     result: dict[str, Any] = {
         "schema": SCHEMA,
         "version": safr.__version__,
@@ -126,17 +147,12 @@ def _result(subject: Subject, found: Mapping[str, Attributed], table: Table) -> 
         "texts": len(subject.texts),
         "fewer_texts": {name: len(subject.few(name)) for name in FEW},
         "site": explaining_site(subject.model),
-        "subject": SUBJECT,
-        "marked": _marked(subject),
+        "compared": COMPARED,
         "metrics": {name: asdict(each) for name, each in METRICS.items()},
         "removals": {how: REMOVALS[how] for how in REMOVALS if any(own == how for _, own in table)},
-        "methods": {
-            name: {"signed": is_signed(name), "cost": found.get(name, free).cost}
-            | {"values": {how or "none": _estimates(values) for (own, how), values in table.items() if own == name}}
-            for name in methods
-        },
+        "methods": {name: told(name) for name in dict.fromkeys(own for own, _ in table)},
         "causes": MEANINGS,
-        "comparisons": [each.to_dict() for each in compared(SUBJECT, table)],
+        "comparisons": [each.to_dict() for each in compared(COMPARED, table)],
     }
     return result | {"rules": RULES, "conclusions": conclusions(result)}
 
@@ -145,9 +161,3 @@ def _estimates(values: Values) -> dict[str, dict[str, float]]:
     """Mean and interval of every metric that two texts have."""
     known = {name: numbers[~np.isnan(numbers)] for name, numbers in values.items()}
     return {name: mean(numbers).to_dict() for name, numbers in known.items() if len(numbers) > 1}
-
-
-def _marked(subject: Subject) -> float | None:
-    """Share of the words that are marked where any are; what an AUPRC by chance would be."""
-    shares = [each.mean() for each in subject.rationales if each is not None and 0 < each.sum() < len(each)]
-    return float(np.mean(shares)) if shares else None

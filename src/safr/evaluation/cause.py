@@ -2,8 +2,8 @@
 
 Three interventions, each with what chance would do beside it:
 
-- ablation: the FC1 neurons allocated to a word are set to zero, or to their mean, at all tokens; beside it as many
-  neurons that are not its own.
+- ablation: the FC1 neurons allocated to a word (see `Shown.allocated`) are set to zero, or to their mean, at all
+  tokens; beside it as many neurons that are not its own.
 - patching: the FC1 vectors of one word alone are taken from the same text with another word in its place.
 - pairs: two words are deleted together; what that costs beyond the sum of both alone is their interaction.
 """
@@ -22,52 +22,36 @@ from transformers import PreTrainedModel
 
 from safr.attribution.gradients import log_odds
 from safr.attribution.removing import class_log_odds
-from safr.attribution.scores import answers, as_array, model_batches, traced
-from safr.attribution.words import by_word, pairs_by_word
+from safr.attribution.scores import answers, as_array, model_batches
 from safr.data.batches import Batch, EncodedText
+from safr.evaluation.allocation import as_many_others, mean_of_neurons, show
 from safr.evaluation.correlation import rank_correlations
 from safr.evaluation.faithfulness import Values
 from safr.model.interventions import Change, changed
 from safr.model.tracing import trace
-from safr.superposition import capacity, interference
 
 PAIRS = 20
 """Pairs of words that are deleted together, drawn from each text."""
 
 MEANINGS = {
-    "allocated": "effect of setting a word's own neurons to zero, mean over words",
-    "random": "effect of setting as many neurons that are not its own to zero",
-    "capacity_allocated": "rank correlation of words' capacity with the effect of their own neurons",
-    "capacity_random": "rank correlation of words' capacity with the effect of as many others",
-    "allocated_mean": "as allocated, with neurons set to their mean over all words",
-    "random_mean": "as random, with neurons set to their mean",
-    "capacity_allocated_mean": "as capacity_allocated, with neurons set to their mean",
-    "capacity_random_mean": "as capacity_random, with neurons set to their mean",
+    "own": "effect of setting a word's own neurons to zero, mean over words",
+    "others": "effect of setting as many drawn from the others to zero",
+    "own_minus_others": "by how much the first is larger",
+    "capacity_own": "rank correlation of words' capacity with the effect of their own neurons",
+    "capacity_others": "rank correlation of words' capacity with the effect of as many others",
+    "capacity_own_minus_others": "by how much the first is larger: what capacity knows beyond the number of neurons",
+    "own_mean": "as own, with neurons set to their mean over all words",
+    "others_mean": "as others, with neurons set to their mean",
+    "own_minus_others_mean": "by how much the first is larger",
+    "capacity_own_mean": "as capacity_own, with neurons set to their mean",
+    "capacity_others_mean": "as capacity_others, with neurons set to their mean",
+    "capacity_own_minus_others_mean": "by how much the first is larger",
     "patched": "effect of taking a word's FC1 vectors from the text with another word in its place",
     "capacity_patched": "rank correlation of words' capacity with the effect of patching them",
     "interference_interaction": "rank correlation of two words' interference with their interaction, sizes both",
 }
-"""What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What FC1 shows of one text."""
-
-    capacity: NDArray[np.float64]
-    """Capacity of each word, (word,)."""
-    interference: NDArray[np.float64]
-    """Interference of every two words, (word, word)."""
-    size: NDArray[np.float64]
-    """How far each neuron is from 0 at each word, (word, neuron)."""
-    total: NDArray[np.float64]
-    """Sum of the vectors of all words' tokens, (neuron,)."""
-    tokens: int
-    """How many tokens that were."""
-
-    def allocated(self) -> NDArray[np.bool_]:
-        """Which neurons are each word's own, (word, neuron): every neuron goes to the word that moves it most."""
-        return self.size.argmax(axis=0) == np.arange(len(self.size))[:, None]
+"""What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign.
+Words that own more than half of the neurons, for which there are not as many others, are left out of both."""
 
 
 @dataclass(frozen=True)
@@ -101,44 +85,42 @@ def cause(watched: Watched, stand_in: int | None = None, seed: int = 0) -> Value
     """
     draw = np.random.default_rng(seed)
     shown = show(watched.model, watched.texts, watched.site)
-    own = [each.capacity for each in shown]
-    mean = np.sum([each.total for each in shown], axis=0) / sum(each.tokens for each in shown)
-    allocated = [each.allocated() for each in shown]
-    neurons = {"allocated": allocated, "random": [_as_many_others(each, draw) for each in allocated]}
+    capacities = [each.capacity for each in shown]
+    mean = mean_of_neurons(shown)
+    own = [each.allocated(mean) for each in shown]
+    others = [as_many_others(each, draw) for each in own]
     found: Values = {}
-    for name, masks in neurons.items():
-        for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
-            effects = ablation_effects(watched, masks, value)
-            found[name + ending] = np.array([each.mean() for each in effects])
-            found[f"capacity_{name}{ending}"] = rank_correlations(own, effects)
+    for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
+        found |= {name + ending: values for name, values in _ablated(watched, own, others, value, capacities).items()}
     if stand_in is not None:
         effects = patching_effects(watched, stand_in)
         found["patched"] = np.array([each.mean() for each in effects])
-        found["capacity_patched"] = rank_correlations(own, effects)
+        found["capacity_patched"] = rank_correlations(capacities, effects)
     pairs = [_drawn_pairs(len(text.words), draw) for text in watched.texts]
     overlaps = [np.abs(each.interference[some[:, 0], some[:, 1]]) for each, some in zip(shown, pairs, strict=True)]
     found["interference_interaction"] = rank_correlations(overlaps, interactions(watched, pairs))
     return found
 
 
-def show(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> list[Shown]:
-    """What FC1 shows of every text."""
-    found: dict[int, Shown] = {}
-    for batch, seen in traced(model, texts, [site]):
-        vectors, counting = seen.vectors[site].float(), seen.counting
-        capacities, overlaps = (as_array(measure(vectors, counting)) for measure in (capacity, interference))
-        totals = as_array(torch.where(counting[..., None], vectors, 0.0).sum(dim=1))
-        sizes = as_array(vectors.abs())
-        for row, number in enumerate(batch.numbers):
-            text = texts[number]
-            found[number] = Shown(
-                by_word(text, capacities[row]),
-                pairs_by_word(text, overlaps[row]),
-                by_word(text, sizes[row]),
-                totals[row].astype(np.float64),
-                int(counting[row].sum()),
-            )
-    return [found[number] for number in range(len(texts))]
+def _ablated(
+    watched: Watched,
+    own: Sequence[NDArray[np.bool_]],
+    others: Sequence[NDArray[np.bool_]],
+    value: NDArray[np.float64],
+    capacities: Sequence[NDArray[np.float64]],
+) -> Values:
+    """What setting words' own neurons to a value does, and setting as many others."""
+    found: Values = {}
+    compared = [each.any(axis=1) for each in others]  # words that there are as many other neurons for
+    kept = [own_capacity[there] for own_capacity, there in zip(capacities, compared, strict=True)]
+    for name, neurons in (("own", own), ("others", others)):
+        effects = ablation_effects(watched, neurons, value)
+        effects = [each[there] for each, there in zip(effects, compared, strict=True)]
+        found[name] = np.array([each.mean() if len(each) else np.nan for each in effects])
+        found[f"capacity_{name}"] = rank_correlations(kept, effects)
+    for name in ("own", "capacity_own"):
+        found[f"{name}_minus_others"] = found[name] - found[name.replace("own", "others")]
+    return found
 
 
 def ablation_effects(
@@ -204,13 +186,16 @@ def interactions(watched: Watched, pairs: Sequence[NDArray[np.int64]]) -> list[N
     Returns:
         For every text, (pair,).
     """
-    sizes = []
-    for text, chosen, some, before in zip(watched.texts, watched.classes, pairs, watched.whole, strict=True):
-        sets = [set(words) for i, j in some.tolist() for words in ((i,), (j,), (i, j))]
-        left = [text.without(words) for words in sets]
-        alone, other, both = class_log_odds(watched.model, left, np.full(len(left), chosen)).reshape(-1, 3).T
-        sizes.append(np.abs(before - alone - other + both))
-    return sizes
+    left = [
+        text.without(words)
+        for text, some in zip(watched.texts, pairs, strict=True)
+        for i, j in some.tolist()
+        for words in ((i,), (j,), (i, j))
+    ]
+    counts = [len(some) for some in pairs]
+    odds = class_log_odds(watched.model, left, np.repeat(watched.classes, np.multiply(counts, 3))).reshape(-1, 3)
+    joint = np.repeat(watched.whole, counts) - odds[:, 0] - odds[:, 1] + odds[:, 2]
+    return np.split(np.abs(joint), np.cumsum(counts)[:-1])
 
 
 def _effects(watched: Watched, counts: Sequence[int], change: Callable[[Batch], Change]) -> list[NDArray[np.float64]]:
@@ -224,13 +209,6 @@ def _effects(watched: Watched, counts: Sequence[int], change: Callable[[Batch], 
         chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)
         after[numbers] = as_array(log_odds(logits, chosen))
     return np.split(np.abs(watched.whole[owners] - after), np.cumsum(counts)[:-1])
-
-
-def _as_many_others(own: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
-    """For each set of neurons as many that are not in it, or all others where there are fewer, (set, neuron)."""
-    order = np.where(own, np.inf, draw.random(own.shape)).argsort(axis=1).argsort(axis=1)
-    counts = np.minimum(own.sum(axis=1), (~own).sum(axis=1))
-    return order < counts[:, None]
 
 
 def _drawn_pairs(words: int, draw: np.random.Generator) -> NDArray[np.int64]:

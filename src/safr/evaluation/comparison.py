@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, ttest_ind
 
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import Estimate, mean
@@ -51,12 +51,17 @@ class Difference:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the verdict."""
-        return asdict(self) | {"removal": self.removal or "none", "verdict": self.verdict}
+        found: dict[str, Any] = asdict(self) | {"removal": self.removal or "none", "verdict": self.verdict}
+        for values in (found, found["value"]):
+            values |= {name: None for name, value in values.items() if isinstance(value, float) and np.isnan(value)}
+        return found
 
     @property
     def verdict(self) -> str:
-        """What to say of `one`: `better`, `worse` or `no difference`."""
-        if self.adjusted > LEVEL or METRICS[self.metric].better == "neither":
+        """What to say of `one`: `better`, `worse`, `no difference`, or of single seeds `not tested`."""
+        if np.isnan(self.adjusted):
+            return "not tested"
+        if self.adjusted > LEVEL:
             return "no difference"
         return "better" if (self.value.value > 0) == (METRICS[self.metric].better == "higher") else "worse"
 
@@ -92,8 +97,9 @@ def compared(subject: str, table: Table) -> list[Difference]:
             Pair(metric, how, subject, name, table[subject, how][metric], values[metric])
             for (name, how), values in table.items()
             if name != subject and (subject, how) in table
-            for metric in METRICS
-            if metric in values and metric in table[subject, how]
+            for metric, each in METRICS.items()
+            if each.tested and metric in values and metric in table[subject, how]
+            if not (metric == "leave_one_out" and name == "occlusion")  # which it is
         ]
     )
 
@@ -114,6 +120,29 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
         Difference(*pairs[number][:4], mean(gaps[number][~np.isnan(gaps[number])]), float(p), float(adjusted))
         for number, p, adjusted in zip(kept, p_values, false_discovery_control(p_values), strict=True)
     ]
+
+
+def differences_over_seeds(pairs: Sequence[Pair]) -> list[Difference]:
+    """Differences between settings, each given by its runs' means, (seed,), tested together.
+
+    By Welch's t-test, since seeds differ as well as settings; the p-values are adjusted as in `differences`. With one
+    seed alone on a side nothing can be tested, and the interval is none (NaN).
+    """
+    tests = {
+        number: ttest_ind(pair.first, pair.second, equal_var=False)
+        for number, pair in enumerate(pairs)
+        if min(len(pair.first), len(pair.second)) > 1
+    }
+    p_values = [test.pvalue for test in tests.values()]
+    adjusted = dict(zip(tests, false_discovery_control(p_values) if tests else [], strict=True))
+    found = []
+    for number, pair in enumerate(pairs):
+        gap, (low, high), p = float(pair.first.mean() - pair.second.mean()), (np.nan, np.nan), np.nan
+        if number in tests:
+            (low, high), p = tests[number].confidence_interval(), tests[number].pvalue
+        estimate = Estimate(gap, float(low), float(high))
+        found.append(Difference(*pair[:4], estimate, float(p), float(adjusted.get(number, np.nan))))
+    return found
 
 
 def sign_tests(gaps: NDArray[np.float64], resamples: int = RESAMPLES) -> NDArray[np.float64]:

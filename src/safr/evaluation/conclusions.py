@@ -17,7 +17,8 @@ RULES = (
     "three of the five metrics SRS, comprehensiveness, sufficiency, AOPC and words to flip, words being deleted, and "
     "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
     f"another. Scores follow something else than the model from a mean rank correlation of {SUSPICIOUS} on. A "
-    "correlation is said to be there where its 95 % interval leaves out 0."
+    "difference or a correlation is there where its 95 % interval leaves out 0; two methods find marked words alike "
+    "where their intervals overlap."
 )
 
 
@@ -27,14 +28,14 @@ def conclusions(result: Mapping[str, Any]) -> list[str]:
     Args:
         result: What `benchmark.json` holds.
     """
-    others = [name for name in result["methods"] if name != result["subject"]]
+    others = [name for name in result["methods"] if name != result["compared"]]
     verdicts: dict[str, list[str]] = {"more": [], "less": [], "mixed": []}
     for name in others:
         verdicts[_faithfulness(result, name)].append(name)
     said = []
     for verdict, begins in (
-        ("more", f"{result['subject'].capitalize()} is more faithful than"),
-        ("less", f"More faithful than {result['subject']}:"),
+        ("more", f"{result['compared'].capitalize()} is more faithful than"),
+        ("less", f"More faithful than {result['compared']}:"),
         ("mixed", "Neither way by this rule:"),
     ):
         if verdicts[verdict]:
@@ -48,7 +49,7 @@ def _by_kind(result: Mapping[str, Any], names: Sequence[str]) -> str:
     """The names, those apart that know the predicted class: like is to be compared with like."""
     blind = [name for name in names if not result["methods"][name]["signed"]]
     knowing = [name for name in names if result["methods"][name]["signed"]]
-    parts = [f"{_listed(blind)} (blind to the class, as it is)"] if blind else []
+    parts = [f"{_listed(blind)} (blind to the class)"] if blind else []
     return "; ".join(parts + ([f"{_listed(knowing)} (which know the class)"] if knowing else []))
 
 
@@ -73,14 +74,17 @@ def _disagreements(result: Mapping[str, Any]) -> list[str]:
             found = ways.setdefault((each["other"], each["metric"]), {"better": [], "worse": [], "no difference": []})
             found[each["verdict"]].append(each["removal"])
     said = [
-        f"{name} by {_named(metric)} ({result['subject']} is better where the way is {_listed(found['better'])}, worse "
+        f"{name} by {_named(metric)} ({result['compared']} is better where it is {_listed(found['better'])}, worse "
         f"where it is {_listed(found['worse'])})"
         for (name, metric), found in ways.items()
         if found["better"] and found["worse"]
     ]
-    if not said:
-        return ["The ways of removing words do not contradict each other."] if len(result["removals"]) > 1 else []
-    return [f"How words are removed decides against {'; '.join(said)}."]
+    if said:
+        return [f"Ways of removing words disagree about {'; '.join(said)}."]
+    decided = any(found["better"] or found["worse"] for found in ways.values())
+    return (
+        ["The ways of removing words do not contradict each other."] if decided and len(result["removals"]) > 1 else []
+    )
 
 
 def _plausible(result: Mapping[str, Any]) -> list[str]:
@@ -89,12 +93,13 @@ def _plausible(result: Mapping[str, Any]) -> list[str]:
     if not known:
         return []
     best = max(known, key=lambda name: known[name]["value"])
-    own, chance = known[result["subject"]], result["marked"]
+    own, chance = known[result["compared"]], known["random"]["value"]
     alike = [name for name in known if known[name]["high"] >= known[best]["low"] and name != best]
     beside = f" (with overlapping intervals: {_listed(alike)})" if alike else ""
     return [
-        f"The words that people mark are {chance:.0%} of all; {result['subject']} finds them with an AUPRC of "
-        f"{own['value']:.2f} [{own['low']:.2f}, {own['high']:.2f}], {best} with {known[best]['value']:.2f}{beside}."
+        f"{result['compared'].capitalize()} finds the words that people mark with an AUPRC of {own['value']:.2f} "
+        f"[{own['low']:.2f}, {own['high']:.2f}], random scores with {chance:.2f}, {best} with "
+        f"{known[best]['value']:.2f}{beside}."
     ]
 
 
@@ -105,7 +110,7 @@ def _suspicions(result: Mapping[str, Any]) -> list[str]:
         for metric, follows in (
             ("length", "the length of the words"),
             ("position", "the words' place in the text"),
-            ("randomization", "the text whatever the weights are: shuffled, they give nearly the same scores"),
+            ("randomization", "the text more than the weights, which were shuffled"),
         ):
             if metric in values and abs(values[metric]["value"]) >= SUSPICIOUS:
                 said.append(f"{name} follows {follows} (rank correlation {values[metric]['value']:+.2f}).")
@@ -113,17 +118,20 @@ def _suspicions(result: Mapping[str, Any]) -> list[str]:
 
 
 def _causes(result: Mapping[str, Any]) -> list[str]:
-    values = result["methods"][result["subject"]]["values"].get("none", {})
+    values = result["methods"][result["compared"]]["values"].get("none", {})
     said = []
-    if "allocated" in values:
-        own, others = values["allocated"], values["random"]
-        apart = "more" if own["low"] > others["high"] else "less" if own["high"] < others["low"] else "no clearly other"
+    if "own_minus_others" in values:
         said.append(
-            f"Setting a word's own FC1 neurons to zero moves the log-odds by {own['value']:.2f} on average, as many "
-            f"others by {others['value']:.2f}: {'as much, as far as can be told' if apart[0] == 'n' else apart}."
+            f"Setting a word's own FC1 neurons to zero moves the log-odds by {values['own']['value']:.2f} on average, "
+            f"as many others by {values['others']['value']:.2f}: {_apart(values['own_minus_others'])}."
+        )
+    if "capacity_own_minus_others" in values:
+        said.append(
+            f"A word's capacity has a rank correlation of {values['capacity_own']['value']:+.2f} with what its own "
+            f"neurons do, and of {values['capacity_others']['value']:+.2f} with what as many others do: "
+            f"{_apart(values['capacity_own_minus_others'])}."
         )
     for name, what in (
-        ("capacity_allocated", "a word's capacity with what its own neurons do"),
         ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
         ("interference_interaction", "two words' interference with how they interact in the prediction"),
     ):
@@ -136,14 +144,22 @@ def _causes(result: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def _apart(difference: Mapping[str, float]) -> str:
+    """What to say of own neurons beside others, by the interval of the difference."""
+    interval = f"[{difference['low']:+.2f}, {difference['high']:+.2f}]"
+    if difference["low"] > 0:
+        return f"its own matter more {interval}"
+    return f"the others matter more {interval}" if difference["high"] < 0 else f"no clear difference {interval}"
+
+
 def _costs(result: Mapping[str, Any]) -> list[str]:
-    own = result["methods"][result["subject"]]["cost"]["seconds"]
-    times = {name: each["cost"]["seconds"] for name, each in result["methods"].items()}
+    own = result["methods"][result["compared"]]["cost"]["seconds"]
+    times = {name: each["cost"]["seconds"] for name, each in result["methods"].items() if each["cost"] is not None}
     compared = [name for name in ("integrated_gradients", "occlusion", "shapley") if times.get(name)]
     if not compared or not own:
         return []
     said = _listed(f"{times[name] / own:.0f} times as long" + f" ({name})" for name in compared)
-    return [f"{result['subject'].capitalize()} takes {1000 * own:.2g} ms a text; others take {said}."]
+    return [f"{result['compared'].capitalize()} takes {1000 * own:.2g} ms a text; others take {said}."]
 
 
 def _named(metric: str) -> str:

@@ -13,6 +13,9 @@ from safr.evaluation.removal import Remover, Words
 BEAM = 5
 """Sets of words that the search goes on with, as in Edin et al. 2025."""
 
+LEAST_ROOM = 1e-4
+"""Under so much between the least and the greatest AOPC the quotient would be rounding."""
+
 
 def aopc_limits(
     remover: Remover,
@@ -46,6 +49,17 @@ def aopc_limits(
     # The least AOPC keeps the probabilities as high as can be, the greatest as low.
     sums = [_extreme_sums(remover, texts, classes, sign, beam, progress) for sign in (1, -1)]
     return np.stack([np.where(counts > 0, whole - each / np.maximum(counts, 1), np.nan) for each in sums])
+
+
+def normalized_aopc(
+    aopc: NDArray[np.float64], least: NDArray[np.float64], greatest: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """AOPC between the least, which becomes 0, and the greatest, which becomes 1, (text,).
+
+    NaN where there is no room between both, as where a prediction is so sure that no order changes it.
+    """
+    room = greatest - least
+    return np.divide(aopc - least, room, out=np.full(len(aopc), np.nan), where=room > LEAST_ROOM)
 
 
 def _extreme_sums(

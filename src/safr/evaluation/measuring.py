@@ -6,32 +6,40 @@ What takes long is kept in the run's folder as soon as it is done, so that a ben
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from safr.attribution.methods import is_method, method
+from safr.attribution.methods import ABSOLUTE, is_method, method
 from safr.attribution.scores import Scores, random_scores
 from safr.data.rationales import planted_pairs
-from safr.evaluation.cause import Watched, cause, show
+from safr.evaluation.allocation import show
+from safr.evaluation.cause import Watched, cause
+from safr.evaluation.correlation import rank_correlations
 from safr.evaluation.faithfulness import faithfulness
-from safr.evaluation.limits import aopc_limits
+from safr.evaluation.limits import aopc_limits, normalized_aopc
 from safr.evaluation.plausibility import pairs_found, plausibility
 from safr.evaluation.removal import Removal, remover, stand_in
 from safr.evaluation.subject import Subject
-from safr.evaluation.suspicion import randomization, shuffle_weights, suspicion
+from safr.evaluation.suspicion import shuffle_weights, suspicion
 from safr.evaluation.values import Table, merged, read_values, write_values
 from safr.model.attachment import explaining_site
 from safr.model.saving import load
 
-SUBJECT = "capacity"
+COMPARED = "capacity"
 """The method that the others are compared with, and whose neurons are intervened on."""
 
-RANDOM_DRAWS = 5
+RANDOM_DRAWS = 2
 """Random orders whose values are averaged."""
+
+SHUFFLES = 5
+"""Models with shuffled weights that a method is asked about; what one of them says depends on its seed."""
+
+LAYOUT = 2
+"""Changes whenever values are computed in another way, so that those of before are not taken for new ones."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -46,83 +54,105 @@ def measure(
         subject: The model and its texts.
         scores: Scores by the method's name; random ones are added.
         removals: How words are removed, `delete` among them.
-        folder: Where parts are kept that are done.
+        folder: Where values are kept, method by method, as soon as they are there.
         progress: Called as it goes on.
     """
     draws = {f"random.{seed}": random_scores(subject.texts, seed) for seed in range(RANDOM_DRAWS)}
     everything = {**scores, **draws}
-    key = _key(subject, everything)
+    common = f"{LAYOUT} {subject.fingerprint}"
+    keys = {name: f"{common} {_digest(each)}" for name, each in everything.items()}
 
-    def part(name: str, make: Callable[[], Table]) -> Table:
-        path = folder / f"part_{name}.parquet"
-        if (kept := read_values(path, subject.numbers, key)) is not None:
-            return kept
-        made = make()
-        write_values(path, made, subject.numbers, key)
-        return made
+    def kept(name: str, keys: Mapping[str, str], make: Callable[[list[str]], Table]) -> Table:
+        """What is known already, and what is made of the methods that it is not known of."""
+        files = {each: folder / name / f"{each}.parquet" for each in keys}
+        known = {each: read_values(file, subject.numbers, keys[each]) for each, file in files.items()}
+        missing = [each for each, values in known.items() if values is None]
+        made = make(missing) if missing else {}
+        for each in missing:
+            # What goes with a method without being asked for itself is kept with it.
+            names = {each} | ({ABSOLUTE + each} - keys.keys())
+            own = {place: values for place, values in made.items() if place[0] in names}
+            write_values(files[each], own, subject.numbers, keys[each])
+        return merged([*(values for values in known.values() if values is not None), made])
 
-    removed = {how: part(how, partial(_removed, subject, everything, how, progress)) for how in removals}
+    removed = {how: kept(how, keys, partial(_removed, subject, everything, how, progress)) for how in removals}
+    extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, progress))
+    askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE)}
     tables = [
         *removed.values(),
-        part("naopc", partial(_normalized, subject, removed["delete"], progress)),
+        _normalized(removed["delete"], extremes),
         {(name, ""): suspicion(subject.texts, each) for name, each in everything.items()},
-        part("randomization", partial(_randomized, subject, scores, progress)),
-        part("cause", partial(_caused, subject, progress)),
+        kept("randomization", askable, partial(_randomized, subject, scores, progress)),
+        kept("cause", {COMPARED: common}, lambda _: _caused(subject, progress)),
     ]
     if any(each is not None for each in subject.rationales):
         tables.append({(name, ""): plausibility(each, subject.rationales) for name, each in everything.items()})
     if subject.run.settings.data == "planted":
         shown = show(subject.model, subject.texts, explaining_site(subject.model))
         found = pairs_found([each.interference for each in shown], planted_pairs(subject.texts))
-        tables.append({(SUBJECT, ""): {"pairs": found}})
+        tables.append({(COMPARED, ""): {"pairs": found}})
     return _random_averaged(merged(tables))
 
 
-def _key(subject: Subject, scores: Mapping[str, Scores]) -> str:
-    """Changes with the texts and the scores that a part was made of."""
-    digest = hashlib.sha256(json.dumps([list(scores), subject.numbers]).encode())
-    for each in scores.values():
-        digest.update(np.concatenate(each).tobytes())
-    return digest.hexdigest()
+def _digest(scores: Scores) -> str:
+    """Changes with the scores that values were made of."""
+    return hashlib.sha256(np.concatenate(scores).tobytes()).hexdigest()
 
 
-def _removed(subject: Subject, scores: Mapping[str, Scores], how: Removal, progress: Progress) -> Table:
+def _removed(
+    subject: Subject, scores: Mapping[str, Scores], how: Removal, progress: Progress, names: Sequence[str]
+) -> Table:
     found = faithfulness(
         remover(subject.model, how, subject.tokenizer, subject.texts),
         subject.texts,
         subject.labels,
         subject.classes.tolist(),
-        scores,
+        {name: scores[name] for name in names},
         one_by_one=how == "delete",
         progress=partial(progress, f"removing words: {how}"),
     )
     return {(name, how): values for name, values in found.items()}
 
 
-def _normalized(subject: Subject, deleted: Table, progress: Progress) -> Table:
-    """NAOPC: where AOPC lies between the least and the greatest that there is."""
+def _extremes(subject: Subject, progress: Progress) -> Table:
+    """The least and the greatest AOPC that a search finds."""
     few = subject.few("naopc")
     words = remover(subject.model, "delete", subject.tokenizer, subject.texts)
     texts, classes = [subject.texts[place] for place in few], subject.classes[few].tolist()
     least, greatest = aopc_limits(words, texts, classes, progress=partial(progress, "best and worst orders"))
-    room = np.where(greatest > least, greatest - least, np.nan)
-    return {
-        place: {"naopc": subject.spread((values["aopc"][few] - least) / room, few)} for place, values in deleted.items()
-    }
+    return {("all", "delete"): {"least": subject.spread(least, few), "greatest": subject.spread(greatest, few)}}
 
 
-def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progress) -> Table:
-    """How far each method says the same about a model that knows nothing."""
-    few, shuffled = subject.few("randomization"), load(subject.run.model_folder)
-    shuffle_weights(shuffled)
+def _normalized(deleted: Table, extremes: Table) -> Table:
+    """NAOPC: where AOPC lies between the least and the greatest that the search, or any of the methods, finds."""
+    aopc = np.stack([values["aopc"] for values in deleted.values()])  # (method, text)
+    found = extremes.get(("all", "delete"), {})  # empty where no text is short enough
+    nothing = np.full(aopc.shape[1], np.nan)
+    least = np.minimum(found.get("least", nothing), aopc.min(axis=0))
+    greatest = np.maximum(found.get("greatest", nothing), aopc.max(axis=0))
+    return {place: {"naopc": normalized_aopc(values["aopc"], least, greatest)} for place, values in deleted.items()}
+
+
+def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progress, names: Sequence[str]) -> Table:
+    """How far each method says the same about models that know nothing: the mean size of the correlation."""
+    few = subject.few("randomization")
     texts = [subject.texts[place] for place in few]
-    names = [name for name in scores if is_method(name)]  # a file can't be asked about another model
-    table: Table = {}
-    for done, name in enumerate(names):
-        progress("shuffling weights", done, len(names))
-        values = randomization(shuffled, texts, [scores[name][place] for place in few], method(name).score)
-        table[name, ""] = {"randomization": subject.spread(values, few)}
-    return table
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for seed in range(SHUFFLES):
+        progress("shuffling weights", seed, SHUFFLES)
+        shuffled = load(subject.run.model_folder)
+        shuffle_weights(shuffled, seed)
+        for name in names:
+            theirs = method(name).score(shuffled, texts) if texts else []
+            own = [scores[name][place] for place in few]
+            sizes = [(name, own, theirs)]
+            if method(name).signed:  # its sizes need not be asked for again
+                sizes.append((ABSOLUTE + name, [np.abs(each) for each in own], [np.abs(each) for each in theirs]))
+            for each, ours, others in sizes:
+                found.setdefault(each, []).append(np.abs(rank_correlations(ours, others)))
+    return {
+        (name, ""): {"randomization": subject.spread(np.mean(values, axis=0), few)} for name, values in found.items()
+    }
 
 
 def _caused(subject: Subject, progress: Progress) -> Table:
@@ -132,7 +162,7 @@ def _caused(subject: Subject, progress: Progress) -> Table:
     progress("ablating neurons", 0, 1)
     texts = [subject.texts[place] for place in few]
     found = cause(Watched(subject.model, texts, subject.classes[few], site), stand_in(subject.tokenizer))
-    return {(SUBJECT, ""): {name: subject.spread(values, few) for name, values in found.items()}}
+    return {(COMPARED, ""): {name: subject.spread(values, few) for name, values in found.items()}}
 
 
 def _random_averaged(table: Table) -> Table:

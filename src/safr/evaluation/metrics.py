@@ -13,6 +13,8 @@ class Metric:
     better: Literal["higher", "lower", "neither"]
     unit: Literal["probability", "share", "correlation", "score"]
     meaning: str
+    tested: bool = True
+    """Whether methods are tested for differing in it: not in what is no merit, nor in a check for a defect."""
 
 
 METRICS: dict[str, Metric] = {
@@ -27,7 +29,7 @@ METRICS: dict[str, Metric] = {
     "naopc": Metric(
         "higher",
         "share",
-        "The same, between the worst (0) and the best (1) order of the words: comparable over models.",
+        "The same, between the worst (0) and the best (1) order of the words that is found: comparable over models.",
     ),
     "first_flip": Metric("higher", "share", "Texts whose prediction changes when the highest word alone is gone."),
     "words_to_flip": Metric(
@@ -45,11 +47,16 @@ METRICS: dict[str, Metric] = {
         "Area under the ROC curve of the size of interference for the two words known to belong together.",
     ),
     "randomization": Metric(
-        "lower", "correlation", "Rank correlation with the scores of the same model with its weights shuffled."
+        "lower",
+        "correlation",
+        "Size of the rank correlation with the scores of the same model with its weights shuffled, mean of 5 shuffles.",
+        tested=False,
     ),
     "length": Metric(
-        "neither", "correlation", "Rank correlation of the scores with the number of letters of the words."
+        "neither", "correlation", "Rank correlation of the scores with the words' number of letters.", tested=False
     ),
-    "position": Metric("neither", "correlation", "Rank correlation of the scores with the place in the text."),
+    "position": Metric(
+        "neither", "correlation", "Rank correlation of the scores with the place in the text.", tested=False
+    ),
 }
 """All measures of a method, in the order of the tables."""

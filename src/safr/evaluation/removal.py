@@ -118,20 +118,36 @@ def remover(
         texts: The texts whose words are averaged.
 
     Raises:
-        InputError: Words shall be replaced, and the tokenizer has no token for that.
+        InputError: The tokenizer has no token to replace words by, or the model still reads what would be removed, as a
+            language model reads a last word that nothing attends to, or a decoder the text itself.
     """
     if how == "replace":
         if (token := stand_in(tokenizer)) is None:
-            raise InputError("expected a tokenizer with a token for masked or unknown words to replace words by")
+            raise InputError("words can't be replaced: the tokenizer has no token for masked or unknown words")
         return Remover(model, how, stand_in=token)
-    if how == "average":
-        return Remover(model, how, mean_vector=_mean_vector(model, texts))
-    return Remover(model, how)
+    made = Remover(model, how, mean_vector=_mean_vector(model, texts) if how == "average" else None)
+    if how in ("hide", "average") and _leaks(made, texts):
+        raise InputError(f"words can't be removed by {how}: this model still reads them; leave it out of --removals")
+    return made
 
 
 def stand_in(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Id of the token that takes a word's place: the mask token, or the unknown word's, or none."""
-    return tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    """Id of the token that takes a word's place: the mask token, or the unknown word's, or none that is not padding."""
+    token = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
+    return None if token == tokenizer.pad_token_id else token
+
+
+def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
+    """Whether an answer changes with what stands in the place of a removed word: the last of the longest text."""
+    text = max(texts, key=lambda each: len(each.words))
+    last = frozenset({len(text.words) - 1})
+    answers = []
+    for token in (text.ids[0], text.ids[-1]):  # ids that the model surely knows
+        own = zip(text.ids, text.word_of_token, strict=True)
+        changed_text = replace(text, ids=tuple(token if word in last else each for each, word in own))
+        answers.append(remover.answers([changed_text], [[last]], [0])[0][last].probability)
+    first, second = answers
+    return abs(first - second) > 1e-5
 
 
 def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:

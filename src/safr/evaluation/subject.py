@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,8 @@ from safr.evaluation.faithfulness import STEPS
 from safr.model.saving import load
 from safr.runs import Run
 
-FEW = {"naopc": 100, "randomization": 200, "cause": 200}
-"""On how many texts at most what takes a hundred passes or more for each."""
+FEW = {"naopc": 100, "randomization": 50, "cause": 4000}
+"""On how many texts at most what costs many passes for each; for `cause`, on how many words."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Subject:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     numbers: list[int]
-    """Number of each text in the test split."""
+    """Number of each text in the test split, in the order of their SHA-256."""
     texts: list[EncodedText]
     """All with a word at least."""
     labels: list[int]
@@ -40,9 +42,26 @@ class Subject:
     rationales: list[Rationale | None]
     """The words that people, or the grammar, found decisive in each text; None where nobody has said."""
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with the model's weights and with the texts."""
+        digest = hashlib.sha256(repr((self.numbers, [text.ids for text in self.texts])).encode())
+        for file in sorted(self.run.model_folder.glob("*.safetensors")):
+            with file.open("rb") as weights:
+                digest.update(hashlib.file_digest(weights, "sha256").digest())
+        return digest.hexdigest()
+
     def few(self, name: str) -> list[int]:
-        """Places of the first texts whose words go one by one, two or more, as many as something costly is done on."""
-        fitting = [place for place, text in enumerate(self.texts) if 2 <= len(text.words) <= STEPS + 1]
+        """Places of the first texts, which are a random sample, that something costly is done on.
+
+        They have two words or more, and for `naopc` so few that words go one by one.
+        """
+        fitting = [place for place, text in enumerate(self.texts) if len(text.words) >= 2]
+        if name == "naopc":
+            fitting = [place for place in fitting if len(self.texts[place].words) <= STEPS + 1]
+        if name == "cause":
+            words = np.cumsum([len(self.texts[place].words) for place in fitting])
+            return fitting[: int(np.searchsorted(words, FEW[name]))]
         return fitting[: FEW[name]]
 
     def spread(self, values: NDArray[np.float64], few: list[int]) -> NDArray[np.float64]:
@@ -67,8 +86,10 @@ def open_subject(run: Run, data: TextDataset, limit: int, data_dir: Path | None 
     if run.record["data"]["fingerprint"] != data.fingerprint():
         raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
     model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
-    by_hash = sorted(range(len(data.test)), key=lambda number: text_hash(data.test.texts[number]))
-    chosen = sorted(by_hash[:limit])
+    if (model.config.num_labels or 2) < 2:
+        raise InputError(f"{run.folder}: expected a model that chooses among classes, got one with a single answer")
+    # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
+    chosen = sorted(range(len(data.test)), key=lambda number: text_hash(data.test.texts[number]))[:limit]
     encoded = encode(tokenizer, [data.test.texts[number] for number in chosen], run.settings.max_tokens)
     worded = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
     if len(worded) < 2:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel
 
-from safr.attribution.methods import Attribution
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
 from safr.evaluation.correlation import rank_correlations
@@ -35,25 +31,14 @@ def suspicion(texts: Sequence[EncodedText], scores: Scores) -> Values:
     }
 
 
-def randomization(
-    shuffled: PreTrainedModel, texts: Sequence[EncodedText], scores: Scores, score: Attribution
-) -> NDArray[np.float64]:
-    """Rank correlation of scores with those that the same method gives to a model that knows nothing, (text,).
-
-    Source: Adebayo et al. 2018 (NeurIPS), section 3.1, with all weights at once.
-
-    Args:
-        shuffled: The model after `shuffle_weights`.
-        texts: Encoded texts.
-        scores: What the method says about the model itself.
-        score: The method.
-    """
-    return rank_correlations(scores, score(shuffled, texts))
-
-
 @torch.no_grad()
 def shuffle_weights(model: nn.Module, seed: int = 0) -> None:
-    """Shuffle the entries of every weight in place: as large as before, but nothing that was learnt is left."""
+    """Shuffle the entries of every weight in place: as large as before, but nothing that was learnt is left.
+
+    Scores that stay the same don't depend on what the model has learnt.
+
+    Source: Adebayo et al. 2018 (NeurIPS), section 3.1, with all weights at once.
+    """
     draw = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
         order = torch.randperm(weight.numel(), generator=draw).to(weight.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from safr.evaluation.faithfulness import Values
 
 Table = dict[tuple[str, str], Values]
 """Values by method and way of removal; the second is empty where no words are removed."""
+
+_SCHEMA = pyarrow.schema(
+    [("text", "int64"), ("method", "string"), ("removal", "string"), ("metric", "string"), ("value", "float64")]
+)
 
 
 def merged(tables: Sequence[Table]) -> Table:
@@ -35,17 +40,22 @@ def write_values(path: Path, table: Table, texts: Sequence[int], key: str = "") 
     """
     parts = [_rows(place, metric, values, texts) for place, each in table.items() for metric, values in each.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    pyarrow.parquet.write_table(pyarrow.concat_tables(parts).replace_schema_metadata({"key": key}), temporary)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    pyarrow.parquet.write_table(
+        pyarrow.concat_tables([_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key}), temporary
+    )
     temporary.replace(path)
 
 
 def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Table | None:
-    """What `write_values` wrote of some texts; None where there is no such file, or one with another key."""
+    """What `write_values` wrote of some texts; None where no such file can be read, or it has another key."""
     if not path.is_file():
         return None
-    rows = pyarrow.parquet.read_table(path)
-    if key is not None and rows.schema.metadata[b"key"] != key.encode():
+    try:
+        rows = pyarrow.parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError):
+        return None
+    if key is not None and (rows.schema.metadata or {}).get(b"key") != key.encode():
         return None
     place = {number: row for row, number in enumerate(texts)}
     table: Table = {}
@@ -60,4 +70,5 @@ def _rows(place: tuple[str, str], metric: str, values: np.ndarray, texts: Sequen
     there = np.flatnonzero(~np.isnan(values))
     names = {"method": place[0], "removal": place[1], "metric": metric}
     columns = {name: pyarrow.repeat(value, len(there)) for name, value in names.items()}
-    return pyarrow.table({"text": np.asarray(texts)[there], **columns, "value": values[there]})
+    made = {"text": np.asarray(texts, dtype=np.int64)[there], **columns, "value": values[there]}
+    return pyarrow.table(made, schema=_SCHEMA)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from safr.config import setting_names
 from safr.errors import InputError
-from safr.evaluation.comparison import Difference, Pair, compared, differences, leaders
+from safr.evaluation.comparison import Difference, Pair, compared, differences_over_seeds, leaders
 from safr.evaluation.conclusions import RULES, conclusions
-from safr.evaluation.measuring import SUBJECT
+from safr.evaluation.measuring import COMPARED
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import Estimate, over_seeds
 from safr.evaluation.values import Table, read_values
@@ -72,21 +73,29 @@ def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
 
     The interval is Student's over seeds; of one seed alone it is over texts.
     """
-    results = setting.results
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    for name, first in results[0]["methods"].items():
-        for how, values in first["values"].items():
-            for metric in values:
-                each = [
-                    result["methods"].get(name, {}).get("values", {}).get(how, {}).get(metric) for result in results
-                ]
-                there = [estimate for estimate in each if estimate is not None]
-                if len(there) == 1:
-                    estimate = Estimate(**there[0])
-                else:
-                    estimate = over_seeds([one["value"] for one in there], least=-np.inf, most=np.inf)
-                found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
+    collected: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for result in setting.results:
+        for name, each in result["methods"].items():
+            for how, values in each["values"].items():
+                for metric, value in values.items():
+                    collected.setdefault((name, how, metric), []).append(value)
+    for (name, how, metric), values in collected.items():
+        if len(values) == 1:
+            estimate = Estimate(**values[0])
+        else:
+            estimate = over_seeds([each["value"] for each in values], least=-np.inf, most=np.inf)
+        found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
     return found
+
+
+def refuse_unlike(runs: Sequence[Run]) -> None:
+    """Raise an InputError for runs that can't stand in one table: of different data, or the same one twice."""
+    if len({run.record["data"]["fingerprint"] for run in runs}) > 1:
+        raise InputError("expected runs of the same data to be compared, got several; benchmark each data set's alone")
+    settings = [repr(run.settings) for run in runs]
+    if twice := [run.name for number, run in enumerate(runs) if settings[number] in settings[:number]]:
+        raise InputError(f"{twice[0]}: another run has the same settings and seed; give each once")
 
 
 def write_evidence(runs: Sequence[Run], folder: Path) -> str:
@@ -97,14 +106,17 @@ def write_evidence(runs: Sequence[Run], folder: Path) -> str:
         folder: Where the files go.
 
     Raises:
-        InputError: The runs are of different data.
+        InputError: The runs are of different data, were judged on different texts, or are the same.
     """
-    if len({run.record["data"]["fingerprint"] for run in runs}) > 1:
-        raise InputError("expected runs of the same data to be compared, got several; benchmark each data set's alone")
+    refuse_unlike(runs)
     settings = by_setting(runs)
-    texts = sorted({int(text) for run in runs for text in _texts(run)})
+    texts = sorted(_texts(runs[0]))
+    if other := [run.name for run in runs if sorted(_texts(run)) != texts]:
+        raise InputError(
+            f"{other[0]}: was judged on other texts than {runs[0].name}; benchmark all with the same --texts"
+        )
     tables = {each.label: _mean_table(each, texts) for each in settings}
-    between = _between_settings(tables)
+    between = _between_settings(settings)
     found = {each.label: _found(each, tables[each.label]) for each in settings}
     parts = [LEGEND, RULES]
     for setting in settings:
@@ -125,31 +137,31 @@ def _found(setting: Setting, table: Table) -> dict[str, Any]:
     Methods are compared on every text's mean over seeds: over these very seeds, not over all there could be.
     """
     first = setting.results[0]
-    numbers = pooled(setting)
+    methods = {name: each for result in setting.results for name, each in result["methods"].items()}
+    costs = {
+        name: [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]] for name in methods
+    }
     result = {
         "runs": [run.name for run in setting.runs],
-        "subject": first["subject"],
-        "marked": first["marked"],
+        "compared": first["compared"],
         "removals": first["removals"],
         "methods": {
             name: {
-                "signed": first["methods"][name]["signed"],
-                "cost": _mean_cost(
-                    [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]]
-                ),
+                "signed": methods[name]["signed"],
+                "cost": _mean_cost([cost for cost in costs[name] if cost is not None]),
                 "values": {
                     how: {metric: value.to_dict() for metric, value in values.items()} for how, values in ways.items()
                 },
             }
-            for name, ways in numbers.items()
+            for name, ways in pooled(setting).items()
         },
-        "comparisons": [each.to_dict() for each in compared(SUBJECT, table)],
+        "comparisons": [each.to_dict() for each in compared(COMPARED, table)],
     }
     return result | {"conclusions": conclusions(result)}
 
 
-def _mean_cost(costs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]}
+def _mean_cost(costs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]} if costs else None
 
 
 def _texts(run: Run) -> list[int]:
@@ -169,17 +181,24 @@ def _mean_table(setting: Setting, texts: Sequence[int]) -> Table:
     }
 
 
-def _between_settings(tables: Mapping[str, Table]) -> list[Difference]:
-    """Capacity under one setting against capacity under another, on the same texts, words being deleted."""
-    place = (SUBJECT, "delete")
-    return differences(
-        [
-            Pair(metric, "delete", one, other, tables[one][place][metric], tables[other][place][metric])
-            for one, other in combinations(tables, 2)
-            for metric in METRICS
-            if metric in tables[one][place] and metric in tables[other][place]
+def _between_settings(settings: Sequence[Setting]) -> list[Difference]:
+    """Capacity under one setting against capacity under another, words being deleted, over seeds."""
+    pairs = []
+    for one, other in combinations(settings, 2):
+        first, second = _capacity_by_seed(one), _capacity_by_seed(other)
+        pairs += [
+            Pair(metric, "delete", one.label, other.label, first[metric], second[metric])
+            for metric, each in METRICS.items()
+            if each.tested and metric in first and metric in second
         ]
-    )
+    return differences_over_seeds(pairs)
+
+
+def _capacity_by_seed(setting: Setting) -> dict[str, NDArray[np.float64]]:
+    """Each run's mean of every metric of capacity that all runs have, (seed,)."""
+    values = [each["methods"][COMPARED]["values"]["delete"] for each in setting.results]
+    metrics = [metric for metric in values[0] if all(metric in each for each in values)]
+    return {metric: np.array([each[metric]["value"] for each in values]) for metric in metrics}
 
 
 def setting_table(setting: Setting) -> TextTable:
@@ -198,13 +217,14 @@ def setting_table(setting: Setting) -> TextTable:
     }
     rows = []
     for name in numbers:
-        times = [each["methods"][name]["cost"]["seconds"] for each in setting.results if name in each["methods"]]
+        costs = [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]]
+        times = [cost["seconds"] for cost in costs if cost is not None]
         cells = [_interval(estimates.get((name, how, metric))) for how, metric in shown]
-        rows.append((name, *cells, f"{1000 * np.mean(times):.2g}"))
+        rows.append((name, *cells, f"{1000 * np.mean(times):.2g}" if times else ""))
     return TextTable(
         "evidence",
         f"{setting.label}, {len(setting.runs)} {'run' if len(setting.runs) == 1 else 'runs'}",
-        ("method", *(_headed(metric) for _, metric in shown), "ms a text"),
+        ("method", *(_headed(metric) + _number(setting, metric) for _, metric in shown), "ms a text"),
         tuple(rows),
         frozenset(
             (row, column + 1)
@@ -221,18 +241,24 @@ def _difference_table(between: Sequence[Difference]) -> TextTable:
             _headed(each.metric),
             each.one,
             each.other,
-            _interval(each.value.to_dict()),
-            f"{each.adjusted:.2g}",
+            f"{each.value.value:.3f}" if np.isnan(each.value.low) else _interval(each.value.to_dict()),
+            "" if np.isnan(each.adjusted) else f"{each.adjusted:.2g}",
             each.verdict,
         )
         for each in between
     ]
     return TextTable(
         "settings",
-        "Capacity under one setting against another, on the same texts, means over seeds",
+        "Capacity under one setting against another: means over seeds, Welch's t-test",
         ("metric", "one", "other", "one - other", "adjusted p", "one is"),
         tuple(rows),
     )
+
+
+def _number(setting: Setting, metric: str) -> str:
+    """On how many texts a metric was measured, where it was not on all."""
+    number = setting.results[0]["fewer_texts"].get(metric)
+    return "" if number is None else f" (n = {number})"
 
 
 def _headed(metric: str) -> str:
