@@ -266,7 +266,7 @@ def benchmark(
             settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
         )
         with Steps(console, run.name) as steps:
-            result = benchmark_run(
+            benchmark_run(
                 run,
                 loaded,
                 methods=methods or None,
@@ -276,9 +276,6 @@ def benchmark(
                 data_dir=data_dir,
                 progress=steps.named,
             )
-        console.print(f"{run.name}: {result['texts']:,} test texts", highlight=False)
-        for sentence in result["conclusions"]:
-            console.print(f"  {sentence}", highlight=False)
     console.print(write_evidence(opened, folder), highlight=False)
     console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
 

@@ -53,7 +53,11 @@ def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged,
     text = write_evidence(judged, tmp_path)
     assert (tmp_path / "evidence.md").read_text() == text
     assert "Capacity is " in text or "Neither way by this rule: " in text or "More faithful than" in text
-    assert text.index("### baseline, 1 run") < text.index("### SAFR, 2 runs") < text.index("### Capacity under one")
+    assert (
+        text.index("### baseline, 1 run, 16 texts")
+        < text.index("### SAFR, 2 runs, 16 texts")
+        < text.index("### Capacity under one")
+    )
     assert "| srs ↑ | baseline | SAFR |" in text
     numbers = json.loads((tmp_path / "evidence.json").read_text())
     assert numbers["settings"]["SAFR"]["runs"] == ["safr-0", "safr-1"]
@@ -95,7 +99,7 @@ def test_the_report_shows_what_was_judged(judged, tmp_path):
     text = write_report(judged[:2], tmp_path / "report.html").read_text()
     assert "<h2>Beside other attribution methods</h2>" in text
     assert "comprehensiveness ↑" in text
-    assert text.count("<caption>baseline, 1 run</caption>") == 1
+    assert text.count("<caption>baseline, 1 run, 16 texts</caption>") == 1
     (judged[0].folder / "kept.json").write_text("")
     plain = shutil.copytree(judged[0].folder, tmp_path / "plain")
     (plain / "benchmark.json").unlink()

@@ -223,7 +223,8 @@ def setting_table(setting: Setting) -> TextTable:
         rows.append((name, *cells, f"{1000 * np.mean(times):.2g}" if times else ""))
     return TextTable(
         "evidence",
-        f"{setting.label}, {len(setting.runs)} {'run' if len(setting.runs) == 1 else 'runs'}",
+        f"{setting.label}, {len(setting.runs)} {'run' if len(setting.runs) == 1 else 'runs'}, "
+        f"{setting.results[0]['texts']:,} texts",
         ("method", *(_headed(metric) + _number(setting, metric) for _, metric in shown), "ms a text"),
         tuple(rows),
         frozenset(
