@@ -50,6 +50,8 @@ def main(folder, processes, smoothing):
     if trainer.is_world_process_zero():
         losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
         torch.save({"weights": dict(model.named_parameters()), "losses": losses}, f"{folder}/trained.pt")
+    if torch.distributed.is_initialized():  # threads that are left at the end abort the process, sometimes
+        torch.distributed.destroy_process_group()
 
 
 def _padded(texts):
