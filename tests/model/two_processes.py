@@ -1,5 +1,6 @@
 """Trains a few steps with the Trainer and writes the weights; run alone, and by torchrun as several processes."""
 
+import os
 import sys
 
 import torch
@@ -50,8 +51,6 @@ def main(folder, processes, smoothing):
     if trainer.is_world_process_zero():
         losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
         torch.save({"weights": dict(model.named_parameters()), "losses": losses}, f"{folder}/trained.pt")
-    if torch.distributed.is_initialized():  # threads that are left at the end abort the process, sometimes
-        torch.distributed.destroy_process_group()
 
 
 def _padded(texts):
@@ -61,3 +60,4 @@ def _padded(texts):
 
 if __name__ == "__main__":
     main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    os._exit(0)  # gloo's threads, which are left at the end, sometimes abort a process that ends in the usual way
