@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from safr.evaluation.evaluate import MAIN_PERCENT
+from safr.evaluation.deletion import MAIN_PERCENT
 from safr.evaluation.statistics import percent
 
 if TYPE_CHECKING:

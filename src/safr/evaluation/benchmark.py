@@ -24,7 +24,7 @@ from safr.evaluation.conclusions import RULES, conclusions
 from safr.evaluation.faithfulness import Values
 from safr.evaluation.measuring import COMPARED, LAYOUT, Progress, measure
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.removal import REMOVALS, Removal, remover
+from safr.evaluation.removal import REMOVALS, Removal, Remover, remover
 from safr.evaluation.statistics import mean
 from safr.evaluation.subject import FEW, Subject, open_subject
 from safr.evaluation.values import Table, write_values
@@ -79,8 +79,8 @@ def benchmark(
     read = {name: read_scores(path, subject.texts, subject.numbers) for name, path in (files or {}).items()}
     found = _attributed(subject, methods or default_methods(subject.model), progress)
     found |= {name: Attributed(scores) for name, scores in read.items()}
-    ways = _ways(subject) if removals is None else removals
-    table = measure(subject, {name: each.scores for name, each in found.items()}, ways, folder_of(run), progress)
+    removers = _removers(subject, removals)
+    table = measure(subject, {name: each.scores for name, each in found.items()}, removers, folder_of(run), progress)
     result = _result(subject, found, read.keys(), table)
     write_values(run.benchmark_values_file, table, subject.numbers)
     write_json(run.benchmark_file, result)
@@ -92,13 +92,15 @@ def folder_of(run: Run) -> Path:
     return run.attributions_folder.parent
 
 
-def _ways(subject: Subject) -> list[Removal]:
-    """The ways of removing words that this model can't see through."""
-    found = []
-    for how in REMOVALS:
-        with suppress(InputError):
-            remover(subject.model, how, subject.tokenizer, subject.texts)
-            found.append(how)
+def _removers(subject: Subject, removals: Sequence[Removal] | None) -> dict[Removal, Remover]:
+    """The ways of removing words that are asked for, or all that this model can't see through."""
+    found = {}
+    for how in removals or REMOVALS:
+        try:
+            found[how] = remover(subject.model, how, subject.tokenizer, subject.texts)
+        except InputError:
+            if removals is not None:
+                raise
     return found
 
 
@@ -109,9 +111,12 @@ def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> d
     found: dict[str, Attributed] = {}
     for done, (name, each) in enumerate(chosen.items()):
         progress(f"scoring words: {name}", done, len(chosen))
-        found[name] = known = _known(folder / name, subject, key) or attribute(subject.model, subject.texts, each.score)
-        write_scores(folder / f"{name}.parquet", subject.texts, subject.numbers, known.scores)
-        write_json(folder / f"{name}.json", {"key": key, "cost": known.cost})
+        known = _known(folder / name, subject, key)
+        if known is None:
+            known = attribute(subject.model, subject.texts, each.score)
+            write_scores(folder / f"{name}.parquet", subject.texts, subject.numbers, known.scores)
+            write_json(folder / f"{name}.json", {"key": key, "cost": known.cost})
+        found[name] = known
         if each.signed:  # its size costs nothing more
             found[ABSOLUTE + name] = replace(known, scores=[np.abs(values) for values in known.scores])
     return found

@@ -20,6 +20,12 @@ Within = Literal["first", "second", "both"]
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
+CURVE = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+"""The k at which words are deleted."""
+
+MAIN_PERCENT = 30
+"""The k of the paper's tables."""
+
 _TEXTS_TOGETHER, _TOKENS_TOGETHER = 256, 4_000_000
 """Texts whose deletions are in memory at once, and tokens that those hold at most."""
 

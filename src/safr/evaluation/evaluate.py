@@ -17,7 +17,7 @@ from safr.data import Split, TextDataset
 from safr.data.batches import EncodedText, encode
 from safr.errors import InputError
 from safr.evaluation.audit import audit
-from safr.evaluation.deletion import Progress, most_important, predictions_without
+from safr.evaluation.deletion import CURVE, MAIN_PERCENT, Progress, most_important, predictions_without
 from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
 from safr.model.attachment import explaining_site
@@ -25,11 +25,7 @@ from safr.model.card import model_card
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_text
 
-PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
-"""The k at which words are deleted."""
-
-MAIN_PERCENT = 30
-"""The k of the paper's tables."""
+PERCENTS = CURVE
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20

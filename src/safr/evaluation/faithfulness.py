@@ -12,17 +12,11 @@ from scipy.stats import kendalltau
 
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
-from safr.evaluation.deletion import by_importance, deleted_count
+from safr.evaluation.deletion import CURVE, MAIN_PERCENT, by_importance, deleted_count
 from safr.evaluation.removal import Answer, Remover, Words
 
 PERCENTS = (1, 5, 10, 20, 50)
 """The k of comprehensiveness and sufficiency, ERASER's."""
-
-CURVE = (10, 20, 30, 40, 50, 60, 70, 80, 90)
-"""The k of SRS's curve."""
-
-MAIN_PERCENT = 30
-"""The k of the paper's tables."""
 
 STEPS = 32
 """Words go one by one in texts of up to so many that may go; in longer ones in so many even steps."""

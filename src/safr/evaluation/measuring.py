@@ -22,7 +22,7 @@ from safr.evaluation.correlation import rank_correlations
 from safr.evaluation.faithfulness import faithfulness
 from safr.evaluation.limits import aopc_limits, normalized_aopc
 from safr.evaluation.plausibility import pairs_found, plausibility
-from safr.evaluation.removal import Removal, remover, stand_in
+from safr.evaluation.removal import Removal, Remover, stand_in
 from safr.evaluation.subject import Subject
 from safr.evaluation.suspicion import shuffle_weights, suspicion
 from safr.evaluation.values import Table, merged, read_values, write_values
@@ -46,14 +46,18 @@ Progress = Callable[[str, int, int], None]
 
 
 def measure(
-    subject: Subject, scores: Mapping[str, Scores], removals: Sequence[Removal], folder: Path, progress: Progress
+    subject: Subject,
+    scores: Mapping[str, Scores],
+    removers: Mapping[Removal, Remover],
+    folder: Path,
+    progress: Progress,
 ) -> Table:
     """Every metric of every method on every text.
 
     Args:
         subject: The model and its texts.
         scores: Scores by the method's name; random ones are added.
-        removals: How words are removed, `delete` among them.
+        removers: What removes words, by the way it does, `delete` among them.
         folder: Where values are kept, method by method, as soon as they are there.
         progress: Called as it goes on.
     """
@@ -75,8 +79,10 @@ def measure(
             write_values(files[each], own, subject.numbers, keys[each])
         return merged([*(values for values in known.values() if values is not None), made])
 
-    removed = {how: kept(how, keys, partial(_removed, subject, everything, how, progress)) for how in removals}
-    extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, progress))
+    removed = {
+        how: kept(how, keys, partial(_removed, subject, everything, words, progress)) for how, words in removers.items()
+    }
+    extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, removers["delete"], progress))
     askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE)}
     tables = [
         *removed.values(),
@@ -100,24 +106,23 @@ def _digest(scores: Scores) -> str:
 
 
 def _removed(
-    subject: Subject, scores: Mapping[str, Scores], how: Removal, progress: Progress, names: Sequence[str]
+    subject: Subject, scores: Mapping[str, Scores], words: Remover, progress: Progress, names: Sequence[str]
 ) -> Table:
     found = faithfulness(
-        remover(subject.model, how, subject.tokenizer, subject.texts),
+        words,
         subject.texts,
         subject.labels,
         subject.classes.tolist(),
         {name: scores[name] for name in names},
-        one_by_one=how == "delete",
-        progress=partial(progress, f"removing words: {how}"),
+        one_by_one=words.how == "delete",
+        progress=partial(progress, f"removing words: {words.how}"),
     )
-    return {(name, how): values for name, values in found.items()}
+    return {(name, words.how): values for name, values in found.items()}
 
 
-def _extremes(subject: Subject, progress: Progress) -> Table:
+def _extremes(subject: Subject, words: Remover, progress: Progress) -> Table:
     """The least and the greatest AOPC that a search finds."""
     few = subject.few("naopc")
-    words = remover(subject.model, "delete", subject.tokenizer, subject.texts)
     texts, classes = [subject.texts[place] for place in few], subject.classes[few].tolist()
     least, greatest = aopc_limits(words, texts, classes, progress=partial(progress, "best and worst orders"))
     return {("all", "delete"): {"least": subject.spread(least, few), "greatest": subject.spread(greatest, few)}}

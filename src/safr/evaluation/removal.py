@@ -57,7 +57,6 @@ class Remover:
         texts: Sequence[EncodedText],
         removed: Sequence[Collection[Words]],
         classes: Sequence[int],
-        progress: Callable[[int], None] | None = None,
     ) -> list[dict[Words, Answer]]:
         """What the model answers without each set of words; every set is asked for once.
 
@@ -65,7 +64,6 @@ class Remover:
             texts: Encoded texts.
             removed: For every text, sets of words that are removed together; the empty set leaves the whole text.
             classes: For every text, the class whose probability is told.
-            progress: Called with how many answers a batch has brought.
         """
         found: list[dict[Words, Answer]] = [{} for _ in texts]
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
@@ -87,8 +85,6 @@ class Remover:
             predictions = chances.argmax(dim=-1).tolist()
             for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
                 found[number][words] = Answer(*answer)
-            if progress is not None:
-                progress(len(asked))
         return found
 
     def _without(self, text: EncodedText, words: Words) -> EncodedText:

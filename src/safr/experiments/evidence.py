@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Setting:
     label: str
     runs: tuple[Run, ...]
 
-    @property
+    @cached_property
     def results(self) -> list[dict[str, Any]]:
         """What their benchmarks hold."""
         return [read_json(run.benchmark_file) for run in self.runs]

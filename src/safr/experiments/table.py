@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from safr.config import setting_names
-from safr.evaluation.evaluate import MAIN_PERCENT
+from safr.evaluation.deletion import MAIN_PERCENT
 from safr.evaluation.statistics import Estimate, over_seeds
 from safr.experiments.grid import BASELINE, short
 from safr.experiments.running import SplitName, scores_file

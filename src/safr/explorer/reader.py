@@ -13,8 +13,7 @@ from safr.attribution.explanation import Explanation, explain
 from safr.attribution.scores import score_words
 from safr.data.batches import EncodedText, encode
 from safr.errors import InputError
-from safr.evaluation.deletion import delete_words, probabilities
-from safr.evaluation.evaluate import MAIN_PERCENT
+from safr.evaluation.deletion import MAIN_PERCENT, delete_words, probabilities
 from safr.explorer.readings import Numbers, rounded
 from safr.explorer.what_if import Prediction, WhatIf, prediction_without, what_if
 from safr.model.attachment import explaining_site

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import answer_names
 from safr.data.batches import EncodedText
 from safr.errors import InputError
-from safr.evaluation.deletion import by_importance, deleted_count, probabilities
-from safr.evaluation.evaluate import MAIN_PERCENT, RANDOM_DRAWS
+from safr.evaluation.deletion import MAIN_PERCENT, by_importance, deleted_count, probabilities
+from safr.evaluation.evaluate import RANDOM_DRAWS
 from safr.explorer.readings import Numbers, rounded
 
 MOST_STEPS = 32

@@ -16,7 +16,8 @@ from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
 from safr.evaluation.conclusions import RULES
-from safr.evaluation.evaluate import MAIN_PERCENT, PERCENTS, random_draws
+from safr.evaluation.deletion import MAIN_PERCENT
+from safr.evaluation.evaluate import PERCENTS, random_draws
 from safr.evaluation.examples import RULE
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import percent
