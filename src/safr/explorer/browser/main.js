@@ -65,14 +65,17 @@ function changed(values) {
   else if ("count" in values || "without" in values || "order" in values)
     drawWhatIf(byId("what-if"), entries, request());
   else if ("lines" in values) drawGraph(panels("graph"), entries, contents.look);
-  else drawPlaces();
+  else {
+    drawMeasures();
+    drawPlaces();
+  }
 }
 
 // Fetches the readings of what is chosen and draws all of it; an older question that is still open is dropped.
 async function show() {
   waiting?.abort();
   const mine = (waiting = new AbortController());
-  document.body.classList.add("busy");
+  document.querySelector("main").ariaBusy = "true";
   try {
     if (state.text === null && !state.typed.trim())
       throw new Error("Type a sentence to see how its words share the neurons.");
@@ -84,7 +87,7 @@ async function show() {
       error instanceof TypeError ? "The server does not answer; is `safr explore` still running?" : error.message,
     );
   } finally {
-    if (mine === waiting) document.body.classList.remove("busy");
+    if (mine === waiting) document.querySelector("main").ariaBusy = "false";
   }
 }
 
@@ -152,9 +155,14 @@ function drawChoices() {
     String(state.layer),
   );
   byId("layers").hidden = layers.length < 2;
+  drawMeasures();
+}
+
+function drawMeasures() {
   const measures = measuresOf(
-    readings,
+    entries.map(({ reading }) => reading),
     entries.map(({ whatIf }) => whatIf),
+    state,
   );
   if (!measures.some(([name]) => name === state.measure)) state.measure = "capacity";
   options(byId("measure"), measures, state.measure);

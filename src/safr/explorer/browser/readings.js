@@ -54,11 +54,12 @@ export function layersOf(readings) {
   return [...new Set(numbers)].sort((one, other) => one - other);
 }
 
-export function measuresOf(readings, whatIfs) {
-  const found = [
-    ["capacity", MEASURES.capacity],
-    ["polysemanticity", MEASURES.polysemanticity],
-  ];
+// Attention has one measure of its own; it takes the place of the chosen one, which comes back with another site.
+export function measuresOf(readings, whatIfs, { site, measure }) {
+  const ofSites = ["capacity", "polysemanticity"];
+  const attention = site === "attention";
+  const offered = attention ? [ofSites.includes(measure) ? measure : ofSites[0]] : ofSites;
+  const found = offered.map((name) => [name, shownMeasure(name, attention)]);
   if (readings.some((each) => each.keep)) found.push(["keep", MEASURES.keep]);
   if (whatIfs.some((each) => each?.alone)) found.push(["occlusion", MEASURES.occlusion]);
   const others = new Set(readings.flatMap((each) => Object.keys(each.other)));
