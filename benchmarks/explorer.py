@@ -8,9 +8,7 @@ to a server of its own, as a browser's do.
 
 from __future__ import annotations
 
-import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -23,9 +21,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import httpx
-import torch
 from playwright.sync_api import sync_playwright
-from speed import Row, processor, rows, table
+from speed import Row, rows, write_results
 
 from safr.explorer import export_page
 from safr.runs import open_trained_run
@@ -45,18 +42,7 @@ new MutationObserver((_, observer) => {
 def main(folders: list[str]) -> None:
     """Measure everything, print the table and write it."""
     found = [*answers(folders), *offline_file(folders)]
-    machine = {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-    here = Path(__file__).parent
-    (here / "explorer.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
-    text = table(found, machine)
-    (here / "explorer.md").write_text(text)
-    print(text)
+    write_results("explorer", found)
 
 
 def answers(folders: list[str]) -> list[Row]:

@@ -72,6 +72,11 @@ def main() -> None:
     ):
         found += part()
         print(f"{found[-1]['what']}: done", file=sys.stderr, flush=True)
+    write_results("speed", found)
+
+
+def write_results(name: str, found: list[Row]) -> None:
+    """Write the rows and the machine as JSON and as Markdown, and print them."""
     machine = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -80,10 +85,9 @@ def main() -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    here = Path(__file__).parent
-    (here / "speed.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
-    text = table(found, machine)
-    (here / "speed.md").write_text(text)
+    here, text = Path(__file__).parent, table(found, machine)
+    (here / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
+    (here / f"{name}.md").write_text(text)
     print(text)
 
 

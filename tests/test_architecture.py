@@ -30,6 +30,7 @@ ORDER = [
     "experiments",
     "report",
     "explorer",
+    "arguments",
     "console",
     "cli",
     "__main__",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from safr.cli import main
+from safr.arguments import parse
+from safr.cli import main, train
 from safr.config import PRESETS
 from safr.runs import Run
 from tests.test_training import small_data
@@ -302,10 +303,8 @@ def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, caps
     ("asked", "importance"),
     [(["--preset", "best"], PRESETS["best"]["importance"]), (["--preset=best", "--importance", "7"], 7.0)],
 )
-def test_a_preset_stands_for_its_settings_but_those_beside_it_count(reviews, tmp_path, asked, importance):
-    folder = tmp_path / "run"
-    assert main(["train", "--data", str(reviews), *asked, "--output", str(folder), *SMALL]) == 0
-    settings = Run(folder).settings
+def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, importance):
+    settings = parse(["train", *asked], [train]).keywords["settings"]
     assert settings.regularization.importance == importance
     assert settings.regularization.interaction == PRESETS["best"]["interaction"]
 

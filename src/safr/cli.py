@@ -5,20 +5,17 @@ Heavy imports stand inside the commands, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import functools
-import io
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from safr.config import Settings, preset_options
+from safr.arguments import parse, run_name, score_files, sweep_jobs, with_whole_paths
+from safr.config import Settings
 from safr.errors import InputError
 
 DEMO_TEXTS = 50
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
 
     from safr.attribution.explanation import Explanation
     from safr.data import TextDataset
-    from safr.experiments.running import Outcome
     from safr.runs import Run
 
 
@@ -70,8 +66,8 @@ def train(
         from safr.runs import open_run
 
         settings = open_run(resume).settings
-    folder = resume or output or Path("runs") / _run_name(settings)
-    settings = settings if resume else _with_whole_paths(settings)
+    folder = resume or output or Path("runs") / run_name(settings)
+    settings = settings if resume else with_whole_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
     _show_scores([run], console)
 
@@ -132,9 +128,10 @@ def sweep(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
+    from safr.console import told_outcomes
     from safr.experiments.sweep import sweep as run_sweep
 
-    jobs = _jobs(settings, vary, seeds, plan, baseline)
+    jobs = sweep_jobs(settings, vary, seeds, plan, baseline)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}", highlight=False)
     found = run_sweep(
@@ -145,7 +142,7 @@ def sweep(
         test=test,
         margin=margin / 100,
         data_dir=data_dir,
-        progress=_tell(console),
+        progress=told_outcomes(console),
     )
     console.print(found.text, highlight=False)
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
@@ -176,6 +173,7 @@ def reproduce(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
+    from safr.console import told_outcomes
     from safr.experiments.engines import run_all, unfinished
     from safr.experiments.paper import jobs as paper_jobs
     from safr.report.reproduction import write_reproduction
@@ -196,7 +194,7 @@ def reproduce(
     todo = len(unfinished(jobs, folder, ("test",)))
     console.print(f"{len(jobs)} runs in {folder}, {todo} of them to do", highlight=False)
     missing: dict[str, str] = {}
-    tell = _tell(console)
+    tell = told_outcomes(console)
     try:
         outcomes = run_all(jobs, folder, ("test",), engine=engine, workers=workers, data_dir=data_dir)
         for done, outcome in enumerate(outcomes, start=1):
@@ -270,7 +268,7 @@ def benchmark(
                 run,
                 loaded,
                 methods=methods or None,
-                files=_score_files(scores, run),
+                files=score_files(scores, run),
                 removals=removals or None,
                 limit=texts,
                 data_dir=data_dir,
@@ -390,6 +388,9 @@ def data(data_dir: Path | None = None) -> None:
         sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
 
 
+COMMANDS = (demo, train, evaluate, benchmark, sweep, reproduce, explain, explore, report, data)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 when stopped."""
     # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
@@ -402,7 +403,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"safr {__version__}\n")
         return 0
     try:
-        return _parse(given)() or 0
+        return parse(given, COMMANDS)() or 0
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
@@ -412,59 +413,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
         return 130
-
-
-def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
-    """The command that the arguments name, ready to run."""
-    said = io.StringIO()
-    flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
-    if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
-        raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
-    arguments = _without_preset(arguments)
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.extras.subcommand_cli_from_dict(
-                {
-                    each.__name__: _deferred(each)
-                    for each in (demo, train, evaluate, benchmark, sweep, reproduce, explain, explore, report, data)
-                },
-                args=arguments,
-                prog="safr",
-                description="Train transformers whose neurons say which words mattered, and test whether it is so.",
-                config=(tyro.conf.OmitArgPrefixes,),
-            )
-    except SystemExit as stopped:
-        # The parser frames an error of ours in a box that names its own inner parts; ours is one line.
-        cause = stopped.__context__
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__context__
-        if cause is not None:
-            raise cause from None
-        sys.stderr.write(said.getvalue())
-        raise
-
-
-def _deferred(command: Callable[..., int | None]) -> Callable[..., Callable[[], int | None]]:
-    """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
-
-    @functools.wraps(command)
-    def ready(*values: object, **named: object) -> Callable[[], int | None]:
-        return functools.partial(command, *values, **named)
-
-    return ready
-
-
-def _without_preset(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options that a preset stands for in its place, but for those that are given beside it."""
-    for place, each in enumerate(arguments):
-        flag, equals, name = each.partition("=")
-        if flag == "--preset":
-            rest = list(arguments[place + (1 if equals else 2) :])
-            name = name if equals else next(iter(arguments[place + 1 :]), "")
-            given = {each.partition("=")[0].replace("--no-", "--") for each in arguments}
-            options = [words for words in preset_options(name) if words[0].replace("--no-", "--") not in given]
-            return [*arguments[:place], *(word for words in options for word in words), *rest]
-    return list(arguments)
 
 
 def _console() -> Console:
@@ -568,72 +516,6 @@ def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int
 
 def _said(console: Console) -> Callable[[str], None]:
     return functools.partial(console.print, highlight=False)
-
-
-def _jobs(
-    settings: Settings, vary: Sequence[str], seeds: int | None, plan: Path | None, baseline: bool
-) -> dict[str, Settings]:
-    """The runs of a sweep by name."""
-    from safr.experiments.grid import BASELINE, SEEDS, grid, joined, parse_varied, read_plan, with_seeds
-
-    if plan is not None:
-        if vary or seeds is not None or not baseline or settings != Settings():
-            raise InputError("--plan says by itself which runs there are; put what stands beside it into the file")
-        jobs = read_plan(plan)
-    else:
-        if seeds is not None and seeds < 1:
-            raise InputError(f"--seeds must be at least 1, got {seeds}")
-        numbers = range(settings.recipe.seed, settings.recipe.seed + (seeds or SEEDS))
-        jobs = with_seeds("baseline", settings, BASELINE, numbers) if baseline else {}
-        jobs = joined(jobs, grid(settings, parse_varied(vary), numbers))
-    return {name: _with_whole_paths(each) for name, each in jobs.items()}
-
-
-def _score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
-    """Files of other tools' scores by name, looked for in the run's folder first."""
-    found = {}
-    for each in scores:
-        name, equals, path = each.partition("=")
-        if not (name and equals and path):
-            raise InputError(f"expected scores as NAME=FILE, got {each!r}")
-        if name in found:
-            raise InputError(f"two files of scores are called {name!r}; give each a name of its own")
-        found[name] = run.folder / path if (run.folder / path).exists() else Path(path)
-    return found
-
-
-def _tell(console: Console) -> Callable[[Outcome, int, int], None]:
-    """One line for each run that is done, with the time that the others will take."""
-    started = time.monotonic()
-
-    def tell(outcome: Outcome, done: int, total: int) -> None:
-        left = (time.monotonic() - started) / done * (total - done) / 60
-        ended = "done" if outcome.error is None else f"failed: {outcome.error}"
-        console.print(f"[{done} of {total}, about {left:.0f} min left] {outcome.name}: {ended}", highlight=False)
-
-    return tell
-
-
-def _with_whole_paths(settings: Settings) -> Settings:
-    """The settings with paths that mean the same from any folder, so that a run can be evaluated from anywhere."""
-    from safr.data import list_data
-
-    names = {"transformer", *(each.name for each in list_data())}
-
-    def whole(value: str) -> str:
-        return value if value in names or not Path(value).exists() else str(Path(value).resolve())
-
-    return dataclasses.replace(settings, data=whole(settings.data), model=whole(settings.model))
-
-
-def _run_name(settings: Settings) -> str:
-    """A folder name that says what is in it."""
-    added = settings.regularization
-    name = Path(settings.data).stem
-    if settings.model != "transformer":
-        name = f"{Path(settings.model).name}-{name}"
-    mask = "" if added.vmask else "-no-vmask"
-    return f"{name}-{added.importance:g}-{added.interaction:g}{mask}-seed{settings.recipe.seed}".replace(":", "-")
 
 
 if __name__ == "__main__":

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safr
 from safr.config import Settings
 from safr.errors import InputError
+
+if TYPE_CHECKING:
+    from safr.data import TextDataset
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 
@@ -121,6 +124,15 @@ class Run:
     def is_trained(self) -> bool:
         """Whether the final model is there."""
         return (self.model_folder / "config.json").is_file()
+
+    def refuse_other(self, data: TextDataset) -> None:
+        """Let only the data pass that the run was trained on.
+
+        Raises:
+            InputError: They are others, or were changed since.
+        """
+        if self.record["data"]["fingerprint"] != data.fingerprint():
+            raise InputError(f"{self.folder}: was trained on other data than {data.origin} holds now")
 
 
 def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) -> Run:

@@ -148,8 +148,7 @@ def _resumed(output: str | Path, settings: Settings, data: TextDataset) -> Run:
         raise InputError(
             f"{run.folder}: was made with other settings; go on by --resume alone, or choose another --output"
         )
-    if run.record["data"]["fingerprint"] != data.fingerprint():
-        raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
+    run.refuse_other(data)
     return run
 
 

@@ -54,6 +54,7 @@ def test_class_labels_keep_their_order_also_where_they_are_numbers(folder):
 
 
 def test_progress_bars_of_others_stay_as_they_were(folder):
+    datasets.enable_progress_bars()  # the command line, where another test has run it, wants none
     load(folder(train=[2, 0] * 10))
     assert not datasets.are_progress_bars_disabled()
 

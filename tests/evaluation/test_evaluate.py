@@ -14,8 +14,8 @@ from safr.data.batches import batches, encode
 from safr.errors import InputError
 from safr.evaluation import evaluate as evaluate_module
 from safr.evaluation.audit import MEASURES
-from safr.evaluation.deletion import deleted_count
-from safr.evaluation.evaluate import PERCENTS, evaluate
+from safr.evaluation.deletion import CURVE, deleted_count
+from safr.evaluation.evaluate import evaluate
 from safr.evaluation.statistics import mean
 from safr.model.saving import load
 from safr.runs import Run
@@ -56,7 +56,7 @@ def words_by_text(run, column):
 
 
 def test_scores_have_the_documented_names(run):
-    scores, percents = run.scores, {str(percent) for percent in PERCENTS}
+    scores, percents = run.scores, {str(percent) for percent in CURVE}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
     assert set(scores) == {"split", "site", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
     assert scores["site"] == "fc1.0"
@@ -109,7 +109,7 @@ def test_the_models_card_tells_the_main_scores(run):
 
 def test_srs_is_what_accuracy_loses(run):
     scores = run.scores
-    for percent in map(str, PERCENTS):
+    for percent in map(str, CURVE):
         for name in ("capacity", "random"):
             drop = scores["srs"][percent] if name == "capacity" else scores["srs"][name][percent]
             lost = scores["accuracy"]["value"] - scores["deletion"][name][percent]["value"]
@@ -127,15 +127,15 @@ def test_accuracy_and_deletion_are_those_of_a_slow_loop_over_texts(run):
             logits = model(input_ids=torch.tensor([ids]), attention_mask=torch.tensor([attended])).logits
         return int(logits.argmax()) == label
 
-    whole, without = [], {percent: [] for percent in PERCENTS}
+    whole, without = [], {percent: [] for percent in CURVE}
     for text, scores, label in zip(texts_of(run), capacity, labels, strict=True):
         whole.append(right(text, label))
-        for percent in PERCENTS:
+        for percent in CURVE:
             highest = sorted(range(len(scores)), key=lambda word: (-scores[word], word))
             left = text.without(highest[: deleted_count(len(scores), percent)])
             without[percent].append(right(left, label))
     assert run.scores["accuracy"]["value"] == pytest.approx(np.mean(whole), abs=1e-12)
-    for percent in PERCENTS:
+    for percent in CURVE:
         found = run.scores["deletion"]["capacity"][str(percent)]["value"]
         assert found == pytest.approx(np.mean(without[percent]), abs=1e-12)
 

@@ -148,23 +148,23 @@ def test_from_queries_and_keys_it_is_the_equation_and_so_is_its_gradient(monkeyp
 
 
 @KINDS
-@pytest.mark.parametrize("block", [2**20, 9], ids=["one block", "rows of one head"])
+@pytest.mark.parametrize(("block", "draws"), [(2**20, 300), (9, 40)], ids=["one block", "rows of one head"])
 @pytest.mark.parametrize("exclude_self", [False, True])
-def test_probes_are_right_in_the_mean_in_value_and_gradient(monkeypatch, kind, block, exclude_self):
+def test_probes_are_right_in_the_mean_in_value_and_gradient(monkeypatch, kind, block, draws, exclude_self):
     """Within five standard errors of the exact ones, entry by entry."""
     monkeypatch.setitem(blocks._BLOCK, "cpu", block)
     heads, mask, visible = heads_of(kind)
     visible = visible if kind == "causal" else None
     pairs = None if visible is None else visible_pairs(visible, mask)
     drawn = []
-    for _ in range(300):
+    for _ in range(draws):
         loss = interaction_loss_of_heads(heads, mask, exclude_self, pairs, probes=4)
         drawn.append(torch.cat([loss[None], *(each.flatten() for each in gradient_of(loss, heads))]))
     spread, mean = torch.std_mean(torch.stack(drawn), dim=0)
     exact, *gradient = by_autograd(heads, mask, exclude_self, visible)
     exact = torch.cat([exact[None], *(each.flatten() for each in gradient)])
     assert spread[0] > 0
-    assert ((mean - exact).abs() <= 5 * spread / 300**0.5 + 1e-9).all()
+    assert ((mean - exact).abs() <= 5 * spread / draws**0.5 + 1e-9).all()
 
 
 def gradient_of(loss, heads):

@@ -10,7 +10,7 @@ import pytest
 import safr
 from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
-from safr.evaluation.evaluate import PERCENTS
+from safr.evaluation.deletion import CURVE
 from safr.report import write_report
 from safr.runs import Run, read_json, write_json
 from tests import tiny
@@ -127,7 +127,7 @@ def test_every_run_is_there_with_its_numbers(page, baseline, safr_run):
         row += (scores["srs"]["30"], scores["srs"]["random"]["30"])
         assert run.name + "".join(map(shown, row)) in page.text
         for by in ("capacity", "random"):
-            values = [100 * scores["deletion"][by][str(percent)]["value"] for percent in PERCENTS]
+            values = [100 * scores["deletion"][by][str(percent)]["value"] for percent in CURVE]
             assert f"{run.name}{by}" + "".join(f"{value:.1f}" for value in values) in page.text
         assert f"{run.name}: {run.settings.command}" in page.text
     keep = safr_run.scores["srs"]["keep"]["30"]

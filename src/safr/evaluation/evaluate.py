@@ -15,7 +15,6 @@ from transformers import AutoTokenizer, PreTrainedModel
 from safr.attribution.scores import ScoredText, Scores, random_scores, score_words
 from safr.data import Split, TextDataset
 from safr.data.batches import EncodedText, encode
-from safr.errors import InputError
 from safr.evaluation.audit import audit
 from safr.evaluation.deletion import CURVE, MAIN_PERCENT, Progress, most_important, predictions_without
 from safr.evaluation.examples import choose_examples
@@ -24,8 +23,6 @@ from safr.model.attachment import explaining_site
 from safr.model.card import model_card
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_text
-
-PERCENTS = CURVE
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
@@ -59,8 +56,7 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
         What `scores.json` holds. Only the test split's scores are written there and into the model's card, its words to
         `tokens.parquet` and some texts to show to `examples.json`.
     """
-    if run.record["data"]["fingerprint"] != data.fingerprint():
-        raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
+    run.refuse_other(data)
     model = load(run.model_folder)
     tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
     chosen: Split = getattr(data, split)
@@ -102,7 +98,7 @@ def _scores(
         still[name, percent] = still_right
     # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
     srs["above_random"] = {
-        str(percent): mean(still["random", percent] - still["capacity", percent]).to_dict() for percent in PERCENTS
+        str(percent): mean(still["random", percent] - still["capacity", percent]).to_dict() for percent in CURVE
     }
     return {
         "accuracy": mean(right).to_dict(),
@@ -136,11 +132,11 @@ def _deletions(
     deletions = [
         (name, percent, scores)
         for name, scores in _attributions(scored, site).items()
-        for percent in (PERCENTS if name == "capacity" else (MAIN_PERCENT,))
+        for percent in (CURVE if name == "capacity" else (MAIN_PERCENT,))
     ]
     main, other = random_draws(len(texts))
     random = [random_scores(texts, seed) for seed in range(main)]
-    for percent in PERCENTS:
+    for percent in CURVE:
         draws = main if percent == MAIN_PERCENT else other
         deletions += [("random", percent, scores) for scores in random[:draws]]
     predicted = predictions_without(

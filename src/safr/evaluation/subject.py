@@ -83,8 +83,7 @@ def open_subject(run: Run, data: TextDataset, limit: int, data_dir: Path | None 
     Raises:
         InputError: Other data, or fewer than two texts with words.
     """
-    if run.record["data"]["fingerprint"] != data.fingerprint():
-        raise InputError(f"{run.folder}: was trained on other data than {data.origin} holds now")
+    run.refuse_other(data)
     model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
     if (model.config.num_labels or 2) < 2:
         raise InputError(f"{run.folder}: expected a model that chooses among classes, got one with a single answer")

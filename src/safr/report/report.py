@@ -16,8 +16,8 @@ from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
 from safr.evaluation.conclusions import RULES
-from safr.evaluation.deletion import MAIN_PERCENT
-from safr.evaluation.evaluate import PERCENTS, random_draws
+from safr.evaluation.deletion import CURVE, MAIN_PERCENT
+from safr.evaluation.evaluate import random_draws
 from safr.evaluation.examples import RULE
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import percent
@@ -72,7 +72,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             **_evidence(runs),
             rule=RULE,
             k=str(MAIN_PERCENT),
-            percents=[str(each) for each in PERCENTS],
+            percents=[str(each) for each in CURVE],
             draws=random_draws(runs[0].scores["texts"]),
         )
     )
@@ -140,9 +140,9 @@ def curve_of(run: Run) -> Curve:
     """A run's accuracy after deleting more and more words."""
     scores = run.scores
     capacity, random = (scores["deletion"][name] for name in ("capacity", "random"))
-    keys = [str(each) for each in PERCENTS]
+    keys = [str(each) for each in CURVE]
     return Curve(
-        percent=list(PERCENTS),
+        percent=list(CURVE),
         deleted=[capacity[key]["value"] for key in keys],
         low=[capacity[key]["low"] for key in keys],
         high=[capacity[key]["high"] for key in keys],
