@@ -89,8 +89,23 @@ def test_only_what_is_new_is_measured(copied, monkeypatch):
     assert all(
         "randomization" in found["methods"][name]["values"]["none"] for name in found["methods"] if name != "random"
     )
+    monkeypatch.setattr("safr.evaluation.benchmark.compared", None)
     again = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     assert again == found
+
+
+@pytest.mark.parametrize("what", ["a file that is damaged", "other rules", "fewer methods"])
+def test_a_result_that_is_not_of_these_values_is_made_again(copied, what):
+    asked = {"methods": ["capacity"], "removals": ["delete"]}
+    first = benchmark(copied, tiny.dataset(), **asked)
+    if what == "fewer methods":
+        more = benchmark(copied, tiny.dataset(), methods=["capacity", "keep"], removals=["delete"])
+        assert "keep" in more["methods"]
+    else:
+        kept = "{" if what == "a file that is damaged" else json.dumps(first | {"rules": "", "conclusions": ["none"]})
+        copied.benchmark_file.write_text(kept)
+    assert benchmark(copied, tiny.dataset(), **asked) == first
+    assert json.loads(copied.benchmark_file.read_text()) == first
 
 
 def test_other_weights_in_the_same_folder_are_judged_anew(copied, baseline):

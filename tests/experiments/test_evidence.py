@@ -35,6 +35,8 @@ def judged(tmp_path_factory, baseline, safr_run):
     second = copied(runs[1], folder, "safr-1", 1)
     result = read_json(second.benchmark_file)
     result["methods"]["capacity"]["values"]["delete"]["srs"]["value"] += 0.1
+    for name in ("own", "capacity_own"):
+        result["methods"]["capacity"]["values"]["none"][name]["value"] += 0.5
     write_json(second.benchmark_file, result)
     return [*runs, second]
 
@@ -45,6 +47,9 @@ def test_runs_that_differ_in_their_seed_alone_are_pooled_and_the_baseline_comes_
     first, second = (each["methods"]["capacity"]["values"]["delete"]["srs"]["value"] for each in found[1].results)
     expected = over_seeds([first, second], least=-np.inf, most=np.inf)
     assert pooled(found[1])["capacity"]["delete"]["srs"] == expected
+    causes = pooled(found[1])["capacity"]["none"]
+    assert causes["own"].high > 1  # 12.7 standard errors above the mean of two seeds
+    assert (causes["capacity_own"].low, causes["capacity_own"].high) == (-1, 1)  # a correlation goes no further
     own = found[0].results[0]["methods"]["capacity"]["values"]["delete"]["srs"]
     assert pooled(found[0])["capacity"]["delete"]["srs"].to_dict() == own  # of one seed, over texts
 

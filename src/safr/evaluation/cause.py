@@ -53,6 +53,12 @@ MEANINGS = {
 """What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign.
 Words that own more than half of the neurons, for which there are not as many others, are left out of both."""
 
+CORRELATIONS = frozenset(
+    {f"capacity_{what}" for what in ("own", "others", "own_mean", "others_mean", "patched")}
+    | {"interference_interaction"}
+)
+"""Those that lie in [-1, 1]; effects have no bounds."""
+
 
 @dataclass(frozen=True)
 class Watched:

@@ -66,6 +66,20 @@ def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Tab
     return table
 
 
+def same_values(one: Table, other: Table) -> bool:
+    """Whether two tables hold the same; a metric that no text has a value of counts as absent."""
+    first, second = ({place: _present(values) for place, values in table.items()} for table in (one, other))
+    return first.keys() == second.keys() and all(
+        first[place].keys() == values.keys()
+        and all(np.array_equal(first[place][metric], value, equal_nan=True) for metric, value in values.items())
+        for place, values in second.items()
+    )
+
+
+def _present(values: Values) -> Values:
+    return {metric: each for metric, each in values.items() if not np.isnan(each).all()}
+
+
 def _rows(place: tuple[str, str], metric: str, values: np.ndarray, texts: Sequence[int]) -> pyarrow.Table:
     there = np.flatnonzero(~np.isnan(values))
     names = {"method": place[0], "removal": place[1], "metric": metric}

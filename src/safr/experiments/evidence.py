@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from safr.config import setting_names
 from safr.errors import InputError
+from safr.evaluation.cause import CORRELATIONS
 from safr.evaluation.comparison import Difference, Pair, compared, differences_over_seeds, leaders
 from safr.evaluation.conclusions import RULES, conclusions
 from safr.evaluation.measuring import COMPARED
@@ -85,7 +86,8 @@ def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
         if len(values) == 1:
             estimate = Estimate(**values[0])
         else:
-            estimate = over_seeds([each["value"] for each in values], least=-np.inf, most=np.inf)
+            most = 1.0 if metric in METRICS or metric in CORRELATIONS else np.inf
+            estimate = over_seeds([each["value"] for each in values], least=-most, most=most)
         found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
     return found
 
