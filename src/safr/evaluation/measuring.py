@@ -5,9 +5,9 @@ What takes long is kept in the run's folder as soon as it is done, so that a ben
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,7 @@ def measure(
     draws = {f"random.{seed}": random_scores(subject.texts, seed) for seed in range(RANDOM_DRAWS)}
     everything = {**scores, **draws}
     common = f"{LAYOUT} {subject.fingerprint}"
-    keys = {name: f"{common} {_digest(each)}" for name, each in everything.items()}
+    keys = {name: f"{common} {sha256(np.concatenate(each).tobytes()).hexdigest()}" for name, each in everything.items()}
 
     def kept(name: str, keys: Mapping[str, str], make: Callable[[list[str]], Table]) -> Table:
         """What is known already, and what is made of the methods that it is not known of."""
@@ -83,16 +83,16 @@ def measure(
         how: kept(how, keys, partial(_removed, subject, everything, words, progress)) for how, words in removers.items()
     }
     extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, removers["delete"], progress))
+    marks = sha256(b"|".join(b"" if each is None else each.tobytes() for each in subject.rationales)).hexdigest()
+    marked = {name: f"{key} {marks}" for name, key in keys.items()}
     askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE)}
     tables = [
         *removed.values(),
         _normalized(removed["delete"], extremes),
-        {(name, ""): suspicion(subject.texts, each) for name, each in everything.items()},
+        kept("words", marked, partial(_of_scores, subject, everything)),
         kept("randomization", askable, partial(_randomized, subject, scores, progress)),
         kept("cause", {COMPARED: common}, lambda _: _caused(subject, progress)),
     ]
-    if any(each is not None for each in subject.rationales):
-        tables.append({(name, ""): plausibility(each, subject.rationales) for name, each in everything.items()})
     if subject.run.settings.data == "planted":
         shown = show(subject.model, subject.texts, explaining_site(subject.model))
         found = pairs_found([each.interference for each in shown], planted_pairs(subject.texts))
@@ -100,9 +100,13 @@ def measure(
     return _random_averaged(merged(tables))
 
 
-def _digest(scores: Scores) -> str:
-    """Changes with the scores that values were made of."""
-    return hashlib.sha256(np.concatenate(scores).tobytes()).hexdigest()
+def _of_scores(subject: Subject, scores: Mapping[str, Scores], names: Sequence[str]) -> Table:
+    """What can be said of scores without asking the model."""
+    found = {(name, ""): suspicion(subject.texts, scores[name]) for name in names}
+    if any(each is not None for each in subject.rationales):
+        for name in names:
+            found[name, ""] |= plausibility(scores[name], subject.rationales)
+    return found
 
 
 def _removed(
