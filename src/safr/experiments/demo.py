@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from safr.config import Recipe, Regularization, Settings
 
-EPOCHS = 5
+EPOCHS = 8
 LEARNING_RATE = 3e-4
 
 
