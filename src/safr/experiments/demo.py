@@ -11,7 +11,7 @@ LEARNING_RATE = 3e-4
 def demo_settings(seed: int) -> dict[str, Settings]:
     """Settings by name of the run: the paper's baseline, VMASK alone, and SAFR, on data that needs no download.
 
-    The recipe is a fast one, so that all three take a few minutes on two cores: a learning rate three times the paper's
+    The recipe is a fast one, so that all three take minutes on two cores: a learning rate three times the paper's
     and few epochs. Both were chosen on the dev split.
     """
     recipe = Recipe(seed=seed, epochs=EPOCHS, learning_rate=LEARNING_RATE)
