@@ -258,11 +258,11 @@ def benchmark(
     folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder for the table, found a file")
+    settings = opened[0].settings  # the others' data are the same
+    loaded = load_data(
+        settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
+    )
     for run in opened:
-        settings = run.settings
-        loaded = load_data(
-            settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
-        )
         with Steps(console, run.name) as steps:
             benchmark_run(
                 run,

@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow
+import pyarrow.parquet
 
 import safr
 from safr.config import Settings
@@ -205,7 +209,20 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; lone surrogates, which UTF-8 can't hold, as JSON's own escapes."""
+    with _replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_parquet(path: Path, table: pyarrow.Table) -> None:
+    """Write a Parquet file whole or not at all."""
+    with _replaced(path) as temporary:
+        pyarrow.parquet.write_table(table, temporary)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """Where to write what takes the file's place once it is written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    yield temporary
     temporary.replace(path)

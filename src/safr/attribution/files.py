@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pyarrow.parquet
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
 from safr.errors import InputError
+from safr.runs import write_parquet
 
 _COLUMNS = ("text", "position", "word", "score")
 
@@ -34,10 +34,7 @@ def write_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int
         [word for text in texts for word in text.words],
         np.concatenate(scores),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pyarrow.parquet.write_table(pyarrow.table(dict(zip(_COLUMNS, columns, strict=True))), temporary)
-    temporary.replace(path)
+    write_parquet(path, pyarrow.table(dict(zip(_COLUMNS, columns, strict=True))))
 
 
 def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]) -> Scores:

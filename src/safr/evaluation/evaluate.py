@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -22,7 +21,7 @@ from safr.evaluation.statistics import mean
 from safr.model.attachment import explaining_site
 from safr.model.card import model_card
 from safr.model.saving import load
-from safr.runs import Run, write_json, write_text
+from safr.runs import Run, write_json, write_parquet, write_text
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
@@ -206,6 +205,4 @@ def _write_words(
         columns["keep"] = np.concatenate([text.keep for text in scored if text.keep is not None])
     for site in scored[0].capacity:
         columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in scored])
-    temporary = run.words_file.with_suffix(".part")
-    pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
-    temporary.replace(run.words_file)
+    write_parquet(run.words_file, pyarrow.table(columns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow
 import pyarrow.parquet
 
 from safr.evaluation.faithfulness import Values
+from safr.runs import write_parquet
 
 Table = dict[tuple[str, str], Values]
 """Values by method and way of removal; the second is empty where no words are removed."""
@@ -39,12 +39,7 @@ def write_values(path: Path, table: Table, texts: Sequence[int], key: str = "") 
         key: What the values depend on; `read_values` asks for it.
     """
     parts = [_rows(place, metric, values, texts) for place, each in table.items() for metric, values in each.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pyarrow.parquet.write_table(
-        pyarrow.concat_tables([_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key}), temporary
-    )
-    temporary.replace(path)
+    write_parquet(path, pyarrow.concat_tables([_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key}))
 
 
 def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Table | None:

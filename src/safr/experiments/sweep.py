@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+import pyarrow
+
 from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import percent
@@ -19,10 +21,9 @@ from safr.experiments.table import (
     rows_of,
     setting_label,
     varying,
-    write_parquet,
 )
 from safr.figures import pareto_front, save_figure
-from safr.runs import Run, write_text
+from safr.runs import Run, write_parquet, write_text
 
 MARGIN = 0.02
 """Accuracy that a recommended setting may lose."""
@@ -93,7 +94,8 @@ def sweep(
     names = varying(groups)
     text = _text(groups, names, failed, margin)
     write_text(folder / "table.md", text)
-    write_parquet(rows + (rows_of(finished, "test") if test else []), folder / "runs.parquet")
+    every = rows + (rows_of(finished, "test") if test else [])
+    write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(every))
     best, _ = recommended(groups, margin)
     points = {setting_label(each, names): (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
     save_figure(pareto_front(points, recommended=setting_label(best, names)), folder / "pareto")

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import pyarrow
-import pyarrow.parquet
 
 from safr.config import setting_names
 from safr.evaluation.deletion import MAIN_PERCENT
@@ -102,13 +97,6 @@ def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
 def is_baseline(row: Mapping[str, Any]) -> bool:
     """Whether SAFR adds nothing."""
     return not (row["vmask"] or row["importance"] or row["interaction"])
-
-
-def write_parquet(rows: Sequence[Row], path: Path) -> None:
-    """All rows, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), temporary)
-    temporary.replace(path)
 
 
 def _plain(name: str, value: Any) -> Any:
