@@ -174,50 +174,27 @@ def reproduce(
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.console import told_outcomes
-    from safr.experiments.engines import run_all, unfinished
-    from safr.experiments.paper import jobs as paper_jobs
-    from safr.report.reproduction import write_reproduction
-    from safr.runs import Run
+    from safr.report.reproduction import SEEDS
+    from safr.report.reproduction import reproduce as run_reproduction
 
-    if quick and (dataset or seeds):
+    if quick and (dataset or seeds is not None):
         raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
     if seeds is not None and seeds < 1:
         raise InputError(f"--seeds must be at least 1, got {seeds}")
-    seeds, output = (1, output / "quick") if quick else (seeds or 3, output)
-    known: tuple[Literal["sst2", "imdb"], ...] = ("sst2",) if quick else ("sst2", "imdb")
-    everything = {name: paper_jobs(name, seeds, quick=quick) for name in known}
-    jobs: dict[str, Settings] = {}
-    for name in known:
-        if dataset == "both" or name == (dataset or "sst2"):
-            jobs |= everything[name]
-    console, folder = _console(), output / "runs"
-    todo = len(unfinished(jobs, folder, ("test",)))
-    console.print(f"{len(jobs)} runs in {folder}, {todo} of them to do", highlight=False)
-    missing: dict[str, str] = {}
-    tell = told_outcomes(console)
-    try:
-        outcomes = run_all(jobs, folder, ("test",), engine=engine, workers=workers, data_dir=data_dir)
-        for done, outcome in enumerate(outcomes, start=1):
-            tell(outcome, done, todo)
-            if outcome.error is not None:
-                missing[outcome.name] = outcome.error
-    finally:  # who stops it sees what there is
-        all_jobs = {name: each for some in everything.values() for name, each in some.items()}
-        left = unfinished(all_jobs, folder, ("test",))
-        finished = {name: Run(folder / name) for name in all_jobs if name not in left}
-        if finished:
-            page = write_reproduction(
-                finished,
-                output,
-                asked=len(jobs.keys() | finished.keys()),
-                seeds=seeds,
-                missing={name: missing.get(name, "not run yet") for name in jobs if name in left},
-                quick=quick,
-            )
-            console.print(f"page: {page.resolve()}", highlight=False)
-    if not finished:
-        raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(missing.values()))}")
-    return 1 if missing else 0
+    console, folder = _console(), output / "quick" if quick else output
+    console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
+    found = run_reproduction(
+        folder,
+        ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
+        seeds=1 if quick else seeds or SEEDS,
+        quick=quick,
+        engine=engine,
+        workers=workers,
+        data_dir=data_dir,
+        progress=told_outcomes(console),
+    )
+    console.print(f"page: {found.page.resolve()}", highlight=False)
+    return 1 if found.failed else 0
 
 
 def benchmark(
@@ -244,7 +221,6 @@ def benchmark(
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.console import Steps
-    from safr.data import load_data
     from safr.evaluation.benchmark import benchmark as benchmark_run
     from safr.experiments.evidence import refuse_unlike, write_evidence
     from safr.runs import open_trained_run
@@ -258,10 +234,7 @@ def benchmark(
     folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder for the table, found a file")
-    settings = opened[0].settings  # the others' data are the same
-    loaded = load_data(
-        settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
-    )
+    loaded = _load(opened[0].settings, data_dir, console)  # the others' data are the same
     for run in opened:
         with Steps(console, run.name) as steps:
             benchmark_run(

@@ -3,9 +3,11 @@ import shutil
 import pytest
 
 from safr.config import Settings
+from safr.errors import InputError
 from safr.experiments.paper import compared, compared_capacity, jobs, label, paper, run_name, settings_of, weights_of
 from safr.experiments.paper_tables import paper_tables, size_tables
-from safr.report.reproduction import write_reproduction
+from safr.experiments.running import Outcome
+from safr.report.reproduction import reproduce, write_reproduction
 from safr.runs import Run, read_json, write_json
 from tests import tiny
 
@@ -153,6 +155,40 @@ def test_the_page_holds_tables_figures_and_what_is_missing(runs, tmp_path):
         "figures_4_and_5_sst2.png",
     }
     assert "default-src 'none'" in text
+
+
+def outcomes(*found):
+    """What stands in for running: these outcomes, and then whoever runs it stops it."""
+
+    def run(jobs, folder, splits, **_):
+        assert {outcome.name for outcome in found} <= set(jobs)
+        yield from found
+        raise KeyboardInterrupt
+
+    return run
+
+
+def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, monkeypatch):
+    lost = Outcome(run_name("sst2", "mask", (1.0, 1.0), 0), 1.0, "no memory left")
+    monkeypatch.setattr("safr.report.reproduction.run_all", outcomes(lost))
+    told = []
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(tmp_path, seeds=1, progress=lambda *each: told.append(each))
+    assert told == [(lost, 1, 14)]  # 15 settings with padding masked and 3 with it counted, 4 of them finished
+    text = (tmp_path / "reproduction.html").read_text()
+    assert "beside 4 of 18 runs" in text
+    assert "no memory left" in text
+    assert text.count("not run yet") == 13
+
+
+def test_a_reproduction_without_a_finished_run_says_why(tmp_path, monkeypatch):
+    lost = Outcome(run_name("sst2", "mask", None, 0), 1.0, "no memory left")
+    monkeypatch.setattr("safr.report.reproduction.run_all", lambda *_, **__: iter([lost]))
+    with pytest.raises(InputError, match="all 18 runs failed; the first: no memory left"):
+        reproduce(tmp_path, seeds=1)
+    assert not (tmp_path / "reproduction.html").exists()
+    with pytest.raises(InputError, match="expected at least one seed and one data set, got 1 and 0"):
+        reproduce(tmp_path, [], seeds=1)
 
 
 def test_names_are_those_of_folders():

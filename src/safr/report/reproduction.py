@@ -1,8 +1,8 @@
-"""Finished runs of the paper's settings in, its tables and figures as files and as one HTML page out."""
+"""The paper's settings in, its runs, tables and figures as files and as one HTML page out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,44 @@ from transformers import AutoTokenizer
 
 import safr
 from safr.attribution.explanation import explain
+from safr.errors import InputError
 from safr.evaluation.examples import PAPER_SENTENCE
-from safr.experiments.paper import CHOICES, DATA, RULE, VERDICTS, Dataset, best_weights, label, run_name, three_rows
+from safr.experiments.engines import Engine, run_all, unfinished
+from safr.experiments.paper import (
+    CHOICES,
+    DATA,
+    RULE,
+    VERDICTS,
+    Dataset,
+    best_weights,
+    jobs,
+    label,
+    run_name,
+    three_rows,
+)
 from safr.experiments.paper_tables import paper_tables, size_tables
+from safr.experiments.running import Outcome
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
 from safr.report.report import curve_of, page_environment, picture_address
 from safr.runs import Run, write_text
+
+SEEDS = 3
+"""How many seeds each setting is run with."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What a reproduction has come to."""
+
+    folder: Path
+    failed: dict[str, str]
+    """Why, by the name of the run."""
+
+    @property
+    def page(self) -> Path:
+        """The page with everything."""
+        return self.folder / "reproduction.html"
 
 
 @dataclass(frozen=True)
@@ -35,6 +66,64 @@ class Picture:
     def address(self) -> str:
         """The figure as a data address."""
         return picture_address(self.figure)
+
+
+def reproduce(
+    folder: Path,
+    datasets: Sequence[Dataset] = ("sst2",),
+    *,
+    seeds: int = SEEDS,
+    quick: bool = False,
+    engine: Engine = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+    progress: Callable[[Outcome, int, int], None] | None = None,
+) -> Reproduction:
+    """Run what is not finished of the paper's settings, and write its tables, figures and the page, also when stopped.
+
+    Args:
+        folder: Of the tables, figures and the page; the runs are in its folder `runs`.
+        datasets: The paper's data to run. What is finished of the others is shown too.
+        seeds: How many seeds each setting is run with.
+        quick: The small version, on data that need no download; one of "sst2".
+        engine: See `run_all`.
+        workers: See `run_all`.
+        data_dir: Folder where archives of data are looked for first.
+        progress: Called with each outcome, how many there are so far and how many runs are not done at the start.
+
+    Raises:
+        InputError: There are no seeds or data to run, or all runs failed.
+    """
+    if seeds < 1 or not datasets:
+        raise InputError(f"expected at least one seed and one data set, got {seeds} and {len(datasets)}")
+    known: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATA)
+    everything = {name: jobs(name, seeds, quick=quick) for name in known}
+    asked = {name: settings for dataset in datasets for name, settings in everything[dataset].items()}
+    failed: dict[str, str] = {}
+    todo = len(unfinished(asked, folder / "runs", ("test",)))
+    try:
+        outcomes = run_all(asked, folder / "runs", ("test",), engine=engine, workers=workers, data_dir=data_dir)
+        for done, outcome in enumerate(outcomes, start=1):
+            if outcome.error is not None:
+                failed[outcome.name] = outcome.error
+            if progress is not None:
+                progress(outcome, done, todo)
+    finally:  # who stops it sees what there is
+        every = {name: settings for of_one in everything.values() for name, settings in of_one.items()}
+        left = unfinished(every, folder / "runs", ("test",))
+        finished = {name: Run(folder / "runs" / name) for name in every if name not in left}
+        if finished:
+            write_reproduction(
+                finished,
+                folder,
+                asked=len(asked.keys() | finished.keys()),
+                seeds=seeds,
+                missing={name: failed.get(name, "not run yet") for name in asked if name in left},
+                quick=quick,
+            )
+    if not finished:
+        raise InputError(f"all {len(asked)} runs failed; the first: {next(iter(failed.values()))}")
+    return Reproduction(folder, failed)
 
 
 def write_reproduction(
