@@ -55,7 +55,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Run:
-    """Train a model and leave a run's folder behind; the weights are those of the epoch with the best dev accuracy.
+    """Train a model and leave a run's folder behind, with the weights of the epoch that `kept_epoch` says.
 
     The same settings on the same machine give the same weights, also when training was stopped and resumed.
 
@@ -222,9 +222,9 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         max_grad_norm=0.0,  # 0 means: no clipping, as there
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,  # the best and the last
+        save_total_limit=1,  # and the best, where it is kept
         logging_strategy="no",
-        load_best_model_at_end=True,
+        load_best_model_at_end=recipe.kept_epoch == "best",
         metric_for_best_model="accuracy",
         greater_is_better=True,
         restore_callback_states_from_checkpoint=True,
