@@ -277,6 +277,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "schedule": "linear",
         "epochs": 15,
         "patience": 15,
+        "kept_epoch": "last",
     }
 }
 """Settings by name. `best`: what was found on the dev split of SST-2 (experiments/README.md), for sentences and the
