@@ -41,8 +41,8 @@ CHOICES = (
     "run.",
     "FC1 is read before its activation.",
     "The dev split decides when training stops, after 8 epochs without a better accuracy (3 on IMDB and with padding "
-    "counted, as in the published code), and the best epoch's weights are restored; the published code, and so our rows "
-    "with padding counted, test the last epoch.",
+    "counted, as in the published code), and the best epoch's weights are restored; the published code, and so our "
+    "rows with padding counted, test the last epoch.",
     "Deleted words leave the sequence; their number is 30 % of the counting words, rounded half up, at least 1.",
     "Random deletion is the mean of 20 draws, of 2 on the 25,000 texts of IMDB.",
     "The important words of Table 3 are the 30 % with the highest keep probability, text by text.",
