@@ -56,6 +56,7 @@ recipes = st.fixed_dictionaries(
         "learning_rate": st.floats(1e-12, 10),
         "vmask_learning_rate": st.none() | st.floats(1e-12, 10),
         "schedule": st.sampled_from(["constant", "linear"]),
+        "kept_epoch": st.sampled_from(["best", "last"]),
         "max_tokens": st.none() | sizes,
         "precision": st.sampled_from(["float32", "bfloat16"]),
     },

@@ -174,7 +174,7 @@ def reproduce(
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.console import told_outcomes
-    from safr.report.reproduction import SEEDS
+    from safr.experiments.grid import SEEDS
     from safr.report.reproduction import reproduce as run_reproduction
 
     if quick and (dataset or seeds is not None):

@@ -160,7 +160,7 @@ def test_the_page_holds_tables_figures_and_what_is_missing(runs, tmp_path):
 def outcomes(*found):
     """What stands in for running: these outcomes, and then whoever runs it stops it."""
 
-    def run(jobs, folder, splits, **_):
+    def run(jobs, *_):
         assert {outcome.name for outcome in found} <= set(jobs)
         yield from found
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def outcomes(*found):
 
 def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, monkeypatch):
     lost = Outcome(run_name("sst2", "mask", (1.0, 1.0), 0), 1.0, "no memory left")
-    monkeypatch.setattr("safr.report.reproduction.run_all", outcomes(lost))
+    monkeypatch.setattr("safr.experiments.engines._on_this_machine", outcomes(lost))
     told = []
     with pytest.raises(KeyboardInterrupt):
         reproduce(tmp_path, seeds=1, progress=lambda *each: told.append(each))
@@ -183,7 +183,7 @@ def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, m
 
 def test_a_reproduction_without_a_finished_run_says_why(tmp_path, monkeypatch):
     lost = Outcome(run_name("sst2", "mask", None, 0), 1.0, "no memory left")
-    monkeypatch.setattr("safr.report.reproduction.run_all", lambda *_, **__: iter([lost]))
+    monkeypatch.setattr("safr.experiments.engines._on_this_machine", lambda *_: iter([lost]))
     with pytest.raises(InputError, match="all 18 runs failed; the first: no memory left"):
         reproduce(tmp_path, seeds=1)
     assert not (tmp_path / "reproduction.html").exists()

@@ -11,7 +11,7 @@ import pyarrow
 from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import percent
-from safr.experiments.engines import Engine, run_all, unfinished
+from safr.experiments.engines import Engine, run_all
 from safr.experiments.running import Outcome, SplitName
 from safr.experiments.table import (
     Row,
@@ -67,7 +67,7 @@ def sweep(
         test: Score the test split too, and add it to `runs.parquet`.
         margin: Accuracy, as a fraction, that the recommended setting may lose.
         data_dir: Folder where archives of data are looked for first.
-        progress: Called with each outcome, how many there are so far and how many runs are not done at the start.
+        progress: See `run_all`.
 
     Raises:
         InputError: There are no runs, the margin is none, or all runs failed.
@@ -77,16 +77,9 @@ def sweep(
     if not 0 <= margin < 1:
         raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
     splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
-    failed: dict[str, str] = {}
-    runs = {name: Run(folder / name) for name in jobs}
-    todo = len(unfinished(jobs, folder, splits))
-    outcomes = run_all(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir)
-    for done, outcome in enumerate(outcomes, start=1):
-        if outcome.error is not None:
-            failed[outcome.name] = outcome.error
-        if progress is not None:
-            progress(outcome, done, todo)
-    finished = [run for name, run in runs.items() if name not in failed]
+    outcomes = run_all(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir, progress=progress)
+    failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error is not None}
+    finished = [Run(folder / name) for name in jobs if name not in failed]
     if not finished:
         raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(failed.values()))}")
     rows = rows_of(finished, "dev")

@@ -14,6 +14,7 @@ from safr.attribution.explanation import explain
 from safr.errors import InputError
 from safr.evaluation.examples import PAPER_SENTENCE
 from safr.experiments.engines import Engine, run_all, unfinished
+from safr.experiments.grid import SEEDS
 from safr.experiments.paper import (
     CHOICES,
     DATA,
@@ -33,22 +34,15 @@ from safr.model.saving import load
 from safr.report.report import curve_of, page_environment, picture_address
 from safr.runs import Run, write_text
 
-SEEDS = 3
-"""How many seeds each setting is run with."""
-
 
 @dataclass(frozen=True)
 class Reproduction:
     """What a reproduction has come to."""
 
-    folder: Path
+    page: Path
+    """The page with everything."""
     failed: dict[str, str]
     """Why, by the name of the run."""
-
-    @property
-    def page(self) -> Path:
-        """The page with everything."""
-        return self.folder / "reproduction.html"
 
 
 @dataclass(frozen=True)
@@ -89,7 +83,7 @@ def reproduce(
         engine: See `run_all`.
         workers: See `run_all`.
         data_dir: Folder where archives of data are looked for first.
-        progress: Called with each outcome, how many there are so far and how many runs are not done at the start.
+        progress: See `run_all`.
 
     Raises:
         InputError: There are no seeds or data to run, or all runs failed.
@@ -99,21 +93,20 @@ def reproduce(
     known: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATA)
     everything = {name: jobs(name, seeds, quick=quick) for name in known}
     asked = {name: settings for dataset in datasets for name, settings in everything[dataset].items()}
+    runs = folder / "runs"
     failed: dict[str, str] = {}
-    todo = len(unfinished(asked, folder / "runs", ("test",)))
     try:
-        outcomes = run_all(asked, folder / "runs", ("test",), engine=engine, workers=workers, data_dir=data_dir)
-        for done, outcome in enumerate(outcomes, start=1):
+        for outcome in run_all(
+            asked, runs, ("test",), engine=engine, workers=workers, data_dir=data_dir, progress=progress
+        ):
             if outcome.error is not None:
                 failed[outcome.name] = outcome.error
-            if progress is not None:
-                progress(outcome, done, todo)
     finally:  # who stops it sees what there is
         every = {name: settings for of_one in everything.values() for name, settings in of_one.items()}
-        left = unfinished(every, folder / "runs", ("test",))
-        finished = {name: Run(folder / "runs" / name) for name in every if name not in left}
+        left = unfinished(every, runs, ("test",))
+        finished = {name: Run(runs / name) for name in every if name not in left}
         if finished:
-            write_reproduction(
+            page = write_reproduction(
                 finished,
                 folder,
                 asked=len(asked.keys() | finished.keys()),
@@ -123,7 +116,7 @@ def reproduce(
             )
     if not finished:
         raise InputError(f"all {len(asked)} runs failed; the first: {next(iter(failed.values()))}")
-    return Reproduction(folder, failed)
+    return Reproduction(page, failed)
 
 
 def write_reproduction(
