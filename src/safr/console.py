@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -17,7 +17,7 @@ from safr.evaluation.statistics import percent
 
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
-    from safr.experiments.running import Outcome
+    from safr.experiments.running import Outcome, RunProgress
     from safr.runs import Run
 
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
@@ -156,11 +156,14 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def told_outcomes(console: Console) -> Callable[[Outcome, int, int], None]:
-    """Prints one line for each run that is done, with the time that the others will take."""
+def told_outcomes(console: Console) -> RunProgress:
+    """Prints how many runs are to do, and a line for each that is done, with the time that the others will take."""
     started = time.monotonic()
 
-    def tell(outcome: Outcome, done: int, total: int) -> None:
+    def tell(outcome: Outcome | None, done: int, total: int) -> None:
+        if outcome is None:
+            console.print(f"{total} {'run' if total == 1 else 'runs'} to do", highlight=False)
+            return
         left = (time.monotonic() - started) / done * (total - done) / 60
         ended = "done" if outcome.error is None else f"failed: {outcome.error}"
         console.print(f"[{done} of {total}, about {left:.0f} min left] {outcome.name}: {ended}", highlight=False)

@@ -174,7 +174,7 @@ def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, m
     told = []
     with pytest.raises(KeyboardInterrupt):
         reproduce(tmp_path, seeds=1, progress=lambda *each: told.append(each))
-    assert told == [(lost, 1, 14)]  # 15 settings with padding masked and 3 with it counted, 4 of them finished
+    assert told == [(None, 0, 14), (lost, 1, 14)]  # 15 with padding masked, 3 with it counted; 4 finished
     text = (tmp_path / "reproduction.html").read_text()
     assert "beside 4 of 18 runs" in text
     assert "no memory left" in text

@@ -54,8 +54,8 @@ def test_a_sweep_runs_all_writes_a_table_and_runs_nothing_twice(data, tmp_path):
     told = []
     jobs, folder = jobs_of(data), tmp_path / "sweep"
     found = sweep(jobs, folder, test=True, workers=2, progress=lambda *each: told.append(each))
-    assert [(done, total) for _, done, total in told] == [(1, 3), (2, 3), (3, 3)]
-    assert {outcome.name for outcome, *_ in told} == set(jobs)
+    assert [(done, total) for _, done, total in told] == [(0, 3), (1, 3), (2, 3), (3, 3)]
+    assert {outcome and outcome.name for outcome, *_ in told} == {None, *jobs}
     assert {row["run"] for row in found.rows} == set(jobs)
     rows, text = contents(folder)
     assert [row["split"] for row in rows].count("test") == 3
@@ -64,7 +64,7 @@ def test_a_sweep_runs_all_writes_a_table_and_runs_nothing_twice(data, tmp_path):
     assert (folder / "pareto.svg").stat().st_size > 0
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")}
     again = sweep(jobs, folder, test=True, progress=lambda *each: told.append(each))
-    assert len(told) == 3
+    assert len(told) == 4
     assert again.text == found.text
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")} == before
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.running import Outcome, SplitName, failure_file, finish_and_tell, is_finished
+from safr.experiments.running import Outcome, RunProgress, SplitName, failure_file, finish_and_tell, is_finished
 from safr.runs import Run, write_text
 
 Engine = Literal["joblib", "ray"]
@@ -30,7 +30,7 @@ def run_all(
     engine: Engine = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-    progress: Callable[[Outcome, int, int], None] | None = None,
+    progress: RunProgress | None = None,
 ) -> Iterator[Outcome]:
     """Finish every run that is not, and tell of each as it is done.
 
@@ -43,7 +43,7 @@ def run_all(
         workers: Runs at a time; the cores are shared out between them, also while fewer are left. Default: one for each
             core, with `ray` for each core of the cluster.
         data_dir: Folder where archives of data are looked for first.
-        progress: Called with each outcome, how many there are so far and how many runs were not done at the start.
+        progress: See `RunProgress`.
 
     Raises:
         InputError: The engine is not installed or can't be reached, or a file is where the folder should be.
@@ -58,6 +58,8 @@ def run_all(
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: expected a folder for the runs, found a file there") from None
     run_some = _on_ray if engine == "ray" else _on_this_machine
+    if progress is not None:
+        progress(None, 0, len(open_jobs))
     outcomes = run_some(open_jobs, folder, (tuple(splits), data_dir and data_dir.resolve()), workers)
     for done, outcome in enumerate(outcomes, start=1):
         if progress is not None:

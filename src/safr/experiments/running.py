@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,10 @@ class Outcome:
     seconds: float
     error: str | None = None
     """One line that says why it failed, if it did."""
+
+
+RunProgress = Callable[[Outcome | None, int, int], None]
+"""Called with each outcome, how many there are so far and how many runs were to do; with None before the first."""
 
 
 def is_finished(run: Run, splits: Sequence[SplitName]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import percent
 from safr.experiments.engines import Engine, run_all
-from safr.experiments.running import Outcome, SplitName
+from safr.experiments.running import RunProgress, SplitName
 from safr.experiments.table import (
     Row,
     by_setting,
@@ -53,7 +53,7 @@ def sweep(
     test: bool = False,
     margin: float = MARGIN,
     data_dir: Path | None = None,
-    progress: Callable[[Outcome, int, int], None] | None = None,
+    progress: RunProgress | None = None,
 ) -> Sweep:
     """Run what is not finished, and write `table.md`, `runs.parquet` and `pareto.svg` beside the runs.
 

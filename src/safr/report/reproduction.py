@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from safr.experiments.paper import (
     three_rows,
 )
 from safr.experiments.paper_tables import paper_tables, size_tables
-from safr.experiments.running import Outcome
+from safr.experiments.running import RunProgress
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
 from safr.report.report import curve_of, page_environment, picture_address
@@ -71,7 +71,7 @@ def reproduce(
     engine: Engine = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-    progress: Callable[[Outcome, int, int], None] | None = None,
+    progress: RunProgress | None = None,
 ) -> Reproduction:
     """Run what is not finished of the paper's settings, and write its tables, figures and the page, also when stopped.
 
