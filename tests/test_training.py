@@ -97,6 +97,27 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stopped
         assert one == pytest.approx(other, rel=1e-6)
 
 
+class StopAtTheEnd(TrainerCallback):
+    """Ctrl-C when training is over and its last checkpoint written, before the model is."""
+
+    def on_save(self, args, state, control, **kwargs):
+        if control.should_training_stop:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("kept", ["best", "last"])
+@pytest.mark.parametrize("patience", [1, 8])
+def test_a_training_stopped_at_its_end_is_not_trained_any_further(tmp_path, kept, patience):
+    settings = with_recipe(epochs=6, patience=patience, kept_epoch=kept, learning_rate=3e-2)
+    whole = train(settings, small_data(), tmp_path / "whole")
+    assert (len(whole.history) < 6) == (patience == 1)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, small_data(), tmp_path / "stopped", callbacks=[StopAtTheEnd()])
+    resumed = train(settings, small_data(), tmp_path / "stopped", resume=True)
+    assert len(resumed.history) == len(whole.history)
+    assert same(weights(whole), weights(resumed))
+
+
 @pytest.mark.parametrize("left", [None, "{"])
 def test_a_checkpoint_that_was_being_written_is_not_used(tmp_path, left):
     whole = train(SETTINGS, small_data(), tmp_path / "whole")

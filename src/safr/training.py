@@ -97,7 +97,10 @@ def train(
     )
     # The Trainer's own reports are for people who run scripts; ours come through the callbacks.
     trainer.pop_callback(transformers.PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(run))
+    checkpoint = _last_checkpoint(run)
+    if checkpoint is not None and (epochs := _ended_after(checkpoint)) is not None:
+        trainer.args.num_train_epochs = epochs  # the Trainer would train for one more before it asks whether to stop
+    trainer.train(resume_from_checkpoint=checkpoint)
     save(model, run.model_folder.with_name(".model"), tokenizer=tokenizer)
     run.model_folder.with_name(".model").replace(run.model_folder)
     shutil.rmtree(run.checkpoints_folder, ignore_errors=True)
@@ -261,6 +264,13 @@ def _last_checkpoint(run: Run) -> str | None:
             return newest
         shutil.rmtree(newest)
     return None
+
+
+def _ended_after(checkpoint: str) -> float | None:
+    """The epochs after which training was over when a checkpoint was written, if it was, as by early stopping."""
+    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    ended = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
+    return state["epoch"] if ended else None
 
 
 def _is_whole(checkpoint: Path) -> bool:
