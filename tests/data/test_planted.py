@@ -26,6 +26,12 @@ def made():
     return [(*plant(draw, number % 2), number % 2) for number in range(SENTENCES)]
 
 
+@pytest.fixture(scope="module")
+def data():
+    """The data set as it is loaded by its name."""
+    return planted()
+
+
 def reread(text):
     """The label by the rule in so many words: what a word says, turned round where a negator is near before it."""
     kinds = [KIND_OF_WORD[word] for word in text.split()]
@@ -86,8 +92,7 @@ def test_what_was_planted_is_what_is_read(made):
         assert planted_in_it.label == label
 
 
-def test_labels_are_those_of_a_slow_reading():
-    data = planted()
+def test_labels_are_those_of_a_slow_reading(data):
     for split in (data.train, data.dev, data.test):
         assert [reread(text) for text in split.texts] == list(split.labels)
 
@@ -187,34 +192,29 @@ def test_counting_words_without_their_negators_is_wrong_in_every_negating_senten
 # --- the data set
 
 
-def test_it_is_loaded_by_its_name_and_is_the_same_everywhere():
-    data = load_data("planted")
-    assert (
-        data.fingerprint()
-        == planted().fingerprint()
-        == "fcb4a5dc6a6590286f2dfc520e4866c45ccd9fe54b3585d1dbd1f72738c11ec5"
-    )
+def test_it_is_loaded_by_its_name_and_is_the_same_everywhere(data):
+    assert load_data("planted") == data
+    assert data.fingerprint() == "fcb4a5dc6a6590286f2dfc520e4866c45ccd9fe54b3585d1dbd1f72738c11ec5"
     assert (data.name, data.label_names, data.mended) == ("planted", ("negative", "positive"), {})
     assert data.origin == "sentences of a small grammar, made on the spot, seed 0"
     assert [len(split) for split in (data.train, data.dev, data.test)] == [4_000, 500, 1_000]
     assert [sum(split.labels) for split in (data.train, data.dev, data.test)] == [2_000, 250, 500]
 
 
-def test_the_sentences_of_the_documentation_are_among_them():
-    train = dict(zip(planted().train.texts, planted().train.labels, strict=True))
+def test_the_sentences_of_the_documentation_are_among_them(data):
+    train = dict(zip(data.train.texts, data.train.labels, strict=True))
     page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     quoted = re.findall(r"^ {4}(.*\S) {2,}negative: ", page, flags=re.MULTILINE)
     assert [train[text] for text in quoted] == [0, 0]
 
 
-def test_no_text_comes_twice():
-    data = planted()
+def test_no_text_comes_twice(data):
     texts = data.train.texts + data.dev.texts + data.test.texts
     assert len(set(texts)) == len(texts)
 
 
-def test_another_seed_gives_other_sentences():
-    assert not set(planted().test.texts) & set(planted(seed=1).test.texts)
+def test_another_seed_gives_other_sentences(data):
+    assert not set(data.test.texts) & set(planted(seed=1, train=2, dev=2).test.texts)
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(2, 40), st.integers(-3, 3))

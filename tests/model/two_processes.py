@@ -50,7 +50,7 @@ def main(folder, processes, smoothing):
     assert arguments.world_size == processes
     if trainer.is_world_process_zero():
         losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
-        torch.save({"weights": dict(model.named_parameters()), "losses": losses}, f"{folder}/trained.pt")
+        torch.save({"weights": dict(model.named_parameters()), "losses": losses}, f"{folder}/{smoothing}.pt")
 
 
 def _padded(texts):
@@ -59,5 +59,6 @@ def _padded(texts):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    for smoothing in sys.argv[3:]:
+        main(sys.argv[1], int(sys.argv[2]), float(smoothing))
     os._exit(0)  # gloo's threads, which are left at the end, sometimes abort a process that ends in the usual way
