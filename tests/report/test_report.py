@@ -5,6 +5,7 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 import safr
@@ -12,6 +13,7 @@ from safr.errors import InputError
 from safr.evaluation.audit import MEASURES
 from safr.evaluation.deletion import CURVE
 from safr.report import write_report
+from safr.report.report import curve_of
 from safr.runs import Run, read_json, write_json
 from tests import tiny
 
@@ -196,3 +198,14 @@ def test_a_run_that_is_not_evaluated_is_refused(safr_run, tmp_path):
     run.scores_file.unlink()
     with pytest.raises(InputError, match="fresh: not evaluated yet; run `safr evaluate"):
         write_report([run], tmp_path / "report.html")
+
+
+def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline, safr_run):
+    one, other, both = curve_of(baseline), curve_of(safr_run), curve_of(baseline, safr_run)
+    assert both.full == pytest.approx((one.full + other.full) / 2)
+    for low, middle, high in (("low", "deleted", "high"), ("random_low", "random", "random_high")):
+        first, second = (np.array(getattr(each, middle)) for each in (one, other))
+        half = 12.706 * np.abs(first - second) / 2  # Student's t with one degree of freedom
+        np.testing.assert_allclose(getattr(both, middle), (first + second) / 2)
+        np.testing.assert_allclose(getattr(both, low), ((first + second) / 2 - half).clip(0), rtol=1e-4)
+        np.testing.assert_allclose(getattr(both, high), ((first + second) / 2 + half).clip(max=1), rtol=1e-4)

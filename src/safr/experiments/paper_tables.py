@@ -42,7 +42,7 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
         if not chosen:
             continue
         comparisons = compared(rows_of(chosen, "test"), dataset)
-        counts = {weights: _finished(runs, dataset, padding, weights, seeds) for weights in comparisons}
+        counts = {weights: len(runs_of(runs, dataset, padding, weights, seeds)) for weights in comparisons}
         data = f"{chosen[0].record['data']['name']}, {how}"
         rows = {each: comparisons[each] for each in three_rows(dataset) if each in comparisons}
         found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts))
@@ -50,7 +50,7 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
             found.append(
                 _ablation(f"table_2_and_6_{dataset}_{padding}", f"Tables 2 and 6, {data}, in %", comparisons, counts)
             )
-        best = _runs(runs, dataset, padding, best_weights(dataset), seeds)
+        best = runs_of(runs, dataset, padding, best_weights(dataset), seeds)
         if best:
             found.append(_capacity(best, dataset, padding, data))
     return found
@@ -79,6 +79,12 @@ def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
     return tables
 
 
+def runs_of(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> list[Run]:
+    """The runs of one setting that are there, by seed."""
+    names = [run_name(dataset, padding, weights, seed) for seed in range(seeds)]
+    return [runs[name] for name in names if name in runs]
+
+
 def _ablation(
     name: str, title: str, comparisons: Mapping[Weights, Mapping[str, Comparison]], counts: Mapping[Weights, int]
 ) -> TextTable:
@@ -104,12 +110,3 @@ def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str
     return TextTable(
         f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows)
     )
-
-
-def _runs(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> list[Run]:
-    names = [run_name(dataset, padding, weights, seed) for seed in range(seeds)]
-    return [runs[name] for name in names if name in runs]
-
-
-def _finished(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> int:
-    return len(_runs(runs, dataset, padding, weights, seeds))

@@ -20,7 +20,7 @@ from safr.evaluation.deletion import CURVE, MAIN_PERCENT
 from safr.evaluation.evaluate import random_draws
 from safr.evaluation.examples import RULE
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.statistics import percent
+from safr.evaluation.statistics import Estimate, mean_of, percent
 from safr.experiments.evidence import LEGEND, by_setting, setting_table
 from safr.figures import (
     Curve,
@@ -136,20 +136,23 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def curve_of(run: Run) -> Curve:
-    """A run's accuracy after deleting more and more words."""
-    scores = run.scores
-    capacity, random = (scores["deletion"][name] for name in ("capacity", "random"))
-    keys = [str(each) for each in CURVE]
+def curve_of(*runs: Run) -> Curve:
+    """Accuracy after deleting more and more words: of one run over texts, of several with other seeds over these."""
+    scores = [run.scores for run in runs]
+
+    def over_runs(score: str) -> list[Estimate]:
+        return [mean_of([each["deletion"][score][str(k)] for each in scores]) for k in CURVE]
+
+    capacity, random = over_runs("capacity"), over_runs("random")
     return Curve(
         percent=list(CURVE),
-        deleted=[capacity[key]["value"] for key in keys],
-        low=[capacity[key]["low"] for key in keys],
-        high=[capacity[key]["high"] for key in keys],
-        random=[random[key]["value"] for key in keys],
-        random_low=[random[key]["low"] for key in keys],
-        random_high=[random[key]["high"] for key in keys],
-        full=scores["accuracy"]["value"],
+        deleted=[each.value for each in capacity],
+        low=[each.low for each in capacity],
+        high=[each.high for each in capacity],
+        random=[each.value for each in random],
+        random_low=[each.low for each in random],
+        random_high=[each.high for each in random],
+        full=mean_of([each["accuracy"] for each in scores]).value,
     )
 
 

@@ -24,10 +24,9 @@ from safr.experiments.paper import (
     best_weights,
     jobs,
     label,
-    run_name,
     three_rows,
 )
-from safr.experiments.paper_tables import paper_tables, size_tables
+from safr.experiments.paper_tables import paper_tables, runs_of, size_tables
 from safr.experiments.running import RunProgress
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
@@ -136,7 +135,7 @@ def write_reproduction(
     pictures = []
     for dataset in DATA:
         tables += paper_tables(runs, dataset, seeds)
-        pictures += _pictures(runs, dataset)
+        pictures += _pictures(runs, dataset, seeds)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table.to_csv())
     write_text(folder / "tables.md", "\n".join([f"{RULE}\n", *(table.to_markdown() for table in tables)]))
@@ -165,29 +164,25 @@ def write_reproduction(
     return output
 
 
-def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
-    """Figures 2 to 5 from the runs of the first seed that has any."""
-    seeds = sorted({run.settings.recipe.seed for run in runs.values()})
-    names = {label(weights): weights for weights in three_rows(dataset)}
-    for seed in seeds:
-        three = {name: runs.get(run_name(dataset, "mask", weights, seed)) for name, weights in names.items()}
-        if there := {name: run for name, run in three.items() if run is not None}:
-            break
-    else:
+def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Picture]:
+    """Figure 3 over the seeds of the three settings of Table 1, Figures 2, 4 and 5 from the first run of the best."""
+    three = {label(weights): runs_of(runs, dataset, "mask", weights, seeds) for weights in three_rows(dataset)}
+    there = {name: of_seeds for name, of_seeds in three.items() if of_seeds}
+    if not there:
         return []
-    data = next(iter(there.values())).record["data"]["name"]
-    curves = deletion_curves({name: curve_of(run) for name, run in there.items()})
+    data = next(iter(there.values()))[0].record["data"]["name"]
+    counts = ", ".join(f"{name} {len(of_seeds)}" for name, of_seeds in there.items())
     found = [
         Picture(
             f"figure_3_{dataset}",
             f"Figure 3, {data}: more and more words deleted",
-            f"Seed {seed}, padding masked.",
-            curves,
+            f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
+            deletion_curves({name: curve_of(*of_seeds) for name, of_seeds in there.items()}),
         )
     ]
-    best = there.get(label(best_weights(dataset)))
-    if best is None:
+    if not three[label(best_weights(dataset))]:
         return found
+    best = three[label(best_weights(dataset))][0]
     model, tokenizer = load(best.model_folder), AutoTokenizer.from_pretrained(best.model_folder)
     figures = explain(model, tokenizer, PAPER_SENTENCE, max_tokens=best.settings.max_tokens).figures()
     titles = {
@@ -201,7 +196,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset) -> list[Picture]:
             Picture(
                 f"{'figures_4_and_5' if name == 'sites' else 'figure_2_' + name}_{dataset}",
                 f"{title}, {data}",
-                f"The paper's sentence, {label(best_weights(dataset))}, seed {seed}, padding masked.",
+                f"The paper's sentence, {best.name}.",
                 figures[name],
                 "sites" if name == "sites" else "large",
             )
