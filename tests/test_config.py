@@ -114,8 +114,8 @@ def test_widths_and_numbers_of_heads_are_at_least_one():
 @pytest.mark.parametrize(
     ("name", "choices"),
     [
-        ("interaction_estimator", "auto, exact or probes"),
-        ("importance_weights", "auto, equal, keep or attention"),
+        ("interaction_estimator", "'auto', 'exact' or 'probes'"),
+        ("importance_weights", "'auto', 'equal', 'keep' or 'attention'"),
     ],
 )
 def test_a_word_that_is_no_choice_is_refused(name, choices):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from safr.errors import InputError
 
@@ -86,6 +86,7 @@ class Regularization:
     pretrained weights, whose new classifier has nothing to hold against them at first, else none."""
 
     def __post_init__(self) -> None:
+        _require_known_choices(self)
         for name in ("importance", "interaction", "information", "warmup_steps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
@@ -95,22 +96,12 @@ class Regularization:
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
-        if self.interaction_estimator not in ("auto", "exact", "probes"):
-            raise InputError(
-                f"`interaction_estimator` must be auto, exact or probes, got {self.interaction_estimator!r}"
-            )
-        if self.importance_weights not in ("auto", "equal", "keep", "attention"):
-            raise InputError(
-                f"`importance_weights` must be auto, equal, keep or attention, got {self.importance_weights!r}"
-            )
         if self.importance_weights == "keep" and not self.vmask:
             raise InputError("`importance_weights='keep'` needs `vmask`, whose keep probabilities they are")
         if self.importance_weights in ("keep", "attention") and self.scale_free is False:
             raise InputError(
                 "`importance_weights` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
             )
-        if self.padding not in ("mask", "count"):
-            raise InputError(f"`padding` must be 'mask' or 'count', got {self.padding!r}")
 
 
 @dataclass(frozen=True)
@@ -180,6 +171,7 @@ class Recipe:
     """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
 
     def __post_init__(self) -> None:
+        _require_known_choices(self)
         _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
@@ -187,12 +179,6 @@ class Recipe:
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < float("inf"):
                 raise InputError(f"`{name}` must be above 0, got {rate}")
-        if self.kept_epoch not in ("best", "last"):
-            raise InputError(f"`kept_epoch` must be 'best' or 'last', got {self.kept_epoch!r}")
-        if self.schedule not in ("constant", "linear"):
-            raise InputError(f"`schedule` must be 'constant' or 'linear', got {self.schedule!r}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise InputError(f"`precision` must be 'float32' or 'bfloat16', got {self.precision!r}")
 
 
 @dataclass(frozen=True)
@@ -344,6 +330,14 @@ def _options(settings: Any) -> dict[str, list[str]]:
         else:
             options[each.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return options
+
+
+def _require_known_choices(settings: Any) -> None:
+    for name, kind in get_type_hints(type(settings)).items():
+        value, choices = getattr(settings, name), get_args(kind)
+        if get_origin(kind) is Literal and value not in choices:
+            known = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
+            raise InputError(f"`{name}` must be {known}, got {value!r}")
 
 
 def _require_at_least_one(settings: Any, *names: str) -> None:
