@@ -260,7 +260,7 @@ def _last_checkpoint(run: Run) -> str | None:
     """The newest checkpoint that is whole; one that was being written when training stopped is thrown away."""
     while run.checkpoints_folder.is_dir():
         newest = get_last_checkpoint(str(run.checkpoints_folder))
-        if newest is None or _is_whole(Path(newest)):
+        if newest is None or _is_whole(newest):
             return newest
         shutil.rmtree(newest)
     return None
@@ -268,15 +268,20 @@ def _last_checkpoint(run: Run) -> str | None:
 
 def _ended_after(checkpoint: str) -> float | None:
     """The epochs after which training was over when a checkpoint was written, if it was, as by early stopping."""
-    state = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    state = _trainer_state(checkpoint)
     ended = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
     return state["epoch"] if ended else None
 
 
-def _is_whole(checkpoint: Path) -> bool:
-    """Whether the Trainer's own state, which it writes last, can be read."""
+def _is_whole(checkpoint: str) -> bool:
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        _trainer_state(checkpoint)
     except (OSError, ValueError):
         return False
     return True
+
+
+def _trainer_state(checkpoint: str) -> dict[str, Any]:
+    """The Trainer's own state, which it writes last."""
+    state: dict[str, Any] = json.loads((Path(checkpoint) / "trainer_state.json").read_text(encoding="utf-8"))
+    return state
