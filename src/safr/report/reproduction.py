@@ -166,8 +166,11 @@ def write_reproduction(
 
 def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Picture]:
     """Figure 3 over the seeds of the three settings of Table 1, Figures 2, 4 and 5 from the first run of the best."""
-    three = {label(weights): runs_of(runs, dataset, "mask", weights, seeds) for weights in three_rows(dataset)}
-    there = {name: of_seeds for name, of_seeds in three.items() if of_seeds}
+    there = {
+        label(weights): of_seeds
+        for weights in three_rows(dataset)
+        if (of_seeds := runs_of(runs, dataset, "mask", weights, seeds))
+    }
     if not there:
         return []
     data = next(iter(there.values()))[0].record["data"]["name"]
@@ -180,9 +183,9 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Pic
             deletion_curves({name: curve_of(*of_seeds) for name, of_seeds in there.items()}),
         )
     ]
-    if not three[label(best_weights(dataset))]:
+    if (name_of_best := label(best_weights(dataset))) not in there:
         return found
-    best = three[label(best_weights(dataset))][0]
+    best = there[name_of_best][0]
     model, tokenizer = load(best.model_folder), AutoTokenizer.from_pretrained(best.model_folder)
     figures = explain(model, tokenizer, PAPER_SENTENCE, max_tokens=best.settings.max_tokens).figures()
     titles = {
