@@ -356,7 +356,7 @@ def data(data_dir: Path | None = None) -> None:
     ]
     yours = "--text-column and --label-column name the columns"
     lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
-    lines.append(("hub:NAME", "", "any Hugging Face data set", yours))
+    lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION where it has several", yours))
     for name, ready, description, where in lines:
         sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
 

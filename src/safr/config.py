@@ -186,7 +186,7 @@ class Settings:
     """Everything that decides what a run computes."""
 
     data: str = "rotten_tomatoes"
-    """A known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
+    """A known name (see `safr data`), the path of a file or folder, `hub:NAME` or `hub:NAME:CONFIGURATION`."""
 
     text_column: str = "text"
     """Column that holds the text, for data of your own."""

@@ -93,3 +93,19 @@ def test_plain_columns_of_a_local_folder_work_too(write):
     lines = "".join(f"text {number},{number % 2}\n" for number in range(20))
     folder = write("mine/train.csv", "text,label\n" + lines).parent
     assert load_data(f"hub:{folder}").label_names == ("0", "1")
+
+
+def test_one_configuration_of_several_is_named_after_the_data_set(write):
+    for name in ("films", "books"):
+        lines = "".join(f"{name} {number},{number % 2}\n" for number in range(20))
+        write(f"mine/{name}/train.csv", "text,label\n" + lines)
+    configurations = "".join(f"- config_name: {each}\n  data_files: {each}/train.csv\n" for each in ("films", "books"))
+    folder = write("mine/README.md", f"---\nconfigs:\n{configurations}---\n").parent
+    assert all(text.startswith("books") for text in load_data(f"hub:{folder}:books").train.texts)
+    with pytest.raises(InputError, match=r"'films', 'books'.*write hub:NAME:CONFIGURATION where it has several"):
+        load_data(f"hub:{folder}")
+
+
+def test_a_folder_with_a_colon_in_its_name_is_no_configuration(write):
+    folder = write("mine:too/train.csv", "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(20))).parent
+    assert len(load_data(f"hub:{folder}").label_names) == 2

@@ -87,6 +87,13 @@ def test_numbers_are_results_that_the_hub_reads(folder):
     assert card.data.model_name == "BertForSequenceClassification"
 
 
+def test_the_configuration_of_a_data_set_is_told_apart_from_its_name(folder):
+    card = model_card(folder, SCORES, dataset="hub:nyu-mll/glue:sst2", split="test")
+    first = ModelCard(card).data.eval_results[0]
+    assert (first.dataset_type, first.dataset_config) == ("nyu-mll/glue", "sst2")
+    assert "On the test split of `nyu-mll/glue sst2`." in card
+
+
 def test_scores_are_shown_with_their_intervals(folder):
     card = model_card(folder, SCORES, dataset="imdb", split="test")
     assert "| accuracy | 70.1 % [67.9, 72.2] |\n| SRS(30) | -1.0 % [-2.0, 0.0] |\n| loss | 0.5123 |\n" in card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Any
 
@@ -13,11 +14,11 @@ from safr.errors import InputError
 
 
 def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
-    """The data set of "hub:NAME"; the names of a ClassLabel column become the label names.
+    """The data set of "hub:NAME" or "hub:NAME:CONFIGURATION"; a ClassLabel column's names become the label names.
 
     A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
     """
-    splits = _load(name.removeprefix("hub:"))
+    splits = _load(*split_hub_name(name))
     parts: dict[str, list[Row]] = {}
     mended: Counter[str] = Counter()
     for part, stems in SPLIT_STEMS.items():
@@ -34,17 +35,30 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
     return dataset_from_rows(name, parts, origin=name, mended=mended, label_names=label_names)
 
 
-def _load(name: str) -> dict[str, Any]:
+def split_hub_name(name: str) -> tuple[str, str | None]:
+    """The repository or folder in "hub:NAME" or "hub:NAME:CONFIGURATION", and the configuration, if one is named.
+
+    >>> split_hub_name("hub:nyu-mll/glue:sst2"), split_hub_name("hub:stanfordnlp/imdb")
+    (('nyu-mll/glue', 'sst2'), ('stanfordnlp/imdb', None))
+    """
+    name = name.removeprefix("hub:")
+    repository, colon, configuration = name.rpartition(":")
+    if not colon or os.path.exists(name):  # a folder's own name may hold a colon
+        return name, None
+    return repository, configuration
+
+
+def _load(name: str, configuration: str | None) -> dict[str, Any]:
     import datasets
 
     try:
         with quiet():
-            return datasets.load_dataset(name)
+            return datasets.load_dataset(name, configuration)
     except Exception as error:  # whatever the network, the hub or a broken file brings: the user gets one line
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"hub:{name} could not be loaded ({reason or type(error).__name__}); check the name and the network, "
-            "or download it elsewhere and give its folder"
+            "write hub:NAME:CONFIGURATION where it has several, or download it elsewhere and give its folder"
         ) from error
 
 

@@ -65,7 +65,8 @@ def load_data(
     """The data set of that name; `InputError` says in one line why it cannot be had and what to do.
 
     Args:
-        name: One of the names that `list_data` gives, the path of a file or of a folder of splits, or hub:NAME.
+        name: One of the names that `list_data` gives, the path of a file or of a folder of splits,
+            hub:NAME or hub:NAME:CONFIGURATION.
         data_dir: Where archives are looked for first.
         text_column: The column of a user's file or of a hub data set that holds the texts.
         label_column: The column that holds the classes.

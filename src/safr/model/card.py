@@ -12,6 +12,7 @@ import transformers
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from safr.data.hub import split_hub_name
 from safr.model.hub import is_hub_name
 
 Score = str | float | Mapping[str, float]
@@ -38,11 +39,12 @@ def model_card(folder: Path, scores: Mapping[str, Score] | None = None, *, datas
     Args:
         folder: Holds the model's `config.json`, and the tokenizer if there is one.
         scores: By name. Estimates are shares and shown in per cent; texts stay out of the front matter's results.
-        dataset: What the scores are on, as a hub name or a path, of which only the last part is shown.
+        dataset: What the scores are on, as `load_data` takes it; of a path only the last part is shown.
         split: Which part of it.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    scores, dataset = scores or {}, _without_folders(dataset)
+    scores, (dataset, configuration) = scores or {}, split_hub_name(dataset)
+    dataset = _without_folders(dataset)
     environment = Environment(
         loader=PackageLoader("safr.model", "."),
         autoescape=select_autoescape(),
@@ -51,25 +53,28 @@ def model_card(folder: Path, scores: Mapping[str, Score] | None = None, *, datas
         keep_trailing_newline=True,
     )
     return environment.get_template("card.md.jinja").render(
-        front_matter=_front_matter(config, scores, dataset, split).to_yaml(),
+        front_matter=_front_matter(config, scores, dataset, configuration, split).to_yaml(),
         architecture=config["architectures"][0],
         task=_task(config),
         needs_safr=not hasattr(transformers, config["architectures"][0]),
         settings=config["safr"],
         has_tokenizer=(folder / "tokenizer_config.json").is_file(),
         scores={_cell(name): _cell(_shown(score)) for name, score in scores.items()},
-        dataset=dataset,
+        dataset=" ".join(filter(None, (dataset, configuration))),
         split=split,
     )
 
 
-def _front_matter(config: dict[str, Any], scores: Mapping[str, Score], dataset: str, split: str) -> ModelCardData:
+def _front_matter(
+    config: dict[str, Any], scores: Mapping[str, Score], dataset: str, configuration: str | None, split: str
+) -> ModelCardData:
     task = _task(config)
     results = [
         EvalResult(
             task_type=task,
             dataset_type=dataset or "unknown",
             dataset_name=dataset or "unknown",
+            dataset_config=configuration,
             dataset_split=split or None,
             metric_type=re.sub(r"\W+", "_", name.lower()).strip("_"),
             metric_name=name,
@@ -95,7 +100,6 @@ def _task(config: dict[str, Any]) -> str:
 
 def _without_folders(name: str) -> str:
     """A hub name as it is, and the last part of a path: where it lies on this machine is nobody else's business."""
-    name = name.removeprefix("hub:")
     return name if is_hub_name(name) else Path(name).name
 
 
