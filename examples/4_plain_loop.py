@@ -12,7 +12,7 @@ model = DistilBertForSequenceClassification(
 )
 safr.attach(model, safr.Regularization(importance=1, interaction=0.1, warmup_steps=10))
 
-# The mask learns from nothing, so it may learn faster than the rest.
+# The mask starts from random weights, so it may learn faster than the rest.
 optimizer = torch.optim.AdamW(safr.parameter_groups(model, learning_rate=1e-3, vmask_learning_rate=1e-2))
 ids, labels = torch.randint(1, 100, (8, 12)), torch.randint(0, 2, (8,))
 for step in range(20):

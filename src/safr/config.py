@@ -44,7 +44,7 @@ class Regularization:
 
     importance_at: str | tuple[str, ...] = "auto"
     """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several.
-    `auto`: `vmask` as in the paper in a model that learns from nothing; on pretrained weights FC1 of the upper half of
+    `auto`: `vmask` as in the paper in a model trained from scratch; on pretrained weights FC1 of the upper half of
     the chosen layers, scale-free, weighted by attention."""
 
     importance_weights: Literal["auto", "equal", "keep", "attention"] = "auto"

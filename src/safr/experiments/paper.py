@@ -46,7 +46,8 @@ CHOICES = (
     "Deleted words leave the sequence; their number is 30 % of the counting words, rounded half up, at least 1.",
     "Random deletion is the mean of 20 draws, of 2 on the 25,000 texts of IMDB.",
     "The important words of Table 3 are the 30 % with the highest keep probability, text by text.",
-    "The paper prints 1,749 test sentences of SST-2; its rules leave 1,746, of which 3 stand twice and are read once.",
+    "The paper prints 1,749 test sentences of SST-2. Of 1,821 that are positive or negative, 70 hold a bracket and 8 "
+    "more a non-ASCII character; 1,743 are left.",
 )
 """What the paper leaves open, and what was chosen."""
 
