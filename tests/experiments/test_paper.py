@@ -4,7 +4,17 @@ import pytest
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.paper import compared, compared_capacity, jobs, label, paper, run_name, settings_of, weights_of
+from safr.experiments.paper import (
+    best_weights,
+    compared,
+    compared_capacity,
+    jobs,
+    label,
+    paper,
+    run_name,
+    settings_of,
+    weights_of,
+)
 from safr.experiments.paper_tables import paper_tables, size_tables
 from safr.experiments.running import Outcome
 from safr.report.reproduction import reproduce, write_reproduction
@@ -15,7 +25,13 @@ from tests import tiny
 def row(weights, seed, **scores):
     """A run's row, with narrow intervals over texts."""
     importance, interaction = weights or (0.0, 0.0)
-    found = {"vmask": weights is not None, "importance": importance, "interaction": interaction, "seed": seed}
+    found = {
+        "data": "sst2_paper",
+        "vmask": weights is not None,
+        "importance": importance,
+        "interaction": interaction,
+        "seed": seed,
+    }
     for name, value in scores.items():
         found |= {name: value, f"{name}_low": value - 0.001, f"{name}_high": value + 0.001}
     return found
@@ -80,6 +96,20 @@ def test_a_setting_of_one_version_alone_is_judged_by_that_one():
     assert higher[10.0, 10.0]["srs"].verdict == "direction"
 
 
+def test_other_data_get_no_verdict():
+    found = compared([row(None, 0, **scores(0.7021, 0.04)) | {"data": "rotten_tomatoes"}], "sst2")
+    assert {each.verdict for each in found[None].values()} == {None}
+
+
+def test_each_versions_best_setting_is_that_of_its_table_1():
+    printed = {"naacl": {"sst2": 17.21, "imdb": 28.48}, "preprint": {"sst2": 18.24, "imdb": 27.04}}
+    for version, numbers in printed.items():
+        for dataset, srs in numbers.items():
+            best = best_weights(dataset, version)
+            rows = paper()["versions"][version]["ablation"][dataset]
+            assert [each["srs"] for each in rows if (each["importance"], each["interaction"]) == best] == [srs]
+
+
 def test_without_a_baseline_of_ours_there_are_no_sides():
     found = compared([row((0.1, 0.1), 0, **scores(0.7296, 0.3))], "sst2")[0.1, 0.1]
     assert found["accuracy"].verdict == "within"
@@ -99,6 +129,7 @@ def test_average_capacity_is_judged_by_the_side_of_all_words(tmp_path, values, v
     groups = zip(("all", "important", "rest"), values, strict=True)
     capacity = {name: {"value": value, "low": value - 0.001, "high": value + 0.001} for name, value in groups}
     write_json(run.scores_file, {"capacity": capacity})
+    write_json(run.config_file, {"settings": settings_of("sst2", "mask", (0.1, 0.1), 0).to_dict()})
     assert [each.verdict for each in compared_capacity([run], "sst2").values()] == verdicts
 
 
@@ -106,7 +137,7 @@ def test_average_capacity_is_judged_by_the_side_of_all_words(tmp_path, values, v
 def runs(tmp_path, tmp_path_factory):
     """Small runs under the names of the paper's."""
     found = {}
-    for weights in (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.1)):
+    for weights in (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.0), (1.0, 0.1)):
         made = tiny.evaluated_run("baseline" if weights is None else "safr", tmp_path_factory)
         name = run_name("sst2", "mask", weights, 0)
         run = Run(tmp_path / "runs" / name)
@@ -126,24 +157,29 @@ def test_the_tables_hold_what_the_runs_say(runs):
     assert [line[0] for line in first.rows] == [
         "baseline",
         "importance=0,interaction=0",
-        "importance=0.1,interaction=0.1",
+        "importance=0.1,interaction=0.1, SAFR of the paper",
+        "importance=1,interaction=0.1, SAFR of the preprint",
     ]
+    assert first.rows[3][first.columns.index("SRS") + 2] == "18.24"  # what the preprint's Table 1 prints
     value = runs["sst2,mask,baseline,seed=0"].scores["srs"]["30"]["value"]
     assert first.rows[0][first.columns.index("SRS")].startswith(f"{100 * value:.1f} [")
     assert first.rows[0][first.columns.index("SRS") + 1 :] == ("4.00", "-3.15", first.rows[0][-1])
-    assert len(tables["table_2_and_6_sst2_mask"].rows) == 4
+    assert len(tables["table_2_and_6_sst2_mask"].rows) == 5
     third = tables["table_3_sst2_mask"]
     assert third.title.startswith("Table 3, sst2_paper, padding masked: ")
     assert third.rows[0][2] == "0.2981"
     assert first.to_csv().splitlines()[0] == ",".join(first.columns)
-    assert first.to_markdown().count("\n| ") == 5
+    assert third.title.endswith(
+        "importance=0.1,interaction=0.1; the preprint's presumably with importance=1,interaction=0.1"
+    )
+    assert first.to_markdown().count("\n| ") == 6
 
 
 def test_the_page_holds_tables_figures_and_what_is_missing(runs, tmp_path):
     missing = {"sst2,mask,importance=1,interaction=1,seed=0": "no memory <left>"}
-    page = write_reproduction(runs, tmp_path, asked=5, seeds=1, missing=missing, quick=True)
+    page = write_reproduction(runs, tmp_path, asked=6, seeds=1, missing=missing, quick=True)
     text = page.read_text()
-    assert "beside 4 of 5 runs" in text
+    assert "beside 5 of 6 runs" in text
     assert "This is a small version" in text
     assert "no memory &lt;left&gt;" in text
     assert text.count("data:image/svg+xml") == 5
@@ -174,11 +210,11 @@ def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, m
     told = []
     with pytest.raises(KeyboardInterrupt):
         reproduce(tmp_path, seeds=1, progress=lambda *each: told.append(each))
-    assert told == [(None, 0, 14), (lost, 1, 14)]  # 15 with padding masked, 3 with it counted; 4 finished
+    assert told == [(None, 0, 13), (lost, 1, 13)]  # 15 with padding masked, 3 with it counted; 5 finished
     text = (tmp_path / "reproduction.html").read_text()
-    assert "beside 4 of 18 runs" in text
+    assert "beside 5 of 18 runs" in text
     assert "no memory left" in text
-    assert text.count("not run yet") == 13
+    assert text.count("not run yet") == 12
 
 
 def test_a_reproduction_without_a_finished_run_says_why(tmp_path, monkeypatch):

@@ -44,12 +44,16 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
         comparisons = compared(rows_of(chosen, "test"), dataset)
         counts = {weights: len(runs_of(runs, dataset, padding, weights, seeds)) for weights in comparisons}
         data = f"{chosen[0].record['data']['name']}, {how}"
-        rows = {each: comparisons[each] for each in three_rows(dataset) if each in comparisons}
-        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts))
+        called = {each: label(each) for each in comparisons}
+        for version, name in reversed(VERSIONS.items()):
+            weights = best_weights(dataset, version)
+            called |= {weights: f"{label(weights)}, SAFR of the {name}"} if weights in called else {}
+        first = dict.fromkeys([*three_rows(dataset), *(best_weights(dataset, version) for version in VERSIONS)])
+        rows = {each: comparisons[each] for each in first if each in comparisons}
+        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts, called))
         if set(comparisons) > set(rows):
-            found.append(
-                _ablation(f"table_2_and_6_{dataset}_{padding}", f"Tables 2 and 6, {data}, in %", comparisons, counts)
-            )
+            title = f"Tables 2 and 6, {data}, in %"
+            found.append(_ablation(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, called))
         best = runs_of(runs, dataset, padding, best_weights(dataset), seeds)
         if best:
             found.append(_capacity(best, dataset, padding, data))
@@ -86,14 +90,18 @@ def runs_of(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights
 
 
 def _ablation(
-    name: str, title: str, comparisons: Mapping[Weights, Mapping[str, Comparison]], counts: Mapping[Weights, int]
+    name: str,
+    title: str,
+    comparisons: Mapping[Weights, Mapping[str, Comparison]],
+    counts: Mapping[Weights, int],
+    called: Mapping[Weights, str],
 ) -> TextTable:
     names = {"accuracy": "accuracy", "random": "random deletion", "capacity": "by capacity", "srs": "SRS"}
     columns = ["setting", "seeds"]
     for shown in names.values():
         columns += [shown, *(f"{shown} ({each})" for each in (*VERSIONS.values(), "verdict"))]
     rows = [
-        (label(weights), str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
+        (called[weights], str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
         for weights, found in comparisons.items()
     ]
     return TextTable(name, title, tuple(columns), tuple(rows))
@@ -107,6 +115,8 @@ def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str
         ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
         rows.append((words[name], ours, *printed, each.verdict or ""))
     title = f"Table 3, {data}: average capacity with {label(best_weights(dataset))}"
+    if (other := best_weights(dataset, "preprint")) != best_weights(dataset):
+        title += f"; the preprint's presumably with {label(other)}"
     return TextTable(
         f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows)
     )

@@ -18,6 +18,7 @@ from safr.experiments.grid import SEEDS
 from safr.experiments.paper import (
     CHOICES,
     DATA,
+    QUICK_NOTE,
     RULE,
     VERDICTS,
     Dataset,
@@ -31,7 +32,7 @@ from safr.experiments.running import RunProgress
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
 from safr.report.report import curve_of, page_environment, picture_address
-from safr.runs import Run, write_text
+from safr.runs import Run, refuse_other_data, write_text
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,12 @@ def write_reproduction(
         seeds: Seeds that were asked for.
         missing: Runs that are not finished, and why, if that is known.
         quick: Whether this is the small version.
+
+    Raises:
+        InputError: Runs of the same data were made from other contents of it.
     """
+    for dataset in DATA:
+        refuse_other_data([run for name, run in runs.items() if name.startswith(f"{dataset},")])
     tables = size_tables(runs)
     pictures = []
     for dataset in DATA:
@@ -138,7 +144,10 @@ def write_reproduction(
         pictures += _pictures(runs, dataset, seeds)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table.to_csv())
-    write_text(folder / "tables.md", "\n".join([f"{RULE}\n", *(table.to_markdown() for table in tables)]))
+    write_text(
+        folder / "tables.md",
+        "\n".join([*([f"{QUICK_NOTE}\n"] if quick else []), f"{RULE}\n", *(table.to_markdown() for table in tables)]),
+    )
     for picture in pictures:
         save_figure(picture.figure, folder / picture.name)
     page = (
@@ -151,7 +160,7 @@ def write_reproduction(
             rule=RULE,
             verdicts=VERDICTS,
             choices=CHOICES,
-            quick=quick,
+            note=QUICK_NOTE if quick else "",
             finished=len(runs),
             asked=asked,
             missing=missing,
