@@ -12,6 +12,8 @@ import pytest
 from safr.arguments import parse
 from safr.cli import main, train
 from safr.config import PRESETS
+from safr.errors import InputError
+from safr.experiments import paper
 from safr.runs import Run
 from tests.test_training import small_data
 
@@ -307,6 +309,34 @@ def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, impor
     settings = parse(["train", *asked], [train]).keywords["settings"]
     assert settings.regularization.importance == importance
     assert settings.regularization.interaction == PRESETS["best"]["interaction"]
+
+
+def test_an_option_may_be_spelled_with_underscores():
+    settings = parse(["train", "--preset", "best", "--learning_rate", "1e-2"], [train]).keywords["settings"]
+    assert settings.recipe.learning_rate == 1e-2
+    with pytest.raises(InputError, match=r"^--learning-rate is given twice"):
+        parse(["train", "--learning-rate", "1e-2", "--learning_rate", "1e-3"], [train])
+    with pytest.raises(InputError, match=r"^--vmask is given twice"):
+        parse(["train", "--no-vmask", "--vmask"], [train])
+
+
+def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews, tmp_path, capsys, monkeypatch):
+    small = {"epochs": 1, "width": 8, "heads": 1, "feed_forward": 8, "vmask_width": 4}
+    monkeypatch.setattr(paper, "QUICK", {"data": str(reviews), **small})
+    monkeypatch.setattr(paper, "QUICK_WEIGHTS", (None, (0.1, 0.1)))
+    asked = ["reproduce", "--quick", "--output", str(tmp_path), "--workers", "1"]
+    assert main(asked) == 0
+    assert "[2 of 2, about 0 min left]" in capsys.readouterr().out
+    tables = (tmp_path / "quick" / "tables.md").read_text()
+    assert tables.startswith("This is a small version: ")
+    rows = [line for line in tables.splitlines() if line.startswith(("| baseline |", "| importance="))]
+    assert len(rows) == 2
+    assert not any(f"| {verdict} |" in row for row in rows for verdict in paper.VERDICTS)
+    assert main(asked) == 0
+    assert "0 runs to do" not in capsys.readouterr().out
+    assert "beside 2 of 2 runs" in (tmp_path / "quick" / "reproduction.html").read_text()
+    assert "--quick has data of its own and one seed" in failure(capsys, *asked, "--dataset", "sst2")
+    assert "--seeds must be at least 1, got 0" in failure(capsys, "reproduce", "--seeds", "0")
 
 
 def test_an_unknown_preset_gets_one_line(tmp_path, capsys):

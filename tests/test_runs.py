@@ -101,7 +101,7 @@ def test_settings_of_another_version_are_named(run):
     record = run.record
     record["settings"]["recipe"]["momentum"] = 0.9
     write_json(run.config_file, record)
-    with pytest.raises(InputError, match=r"unknown settings of Recipe: momentum; known are .*seed"):
+    with pytest.raises(InputError, match=r"config\.json: unknown settings of Recipe: momentum; known are .*seed"):
         run.settings  # noqa: B018
 
 
@@ -127,6 +127,12 @@ def test_writing_leaves_one_file(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "two"
 
 
+def test_a_folder_in_the_files_place_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"expected a file's name, found a folder there; name a file in it$"):
+        write_text(tmp_path, "text")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("step", ["write_text", "replace"])
 def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, step):
     path, write = tmp_path / "scores.json", Path.write_text
@@ -141,6 +147,7 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, step):
     with pytest.raises(KeyboardInterrupt):
         write_json(path, {"new": 2})
     assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["scores.json"]
     monkeypatch.undo()
     write_json(path, {"new": 2})
     assert read_json(path) == {"new": 2}

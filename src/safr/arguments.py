@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Callable[[],
             program.
     """
     said = io.StringIO()
-    flags = [each.partition("=")[0] for each in arguments if each.startswith("--")]
+    flags = [_flag(each) for each in arguments if each.startswith("--")]
     if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
         raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
     arguments = _without_preset(arguments)
@@ -55,6 +55,11 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Callable[[],
         raise
 
 
+def _flag(argument: str) -> str:
+    """The option that an argument gives; `--no-NAME` is NAME's, and `_` as good as `-`."""
+    return argument.partition("=")[0].replace("_", "-").replace("--no-", "--")
+
+
 def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:
     """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
 
@@ -72,8 +77,8 @@ def _without_preset(arguments: Sequence[str]) -> list[str]:
         if flag == "--preset":
             rest = list(arguments[place + (1 if equals else 2) :])
             name = name if equals else next(iter(arguments[place + 1 :]), "")
-            given = {each.partition("=")[0].replace("--no-", "--") for each in arguments}
-            options = [words for words in preset_options(name) if words[0].replace("--no-", "--") not in given]
+            given = {_flag(each) for each in arguments}
+            options = [words for words in preset_options(name) if _flag(words[0]) not in given]
             return [*arguments[:place], *(word for words in options for word in words), *rest]
     return list(arguments)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -104,6 +104,8 @@ class Run:
         """The settings the run was made with."""
         try:
             return Settings.from_dict(self.record["settings"])
+        except InputError as error:
+            raise InputError(f"{self.config_file}: {error}") from error
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.config_file}: expected a run's settings, found none that can be read") from error
 
@@ -194,6 +196,16 @@ def open_trained_run(folder: str | Path) -> Run:
     return run
 
 
+def refuse_other_data(runs: Sequence[Run]) -> None:
+    """Raise an InputError where runs were not all made from the same data, and so can't be compared."""
+    prints = [run.record["data"]["fingerprint"] for run in runs]
+    if other := next((run for run, print_ in zip(runs, prints, strict=True) if print_ != prints[0]), None):
+        raise InputError(
+            f"{other.name} was made from other data than {runs[0].name}, or from the same before they were changed; "
+            "compare runs of the same data, and make old ones again in another folder"
+        )
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; an InputError names a damaged one."""
     try:
@@ -222,7 +234,12 @@ def write_parquet(path: Path, table: pyarrow.Table) -> None:
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     """Where to write what takes the file's place once it is written."""
+    if path.is_dir():
+        raise InputError(f"{path}: expected a file's name, found a folder there; name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    yield temporary
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
