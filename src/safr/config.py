@@ -283,6 +283,11 @@ def setting_names() -> list[str]:
     return [each.name for each in fields(Settings) if not is_dataclass(getattr(Settings(), each.name))] + list(_PART)
 
 
+def setting_type(name: str) -> Any:
+    """The type of a setting's values, by the name that the command line gives it."""
+    return get_type_hints(type(getattr(Settings(), _PART[name])) if name in _PART else Settings)[name]
+
+
 def preset_options(name: str) -> list[list[str]]:
     """The options that a preset stands for, each with its value.
 

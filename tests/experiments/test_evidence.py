@@ -86,7 +86,7 @@ def test_runs_of_other_data_are_not_compared(judged, tmp_path):
     record = read_json(other.config_file)
     record["data"]["fingerprint"] = "0"
     write_json(other.config_file, record)
-    with pytest.raises(InputError, match="expected runs of the same data to be compared"):
+    with pytest.raises(InputError, match="other was made from other data than"):
         write_evidence([*judged, other], tmp_path)
 
 
@@ -105,6 +105,10 @@ def test_the_report_shows_what_was_judged(judged, tmp_path):
     assert "<h2>Beside other attribution methods</h2>" in text
     assert "comprehensiveness ↑" in text
     assert text.count("<caption>baseline, 1 run, 16 texts</caption>") == 1
+    again = Run(shutil.copytree(judged[0].folder, tmp_path / "again"))
+    apart = write_report([judged[0], again], tmp_path / "apart.html").read_text()  # the same seed twice is no two seeds
+    assert apart.count("<caption>plain, 1 run, 16 texts</caption>") == 1
+    assert apart.count("<caption>again, 1 run, 16 texts</caption>") == 1
     (judged[0].folder / "kept.json").write_text("")
     plain = shutil.copytree(judged[0].folder, tmp_path / "plain")
     (plain / "benchmark.json").unlink()

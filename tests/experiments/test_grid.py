@@ -40,6 +40,30 @@ def test_the_same_settings_by_two_ways_are_one_run():
     ]
 
 
+def test_baselines_that_differ_in_losses_that_are_not_there_are_one_run():
+    plain = with_seeds("baseline", Settings(), BASELINE, [0])
+    base = Settings().changed(importance_weights="attention", interaction=0.0)
+    off = grid(base, {"vmask": [True, False], "importance": [0.0, 1.0]}, [0])
+    assert [name for name in joined(plain, off) if "vmask=False,importance=0" in name] == []
+
+
+def test_values_are_checked_with_those_they_will_stand_beside(tmp_path):
+    assert len(grid(Settings().changed(width=300, heads=6), parse_varied(["heads=3,6"]), [0])) == 2
+    path = tmp_path / "plan.yaml"
+    path.write_text("width: 300\nheads: 6\nvary: {importance: [0, 1]}\nbaseline: false\nseeds: 1")
+    assert {settings.architecture.width for settings in read_plan(path).values()} == {300}
+    path.write_text("width: 300")
+    with pytest.raises(InputError, match=r"`heads` must divide `width`, got 8 and 300; try 6"):
+        read_plan(path)
+
+
+def test_one_setting_of_a_plan_may_take_over_anothers_values(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text("also:\n  one: &one {importance: 1, interaction: 1}\n  two: {<<: *one, interaction: 0.5}\nseeds: 1")
+    two = read_plan(path)["two,seed=0"].regularization
+    assert (two.importance, two.interaction) == (1, 0.5)
+
+
 def test_two_runs_of_one_name_are_refused():
     with pytest.raises(InputError, match=r"two different runs would be called 'model=net,seed=0'; name them"):
         grid(Settings(), {"model": ["here/net", "there/net"]}, [0])
@@ -93,7 +117,7 @@ def test_values_have_their_settings_types():
 )
 def test_what_can_not_be_varied_gets_one_clear_line(word, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")) as raised:
-        parse_varied([word])
+        grid(Settings(), parse_varied([word]), [0])
     assert "\n" not in str(raised.value)
 
 

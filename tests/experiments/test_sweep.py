@@ -1,28 +1,29 @@
 """Sweeps on a small file of sentences, in processes of their own as users run them."""
 
 import csv
-import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet
 import pytest
 
-from safr.config import Settings
+from safr.config import Settings, setting_names
 from safr.errors import InputError
 from safr.evaluation.statistics import Estimate
 from safr.experiments import engines
 from safr.experiments.grid import BASELINE, grid, with_seeds
 from safr.experiments.running import Outcome, finish, finish_and_tell
-from safr.experiments.sweep import sweep
-from safr.experiments.table import by_setting, recommended
-from safr.runs import Run
+from safr.experiments.sweep import sweep, table_text
+from safr.experiments.table import SCORES, by_setting, recommended
+from safr.runs import Run, write_json
 from tests import tiny
 
 
@@ -145,10 +146,11 @@ def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, whol
             if len(list(folder.glob("*/scores_dev.json"))) > number:
                 break
             time.sleep(0.05)
+        assert process.poll() is None
         process.kill()
         process.wait()
         finished = {path: path.stat().st_mtime_ns for path in folder.glob("*/scores_dev.json")}
-        assert seen.items() <= finished.items()
+        assert seen.items() < finished.items()
         seen = finished
     subprocess.run(command(folder, data), check=True, capture_output=True)
     assert {path: path.stat().st_mtime_ns for path in seen} == seen
@@ -196,20 +198,65 @@ def test_the_recommended_setting_has_the_highest_srs_near_the_baselines_accuracy
     assert recommended([near, far, best_accuracy], 0.02) == (best_accuracy, best_accuracy)
 
 
-def test_settings_are_averaged_over_their_seeds():
-    def row(seed, value):
-        scores = {f"{name}{end}": value for name in ("accuracy", "random", "capacity", "srs", "above_random")
-                  for end in ("", "_low", "_high")}  # fmt: skip
-        settings = Settings().changed(seed=seed)
-        return {name: settings.get(name) for name in dataclasses.asdict(settings.regularization)} | {
-            "seed": seed, **{name: settings.get(name) for name in dataclasses.asdict(settings.recipe)},
-            **{name: settings.get(name) for name in dataclasses.asdict(settings.architecture)},
-            "data": "a", "text_column": "text", "label_column": "label", "model": "transformer", **scores}  # fmt: skip
+def row(value, site="fc1.0", **changed):
+    scores = {f"{name}{end}": value for name in SCORES for end in ("", "_low", "_high")}
+    settings = Settings().changed(**changed)
+    return {name: settings.get(name) for name in setting_names()} | {"srs_site": site} | scores
 
-    (found,) = by_setting([row(0, 0.1), row(1, 0.2), row(2, 0.3)])
+
+def test_settings_are_averaged_over_their_seeds():
+    (found,) = by_setting([row(0.1, seed=0), row(0.2, seed=1), row(0.3, seed=2)])
     assert found["seeds"] == 3
     assert found["srs"].value == pytest.approx(0.2)
     assert found["srs"].high == pytest.approx(0.448, abs=1e-3)
+
+
+def test_settings_are_called_by_what_tells_them_apart():
+    def labels(*rows):
+        return [each["label"] for each in by_setting(rows)]
+
+    plain = {"vmask": False, "importance": 0.0, "interaction": 0.0}
+    assert labels(row(0.1, **plain), row(0.2), row(0.2, seed=1)) == ["baseline", "SAFR"]
+    assert labels(row(0.1, importance=1), row(0.2)) == ["importance 1", "importance 0.1"]
+    assert labels(row(0.1, model="a/net"), row(0.2, model="net")) == ["model a/net", "model net"]
+    assert labels(row(0.1, model="a/net"), row(0.2, model="b/other")) == ["model net", "model other"]
+    weighted = {"importance_weights": "attention"}
+    assert labels(row(0.1, **plain), row(0.2, **plain, **weighted)) == [
+        "baseline, importance_weights auto",
+        "baseline, importance_weights attention",
+    ]
+
+
+def test_scores_that_were_read_at_other_sites_are_not_compared_without_a_word():
+    groups = by_setting([row(0.1, importance=0), row(0.2, "fc1.4", importance=2)])
+    text = table_text(groups, {}, 0.02)
+    assert "SRS is not read at one site: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
+    assert "one site" not in table_text(by_setting([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02)
+
+
+def test_runs_from_before_the_data_were_changed_are_not_taken_for_others(data, whole, tmp_path):
+    folder = tmp_path / "whole"
+    shutil.copytree(whole[0], folder)
+    run = Run(next(path for path in folder.iterdir() if "importance=1" in path.name and path.is_dir()))
+    write_json(run.config_file, run.record | {"data": run.record["data"] | {"fingerprint": "0"}})
+    before = (folder / "table.md").read_text()
+    with pytest.raises(
+        InputError, match=r"^importance=1,seed=0 was made from other data than baseline,seed=0, or from"
+    ):
+        sweep(jobs_of(data), folder, test=True)
+    assert (folder / "table.md").read_text() == before
+
+
+def test_a_run_whose_record_can_not_be_read_fails_alone(data, whole, tmp_path):
+    folder = tmp_path / "whole"
+    shutil.copytree(whole[0], folder)
+    run = Run(folder / "importance=1,seed=0")
+    settings = run.record["settings"]
+    write_json(run.config_file, run.record | {"settings": settings | {"colour": "red"}})
+    found = sweep(jobs_of(data), folder, test=True, workers=1)
+    assert list(found.failed) == ["importance=1,seed=0"]
+    assert f"{run.config_file}: unknown settings of Settings: colour; known are " in found.failed["importance=1,seed=0"]
+    assert len(found.rows) == 2
 
 
 def test_scores_of_the_dev_split_are_kept_beside_those_of_the_test_split(data, tmp_path):
@@ -217,6 +264,14 @@ def test_scores_of_the_dev_split_are_kept_beside_those_of_the_test_split(data, t
     dev = json.loads((run.folder / "scores_dev.json").read_text())
     assert (dev["split"], run.scores["split"]) == ("dev", "test")
     assert not Path(run.checkpoints_folder).exists()
+
+
+def take_a_while(name, settings, folder, splits, data_dir=None, parent=None):
+    """A run that writes down when it was under way."""
+    started = time.time()
+    time.sleep(0.5)
+    (folder / name).write_text(json.dumps([started, time.time()]))
+    return Outcome(name, 0.5)
 
 
 def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, parent=None):
@@ -243,7 +298,14 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
+        monkeypatch.setattr(engines, "finish_and_tell", take_a_while)
+        # On two cores of which a run takes one, more than one would fit.
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1}}])
+        jobs = {name: Settings() for name in "abc"}
+        assert len(list(engines.run_all(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
     finally:
         ray.shutdown()
+    times = sorted(json.loads((tmp_path / "one" / name).read_text()) for name in jobs)
+    assert all(ended <= started for (_, ended), (started, _) in pairwise(times))
     assert len(list((tmp_path / "cluster").glob(".*.killed"))) == 1
     assert contents(tmp_path / "cluster") == contents(whole[0])

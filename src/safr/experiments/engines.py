@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,12 +72,18 @@ def unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[Spli
     """The runs that are not done with their settings; for the others nothing is left of a failure before."""
     left = {}
     for name, settings in jobs.items():
-        run = Run(folder / name)
-        if run.config_file.is_file() and run.settings == settings and is_finished(run, splits):
+        if _is_done(Run(folder / name), settings, splits):
             failure_file(folder, name).unlink(missing_ok=True)
         else:
             left[name] = settings
     return left
+
+
+def _is_done(run: Run, settings: Settings, splits: Sequence[SplitName]) -> bool:
+    try:
+        return run.config_file.is_file() and run.settings == settings and is_finished(run, splits)
+    except InputError:  # a damaged record: to finish the run fails with what is wrong with it, and stops no other
+        return False
 
 
 def _on_this_machine(
@@ -130,7 +137,7 @@ def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], wo
         raise InputError("--engine ray needs Ray; install it by `pip install 'safr[ray]'`") from None
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ValueError) as error:
         raise InputError(
             f"the Ray cluster can't be reached ({str(error).splitlines()[0]}); see docs/sweeps.md"
         ) from error
@@ -139,11 +146,18 @@ def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], wo
     threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
     # Ray gives a task as many threads as it asks cores for.
     remote = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(finish_and_tell)
-    waiting = {remote.remote(name, settings, folder, *how): name for name, settings in jobs.items()}
+    to_begin, waiting = iter(jobs.items()), {}
+
+    def begin(count: int) -> None:
+        for name, settings in islice(to_begin, count):
+            waiting[remote.remote(name, settings, folder, *how)] = name
+
     try:
+        begin(workers or len(jobs))  # Ray would begin as many as it has cores for
         while waiting:
             (done,), _ = ray.wait(list(waiting), num_returns=1)
             name = waiting.pop(done)
+            begin(1)
             try:
                 outcome = ray.get(done)
             except ray.exceptions.RayError as error:

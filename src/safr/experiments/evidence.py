@@ -22,9 +22,10 @@ from safr.evaluation.measuring import COMPARED
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import Estimate, over_seeds
 from safr.evaluation.values import Table, read_values
-from safr.experiments.table import is_baseline, setting_label, varying
+from safr.experiments.grid import is_baseline
+from safr.experiments.table import setting_labels
 from safr.experiments.text_table import TextTable
-from safr.runs import Run, read_json, write_json, write_text
+from safr.runs import Run, read_json, refuse_other_data, write_json, write_text
 
 SHOWN = (
     ("delete", "srs"),
@@ -64,10 +65,9 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(repr([row[name] for name in setting_names() if name != "seed"]), []).append(row)
-    firsts = [group[0] for group in groups.values()]
-    names = varying(firsts)
     ordered = sorted(groups.values(), key=lambda group: not is_baseline(group[0]))
-    return [Setting(setting_label(group[0], names), tuple(row["folder"] for row in group)) for group in ordered]
+    labels = setting_labels([group[0] for group in ordered])
+    return [Setting(label, tuple(row["folder"] for row in group)) for label, group in zip(labels, ordered, strict=True)]
 
 
 def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
@@ -94,11 +94,21 @@ def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
 
 def refuse_unlike(runs: Sequence[Run]) -> None:
     """Raise an InputError for runs that can't stand in one table: of different data, or the same one twice."""
-    if len({run.record["data"]["fingerprint"] for run in runs}) > 1:
-        raise InputError("expected runs of the same data to be compared, got several; benchmark each data set's alone")
+    refuse_other_data(runs)
     settings = [repr(run.settings) for run in runs]
     if twice := [run.name for number, run in enumerate(runs) if settings[number] in settings[:number]]:
         raise InputError(f"{twice[0]}: another run has the same settings and seed; give each once")
+
+
+def common_texts(runs: Sequence[Run]) -> list[int]:
+    """The texts that benchmarked runs were judged on, by number; an InputError where they are not the same."""
+    texts = {run.name: sorted(_texts(run)) for run in runs}
+    first = texts[runs[0].name]
+    if other := [name for name, each in texts.items() if each != first]:
+        raise InputError(
+            f"{other[0]}: was judged on other texts than {runs[0].name}; benchmark all with the same --texts"
+        )
+    return first
 
 
 def write_evidence(runs: Sequence[Run], folder: Path) -> str:
@@ -113,11 +123,7 @@ def write_evidence(runs: Sequence[Run], folder: Path) -> str:
     """
     refuse_unlike(runs)
     settings = by_setting(runs)
-    texts = sorted(_texts(runs[0]))
-    if other := [run.name for run in runs if sorted(_texts(run)) != texts]:
-        raise InputError(
-            f"{other[0]}: was judged on other texts than {runs[0].name}; benchmark all with the same --texts"
-        )
+    texts = common_texts(runs)
     tables = {each.label: _mean_table(each, texts) for each in settings}
     between = _between_settings(settings)
     found = {each.label: _found(each, tables[each.label]) for each in settings}

@@ -6,13 +6,14 @@ import contextlib
 import io
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 import yaml
 
-from safr.config import Settings, setting_names
+from safr.config import Settings, setting_names, setting_type
 from safr.errors import InputError
 
 BASELINE = {"vmask": False, "importance": 0.0, "interaction": 0.0, "information": 0.0, "importance_weights": "auto"}
@@ -23,6 +24,11 @@ SEEDS = 3
 
 _OF_DATA = ("data", "text_column", "label_column")
 _SEVERAL_WORDS = ("layers", "importance_at")
+
+
+def is_baseline(settings: Mapping[str, Any]) -> bool:
+    """Whether SAFR adds nothing, by a mapping of settings' names to their values."""
+    return not (settings["vmask"] or settings["importance"] or settings["interaction"])
 
 
 def grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> dict[str, Settings]:
@@ -54,6 +60,8 @@ def with_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: Seq
             f"`{others[0]}` can't be varied: accuracies on other data can't be compared; run a sweep for each data set"
         )
     settings = base.changed(**changed)
+    if is_baseline({name: settings.get(name) for name in BASELINE}):
+        settings = settings.changed(**BASELINE)  # what is said of losses that are not there makes no other model
     return {f"{name},seed={seed}".lstrip(","): settings.changed(seed=seed) for seed in seeds}
 
 
@@ -138,12 +146,16 @@ def read_plan(path: Path) -> dict[str, Settings]:
     return runs
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""The tag of `<<`, by which a mapping takes over another's values."""
+
+
 class _OnceLoader(yaml.SafeLoader):
     """YAML's safe loader, which would take the last of two values for the same key without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping whose keys differ."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE]
         if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
             raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
@@ -196,15 +208,13 @@ def _parse(name: str, value: Any) -> Any:
         words = [f"--{flag}", *str(value).split()]
     else:
         words = [f"--{flag}", str(value).capitalize() if name == "scale_free" else str(value)]
+    # Read by its type alone: whether it goes with the others is for the settings to say in which it will stand.
+    alone = make_dataclass("Alone", [(name, setting_type(name), Settings().get(name))])
     try:
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            settings = tyro.cli(Settings, args=words, config=(tyro.conf.OmitArgPrefixes,))
-    except SystemExit as stopped:
-        cause = stopped.__context__
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__context__
-        raise cause or InputError(f"`{name}` can't be {value!r}; see `safr train --help`") from None
-    return settings.get(name)
+            return getattr(tyro.cli(alone, args=words), name)
+    except SystemExit:
+        raise InputError(f"`{name}` can't be {value!r}; see `safr train --help`") from None
 
 
 def short(value: Any) -> str:

@@ -12,18 +12,11 @@ from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import percent
 from safr.experiments.engines import Engine, run_all
+from safr.experiments.grid import is_baseline
 from safr.experiments.running import RunProgress, SplitName
-from safr.experiments.table import (
-    Row,
-    by_setting,
-    is_baseline,
-    recommended,
-    rows_of,
-    setting_label,
-    varying,
-)
+from safr.experiments.table import Row, by_setting, recommended, rows_of
 from safr.figures import pareto_front, save_figure
-from safr.runs import Run, write_parquet, write_text
+from safr.runs import Run, refuse_other_data, write_parquet, write_text
 
 MARGIN = 0.02
 """Accuracy that a recommended setting may lose."""
@@ -70,7 +63,7 @@ def sweep(
         progress: See `run_all`.
 
     Raises:
-        InputError: There are no runs, the margin is none, or all runs failed.
+        InputError: There are no runs, the margin is none, all runs failed, or the data have changed between some.
     """
     if not jobs:
         raise InputError("expected at least one run to sweep over, got none")
@@ -82,20 +75,20 @@ def sweep(
     finished = [Run(folder / name) for name in jobs if name not in failed]
     if not finished:
         raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(failed.values()))}")
+    refuse_other_data(finished)
     rows = rows_of(finished, "dev")
     groups = by_setting(rows)
-    names = varying(groups)
-    text = _text(groups, names, failed, margin)
+    text = table_text(groups, failed, margin)
     write_text(folder / "table.md", text)
     every = rows + (rows_of(finished, "test") if test else [])
     write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(every))
     best, _ = recommended(groups, margin)
-    points = {setting_label(each, names): (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
-    save_figure(pareto_front(points, recommended=setting_label(best, names)), folder / "pareto")
+    points = {each["label"]: (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
+    save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
     return Sweep(folder, rows, groups, failed, text)
 
 
-def _text(groups: list[Row], names: list[str], failed: Mapping[str, str], margin: float) -> str:
+def table_text(groups: list[Row], failed: Mapping[str, str], margin: float) -> str:
     """The table, best SRS first, and in words what it recommends."""
     best, baseline = recommended(groups, margin)
     columns = ("accuracy", "random", "capacity", "srs")
@@ -107,12 +100,17 @@ def _text(groups: list[Row], names: list[str], failed: Mapping[str, str], margin
     ]
     for each in sorted(groups, key=lambda group: -group["srs"].value):
         cells = " | ".join(percent(each[name].to_dict()) for name in columns)
-        lines.append(f"| {setting_label(each, names)} | {each['seeds']} | {cells} |")
+        lines.append(f"| {each['label']} | {each['seeds']} | {cells} |")
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
     lines += [
         "",
-        f"Recommended: {setting_label(best, names)}, the highest SRS among the settings whose accuracy is at most "
+        f"Recommended: {best['label']}, the highest SRS among the settings whose accuracy is at most "
         f"{100 * margin:g} points below that of {against} ({100 * baseline['accuracy'].value:.1f} %).",
     ]
-    lines += [f"Failed: {name}: {why}" for name, why in failed.items()]
+    sites = {each["label"]: each["srs_site"] for each in groups}
+    if len(set(sites.values())) > 1:
+        where = ", ".join(f"{site} ({label})" for label, site in sites.items())
+        lines += ["", f"SRS is not read at one site: {where}. To compare it, choose one by --site."]
+    for name, why in failed.items():
+        lines += ["", f"Failed: {name}: {why}"]
     return "\n".join(lines) + "\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from safr.config import setting_names
 from safr.evaluation.deletion import MAIN_PERCENT
 from safr.evaluation.statistics import Estimate, over_seeds
-from safr.experiments.grid import BASELINE, short
+from safr.experiments.grid import BASELINE, is_baseline, short
 from safr.experiments.running import SplitName, scores_file
 from safr.runs import Run, read_json
 
@@ -25,13 +25,20 @@ Row = dict[str, Any]
 
 
 def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
-    """A row for each run: its settings, its epochs, and its scores with their intervals over texts."""
+    """A row for each run: its settings, its epochs, and its scores with their intervals over texts.
+
+    `srs_site` is the site whose capacity was read, which `site` may leave to each model.
+    """
     found = []
     for run in runs:
         settings, scores, history = run.settings, read_json(scores_file(run, split)), run.history
         row: Row = {"run": run.name, "split": split}
         row |= {name: _plain(name, settings.get(name)) for name in setting_names()}
-        row |= {"epochs_run": len(history), "training_seconds": sum(line["seconds"] for line in history)}
+        row |= {
+            "srs_site": scores["site"],
+            "epochs_run": len(history),
+            "training_seconds": sum(line["seconds"] for line in history),
+        }
         for name, path in SCORES.items():
             estimate: Any = scores
             for key in path:
@@ -41,33 +48,33 @@ def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
     return found
 
 
-def varying(groups: Sequence[Row]) -> list[str]:
-    """Names of the settings that tell some settings from each other, the baselines among themselves."""
-    names = [name for name in setting_names() if name != "seed"]
-    others = [each for each in groups if not is_baseline(each)]
-    baselines = [each for each in groups if is_baseline(each)]
-    return [name for name in names if any(len({repr(each[name]) for each in some}) > 1 for some in (others, baselines))]
+def setting_labels(groups: Sequence[Row]) -> list[str]:
+    """What each setting is called in tables and pictures: by what tells it from the others, no two alike."""
+    among_baselines = _varying([each for each in groups if is_baseline(each)])
+    names = _varying([each for each in groups if not is_baseline(each)]) | among_baselines
+    shown = {name: _shortened([each[name] for each in groups]) for name in names}
+    labels = []
+    for each in groups:
+        plain = is_baseline(each)
+        told = [name for name in names if not plain or name not in BASELINE or name in among_baselines]
+        parts = [f"{name} {shown[name][repr(each[name])]}" for name in setting_names() if name in told]
+        labels.append(", ".join(["baseline", *parts] if plain else parts) or "SAFR")
+    return labels
 
 
 def by_setting(rows: Sequence[Row]) -> list[Row]:
-    """A row for each setting: what it is, and the means over its seeds with their intervals."""
+    """A row for each setting: what it is and is called, and the means over its seeds with their intervals."""
     names = [name for name in setting_names() if name != "seed"]
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    labels = setting_labels([group[0] for group in groups.values()])
     return [
         dict(zip(names, values, strict=True))
-        | {"seeds": len(group)}
+        | {"label": label, "seeds": len(group), "srs_site": group[0]["srs_site"]}
         | {name: estimate_of(group, name) for name in SCORES}
-        for values, group in groups.items()
+        for label, (values, group) in zip(labels, groups.items(), strict=True)
     ]
-
-
-def setting_label(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    """What a setting is called in tables and pictures, by the settings that tell it from the others."""
-    if is_baseline(row):
-        return ", ".join(["baseline", *(f"{name} {short(row[name])}" for name in names if name not in BASELINE)])
-    return ", ".join(f"{name} {short(row[name])}" for name in names) or "SAFR"
 
 
 def estimate_of(group: Sequence[Row], name: str) -> Estimate:
@@ -94,9 +101,15 @@ def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
     return max(enough, key=lambda each: each["srs"].value), baseline
 
 
-def is_baseline(row: Mapping[str, Any]) -> bool:
-    """Whether SAFR adds nothing."""
-    return not (row["vmask"] or row["importance"] or row["interaction"])
+def _varying(rows: Sequence[Row]) -> set[str]:
+    """Names of the settings in which some rows differ."""
+    return {name for name in setting_names() if name != "seed" and len({repr(each[name]) for each in rows}) > 1}
+
+
+def _shortened(values: Sequence[Any]) -> dict[str, str]:
+    """Each value, by its `repr`, as briefly as keeps them apart: of paths the last part, unless several end alike."""
+    found = {repr(value): short(value) for value in values}
+    return found if len(set(found.values())) == len(found) else {repr(value): str(value) for value in values}
 
 
 def _plain(name: str, value: Any) -> Any:
