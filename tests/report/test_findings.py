@@ -80,7 +80,7 @@ def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, sho
     if short:
         assert warned[0] == (
             "a: the vectors passed on are 49% as long as the first run's, which lowers the importance loss; "
-            "they share as many directions."
+            "they share no fewer directions."
         )
 
 

@@ -21,7 +21,7 @@ from safr.evaluation.evaluate import random_draws
 from safr.evaluation.examples import RULE
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.statistics import Estimate, mean_of, percent
-from safr.experiments.evidence import LEGEND, by_setting, setting_table
+from safr.experiments.evidence import LEGEND, Setting, by_setting, common_texts, refuse_unlike, setting_table
 from safr.figures import (
     Curve,
     allocation_graph,
@@ -35,7 +35,7 @@ from safr.figures import (
 )
 from safr.model.saving import load
 from safr.report.findings import findings
-from safr.runs import Run, read_json, write_text
+from safr.runs import Run, read_json, refuse_other_data, write_text
 
 TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
 """What a history holds, in the order in which it is drawn."""
@@ -62,7 +62,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             data=runs[0].record["data"],
             records={run.name: run.record for run in runs},
             scores={run.name: run.scores for run in runs},
-            settings={run.name: _flat(run.record["settings"]) for run in runs},
+            settings={run.name: _flat(run.settings.to_dict()) for run in runs},
             commands={run.name: run.settings.command for run in runs},
             findings=findings({run.name: run.scores for run in runs}),
             curves=picture_address(deletion_curves({run.name: curve_of(run) for run in runs})),
@@ -85,12 +85,22 @@ def _evidence(runs: Sequence[Run]) -> dict[str, Any]:
     benchmarked = [run for run in runs if run.benchmark_file.is_file()]
     results = {run.name: read_json(run.benchmark_file) for run in benchmarked}
     return {
-        "evidence": [setting_table(each) for each in by_setting(benchmarked)],
+        "evidence": [setting_table(each) for each in _pooled(benchmarked)] if benchmarked else [],
         "conclusions": {name: result["conclusions"] for name, result in results.items()},
         "metrics": METRICS,
         "legend": LEGEND,
         "rules": RULES,
     }
+
+
+def _pooled(runs: Sequence[Run]) -> list[Setting]:
+    """Benchmarked runs by their settings, or each by itself where they are no seeds that could be pooled."""
+    try:
+        refuse_unlike(runs)
+        common_texts(runs)
+    except InputError:
+        return [Setting(run.name, (run,)) for run in runs]
+    return by_setting(runs)
 
 
 def write_figures(run: Run) -> list[Path]:
@@ -123,9 +133,7 @@ def refuse_mixed(runs: Sequence[Run]) -> None:
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"the runs' folders need different names, got {', '.join(names)}")
-    prints = {run.record["data"]["fingerprint"] for run in runs}
-    if len(prints) > 1:
-        raise InputError("the runs were made from different data; show those of one data set at a time")
+    refuse_other_data(runs)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
