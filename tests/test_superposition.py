@@ -51,6 +51,12 @@ def test_capacity_of_n_equal_vectors_is_one_nth():
     assert capacity(torch.full((8, 3), 2.0)).tolist() == pytest.approx([1 / 8] * 8)
 
 
+def test_a_vector_that_is_no_number_is_not_taken_for_the_zero_vector():
+    vectors = torch.eye(3)
+    vectors[1] = torch.nan
+    assert capacity(vectors).isnan().all()
+
+
 def test_capacity_of_the_zero_vector_is_zero_and_leaves_the_others_alone():
     vectors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]])
     assert capacity(vectors).tolist() == [0, 1, 1]

@@ -97,6 +97,7 @@ def capacity(
 
     Returns:
         Ratio in [0, 1]: 1 when a token is orthogonal to all others, 1/n when n tokens coincide, 0 for the zero vector.
+        NaN for a vector with a NaN in it and for all others of its text.
         The sum over a text is at most min(T, E).
 
     >>> capacity(torch.ones(4, 3))
@@ -106,7 +107,7 @@ def capacity(
     own = counted.square().sum(dim=-1)  # (*batch, token)
     total = own + shared_directions(counted)[0]
     # The inner `where` keeps 0/0 out of the gradient as well as out of the value.
-    return torch.where(own > 0, own / torch.where(own > 0, total, 1.0), 0.0).to(vectors.dtype)
+    return torch.where(own == 0, 0.0, own / torch.where(own == 0, 1.0, total)).to(vectors.dtype)
 
 
 def normalized(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
-from transformers import BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
 from safr.attribution.explanation import explain, token_names
 from safr.attribution.scores import score_words
@@ -229,3 +229,14 @@ def test_sites_are_made_when_they_are_looked_at_and_once():
     assert "fc1.0" not in explanation.sites.made
     again = pickle.loads(pickle.dumps(explanation))
     assert again.to_json() == explanation.to_json()
+
+
+def test_a_text_longer_than_the_model_can_read_gets_one_clear_line():
+    tokenizer = tiny.tokenizer()
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16}
+    model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **size)).eval()
+    with pytest.raises(
+        InputError, match="the text has 30 tokens, more than the model's 16 positions; pass a max_tokens"
+    ):
+        explain(model, tokenizer, "film " * 30)
+    assert explain(model, tokenizer, "film " * 30, max_tokens=16).truncated

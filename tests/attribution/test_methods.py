@@ -6,7 +6,7 @@ from safr.attribution.attention import attention_received, attention_rollout, ro
 from safr.attribution.gradients import gradient_x_input, integrated_gradients, log_odds
 from safr.attribution.methods import ABSOLUTE, METHODS, attribute, default_methods, is_signed, method
 from safr.attribution.removing import occlusion, shapley
-from safr.attribution.scores import predicted_classes, traced
+from safr.attribution.scores import predicted_classes, shares, traced
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
@@ -48,9 +48,9 @@ def test_integrated_gradients_add_up_to_what_the_words_bring(masked):
         ids = torch.tensor([text.ids])
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
         with torch.no_grad():
-            whole = log_odds(masked(**inputs).logits, chosen[None])
+            whole = log_odds(masked, masked(**inputs).logits, chosen[None])
             with changed(masked, "embedding", torch.zeros_like):
-                nothing = log_odds(masked(**inputs).logits, chosen[None])
+                nothing = log_odds(masked, masked(**inputs).logits, chosen[None])
         assert own.sum() == pytest.approx((whole - nothing).item(), rel=0.02)
 
 
@@ -65,16 +65,23 @@ def test_gradient_x_input_is_the_slow_gradient(masked):
 
     with changed(masked, "embedding", keep):
         logits = masked(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-    log_odds(logits, logits.argmax(dim=-1)).sum().backward()
+    log_odds(masked, logits, logits.argmax(dim=-1)).sum().backward()
     slow = (kept[0].grad * kept[0]).sum(dim=-1)[0].detach().numpy()
     np.testing.assert_allclose(gradient_x_input(masked, [text])[0], slow, rtol=1e-4, atol=1e-7)
 
 
-def test_log_odds_are_those_of_the_probability():
+def test_log_odds_are_those_of_the_probability(masked):
     logits = torch.tensor([[0.3, -1.0, 2.0], [1.0, 1.0, 1.0]])
     share = logits.softmax(dim=-1)[[0, 1], [2, 0]]
     expected = (share / (1 - share)).log()
-    torch.testing.assert_close(log_odds(logits, torch.tensor([2, 0])), expected)
+    torch.testing.assert_close(log_odds(masked, logits, torch.tensor([2, 0])), expected)
+
+
+def test_log_odds_of_classes_that_may_both_be_right_are_their_own():
+    model = tiny.model(problem_type="multi_label_classification")
+    logits = torch.tensor([[2.0, 3.0, -5.0]])
+    share = shares(model, logits)[:, 0]
+    torch.testing.assert_close(log_odds(model, logits, torch.tensor([0])), (share / (1 - share)).log())
 
 
 def test_occlusion_is_a_slow_loop_over_deletions(masked):
@@ -86,7 +93,7 @@ def test_occlusion_is_a_slow_loop_over_deletions(masked):
             ids = torch.tensor([kept.ids])
             with torch.no_grad():
                 logits = masked(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
-            values.append(log_odds(logits, torch.tensor([chosen])).item())
+            values.append(log_odds(masked, logits, torch.tensor([chosen])).item())
         np.testing.assert_allclose(own, values[0] - np.array(values[1:]), atol=1e-5)
 
 

@@ -106,4 +106,4 @@ def test_a_text_that_was_cut_says_so(explanation):
 def test_a_model_that_has_diverged_is_shown_as_well():
     model = tiny.model()
     model.layers[0].fc1.weight.data.fill_(float("nan"))
-    assert "capacity 0.00, polysemanticity nan" in explain(model, tiny.tokenizer(), TEXT)._repr_html_()
+    assert "capacity nan, polysemanticity nan" in explain(model, tiny.tokenizer(), TEXT)._repr_html_()

@@ -9,12 +9,14 @@ import pytest
 
 import safr
 from safr.attribution.files import write_scores
+from safr.attribution.methods import METHODS as ATTRIBUTIONS
+from safr.attribution.methods import Method
 from safr.data.batches import encode
 from safr.errors import InputError
 from safr.evaluation import measuring
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
-from safr.runs import Run, read_json
+from safr.runs import Run, read_json, write_json
 from tests import tiny
 
 SCHEMA = json.loads(files("safr.evaluation").joinpath("benchmark.schema.json").read_text())
@@ -154,8 +156,32 @@ def test_scores_of_another_tool_are_judged_beside_ours(copied, tmp_path):
 
 
 def test_fewer_texts_are_those_whose_hash_comes_first(copied):
-    found = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"], limit=6)
+    options = {"methods": ["capacity"], "removals": ["delete"]}
+    assert benchmark(copied, tiny.dataset(), **options)["texts"] == 16
+    found = benchmark(copied, tiny.dataset(), **options, limit=6)  # whatever was judged before
     assert found["texts"] in (5, 6)
+    own = pyarrow.parquet.read_table(copied.folder / "benchmark.parquet")["text"].unique()
+    assert len(own) == found["texts"]
+
+
+def test_a_method_that_does_not_read_the_model_is_noticed(copied, monkeypatch):
+    blind = Method(lambda _, texts: [np.arange(len(text.words), dtype=float) for text in texts])
+    monkeypatch.setitem(ATTRIBUTIONS, "attention", blind)
+    found = benchmark(copied, tiny.dataset(), methods=["capacity", "attention"], removals=["delete"])
+    values = {name: each["values"]["none"]["randomization"]["value"] for name, each in found["methods"].items()}
+    assert values["attention"] == pytest.approx(1)
+    assert 0.1 < values["random"] < 0.6  # texts of few words
+    assert any(said.startswith("attention follows the text more than the weights") for said in found["conclusions"])
+    assert not any(said.startswith("random follows the text") for said in found["conclusions"])
+
+
+def test_chance_is_drawn_anew_for_every_seed(copied):
+    options = {"methods": ["capacity"], "removals": ["delete"]}
+    first = benchmark(copied, tiny.dataset(), **options)["methods"]["random"]["values"]["delete"]["aopc"]
+    record = copied.record
+    record["settings"]["recipe"]["seed"] += 1
+    write_json(copied.config_file, record)
+    assert benchmark(copied, tiny.dataset(), **options)["methods"]["random"]["values"]["delete"]["aopc"] != first
 
 
 def test_what_can_not_be_judged_gets_one_clear_line(copied, tmp_path):

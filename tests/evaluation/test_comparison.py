@@ -62,4 +62,7 @@ def test_settings_are_tested_over_their_seeds_by_welch():
     assert found.verdict == "worse"
     alone = differences_over_seeds([Pair("srs", "delete", "a", "b", first[:1], second)])[0]
     assert alone.verdict == "not tested"
+    same = [Pair("srs", "delete", "a", "b", np.full(2, value), np.zeros(2)) for value in (0.0, 0.02)]
+    tested = differences_over_seeds([*same, Pair("srs", "delete", "a", "c", first, second)])
+    assert [each.verdict for each in tested] == ["not tested", "not tested", "worse"]
     assert alone.to_dict()["p"] is alone.to_dict()["value"]["low"] is None

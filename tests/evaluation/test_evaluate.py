@@ -18,6 +18,7 @@ from safr.evaluation.deletion import CURVE, deleted_count
 from safr.evaluation.evaluate import evaluate
 from safr.evaluation.statistics import mean
 from safr.model.saving import load
+from safr.report import write_report
 from safr.runs import Run
 from tests import tiny
 
@@ -238,3 +239,12 @@ def test_progress_counts_the_texts(copy, dataset, monkeypatch):
 def test_examples_are_in_the_run(run):
     shown = json.loads(run.examples_file.read_text(encoding="utf-8"))
     assert {each["text"] for each in shown} == set(tiny.HOSTILE)
+
+
+def test_a_model_whose_attention_can_not_be_seen_is_scored_without_it(copy, monkeypatch):
+    for module in ("evaluate", "audit"):
+        monkeypatch.setattr(f"safr.evaluation.{module}.shows_attention", lambda _: False)
+    scores = evaluate(copy, tiny.dataset())
+    assert "attention" not in scores["deletion"]
+    assert "attention_entropy" not in scores["audit"]
+    assert "SRS" in write_report([copy], copy.folder / "report.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from safr.data.tokenizer import word_tokenizer
 from safr.evaluation import faithfulness as module
 from safr.evaluation.deletion import by_importance, deleted_count, most_important
 from safr.evaluation.faithfulness import PERCENTS, faithfulness
-from safr.evaluation.limits import aopc_limits
+from safr.evaluation.limits import aopc_limits, normalized_aopc
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.removal import Remover
 from tests import linear, tiny
@@ -98,6 +98,10 @@ def test_in_a_linear_model_the_oracle_is_the_best_order_and_its_opposite_the_wor
     several = np.array([len(text.words) > 1 for text in texts])
     np.testing.assert_allclose(values["oracle"]["aopc"][several], greatest[several], atol=1e-6)
     np.testing.assert_allclose(values["inverted"]["aopc"][several], least[several], atol=1e-6)
+    normalized = {name: normalized_aopc(each["aopc"], least, greatest)[several] for name, each in values.items()}
+    np.testing.assert_allclose(normalized["oracle"], 1, atol=1e-3)
+    np.testing.assert_allclose(normalized["inverted"], 0, atol=1e-3)
+    assert 0.3 < normalized["random"].mean() < 0.7
     assert np.isnan(least[~several]).all()
     assert np.isnan(values["oracle"]["aopc"][~several]).all()
 

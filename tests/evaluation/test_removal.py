@@ -1,5 +1,6 @@
 import pytest
 import torch
+from transformers import GPT2Config, GPT2ForSequenceClassification
 
 from safr.attribution.scores import traced
 from safr.config import Regularization
@@ -76,3 +77,14 @@ def test_a_tokenizer_without_a_token_for_it_is_told(model):
     tokenizer.unk_token = None
     with pytest.raises(InputError, match="words can't be replaced: the tokenizer has no token"):
         remover(model, "replace", tokenizer, TEXTS)
+
+
+def test_a_model_that_still_reads_a_hidden_word_is_found_also_where_it_is_sure():
+    tokenizer = tiny.tokenizer()
+    size = {"vocab_size": len(tokenizer), "n_embd": 16, "n_layer": 1, "n_head": 2, "num_labels": 4}
+    torch.manual_seed(0)
+    model = GPT2ForSequenceClassification(GPT2Config(**size, pad_token_id=tokenizer.pad_token_id)).eval()
+    model.score = torch.nn.Linear(16, 4)
+    torch.nn.init.constant_(model.score.bias[:1], -20)  # surely not the first class, whatever is read
+    with pytest.raises(InputError, match="words can't be removed by hide: this model still reads them"):
+        remover(model, "hide", tokenizer, TEXTS)

@@ -227,12 +227,21 @@ def explain(
         max_tokens: Tokens read of it. Default: all.
 
     Raises:
-        InputError: The text holds no word, or the model is of another kind.
+        InputError: The text holds no word or is longer than the model can read, or the model is of another kind.
     """
     encoded = encode(tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError("expected a text with at least one word, got none")
-    batch, seen = _traced(model, encoded)
+    most = getattr(model.config, "max_position_embeddings", None)
+    try:
+        batch, seen = _traced(model, encoded)
+    except (IndexError, RuntimeError) as error:
+        # Not beforehand: some models read on beyond it, and some begin to count at 2.
+        if most is None or len(encoded.ids) <= most - 2:
+            raise
+        raise InputError(
+            f"the text has {len(encoded.ids):,} tokens, more than the model's {most:,} positions; pass a max_tokens"
+        ) from error
     probabilities = _probabilities(model, tokenizer, seen, batch)
     return Explanation(
         words=encoded.words,

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, answers, as_array, traced
+from safr.attribution.scores import Scores, answers, are_exclusive, as_array, traced
 from safr.attribution.words import by_word
 from safr.data.batches import Batch, EncodedText
 from safr.errors import InputError
@@ -62,13 +62,15 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
     return _attributed(model, texts, attribute)
 
 
-def log_odds(logits: Float[Tensor, "batch label"], classes: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
+def log_odds(
+    model: PreTrainedModel, logits: Float[Tensor, "batch label"], classes: Int[Tensor, " batch"]
+) -> Float[Tensor, " batch"]:
     r"""By how much a class is preferred to all others together, $\log(p / (1 - p))$: it does not saturate as p does.
 
-    Of a model with one logit alone it is that logit.
+    Of a model whose classes don't exclude each other it is the class's own logit, as of one with a single logit.
     """
-    if logits.shape[-1] == 1:
-        return logits[:, 0]
+    if not are_exclusive(model, logits):
+        return logits.gather(1, classes[:, None])[:, 0]
     others = logits.scatter(1, classes[:, None], -torch.inf).logsumexp(dim=-1)
     return logits.gather(1, classes[:, None])[:, 0] - others
 
@@ -92,7 +94,7 @@ def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute:
             named = dict(zip(names, inputs, strict=True))
             with changed(model, "embedding", lambda _: vectors):
                 logits = model(**named).get("logits")
-            return log_odds(answers(model, logits, Batch((), named, counting)), classes)
+            return log_odds(model, answers(model, logits, Batch((), named, counting)), classes)
 
         found = attribute(function, vectors, torch.where(counting, 0.0, vectors), (classes, batch.counting, *inputs))
         values = as_array((found * counting).sum(dim=-1))  # (batch, token)

@@ -20,7 +20,7 @@ from safr.attribution.scores import Scores, random_scores, score_words
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 from safr.model.attachment import attachment, explaining_site
-from safr.model.layers import network
+from safr.model.layers import network, shows_attention
 
 Attribution = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
 """Scores every word of every text; the higher, the more important."""
@@ -140,7 +140,7 @@ def default_methods(model: PreTrainedModel) -> list[str]:
     known = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
     if (attached := attachment(model)) is None or attached.vmask is None:
         known.remove("keep")
-    if not network(model)._can_set_attn_implementation():
+    if not shows_attention(network(model)):
         known = [name for name in known if not name.startswith("attention")]
     if model.config.is_encoder_decoder:
         known = [name for name in known if not name.endswith(("_input", "_gradients"))]

@@ -78,5 +78,5 @@ def class_log_odds(
     found = np.zeros(len(texts))
     for batch, logits in answered(model, texts):
         numbers = list(batch.numbers)
-        found[numbers] = as_array(log_odds(logits, torch.from_numpy(classes[numbers]).to(logits.device)))
+        found[numbers] = as_array(log_odds(model, logits, torch.from_numpy(classes[numbers]).to(logits.device)))
     return found

@@ -151,8 +151,12 @@ def shares(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Floa
 
     Where classes don't exclude each other, each has a probability of its own.
     """
-    alone = logits.shape[-1] == 1 or model.config.problem_type == "multi_label_classification"
-    return logits.float().sigmoid() if alone else logits.float().softmax(dim=-1)
+    return logits.float().softmax(dim=-1) if are_exclusive(model, logits) else logits.float().sigmoid()
+
+
+def are_exclusive(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
+    """Whether only one class can be right, so that their probabilities sum to 1."""
+    return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
 
 
 def as_array(values: Tensor) -> NDArray[np.float32]:
@@ -160,7 +164,7 @@ def as_array(values: Tensor) -> NDArray[np.float32]:
     return values.float().numpy(force=True)
 
 
-def random_scores(texts: Sequence[EncodedText], seed: int) -> Scores:
+def random_scores(texts: Sequence[EncodedText], seed: int | Sequence[int]) -> Scores:
     """A score in [0, 1) drawn for every word: the attribution that every other one has to beat."""
     draw = np.random.default_rng(seed)
     return [draw.random(len(text.words)) for text in texts]

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from safr.attribution.scores import traced
 from safr.data.batches import EncodedText
+from safr.model.layers import network, shows_attention
 from safr.superposition import normalized, polysemanticity
 
 MEASURES = {
@@ -37,19 +38,21 @@ def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDA
         texts: Encoded texts.
 
     Returns:
-        Some of `MEASURES`: `keep` only where the model has a VMASK. A text without words gets 0.
+        Some of `MEASURES`: `keep` only where the model has a VMASK, `attention_entropy` only where attention can be
+        seen. A text without words gets 0.
     """
     found: dict[str, NDArray[np.float64]] = {}
-    for batch, seen in traced(model, texts, ("embedding", "vmask", "attention")):
+    attention = ["attention"] if shows_attention(network(model)) else []
+    for batch, seen in traced(model, texts, ["embedding", "vmask", *attention]):
         passed_on = seen.vectors.get("vmask", seen.vectors["embedding"])
         measured = {
             "norm": _text_mean(passed_on.norm(dim=-1), seen.counting),
             "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.counting),
             "shared_directions": _text_mean(polysemanticity(normalized(passed_on), seen.counting), seen.counting),
-            "attention_entropy": torch.stack(
-                [attention_entropy(weights, seen.counting) for weights in seen.attention.values()]
-            ).mean(dim=0),
         }
+        if seen.attention:
+            entropies = [attention_entropy(weights, seen.counting) for weights in seen.attention.values()]
+            measured["attention_entropy"] = torch.stack(entropies).mean(dim=0)
         if seen.keep is not None:
             measured["keep"] = _text_mean(seen.keep, seen.counting)
         for name, values in measured.items():

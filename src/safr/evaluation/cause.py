@@ -51,7 +51,7 @@ MEANINGS = {
     "interference_interaction": "rank correlation of two words' interference with their interaction, sizes both",
 }
 """What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign.
-Words that own more than half of the neurons, for which there are not as many others, are left out of both."""
+Words that own no neuron, or more than half, for which there are not as many others, are left out of both."""
 
 CORRELATIONS = frozenset(
     {f"capacity_{what}" for what in ("own", "others", "own_mean", "others_mean", "patched")}
@@ -213,7 +213,7 @@ def _effects(watched: Watched, counts: Sequence[int], change: Callable[[Batch], 
         with torch.inference_mode(), changed(watched.model, watched.site, change(batch)):
             logits: Tensor = answers(watched.model, watched.model(**batch.inputs).get("logits"), batch)
         chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)
-        after[numbers] = as_array(log_odds(logits, chosen))
+        after[numbers] = as_array(log_odds(watched.model, logits, chosen))
     return np.split(np.abs(watched.whole[owners] - after), np.cumsum(counts)[:-1])
 
 

@@ -126,12 +126,12 @@ def differences_over_seeds(pairs: Sequence[Pair]) -> list[Difference]:
     """Differences between settings, each given by its runs' means, (seed,), tested together.
 
     By Welch's t-test, since seeds differ as well as settings; the p-values are adjusted as in `differences`. With one
-    seed alone on a side nothing can be tested, and the interval is none (NaN).
+    seed alone on a side, or no spread on either, nothing can be tested, and the interval is none (NaN).
     """
     tests = {
         number: ttest_ind(pair.first, pair.second, equal_var=False)
         for number, pair in enumerate(pairs)
-        if min(len(pair.first), len(pair.second)) > 1
+        if min(len(pair.first), len(pair.second)) > 1 and (np.ptp(pair.first) or np.ptp(pair.second))
     }
     p_values = [test.pvalue for test in tests.values()]
     adjusted = dict(zip(tests, false_discovery_control(p_values) if tests else [], strict=True))

@@ -16,9 +16,10 @@ RULES = (
     "comparisons of the table (Benjamini and Hochberg). A method is more faithful than another if it is better by "
     "three of the five metrics SRS, comprehensiveness, sufficiency, AOPC and words to flip, words being deleted, and "
     "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
-    f"another. Scores follow something else than the model from a mean rank correlation of {SUSPICIOUS} on. A "
-    "difference or a correlation is there where its 95 % interval leaves out 0; two methods find marked words alike "
-    "where their intervals overlap."
+    f"another. Scores follow something else than the model from a mean rank correlation of {SUSPICIOUS} on; what "
+    "shuffled weights leave must also be more than scores drawn at random have in common, which is much in short "
+    "texts. A difference or a correlation is there where its 95 % interval leaves out 0; two methods find marked words "
+    "alike where their intervals overlap."
 )
 
 
@@ -105,14 +106,16 @@ def _plausible(result: Mapping[str, Any]) -> list[str]:
 
 def _suspicions(result: Mapping[str, Any]) -> list[str]:
     said = []
+    random = result["methods"].get("random", {"values": {}})["values"].get("none", {})
+    unrelated = random["randomization"]["high"] if "randomization" in random else 0.0
     for name, each in result["methods"].items():
         values = each["values"].get("none", {})
-        for metric, follows in (
-            ("length", "the length of the words"),
-            ("position", "the words' place in the text"),
-            ("randomization", "the text more than the weights, which were shuffled"),
+        for metric, follows, chance in (
+            ("length", "the length of the words", 0),
+            ("position", "the words' place in the text", 0),
+            ("randomization", "the text more than the weights, which were shuffled", unrelated),
         ):
-            if metric in values and abs(values[metric]["value"]) >= SUSPICIOUS:
+            if metric in values and abs(values[metric]["value"]) >= max(SUSPICIOUS, chance):
                 said.append(f"{name} follows {follows} (rank correlation {values[metric]['value']:+.2f}).")
     return said
 

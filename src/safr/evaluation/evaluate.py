@@ -20,6 +20,7 @@ from safr.evaluation.examples import choose_examples
 from safr.evaluation.statistics import mean
 from safr.model.attachment import explaining_site
 from safr.model.card import model_card
+from safr.model.layers import network, shows_attention
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_parquet, write_text
 
@@ -61,7 +62,8 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
     chosen: Split = getattr(data, split)
     texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
     site = explaining_site(model)
-    scored = score_words(model, texts, [*SITES, f"attention.{site.partition('.')[2] or 0}"])
+    attention = [f"attention.{site.partition('.')[2] or 0}"] if shows_attention(network(model)) else []
+    scored = score_words(model, texts, [*SITES, *attention])
     about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
     scores = about | _scores(model, texts, np.array(chosen.labels), scored, site, progress)
     if split == "test":

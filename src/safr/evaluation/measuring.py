@@ -61,7 +61,8 @@ def measure(
         folder: Where values are kept, method by method, as soon as they are there.
         progress: Called as it goes on.
     """
-    draws = {f"random.{seed}": random_scores(subject.texts, seed) for seed in range(RANDOM_DRAWS)}
+    seed = subject.run.settings.recipe.seed  # other draws for other seeds, or chance would be known too well over seeds
+    draws = {f"random.{draw}": random_scores(subject.texts, (seed, draw)) for draw in range(RANDOM_DRAWS)}
     everything = {**scores, **draws}
     common = f"{LAYOUT} {subject.fingerprint}"
     keys = {name: f"{common} {sha256(np.concatenate(each).tobytes()).hexdigest()}" for name, each in everything.items()}
@@ -91,6 +92,7 @@ def measure(
         _normalized(removed["delete"], extremes),
         kept("words", marked, partial(_of_scores, subject, everything)),
         kept("randomization", askable, partial(_randomized, subject, scores, progress)),
+        _unrelated(subject, draws),
         kept("cause", {COMPARED: common}, lambda _: _caused(subject, progress)),
     ]
     if subject.run.settings.data == "planted":
@@ -162,6 +164,19 @@ def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progre
     return {
         (name, ""): {"randomization": subject.spread(np.mean(values, axis=0), few)} for name, values in found.items()
     }
+
+
+def _unrelated(subject: Subject, draws: Mapping[str, Scores]) -> Table:
+    """The same of scores that have nothing to do with each other: much in short texts, 1 in those of two words."""
+    few = subject.few("randomization")
+    texts = [subject.texts[place] for place in few]
+    others = [random_scores(texts, (SHUFFLES, shuffle)) for shuffle in range(SHUFFLES)]
+    found = {}
+    for name, scores in draws.items():
+        own = [scores[place] for place in few]
+        sizes = [np.abs(rank_correlations(own, each)) for each in others]
+        found[name, ""] = {"randomization": subject.spread(np.mean(sizes, axis=0), few)}
+    return found
 
 
 def _caused(subject: Subject, progress: Progress) -> Table:

@@ -19,8 +19,8 @@ OVERLAP = 0.5
 def plausibility(scores: Scores, rationales: Sequence[Rationale | None]) -> Values:
     """How well scores find the words of a rationale.
 
-    - `auprc`: area under the precision-recall curve, as average precision. By chance it is the share of words that are
-      marked.
+    - `auprc`: area under the precision-recall curve, as average precision. By chance it is more than the share of words
+      that are marked, in short texts much more: compare it with that of random scores.
     - `token_f1`: F1 of the words with the highest scores, as many as the rationales mark on average.
     - `iou_f1`: F1 of runs of words in a row that are marked; a run is found if the words that it shares with one of the
       other kind are half or more of all in both.

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -26,6 +27,9 @@ REMOVALS: dict[Removal, str] = {
     "average": "the mean of all words' vectors takes the place of what enters the layers",
 }
 """How words are removed."""
+
+LEAK_TEXTS = 5
+"""Texts in which it is looked whether a model still reads what was removed."""
 
 Words = frozenset[int]
 """Numbers of some of a text's words."""
@@ -92,8 +96,7 @@ class Remover:
             return text.without(words)
         if self.how == "replace":
             assert self.stand_in is not None
-            own = zip(text.ids, text.word_of_token, strict=True)
-            return replace(text, ids=tuple(self.stand_in if word in words else token for token, word in own))
+            return _with_words_as(self.stand_in, text, words)
         return text
 
     def _averaged(self, gone: Bool[Tensor, "batch token"]) -> Callable[[Tensor], Tensor]:
@@ -134,16 +137,27 @@ def stand_in(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
-    """Whether an answer changes with what stands in the place of a removed word: the last of the longest text."""
-    text = max(texts, key=lambda each: len(each.words))
-    last = frozenset({len(text.words) - 1})
-    answers = []
-    for token in (text.ids[0], text.ids[-1]):  # ids that the model surely knows
-        own = zip(text.ids, text.word_of_token, strict=True)
-        changed_text = replace(text, ids=tuple(token if word in last else each for each, word in own))
-        answers.append(remover.answers([changed_text], [[last]], [0])[0][last].probability)
-    first, second = answers
-    return abs(first - second) > 1e-5
+    """Whether an answer changes with what stands in the place of a removed word: the last of each of the longest texts.
+
+    Several texts and all classes are asked about, since where an answer is sure its probability hardly moves.
+    """
+    longest = sorted(texts, key=lambda each: -len(each.words))[:LEAK_TEXTS]
+    asked = [(text, chosen) for text in longest for chosen in range(remover.model.config.num_labels)]
+    last = [frozenset({len(text.words) - 1}) for text, _ in asked]
+    known = dict.fromkeys(token for text in texts for token, word in zip(text.ids, text.word_of_token, strict=True)
+                          if word is not None)  # fmt: skip
+    probabilities = []
+    for token in (next(iter(known)), next(reversed(known))):
+        texts_with_it = [_with_words_as(token, text, words) for (text, _), words in zip(asked, last, strict=True)]
+        found = remover.answers(texts_with_it, [[words] for words in last], [chosen for _, chosen in asked])
+        probabilities.append([each[words].probability for each, words in zip(found, last, strict=True)])
+    first, second = probabilities
+    return not np.allclose(first, second, rtol=0, atol=1e-5)
+
+
+def _with_words_as(token: int, text: EncodedText, words: Words) -> EncodedText:
+    own = zip(text.ids, text.word_of_token, strict=True)
+    return replace(text, ids=tuple(token if word in words else each for each, word in own))
 
 
 def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:

@@ -43,7 +43,7 @@ def write_values(path: Path, table: Table, texts: Sequence[int], key: str = "") 
 
 
 def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Table | None:
-    """What `write_values` wrote of some texts; None where no such file can be read, or it has another key."""
+    """What `write_values` wrote of some texts; None where no such file can be read, or it has another key or texts."""
     if not path.is_file():
         return None
     try:
@@ -53,6 +53,8 @@ def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Tab
     if key is not None and (rows.schema.metadata or {}).get(b"key") != key.encode():
         return None
     place = {number: row for row, number in enumerate(texts)}
+    if not place.keys() >= set(rows["text"].to_pylist()):
+        return None
     table: Table = {}
     for (method, removal, metric), own in rows.to_pandas().groupby(["method", "removal", "metric"], sort=False):
         values = np.full(len(texts), np.nan)

@@ -84,9 +84,14 @@ def watch(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHan
     return handles
 
 
+def shows_attention(model: PreTrainedModel) -> bool:
+    """Whether a model's attention can be seen: it goes through transformers' attention interface."""
+    return model._can_set_attn_implementation()
+
+
 def refuse_unseen_attention(model: PreTrainedModel) -> None:
     """A model whose attention can't be seen is told what is missing and what to pass."""
-    if not model._can_set_attn_implementation():
+    if not shows_attention(model):
         raise InputError(
             f"{type(model).__name__} does not go through transformers' attention interface, so its attention can't be "
             "seen; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"

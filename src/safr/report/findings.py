@@ -66,6 +66,6 @@ def _warnings(name: str, audit: Mapping[str, Any], first: Mapping[str, Any]) -> 
             f"{name}: the vectors passed on are {share:.0%} as long as the first run's, which lowers the importance "
             + ("loss by itself; they share fewer directions too." if fewer else "loss; they share no fewer directions.")
         )
-    if audit["attention_entropy"]["value"] > FLAT_ATTENTION:
+    if "attention_entropy" in audit and audit["attention_entropy"]["value"] > FLAT_ATTENTION:
         warnings.append(f"{name}: attention is nearly even over all words, so the interaction loss found no pairs.")
     return warnings
