@@ -142,7 +142,7 @@ def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
     Several texts and all classes are asked about, since where an answer is sure its probability hardly moves.
     """
     longest = sorted(texts, key=lambda each: -len(each.words))[:LEAK_TEXTS]
-    asked = [(text, chosen) for text in longest for chosen in range(remover.model.config.num_labels)]
+    asked = [(text, chosen) for text in longest for chosen in range(remover.model.config.num_labels or 1)]
     last = [frozenset({len(text.words) - 1}) for text, _ in asked]
     known = dict.fromkeys(token for text in texts for token, word in zip(text.ids, text.word_of_token, strict=True)
                           if word is not None)  # fmt: skip
