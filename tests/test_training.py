@@ -113,9 +113,24 @@ def test_a_training_stopped_at_its_end_is_not_trained_any_further(tmp_path, kept
     assert (len(whole.history) < 6) == (patience == 1)
     with pytest.raises(KeyboardInterrupt):
         train(settings, small_data(), tmp_path / "stopped", callbacks=[StopAtTheEnd()])
-    resumed = train(settings, small_data(), tmp_path / "stopped", resume=True)
+    (tmp_path / "stopped").rename(tmp_path / "moved")
+    resumed = train(settings, small_data(), tmp_path / "moved", resume=True)
     assert len(resumed.history) == len(whole.history)
     assert same(weights(whole), weights(resumed))
+
+
+def test_a_best_epoch_that_is_gone_is_told(tmp_path):
+    settings = with_recipe(epochs=3, learning_rate=3e-2)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, small_data(), tmp_path / "run", callbacks=[StopAtTheEnd()])
+    checkpoints = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")
+    last = max(checkpoints, key=lambda path: int(path.name.partition("-")[2]))
+    state = json.loads((last / "trainer_state.json").read_text())
+    (last / "trainer_state.json").write_text(json.dumps(state | {"best_model_checkpoint": "checkpoint-999"}))
+    with pytest.raises(
+        InputError, match=r"checkpoint-999: expected the best epoch's checkpoint, it is gone; train again"
+    ):
+        train(settings, small_data(), tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("left", [None, "{"])

@@ -41,7 +41,7 @@ from safr.errors import InputError
 from safr.model.attach import attach, parameter_groups
 from safr.model.saving import save
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
-from safr.runs import Run, create_run, open_run, write_text
+from safr.runs import Run, create_run, open_run, write_json, write_text
 
 PAPER_MODEL = "transformer"
 """The `model` setting that means the paper's transformer."""
@@ -98,6 +98,8 @@ def train(
     # The Trainer's own reports are for people who run scripts; ours come through the callbacks.
     trainer.pop_callback(transformers.PrinterCallback)
     checkpoint = _last_checkpoint(run)
+    if checkpoint is not None:
+        _find_best_again(checkpoint, run)
     if checkpoint is not None and (epochs := _ended_after(checkpoint)) is not None:
         trainer.args.num_train_epochs = epochs  # the Trainer would train for one more before it asks whether to stop
     trainer.train(resume_from_checkpoint=checkpoint)
@@ -271,6 +273,23 @@ def _ended_after(checkpoint: str) -> float | None:
     state = _trainer_state(checkpoint)
     ended = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
     return state["epoch"] if ended else None
+
+
+def _find_best_again(checkpoint: str, run: Run) -> None:
+    """Say in a checkpoint where the best one is now, which it names as it was seen from where training began.
+
+    Where the Trainer does not find it, it keeps the last weights without a word that anybody sees.
+
+    Raises:
+        InputError: It is gone.
+    """
+    state = _trainer_state(checkpoint)
+    if not (named := state["best_model_checkpoint"]):
+        return
+    best = run.checkpoints_folder / Path(named).name
+    if not best.is_dir():
+        raise InputError(f"{best}: expected the best epoch's checkpoint, it is gone; train again in another folder")
+    write_json(Path(checkpoint) / "trainer_state.json", state | {"best_model_checkpoint": str(best)})
 
 
 def _is_whole(checkpoint: str) -> bool:
