@@ -144,3 +144,11 @@ def test_two_files_for_one_split_are_an_error(write):
     write("mine/train.csv", "")
     with pytest.raises(InputError, match=r"expected one file for dev, found dev\.csv, val\.csv; keep one of them"):
         split_files(folder)
+
+
+def test_a_quote_that_swallows_lines_of_a_tsv_is_told(write):
+    path = write("odd.tsv", 'text\tlabel\n"Odd start\t1\nplain row\t0\nanother with an end quote"\t1\n')
+    with pytest.raises(InputError, match=r"odd\.tsv, line 2: a quote at the start of a field runs on to another line"):
+        read_columns(path, ("text", "label"))
+    whole = write("whole.tsv", 'text\tlabel\n"two\nlines"\t1\n')
+    assert read_columns(whole, ("text", "label"))[0].values == ("two\nlines", "1")

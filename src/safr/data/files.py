@@ -96,6 +96,11 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[
                     f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
                     f"put quotes around a text that holds {'a tab' if delimiter == chr(9) else 'a comma'}"
                 )
+            if delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
+                raise InputError(
+                    f'{place}: a quote at the start of a field runs on to another line; write the field as "..." and a '
+                    'quote in it as ""'
+                )
             rows.append(Cells(place, tuple(fields[position] for position in positions)))
     return rows
 
