@@ -63,7 +63,7 @@ def test_every_word_is_coloured_by_its_capacity():
     line = coloured(made)
     assert line.plain == "the film was funny but the cast was dull "
     assert [line.plain[span.start : span.end] for span in line.spans] == list(made.words)
-    assert str(line.spans[int(np.argmax(made.capacity))].style) == "bold underline white on #08519c"
+    assert str(line.spans[int(np.argmax(made.capacity))].style) == "bold underline #ffffff on #08519c"
     darkness = [sum(span.style_colour) for span in map(_Shade, line.spans)]
     order = np.argsort(made.capacity)
     assert [darkness[number] for number in order] == sorted(darkness, reverse=True)

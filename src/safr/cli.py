@@ -268,7 +268,7 @@ def explain(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.console import coloured, listed
+    from safr.console import coloured, listed, printable
 
     explanation = _explain(run, text)
     if json:
@@ -276,7 +276,7 @@ def explain(
     else:
         console = Console()
         share = explanation.probabilities[explanation.prediction]
-        console.print(f"predicted [bold]{escape(explanation.prediction)}[/] ({share:.1%})", highlight=False)
+        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share:.1%})", highlight=False)
         if console.is_terminal:
             console.print(coloured(explanation))
         else:
@@ -325,7 +325,8 @@ def explore(
         host: Address to listen at; any but this machine's own asks visitors for a token.
         port: Port to listen at; 0 takes a free one.
         token: What visitors must bring; printed once, and made up where it is needed and none is given.
-        browser: Open the page in a browser.
+        browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
+            see it.
     """
     from safr.explorer.export import TEXTS
     from safr.explorer.serving import TEXTS as TEXTS_SERVED

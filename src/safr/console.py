@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 """ColorBrewer's Blues: readable for the colour-blind, darker is more."""
 
-_LIGHT_SHADES = 4
+_LIGHT_SHADES = 6
 """Up to this shade dark letters are readable, beyond it light ones."""
 
 
@@ -134,7 +134,7 @@ def coloured(explanation: Explanation) -> Text:
     line = Text()
     for word, value in zip(explanation.words, capacity, strict=True):
         shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
-        letters = "black" if shade < _LIGHT_SHADES else "white"
+        letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
         marked = "bold underline " if value == capacity.max() else ""
         line.append(printable(word), style=f"{marked}{letters} on {_SHADES[shade]}")
         line.append(" ")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
@@ -15,8 +16,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from safr.attribution.explanation import explain
+from safr.explorer import export_page
 from safr.explorer.page import _asset, _scope, look
 from safr.figures.layout import circle_centres, strengths
+from safr.runs import Run
 from tests import tiny
 from tests.explorer.conftest import contents_of
 
@@ -339,6 +342,21 @@ def test_pictures_are_saved_as_svg_and_png_that_stand_alone(offline, section, ch
     assert abs(height / 2 - float(root.get("height"))) <= 1
 
 
+def test_the_names_of_many_runs_stand_beside_their_own_lines(open_page, safr_run, tmp_path):
+    names = [f"sst2_paper-0.1-0.1-seed{seed}" for seed in range(5)]
+    runs = [Run(shutil.copytree(safr_run.folder, tmp_path / name)) for name in names]
+    page = open_page(export_page(runs, tmp_path / "page.html", texts=1).as_uri())
+    boxes = """found => found.map(key => [key.querySelector("line"), key.querySelector("text"), key.closest("svg")]
+        .map(part => part.getBoundingClientRect()).map(box => [box.left, box.right, box.top, box.bottom]))"""
+    found = page.locator("#scores svg g.key").evaluate_all(boxes)
+    assert len(found) >= 5
+    for line, text, picture in found:
+        assert picture[0] <= line[0] < line[1] < text[0] < text[1] <= picture[1]
+        assert text[0] - line[1] < 20
+    for (_, one, chart), (other, _, same) in itertools.pairwise(found):
+        assert chart != same or one[1] < other[0] or one[3] <= other[2] + 20
+
+
 def test_the_numbers_of_a_view_are_saved_as_csv_and_json(offline, told):
     reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
     content, name = saved(offline, "bars", 1, "CSV")
@@ -429,6 +447,13 @@ def test_a_typed_sentence_is_explained_while_typing(live, readers):
     assert "typed=a+bright" in live.url
     live.reload()
     expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_text(list(made.words))
+
+
+def test_a_text_that_is_opened_is_not_replaced_by_what_was_being_typed(live):
+    live.locator("#typed").fill("a bright film")
+    live.locator("#next").click()
+    live.wait_for_timeout(700)  # longer than the page waits for more letters
+    assert "typed=" not in live.url
 
 
 def test_any_words_can_be_deleted_live(live, readers):

@@ -97,3 +97,9 @@ def test_what_is_missing_is_one_line(copied, safr_run):
 
 def test_the_data_can_really_be_loaded_without_a_network():
     assert load_data("rotten_tomatoes", download=False).test.texts
+
+
+def test_an_epoch_that_diverged_is_told_without_a_number(safr_run, tmp_path):
+    run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
+    run.history_file.write_text('{"epoch": 1, "task": NaN, "dev_accuracy": 0.5}\n')
+    assert summary(run).history == [{"epoch": 1, "task": None, "dev_accuracy": 0.5}]

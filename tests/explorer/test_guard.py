@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from safr.explorer import guard
-from safr.explorer.guard import COOKIE, MOST_BYTES, Guard
+from safr.explorer.guard import MOST_BYTES, Guard
 
 TOKEN = "a-token-of-some-length"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -36,6 +36,7 @@ def ask(path="/", *, hosts=LOCAL, token=None, body=(b"",), wait=0.0, query=b"", 
         "type": "http",
         "path": path,
         "query_string": query,
+        "server": ("localhost", 80),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
     }
     asyncio.run(Guard(echo, hosts=hosts, token=token)(scope, receive, send))
@@ -66,19 +67,20 @@ def test_without_the_token_nothing_passes():
     known = {"hosts": None, "token": TOKEN, "host": "any.example"}
     assert ask(**known)[0] == 401
     assert ask(**known, authorization="Bearer wrong")[0] == 401
-    assert ask(**known, cookie=f"{COOKIE}=wrong")[0] == 401
+    assert ask(**known, cookie="safr_token_80=wrong")[0] == 401
     assert ask(**known, cookie="\x00;=;;")[0] == 401
     assert ask(**known, authorization="Bearer \xff")[0] == 401
     assert ask(**known, query=b"token=wrong")[0] == 401
     assert ask("/api/runs", **known, query=f"token={TOKEN}".encode())[0] == 401
     assert ask(**known, authorization=f"Bearer {TOKEN}")[0] == 200
-    assert ask(**known, cookie=f"other=1; {COOKIE}={TOKEN}")[0] == 200
+    assert ask(**known, cookie=f"safr_token_81={TOKEN}")[0] == 401  # another server's
+    assert ask(**known, cookie=f"other=1; safr_token_80={TOKEN}")[0] == 200
 
 
 def test_the_token_in_the_address_becomes_a_cookie_that_scripts_do_not_see():
     status, headers, _ = ask(hosts=None, token=TOKEN, query=f"token={TOKEN}".encode())
     assert (status, headers["location"]) == (303, "./")
-    assert headers["set-cookie"] == f"{COOKIE}={TOKEN}; HttpOnly; SameSite=Strict; Path=/"
+    assert headers["set-cookie"] == f"safr_token_80={TOKEN}; HttpOnly; SameSite=Strict; Path=/"
 
 
 def test_every_answer_carries_the_safety_headers():

@@ -83,6 +83,7 @@ def test_of_many_words_only_those_of_highest_capacity_are_paired(readers):
     told = reading(made, most_paired=3)
     assert told.paired == sorted(np.argsort(-made.capacity, kind="stable")[:3].tolist())
     assert len(told.sites["fc1.0"].capacity) == 7
+    np.testing.assert_allclose(told.received["0"], made.attention[0].mean(axis=0), rtol=1e-3)  # of all words, from all
     chosen = np.ix_(told.paired, told.paired)
     expected = made.sites["fc1.0"].interference[chosen]
     np.testing.assert_allclose(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ class RunSummary:
     scores: dict[str, Any]
     """What `scores.json` holds: accuracy, deletion and SRS as fractions with their 95 % intervals."""
 
-    history: list[dict[str, float]]
-    """One entry per epoch of its training."""
+    history: list[dict[str, float | None]]
+    """One entry per epoch of its training; None where a loss was not finite."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class Contents:
 def summary(run: Run) -> RunSummary:
     """What the page tells of a run as a whole; an InputError where it is not evaluated."""
     scores = run.scores
-    return RunSummary(run.name, scores["site"], run.settings.command, scores, run.history)
+    history = [{name: value if isfinite(value) else None for name, value in line.items()} for line in run.history]
+    return RunSummary(run.name, scores["site"], run.settings.command, scores, history)
 
 
 def rows(runs: Sequence[Run]) -> list[Row]:

@@ -18,7 +18,8 @@ MOST_BYTES = 1_500_000
 BODY_SECONDS = 10.0
 """In which a body must have come."""
 
-COOKIE = "safr_token"
+COOKIE = "safr_token_{port}"
+"""Servers on one host share their cookies, whatever their ports."""
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -71,8 +72,8 @@ class Guard:
         try:
             self._refuse_strangers(headers)
             if (address := self._entered(scope)) is not None:
-                return await _answer(send_safely, 303, "", {"Location": address, "Set-Cookie": self._cookie()})
-            self._refuse_without_token(headers)
+                return await _answer(send_safely, 303, "", {"Location": address, "Set-Cookie": self._cookie(scope)})
+            self._refuse_without_token(scope, headers)
             body = await _whole_body(headers, receive)
         except RefusedError as refused:
             about = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
@@ -95,14 +96,15 @@ class Guard:
             return None
         return "./" if self._matches(given[0]) else None
 
-    def _cookie(self) -> str:
-        return f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+    def _cookie(self, scope: Scope) -> str:
+        return f"{_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
 
-    def _refuse_without_token(self, headers: Headers) -> None:
+    def _refuse_without_token(self, scope: Scope, headers: Headers) -> None:
         if self.token is None:
             return
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        if not any(self._matches(given) for given in (bearer, _cookie_value(headers.get("cookie", "")))):
+        cookie = _cookie_value(headers.get("cookie", ""), _cookie_name(scope))
+        if not any(self._matches(given) for given in (bearer, cookie)):
             raise RefusedError(401, "expected the token; open the address that `safr explore` printed")
 
     def _matches(self, given: str) -> bool:
@@ -117,9 +119,13 @@ def _name(host: str) -> str:
         return ""
 
 
-def _cookie_value(header: str) -> str:
+def _cookie_name(scope: Scope) -> str:
+    return COOKIE.format(port=scope["server"][1])
+
+
+def _cookie_value(header: str, name: str) -> str:
     try:
-        found = SimpleCookie(header).get(COOKIE)
+        found = SimpleCookie(header).get(name)
     except CookieError:
         return ""
     return "" if found is None else found.value

@@ -78,6 +78,9 @@ class Reading:
     attention: dict[str, Pairs]
     """By layer, the mean over heads of the attention that words pay (rows) to words (columns)."""
 
+    received: dict[str, Numbers]
+    """By layer, the attention that each word receives from all words, on average."""
+
     paired: list[int] | None
     """Words that the pairs are of, by number; None where they are of all words."""
 
@@ -110,6 +113,7 @@ def reading(
             str(layer): pairs(weights[np.ix_(chosen, chosen)], symmetric=False)
             for layer, weights in explanation.attention.items()
         },
+        received={str(layer): rounded(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
         paired=paired,
         other={name: rounded(values) for name, values in (other or {}).items()},
     )

@@ -70,7 +70,7 @@ def serve(
         )
         address = _address(host, listening.getsockname()[1], token)
         tell(f"explorer: {address}  (Ctrl-C stops it)")
-        if browser:
+        if browser and token is None:  # other users of this machine see what a program is started with
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has stopped
             server.run(sockets=[listening])

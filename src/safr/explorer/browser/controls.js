@@ -132,8 +132,11 @@ export function setUpSentence() {
       typed.value = state.text === null ? state.typed : (rowOf(state.text)?.text ?? "");
   };
   put();
-  whenChanged(put);
   let pause = 0;
+  whenChanged(() => {
+    if (state.text !== null) clearTimeout(pause); // what was being typed has been given up
+    put();
+  });
   const ask = () => {
     clearTimeout(pause);
     change({ text: null, typed: typed.value, word: null, count: 0, without: null });

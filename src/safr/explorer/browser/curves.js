@@ -5,13 +5,19 @@ import { shortened } from "./numbers.js";
 import { sized } from "./pictures.js";
 
 const [LEFT, RIGHT, BOTTOM] = [50, 14, 40];
-const NARROW = 420; // units of width below which the key has a line of its own
+const LETTER = 6.8; // units that a letter of the key takes at most
+const SWATCH = 22;
+const KEY_LINE = 18;
 
 // `lines` hold x, y and perhaps low and high, a look, and a name for the key; `across` and `up` name the axes;
 // `written` shows a value of the y axis.
 export function chart({ lines, width, height, said, across, up, written, from = null, to = null, at = null }) {
-  const keyLine = width < NARROW ? 30 : 12;
-  const top = keyLine + 14;
+  const names = keyPlaces(
+    lines.filter((line) => line.key),
+    width,
+    LEFT + LETTER * up.length + 20,
+  );
+  const top = Math.max(12, ...names.map((each) => each.y)) + 14;
   const xs = lines.flatMap((line) => line.x);
   const ys = lines.flatMap((line) => [...line.y, ...(line.low ?? []), ...(line.high ?? [])]).filter(Number.isFinite);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
@@ -53,25 +59,14 @@ export function chart({ lines, width, height, said, across, up, written, from = 
   return sized(picture, width, height);
 
   function key() {
-    let end = width - RIGHT;
-    return lines
-      .filter((line) => line.key)
-      .reverse()
-      .map((line) => {
-        const text = drawn(
-          "text",
-          { class: "tick", x: end, y: keyLine, "text-anchor": "end" },
-          shortened(line.key, 24),
-        );
-        const start = end - 6.8 * [...shortened(line.key, 24)].length - 8;
-        end = start - 36;
-        return drawn(
-          "g",
-          {},
-          drawn("line", { class: `curve ${line.look}`, x1: start - 22, x2: start, y1: keyLine - 4, y2: keyLine - 4 }),
-          text,
-        );
-      });
+    return names.map(({ line, name, x: start, y: height_ }) =>
+      drawn(
+        "g",
+        { class: "key" },
+        drawn("line", { class: `curve ${line.look}`, x1: start, x2: start + SWATCH, y1: height_ - 4, y2: height_ - 4 }),
+        drawn("text", { class: "tick", x: start + SWATCH + 6, y: height_ }, name),
+      ),
+    );
   }
 
   function path(across_, up) {
@@ -89,6 +84,21 @@ export function chart({ lines, width, height, said, across, up, written, from = 
       .join("");
     return `${path(line.x, line.low)}${back}Z`;
   }
+}
+
+// Where each name of the key stands: beside the y axis's name if all have room there, else in lines of their own.
+function keyPlaces(lines, width, afterName) {
+  const named = lines.map((line) => ({ line, name: shortened(line.key, 24) }));
+  const sizes = named.map(({ name }) => SWATCH + 6 + LETTER * [...name].length + 14);
+  const whole = sizes.reduce((sum, size) => sum + size, 0);
+  const beside = afterName + whole <= width - RIGHT;
+  let [x, y] = beside ? [width - RIGHT - whole, 12] : [LEFT, 12 + KEY_LINE];
+  return named.map((each, place) => {
+    if (!beside && x > LEFT && x + sizes[place] > width - RIGHT) [x, y] = [LEFT, y + KEY_LINE];
+    const found = { ...each, x, y };
+    x += sizes[place];
+    return found;
+  });
 }
 
 // About five round numbers between two values.

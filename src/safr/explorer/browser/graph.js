@@ -26,7 +26,7 @@ export function drawGraph(container, entries, look) {
       const shownPairs = `${counted(graph.lines.length, "line")} of ${graph.pairs.length.toLocaleString("en")} pairs`;
       const left =
         entry.place.words.length > graph.words.length
-          ? ` The ${graph.words.length} words with the highest capacity, of ${entry.place.words.length}.`
+          ? ` The ${graph.words.length} words ${chosenBy(entry.place)}, of ${entry.place.words.length}.`
           : "";
       return panel({
         entry,
@@ -56,6 +56,10 @@ export function drawGraph(container, entries, look) {
   byId("lines").value = from;
   byId("lines-from").textContent =
     state.lines === null ? `the ${look.mostLines} strongest` : `from ${from} % of the strongest`;
+}
+
+function chosenBy(place) {
+  return place.attention ? "that receive the most attention" : "with the highest capacity";
 }
 
 // Which words get circles, how strong each pair is, and which pairs get lines.

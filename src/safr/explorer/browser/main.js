@@ -207,20 +207,26 @@ const HINTS = {
   polysemanticity: "How much of the other words lies along each word's own direction.",
   keep: "How likely VMASK is to let each word pass.",
   occlusion: "How far the predicted class's probability falls when the word alone is deleted.",
-  attention: "What each word receives from the others on average, a mean over heads.",
+  attention: "What each word receives from all words on average, a mean over heads.",
 };
 
 function panels(id) {
   return byId(id).querySelector(".panels");
 }
 
+let effectsKnown = 0;
+
 // The effects of deleting are computed while the page is open; they are filled in as they come.
 async function watchEffects() {
   try {
     const { effects, pending } = await effectsOf();
-    for (const row of contents.rows)
-      row.effects = Object.fromEntries(Object.entries(effects).map(([run, each]) => [run, each[row.number] ?? null]));
-    refresh();
+    const known = Object.values(effects).reduce((sum, each) => sum + Object.keys(each).length, 0);
+    if (known > effectsKnown) {
+      for (const row of contents.rows)
+        row.effects = Object.fromEntries(Object.entries(effects).map(([run, each]) => [run, each[row.number] ?? null]));
+      refresh();
+    }
+    effectsKnown = known;
     if (pending) setTimeout(watchEffects, PENDING_PAUSE);
   } catch {
     /* the server has stopped; whoever asks it for a text is told */

@@ -1,7 +1,7 @@
 // What all pictures share: a tip beside the mouse, words that mark each other, and a size.
 
 import { byId, element } from "./elements.js";
-import { mark, pick, whenMarked } from "./state.js";
+import { mark, pick, state, whenMarked } from "./state.js";
 import { digits, shown } from "./numbers.js";
 import { saveMenu, tableOf } from "./saving.js";
 
@@ -38,7 +38,9 @@ export function standsFor(made, word, lines) {
 
 export function markAll(marked) {
   for (const each of document.querySelectorAll("[data-word]")) {
-    each.classList.toggle("marked", marked !== null && Number(each.getAttribute("data-word")) === marked);
+    const word = Number(each.getAttribute("data-word"));
+    each.classList.toggle("marked", marked !== null && word === marked);
+    if (each.tagName === "BUTTON") each.setAttribute("aria-pressed", String(word === state.word));
   }
   for (const picture of document.querySelectorAll("svg.graph")) {
     const lines = [...picture.querySelectorAll("[data-pair]")];

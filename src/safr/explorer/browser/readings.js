@@ -75,14 +75,7 @@ export function placeOf(reading, whatIf, { site, layer, measure }) {
   const pairs = attention ? reading.attention[layer] : reading.sites[name]?.interference;
   if (!pairs) return null;
   const matrix = unpacked(pairs, count);
-  const received = reading.words.map(() => null);
-  if (attention) {
-    numbers.forEach((word, place) => {
-      let sum = 0;
-      for (let row = 0; row < count; row += 1) sum += matrix[row * count + place];
-      received[word] = sum / count;
-    });
-  }
+  const received = attention ? reading.received[layer] : null;
   const sizes = attention ? received : reading.sites[name].capacity;
   return { reading, words: reading.words, numbers, count, matrix, attention, sizes, values: valuesOf(), site, layer };
 

@@ -67,7 +67,8 @@ export function refresh() {
       direction * (typeof rank(one) === "string" ? rank(one).localeCompare(rank(other)) : rank(one) - rank(other)) ||
       one.number - other.number,
   );
-  byId("found").textContent = `${counted(found.length, "text")}${found.length ? "" : "; loosen a filter to see some"}`;
+  const said = `${counted(found.length, "text")}${found.length ? "" : "; loosen a filter to see some"}`;
+  if (byId("found").textContent !== said) byId("found").textContent = said; // it would be read out again
   body.setAttribute("aria-rowcount", found.length + 1);
   for (const head of body.querySelectorAll("[aria-sort]"))
     head.setAttribute("aria-sort", head.dataset.by === sorted.by ? (sorted.down ? "descending" : "ascending") : "none");
@@ -77,7 +78,7 @@ export function refresh() {
 
 function matches(row) {
   const wrong = runs.some((run) => row.predictions[run] !== row.label);
-  const differ = new Set(Object.values(row.predictions)).size > 1;
+  const differ = new Set(runs.map((run) => row.predictions[run])).size > 1;
   return (
     (!filters.search || row.text.toLowerCase().includes(filters.search)) &&
     (!filters.label || row.label === filters.label) &&

@@ -31,7 +31,8 @@ export function drawWhatIf(section, entries, request) {
   slider.value = state.without ? 0 : step;
   const words = entries[0].reading.words.length;
   const count = state.without ? state.without.size : first.counts[step];
-  const mark = count === first.main ? ", as SRS(30) does" : "";
+  const asSrs = count === first.main && !state.without && state.order === "capacity";
+  const mark = asSrs ? ", as SRS(30) does" : "";
   byId("count-said").textContent = `${count} of ${counted(words, "word")}${mark}`;
   slider.setAttribute("aria-valuetext", byId("count-said").textContent);
   byId("restore").disabled = count === 0;
