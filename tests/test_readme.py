@@ -80,9 +80,12 @@ def test_the_tables_are_the_committed_results(folder):
         ("0 / 0, VMASK alone", (0.0, 0.0), 3, "paper/sst2,mask,importance=0,interaction=0,seed=*.json"),
         ("0.1 / 0.1", (0.1, 0.1), 3, "paper/sst2,mask,importance=0.1,interaction=0.1,seed=*.json"),
         ("1 / 0.1", (1.0, 0.1), 3, "paper/sst2,mask,importance=1,interaction=0.1,seed=*.json"),
+        ("baseline, as published", (None, None), 2, "paper/sst2,count,baseline,seed=*.json"),
+        ("0 / 0, as published", (0.0, 0.0), 3, "paper/sst2,count,importance=0,interaction=0,seed=*.json"),
+        ("0.1 / 0.1, as published", (0.1, 0.1), 2, "paper/sst2,count,importance=0.1,interaction=0.1,seed=*.json"),
         ("`--preset best`", None, 5, "best/best,seed=*.json"),
-        ("the preset's VMASK alone", None, 2, "best/mask,seed=*.json"),
-        ("the preset's baseline", None, 2, "best/baseline,seed=*.json"),
+        ("the preset's VMASK alone", None, 3, "best/mask,seed=*.json"),
+        ("the preset's baseline", None, 3, "best/baseline,seed=*.json"),
     ],
 )
 def test_the_papers_table_is_the_committed_results_and_the_papers_numbers(setting, weights, seeds, files):
