@@ -217,6 +217,9 @@ def test_the_slider_deletes_the_most_important_words_and_shows_the_steps_predict
             expect(panel.locator(".predicted b")).to_have_text(steps["predictions"]["capacity"][step])
             expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['probability']['capacity'][step]:.1f} %")
             expect(panel.locator(".predicted")).to_contain_text(f"at random {100 * steps['random'][step]:.0f} %")
+        expect(offline.locator("#told")).to_have_text(
+            "; ".join(offline.locator("#what-if .predicted").all_inner_texts())
+        )
     offline.locator("#restore").click()
     assert offline.locator('#what-if [aria-pressed="true"]').count() == 0
 
@@ -355,6 +358,12 @@ def test_the_names_of_many_runs_stand_beside_their_own_lines(open_page, safr_run
         assert text[0] - line[1] < 20
     for (_, one, chart), (other, _, same) in itertools.pairwise(found):
         assert chart != same or one[1] < other[0] or one[3] <= other[2] + 20
+    marks = (
+        page.locator("#scores svg")
+        .first.locator("g.key path.mark")
+        .evaluate_all("found => found.map(mark => mark.getAttribute('d').replace(/^M[^m]*/, ''))")
+    )
+    assert len(set(marks)) == 5, "each run has a mark of its own, for whoever can't tell the colours apart"
 
 
 def test_the_numbers_of_a_view_are_saved_as_csv_and_json(offline, told):

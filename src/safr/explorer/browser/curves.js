@@ -8,8 +8,20 @@ const [LEFT, RIGHT, BOTTOM] = [50, 14, 40];
 const LETTER = 6.8; // units that a letter of the key takes at most
 const SWATCH = 22;
 const KEY_LINE = 18;
+const MOST_MARKED = 25; // points of a line; more marks would hide it
 
-// `lines` hold x, y and perhaps low and high, a look, and a name for the key; `across` and `up` name the axes;
+// For whoever can't tell the runs' colours apart; the same as in the figures.
+const MARKS = [
+  "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
+  "m-3 -3h6v6h-6z",
+  "m0 -4l4 7h-8z",
+  "m0 -4.5l4.5 4.5l-4.5 4.5l-4.5 -4.5z",
+  "m0 4l-4 -7h8z",
+  "m-1.3 -4h2.6v2.7h2.7v2.6h-2.7v2.7h-2.6v-2.7h-2.7v-2.6h2.7z",
+  "m0 -1.6l2.4 -2.4l1.6 1.6l-2.4 2.4l2.4 2.4l-1.6 1.6l-2.4 -2.4l-2.4 2.4l-1.6 -1.6l2.4 -2.4l-2.4 -2.4l1.6 -1.6z",
+];
+
+// `lines` hold x, y and perhaps low and high, a look, a mark's number, and a name for the key; `across` and `up` name the axes;
 // `written` shows a value of the y axis.
 export function chart({ lines, width, height, said, across, up, written, from = null, to = null, at = null }) {
   const names = keyPlaces(
@@ -48,6 +60,9 @@ export function chart({ lines, width, height, said, across, up, written, from = 
     at === null ? null : drawn("line", { class: "at", x1: x(at), x2: x(at), y1: top, y2: height - BOTTOM }),
     lines.filter((line) => line.low).map((line) => drawn("path", { class: `band ${line.look}`, d: band(line) })),
     lines.map((line) => drawn("path", { class: `curve ${line.look}`, d: path(line.x, line.y) })),
+    lines
+      .filter((line) => line.x.length <= MOST_MARKED)
+      .flatMap((line) => line.x.map((value, place) => mark(line, x(value), y(line.y[place])))),
     at === null
       ? null
       : lines
@@ -64,9 +79,15 @@ export function chart({ lines, width, height, said, across, up, written, from = 
         "g",
         { class: "key" },
         drawn("line", { class: `curve ${line.look}`, x1: start, x2: start + SWATCH, y1: height_ - 4, y2: height_ - 4 }),
+        mark(line, start + SWATCH / 2, height_ - 4),
         drawn("text", { class: "tick", x: start + SWATCH + 6, y: height_ }, name),
       ),
     );
+  }
+
+  function mark(line, right, down) {
+    if (line.mark === undefined || !Number.isFinite(down)) return null;
+    return drawn("path", { class: `mark ${line.look}`, d: `M${right.toFixed(1)} ${down.toFixed(1)}${MARKS[line.mark]}` });
   }
 
   function path(across_, up) {

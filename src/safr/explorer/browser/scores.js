@@ -8,6 +8,7 @@ import { unitsWide } from "./pictures.js";
 import { contents } from "./source.js";
 
 const MAIN = "30";
+const RUNS = 7; // colours and marks; further runs begin with the first again
 const TERMS = {
   dev_accuracy: "Accuracy on dev",
   task: "Task loss",
@@ -95,7 +96,8 @@ function deletion(runs, width) {
       return {
         name: `${runs[number].name}, ${by}`,
         key: by === "capacity" ? runs[number].name : null,
-        look: `run-${number % 7} ${by}`,
+        look: `run-${number % RUNS} ${by}`,
+        mark: by === "capacity" ? number % RUNS : undefined,
         x: [0, ...x],
         y: [scores.accuracy.value, ...x.map((k) => told[k].value)],
         low: [scores.accuracy.low, ...x.map((k) => told[k].low)],
@@ -114,13 +116,17 @@ function deletion(runs, width) {
 }
 
 function training(runs, shown, term, title, width) {
-  const lines = shown.map(({ name, history }) => ({
-    name,
-    key: name,
-    look: `run-${runs.findIndex((run) => run.name === name) % 7}`,
-    x: history.map((line) => line.epoch),
-    y: history.map((line) => line[term]),
-  }));
+  const lines = shown.map(({ name, history }) => {
+    const number = runs.findIndex((run) => run.name === name) % RUNS;
+    return {
+      name,
+      key: name,
+      look: `run-${number}`,
+      mark: number,
+      x: history.map((line) => line.epoch),
+      y: history.map((line) => line[term]),
+    };
+  });
   return chartPanel(
     title,
     ["epoch", term === "dev_accuracy" ? "accuracy" : "loss"],

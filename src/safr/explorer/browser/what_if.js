@@ -9,6 +9,7 @@ import { wordLines } from "./sentence.js";
 import { contents, predictionWithout } from "./source.js";
 import { change, state } from "./state.js";
 
+const WAITING = "…";
 let asked = null; // the question to the server that is under way
 
 export function drawWhatIf(section, entries, request) {
@@ -58,8 +59,8 @@ function whatIfPanel(entry, several, container, request) {
     });
   const step = nearest(whatIf.counts, state.count);
   const deleted = state.without ?? new Set(order.slice(0, whatIf.counts[step]));
-  const said = element("p", { class: "predicted", "aria-live": "polite" });
-  tell(said, entry, deleted, step, request);
+  const said = element("p", { class: "predicted" });
+  tell(said, entry, deleted, step, request).then(announce);
   const lines = wordLines(reading.words, reading.text_of_word, (word, number) =>
     element(
       "button",
@@ -159,7 +160,7 @@ async function tell(line, entry, deleted, step, request) {
   }
   if (contents.live) {
     const mine = asked;
-    line.textContent = "…";
+    line.textContent = WAITING;
     try {
       const found = await predictionWithout(
         run,
@@ -191,6 +192,12 @@ async function tell(line, entry, deleted, step, request) {
     line.textContent =
       "This file holds the slider's steps and single words; `safr explore` without --export answers any choice.";
   }
+}
+
+// The panels are made anew each time, so a screen reader is told by a line that stays.
+function announce() {
+  const lines = [...document.querySelectorAll("#what-if .predicted")].map((line) => line.textContent);
+  if (!lines.includes(WAITING)) byId("told").textContent = lines.join("; ");
 }
 
 function outcome(line, whatIf, prediction, share, random) {
