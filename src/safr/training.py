@@ -34,7 +34,7 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import Recipe, Settings
 from safr.data import TextDataset
-from safr.data.batches import LengthGroups
+from safr.data.batches import TOKENS_PER_BATCH, LengthGroups
 from safr.data.token_cache import token_dataset
 from safr.data.tokenizer import word_tokenizer
 from safr.errors import InputError
@@ -80,13 +80,14 @@ def train(
     attach(model, settings.regularization, tokenizer=tokenizer)
     if not resume:  # only now, so that a mistake in the settings leaves no folder behind
         run = create_run(output, settings, _data_record(data))
+    dev = token_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     history = _History(run)
     trainer = _LengthGroupedTrainer(
         model=model,
         args=_arguments(run, settings),
         train_dataset=token_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
-        eval_dataset=token_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens),
+        eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
         data_collator=DataCollatorWithPadding(
             tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
         ),
@@ -220,7 +221,7 @@ def _arguments(run: Run, settings: Settings) -> TrainingArguments:
         output_dir=str(run.checkpoints_folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=128,
+        per_device_eval_batch_size=max(TOKENS_PER_BATCH // settings.max_tokens, 1),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
         weight_decay=0.0,  # with none, AdamW is the Adam of the published code
