@@ -86,13 +86,17 @@ def test_the_tables_are_the_committed_results(folder):
         ("`--preset best`", None, 5, "best/best,seed=*.json"),
         ("the preset's VMASK alone", None, 3, "best/mask,seed=*.json"),
         ("the preset's baseline", None, 3, "best/baseline,seed=*.json"),
+        ("IMDB, baseline", (None, None), 1, "paper/imdb,mask,baseline,seed=*.json"),
+        ("IMDB, 0 / 0", (0.0, 0.0), 1, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
+        ("IMDB, 0.1 / 1", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
     ],
 )
 def test_the_papers_table_is_the_committed_results_and_the_papers_numbers(setting, weights, seeds, files):
     assert len(list(RESULTS.glob(files))) == seeds
+    data = "imdb" if "imdb" in files else "sst2"
     printed = [
         f"{line['accuracy']:.2f} / {line['srs']:.2f}"
-        for line in paper()["versions"]["naacl"]["ablation"]["sst2"]
+        for line in paper()["versions"]["naacl"]["ablation"][data]
         if (line["importance"], line["interaction"]) == weights
     ]
     assert row(setting, seeds, *cells(files), *(printed or [""])).replace("|  |", "| |") in README
