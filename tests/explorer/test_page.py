@@ -94,4 +94,4 @@ def test_the_colours_are_those_of_the_figures():
     style = page_style()
     for name, shades in (("positive", colours.POSITIVE), ("negative", colours.NEGATIVE), ("run-1", colours.RUNS[1])):
         assert f"--{name}: light-dark({shades.light}, {shades.dark});" in style
-    assert len(colours.RUNS) == len(re.findall(r"\.band\.run-\d", style))
+    assert len(colours.RUNS) == len(re.findall(r"^\.run-\d", style, re.MULTILINE))
