@@ -21,8 +21,8 @@ const MARKS = [
   "m0 -1.6l2.4 -2.4l1.6 1.6l-2.4 2.4l2.4 2.4l-1.6 1.6l-2.4 -2.4l-2.4 2.4l-1.6 -1.6l2.4 -2.4l-2.4 -2.4l1.6 -1.6z",
 ];
 
-// `lines` hold x, y and perhaps low and high, a look, a mark's number, and a name for the key; `across` and `up` name the axes;
-// `written` shows a value of the y axis.
+// `lines` hold x, y and perhaps low and high, a look, a mark's number, and a name for the key; `across` and `up` name
+// the axes; `written` shows a value of the y axis.
 export function chart({ lines, width, height, said, across, up, written, from = null, to = null, at = null }) {
   const names = keyPlaces(
     lines.filter((line) => line.key),
@@ -87,7 +87,8 @@ export function chart({ lines, width, height, said, across, up, written, from = 
 
   function mark(line, right, down) {
     if (line.mark === undefined || !Number.isFinite(down)) return null;
-    return drawn("path", { class: `mark ${line.look}`, d: `M${right.toFixed(1)} ${down.toFixed(1)}${MARKS[line.mark]}` });
+    const shape = MARKS[line.mark % MARKS.length];
+    return drawn("path", { class: `mark ${line.look}`, d: `M${right.toFixed(1)} ${down.toFixed(1)}${shape}` });
   }
 
   function path(across_, up) {

@@ -8,7 +8,7 @@ import { unitsWide } from "./pictures.js";
 import { contents } from "./source.js";
 
 const MAIN = "30";
-const RUNS = 7; // colours and marks; further runs begin with the first again
+const COLOURS = 7; // of runs; further ones begin with the first again
 const TERMS = {
   dev_accuracy: "Accuracy on dev",
   task: "Task loss",
@@ -96,8 +96,8 @@ function deletion(runs, width) {
       return {
         name: `${runs[number].name}, ${by}`,
         key: by === "capacity" ? runs[number].name : null,
-        look: `run-${number % RUNS} ${by}`,
-        mark: by === "capacity" ? number % RUNS : undefined,
+        look: `${colour(number)} ${by}`,
+        mark: by === "capacity" ? number : undefined,
         x: [0, ...x],
         y: [scores.accuracy.value, ...x.map((k) => told[k].value)],
         low: [scores.accuracy.low, ...x.map((k) => told[k].low)],
@@ -116,17 +116,14 @@ function deletion(runs, width) {
 }
 
 function training(runs, shown, term, title, width) {
-  const lines = shown.map(({ name, history }) => {
-    const number = runs.findIndex((run) => run.name === name) % RUNS;
-    return {
-      name,
-      key: name,
-      look: `run-${number}`,
-      mark: number,
-      x: history.map((line) => line.epoch),
-      y: history.map((line) => line[term]),
-    };
-  });
+  const lines = shown.map((run) => ({
+    name: run.name,
+    key: run.name,
+    look: colour(runs.indexOf(run)),
+    mark: runs.indexOf(run),
+    x: run.history.map((line) => line.epoch),
+    y: run.history.map((line) => line[term]),
+  }));
   return chartPanel(
     title,
     ["epoch", term === "dev_accuracy" ? "accuracy" : "loss"],
@@ -135,6 +132,10 @@ function training(runs, shown, term, title, width) {
     term === "dev_accuracy" ? (value) => percent(value) : digits,
     null,
   );
+}
+
+function colour(number) {
+  return `run-${number % COLOURS}`;
 }
 
 function chartPanel(title, [across, up], lines, width, written, note) {
