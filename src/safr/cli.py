@@ -58,7 +58,7 @@ def train(
         settings: What to train and how.
         output: Folder of the run. Default: a name under `runs/` made from the settings.
         resume: Folder of a run that was stopped; it goes on with its own settings, and other options are not read.
-        preset: `best`: the settings that our sweeps found best, instead of the paper's; options beside it count.
+        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
         data_dir: Folder where archives of data are looked for first.
     """
     console = _console()
@@ -118,7 +118,7 @@ def sweep(
         settings: What all runs share.
         output: Folder of the runs and the table.
         vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
-        preset: `best`: the settings that our sweeps found best, instead of the paper's; options beside it count.
+        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
         seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
         plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
         baseline: Also run the model that SAFR adds nothing to, which the others are measured by.

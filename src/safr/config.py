@@ -165,7 +165,7 @@ class Recipe:
     """Learning rate of the mask's own weights. Default: the same."""
 
     max_tokens: int | None = None
-    """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the paper."""
+    """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the authors' published code."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
@@ -266,7 +266,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "kept_epoch": "last",
     }
 }
-"""Settings by name. `best`: what was found on the dev split of SST-2 (experiments/README.md), for sentences and the
+"""Settings by name. `best`: what was found on the dev split of SST-2 (experiments/trials.md), for sentences and the
 paper's transformer; texts are read up to 64 tokens and padded to as many, so that longer ones want a `max_tokens`
 beside it."""
 

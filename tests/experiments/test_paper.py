@@ -53,9 +53,11 @@ def test_all_settings_of_both_versions_are_run_with_every_seed():
     assert {(10.0, 10.0), (0.1, 1.0), None} <= set(weights_of("sst2"))
     asked = jobs("sst2", 3)
     assert len(asked) == 3 * (15 + 3)
-    assert next(iter(asked)) == "sst2,mask,baseline,seed=0"
+    first = ("mask,baseline", "mask,importance=0,interaction=0", "mask,importance=0.1,interaction=0.1")
+    assert list(asked)[:3] == [f"sst2,{each},seed=0" for each in first], "Table 1 is there before the rest"
     published = asked["sst2,count,importance=0.1,interaction=0.1,seed=2"]
     assert (published.regularization.padding, published.regularization.exclude_self) == ("count", True)
+    assert published.regularization.interaction_estimator == "exact"
     assert (published.recipe.patience, published.recipe.seed, published.data) == (3, 2, "sst2_paper")
     assert asked["sst2,mask,importance=1,interaction=0.1,seed=0"] == Settings(data="sst2_paper").changed(
         importance=1.0, interaction=0.1

@@ -25,7 +25,7 @@ from safr.experiments.table import rows_of
 from safr.experiments.text_table import TextTable
 from safr.runs import Run
 
-PADDINGS: dict[Padding, str] = {"mask": "padding masked", "count": "padding counted, as published"}
+PADDINGS: dict[Padding, str] = {"mask": "padding masked", "count": "padding counted, as published but for the batches"}
 
 
 def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[TextTable]:

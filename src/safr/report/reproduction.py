@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from safr.experiments.grid import SEEDS
 from safr.experiments.paper import (
     CHOICES,
     DATA,
+    OPEN,
     QUICK_NOTE,
     RULE,
     VERDICTS,
@@ -144,10 +145,9 @@ def write_reproduction(
         pictures += _pictures(runs, dataset, seeds)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table.to_csv())
-    write_text(
-        folder / "tables.md",
-        "\n".join([*([f"{QUICK_NOTE}\n"] if quick else []), f"{RULE}\n", *(table.to_markdown() for table in tables)]),
-    )
+    texts = [f"{QUICK_NOTE}\n"] if quick else []
+    texts += [f"{RULE}\n", *(table.to_markdown() for table in tables), f"### {OPEN}\n"]
+    write_text(folder / "tables.md", "\n".join([*texts, *(f"- {choice}" for choice in CHOICES)]) + "\n")
     for picture in pictures:
         save_figure(picture.figure, folder / picture.name)
     page = (
@@ -159,18 +159,28 @@ def write_reproduction(
             pictures=pictures,
             rule=RULE,
             verdicts=VERDICTS,
+            opened=OPEN,
             choices=CHOICES,
             note=QUICK_NOTE if quick else "",
             finished=len(runs),
             asked=asked,
             missing=missing,
             commands={name: run.settings.command for name, run in runs.items()},
-            versions=next(iter(runs.values())).record["versions"],
+            versions=_versions(runs.values()),
         )
     )
     output = folder / "reproduction.html"
     write_text(output, page)
     return output
+
+
+def _versions(runs: Iterable[Run]) -> dict[str, str]:
+    """Of each package the version that the runs were made with, or all of several."""
+    found: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for name, version in run.record["versions"].items():
+            found.setdefault(name, {})[version] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
 
 
 def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Picture]:
