@@ -141,7 +141,7 @@ def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, whol
     folder, seen = tmp_path / "killed", {}
     for number in range(2):
         process = subprocess.Popen(command(folder, data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
             if len(list(folder.glob("*/scores_dev.json"))) > number:
                 break
@@ -275,8 +275,10 @@ def take_a_while(name, settings, folder, splits, data_dir=None, parent=None):
 
 
 def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, parent=None):
-    """The real thing, whose process is killed after the first epoch of one run."""
+    """The real thing, whose process is killed after the first epoch of one run; says how far each run was at first."""
     marker = folder / f".{name}.killed"
+    with (folder / f"{name}.begun").open("a") as begun:
+        begun.write(f"{len(Run(folder / name).history)} ")
 
     def kill_after_an_epoch():
         while not Run(folder / name).history:
@@ -307,5 +309,10 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
         ray.shutdown()
     times = sorted(json.loads((tmp_path / "one" / name).read_text()) for name in jobs)
     assert all(ended <= started for (_, ended), (started, _) in pairwise(times))
-    assert len(list((tmp_path / "cluster").glob(".*.killed"))) == 1
+    begun = {path.stem: path.read_text().split() for path in (tmp_path / "cluster").glob("*.begun")}
+    killed = [begun.pop(path.stem[1:]) for path in (tmp_path / "cluster").glob(".*.killed")]
+    assert [epochs for epochs, *_ in killed] == ["0"]
+    assert int(killed[0][1]) >= 1, "it goes on after the epochs that it had"
+    assert len(begun) == 2
+    assert all(epochs == ["0"] for epochs in begun.values()), "no other is begun anew"
     assert contents(tmp_path / "cluster") == contents(whole[0])
