@@ -139,11 +139,11 @@ def command(folder, data):
 @pytest.mark.slow
 def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, whole, tmp_path):
     folder, seen = tmp_path / "killed", {}
-    for number in range(2):
+    for _ in range(2):
         process = subprocess.Popen(command(folder, data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 300
         while process.poll() is None and time.monotonic() < deadline:
-            if len(list(folder.glob("*/scores_dev.json"))) > number:
+            if len(list(folder.glob("*/scores_dev.json"))) > len(seen):
                 break
             time.sleep(0.05)
         assert process.poll() is None
