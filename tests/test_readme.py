@@ -89,6 +89,7 @@ def test_the_tables_are_the_committed_results(folder):
         ("IMDB, baseline", (None, None), 1, "paper/imdb,mask,baseline,seed=*.json"),
         ("IMDB, 0 / 0", (0.0, 0.0), 1, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
         ("IMDB, 0.1 / 1", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
+        ("IMDB, `--preset best`", None, 1, "best/imdb,seed=*.json"),
     ],
 )
 def test_the_papers_table_is_the_committed_results_and_the_papers_numbers(setting, weights, seeds, files):
