@@ -140,12 +140,12 @@ def jobs(dataset: Dataset, seeds: int, *, quick: bool = False) -> dict[str, Sett
     With padding masked every setting is run, with padding counted, which takes up to four times as long, the three of
     Table 1; quickly, four are.
     """
-    chosen: dict[tuple[Padding, Weights], None]
+    chosen: list[tuple[Padding, Weights]]
     if quick:
-        chosen = dict.fromkeys(("mask", each) for each in QUICK_WEIGHTS)
+        chosen = [("mask", each) for each in QUICK_WEIGHTS]
     else:
-        chosen = dict.fromkeys((padding, each) for padding in get_args(Padding) for each in three_rows(dataset))
-        chosen |= dict.fromkeys(("mask", each) for each in weights_of(dataset))
+        chosen = [(padding, each) for padding in get_args(Padding) for each in three_rows(dataset)]
+        chosen += [("mask", each) for each in weights_of(dataset)]  # those of Table 1 keep their place
     return {
         run_name(dataset, padding, weights, seed): settings_of(dataset, padding, weights, seed, quick=quick)
         for seed in range(seeds)
