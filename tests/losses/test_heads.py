@@ -2,14 +2,16 @@ import pytest
 import torch
 
 import safr.losses.heads as module
-from safr.losses.heads import Heads
+from safr.losses.heads import BlockedAttention
 
 
 @pytest.mark.parametrize("block", [2**20, 100, 30, 3])
 @pytest.mark.parametrize("bias", [None, (1, 1, 6, 6), (4, 1, 6, 6), (4, 3, 6, 6), (4, 1, 1, 6)])
 def test_blocks_are_all_weights_once(monkeypatch, block, bias):
     monkeypatch.setitem(module._BLOCK, "cpu", block)
-    heads = Heads(torch.randn(4, 3, 6, 5), torch.randn(4, 3, 6, 5), None if bias is None else torch.randn(bias), 0.3)
+    heads = BlockedAttention(
+        torch.randn(4, 3, 6, 5), torch.randn(4, 3, 6, 5), None if bias is None else torch.randn(bias), 0.3
+    )
     seen = torch.zeros(4, 6)
     total = torch.zeros(4, 6, 6)
     for texts, rows, weights in heads.blocks():
@@ -20,12 +22,14 @@ def test_blocks_are_all_weights_once(monkeypatch, block, bias):
 
 
 def test_some_heads_have_their_own_bias():
-    heads = Heads(torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5), torch.randn(1, 3, 4, 4), 0.3)
+    heads = BlockedAttention(torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5), torch.randn(1, 3, 4, 4), 0.3)
     drawn = heads.of_heads(torch.tensor([2, 0]))
     torch.testing.assert_close(drawn.weights(), heads.weights()[:, [2, 0]])
 
 
 def test_half_precision_is_raised_and_double_kept():
     for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
-        heads = Heads(*(torch.randn(1, 1, 2, 3, dtype=dtype) for _ in range(2)), None, 1.0).in_full_precision()
+        heads = BlockedAttention(
+            *(torch.randn(1, 1, 2, 3, dtype=dtype) for _ in range(2)), None, 1.0
+        ).in_full_precision()
         assert heads.query.dtype == heads.key.dtype == expected

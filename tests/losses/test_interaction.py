@@ -4,8 +4,8 @@ import torch
 import safr.losses.heads as blocks
 from safr.errors import InputError
 from safr.losses import interaction_loss
-from safr.losses.heads import Heads
-from safr.losses.interaction import interaction_loss_of_heads, visible_pairs
+from safr.losses.heads import BlockedAttention
+from safr.losses.interaction import blocked_interaction_loss, count_visible_pairs
 
 
 def published_interaction(attention):
@@ -94,23 +94,23 @@ def test_gradients_are_right(exclude_self):
 
 def test_autocast_changes_nothing():
     attention, heads = attention_of().float(), heads_of()[0]
-    expected = interaction_loss(attention), interaction_loss_of_heads(heads)
+    expected = interaction_loss(attention), blocked_interaction_loss(heads)
     with torch.autocast("cpu", dtype=torch.float16):
-        assert (interaction_loss(attention), interaction_loss_of_heads(heads)) == expected
+        assert (interaction_loss(attention), blocked_interaction_loss(heads)) == expected
 
 
 def heads_of(kind="plain", texts=3, heads=4, tokens=7, size=5):
     """Heads in float64, which tokens of their texts count, and which pairs see each other."""
     query, key = (torch.randn(texts, heads, tokens, size, dtype=torch.float64, requires_grad=True) for _ in range(2))
     if kind == "plain":
-        return Heads(query, key, None, 0.5), None, None
+        return BlockedAttention(query, key, None, 0.5), None, None
     mask = torch.arange(tokens) < torch.tensor([[tokens], [4], [0]])
     mask[0, 2] = False  # a special token in the middle is seen, and does not count
     visible = (mask | (torch.arange(tokens) == 2))[:, None, None, :].expand(texts, 1, tokens, tokens)
     if kind == "causal":
         visible = visible & torch.ones(tokens, tokens, dtype=torch.bool).tril()
     bias = torch.zeros(visible.shape, dtype=torch.float64).masked_fill(~visible, torch.finfo(torch.float64).min)
-    return Heads(query, key, bias, 0.5), mask, visible
+    return BlockedAttention(query, key, bias, 0.5), mask, visible
 
 
 def by_autograd(heads, mask, exclude_self, visible):
@@ -139,12 +139,12 @@ def test_from_queries_and_keys_it_is_the_equation_and_so_is_its_gradient(monkeyp
     monkeypatch.setitem(blocks._BLOCK, "cpu", block)
     heads, mask, visible = heads_of(kind)
     visible = visible if kind == "causal" else None
-    pairs = None if visible is None else visible_pairs(visible, mask)
-    loss = interaction_loss_of_heads(heads, mask, exclude_self, pairs)
+    pairs = None if visible is None else count_visible_pairs(visible, mask)
+    loss = blocked_interaction_loss(heads, mask, exclude_self, pairs)
     found = loss, *torch.autograd.grad(loss, (heads.query, heads.key))
     torch.testing.assert_close(found, by_autograd(heads, mask, exclude_self, visible), rtol=1e-6, atol=1e-12)
     with torch.no_grad():
-        torch.testing.assert_close(interaction_loss_of_heads(heads, mask, exclude_self, pairs), loss.detach())
+        torch.testing.assert_close(blocked_interaction_loss(heads, mask, exclude_self, pairs), loss.detach())
 
 
 @KINDS
@@ -158,10 +158,10 @@ def test_probes_are_right_in_the_mean_in_value_and_gradient(monkeypatch, kind, b
     monkeypatch.setitem(blocks._BLOCK, "cpu", block)
     heads, mask, visible = heads_of(kind)
     visible = visible if kind == "causal" else None
-    pairs = None if visible is None else visible_pairs(visible, mask)
+    pairs = None if visible is None else count_visible_pairs(visible, mask)
     drawn = []
     for _ in range(draws):
-        loss = interaction_loss_of_heads(heads, mask, exclude_self, pairs, probes=4)
+        loss = blocked_interaction_loss(heads, mask, exclude_self, pairs, probes=4)
         drawn.append(torch.cat([loss[None], *(each.flatten() for each in gradient_of(loss, heads))]))
     spread, mean = torch.std_mean(torch.stack(drawn), dim=0)
     exact, *gradient = by_autograd(heads, mask, exclude_self, visible)
@@ -177,7 +177,7 @@ def gradient_of(loss, heads):
 def test_more_probes_spread_less():
     heads, mask, _ = heads_of("padded", tokens=30)
     few, many = (
-        torch.stack([interaction_loss_of_heads(heads, mask, probes=probes).detach() for _ in range(200)]).std()
+        torch.stack([blocked_interaction_loss(heads, mask, probes=probes).detach() for _ in range(200)]).std()
         for probes in (2, 32)
     )
     assert 2 < few / many < 8  # 4 in expectation
@@ -185,8 +185,8 @@ def test_more_probes_spread_less():
 
 def test_some_heads_are_right_in_the_mean():
     heads, mask, _ = heads_of("padded")
-    each = [interaction_loss_of_heads(heads.of_heads(torch.tensor([head])), mask) for head in range(4)]
-    torch.testing.assert_close(torch.stack(each).mean(), interaction_loss_of_heads(heads, mask))
+    each = [blocked_interaction_loss(heads.of_heads(torch.tensor([head])), mask) for head in range(4)]
+    torch.testing.assert_close(torch.stack(each).mean(), blocked_interaction_loss(heads, mask))
 
 
 @pytest.mark.parametrize("probes", [None, 8])
@@ -204,19 +204,19 @@ def test_nothing_of_the_size_of_all_weights_is_made(monkeypatch, probes):
     tokens = 200
     query, key = (torch.randn(1, 3, tokens, 4, requires_grad=True) for _ in range(2))
     with Largest():
-        interaction_loss_of_heads(Heads(query, key, None, 0.5), probes=probes).backward()
+        blocked_interaction_loss(BlockedAttention(query, key, None, 0.5), probes=probes).backward()
     # Rows of one head where there are probes; the exact products need one whole head.
     assert largest <= (tokens * tokens if probes is None else 64 * 64)
 
 
 def test_queries_and_keys_of_different_lengths_are_refused():
-    heads = Heads(torch.randn(1, 1, 2, 3), torch.randn(1, 1, 4, 3), None, 1.0)
+    heads = BlockedAttention(torch.randn(1, 1, 2, 3), torch.randn(1, 1, 4, 3), None, 1.0)
     with pytest.raises(ValueError, match="as many queries as keys, got 2 and 4"):
-        interaction_loss_of_heads(heads)
+        blocked_interaction_loss(heads)
 
 
 def test_a_second_derivative_is_refused():
     attention, (heads, *_) = attention_of(tokens=4).requires_grad_(), heads_of()
-    for loss, of in ((interaction_loss(attention), attention), (interaction_loss_of_heads(heads), heads.query)):
+    for loss, of in ((interaction_loss(attention), attention), (blocked_interaction_loss(heads), heads.query)):
         with pytest.raises(InputError, match="differentiated once"):
             torch.autograd.grad(loss, of, create_graph=True)

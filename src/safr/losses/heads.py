@@ -14,7 +14,7 @@ _BLOCK = {"cpu": 2**20, "cuda": 2**26}
 
 
 @dataclass(frozen=True)
-class Heads:
+class BlockedAttention:
     r"""What the heads of one layer attend with: $A = softmax(scale \cdot Q K^\top + bias)$."""
 
     query: Float[Tensor, "batch head query size"]
@@ -28,7 +28,7 @@ class Heads:
         scores = self.query @ self.key.mT * self.scale
         return (scores if self.bias is None else scores + self.bias).softmax(dim=-1)
 
-    def of_heads(self, numbers: Int[Tensor, " head"]) -> Heads:
+    def of_heads(self, numbers: Int[Tensor, " head"]) -> BlockedAttention:
         """Some of the heads."""
         bias = self.bias
         if bias is not None and bias.shape[1] > 1:
@@ -37,7 +37,7 @@ class Heads:
             self, query=self.query.index_select(1, numbers), key=self.key.index_select(1, numbers), bias=bias
         )
 
-    def of_texts(self, numbers: Int[Tensor, " text"]) -> Heads:
+    def of_texts(self, numbers: Int[Tensor, " text"]) -> BlockedAttention:
         """Some of the texts."""
         bias = self.bias
         if bias is not None and bias.shape[0] > 1:
@@ -46,7 +46,7 @@ class Heads:
             self, query=self.query.index_select(0, numbers), key=self.key.index_select(0, numbers), bias=bias
         )
 
-    def in_full_precision(self) -> Heads:
+    def in_full_precision(self) -> BlockedAttention:
         """The same heads in float32 at least."""
         dtype = torch.promote_types(self.query.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
@@ -61,7 +61,7 @@ class Heads:
             for head in range(0, heads, some_heads):
                 yield slice(text, text + some_texts), slice(head, head + some_heads)
 
-    def part(self, texts: slice, heads: slice) -> Heads:
+    def part(self, texts: slice, heads: slice) -> BlockedAttention:
         """Some texts and heads."""
         bias = self.bias
         if bias is not None:
@@ -74,7 +74,7 @@ class Heads:
         some = queries if queries * keys <= 4 * self._block() else max(self._block() // keys, 1)
         return [slice(row, min(row + some, queries)) for row in range(0, queries, some)]
 
-    def of_rows(self, rows: slice) -> Heads:
+    def of_rows(self, rows: slice) -> BlockedAttention:
         """Some of the queries."""
         bias = self.bias
         if bias is not None and bias.shape[2] > 1:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from safr.losses.averaging import mean_over_texts
-from safr.losses.differentiation import require_first_derivative
+from safr.losses.differentiation import check_differentiated_once
 from safr.superposition import in_full_precision, shared_directions, vector_norms
 
 
@@ -72,7 +72,7 @@ class _Polysemanticity(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        require_first_derivative()
+        check_differentiated_once()
         vectors, overlap, shared = ctx.saved_tensors
         with torch.autocast(vectors.device.type, enabled=False):
             return _gradient(vectors, overlap, shared, gradient)

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.losses.differentiation import require_first_derivative
-from safr.losses.heads import Heads
+from safr.losses.differentiation import check_differentiated_once
+from safr.losses.heads import BlockedAttention
 from safr.superposition import in_full_precision
 
 PROBES = 8
@@ -53,11 +53,11 @@ def interaction_loss(
         weights = torch.where(_counted_pairs(mask), weights, 0.0)
     needed = weights.requires_grad and torch.is_grad_enabled()
     attended: Tensor = _OfWeights.apply(weights, exclude_self, needed)
-    return (attended / (_all_pairs(weights, mask) if visible is None else visible_pairs(visible, mask))).mean()
+    return (attended / (_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask))).mean()
 
 
-def interaction_loss_of_heads(
-    heads: Heads,
+def blocked_interaction_loss(
+    heads: BlockedAttention,
     mask: Bool[Tensor, "batch token"] | None = None,
     exclude_self: bool = False,
     pairs: Float[Tensor, "#batch #head"] | None = None,
@@ -95,7 +95,7 @@ def interaction_loss_of_heads(
         return loss
 
 
-def visible_pairs(
+def count_visible_pairs(
     visible: Bool[Tensor, "#batch #head query key"], mask: Bool[Tensor, "batch token"] | None = None
 ) -> Float[Tensor, "#batch #head"]:
     """How many pairs of counting tokens see each other, at least 1.
@@ -122,7 +122,7 @@ class _OfWeights(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        require_first_derivative()
+        check_differentiated_once()
         (of_weights,) = ctx.saved_tensors
         return gradient[..., None, None] * of_weights, None, None
 
@@ -135,7 +135,7 @@ class _OfHeads(torch.autograd.Function):
         ctx: Any,
         query: Tensor,
         key: Tensor,
-        heads: Heads,
+        heads: BlockedAttention,
         mask: Tensor | None,
         share: Tensor,
         exclude_self: bool,
@@ -167,13 +167,13 @@ class _OfHeads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        require_first_derivative()
+        check_differentiated_once()
         of_query, of_key = ctx.saved_tensors
         return gradient * of_query, gradient * of_key, *[None] * 7
 
 
 def _exact(
-    part: Heads, counting: Tensor | None, exclude_self: bool, gradient_needed: bool
+    part: BlockedAttention, counting: Tensor | None, exclude_self: bool, gradient_needed: bool
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The sum over pairs, and its gradient with respect to some rows of the scores after others."""
     weights = part.weights()  # (batch, head, query, key)
@@ -186,7 +186,7 @@ def _exact(
 
 
 def _probed(
-    part: Heads, counting: Tensor | None, exclude_self: bool, probes: int, generator: torch.Generator | None
+    part: BlockedAttention, counting: Tensor | None, exclude_self: bool, probes: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The same, estimated: rows of the probes' images are (batch, head, probe, token), which multiplies faster."""
     blocks, weights = part.rows(), _weights_of_rows(part)
@@ -223,7 +223,7 @@ def _probed(
     return attended, of_scores()
 
 
-def _weights_of_rows(part: Heads) -> Callable[[slice], Tensor]:
+def _weights_of_rows(part: BlockedAttention) -> Callable[[slice], Tensor]:
     """The weights of some rows: made anew where all of them are more than a block, else kept."""
     if len(part.rows()) == 1:
         everything = part.weights()

@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
-from safr.losses.heads import Heads
+from safr.losses.heads import BlockedAttention
 from safr.model.recording import Pass, recorded_pass
 
 NAME = "safr"
@@ -66,7 +66,7 @@ def attention(
     weights = None
     if asked is not None or softcap is not None or s_aux is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        heads = Heads(query, repeat_kv(key, groups), _sum(position_bias, attention_mask), scale)
+        heads = BlockedAttention(query, repeat_kv(key, groups), _sum(position_bias, attention_mask), scale)
         if softcap is not None or s_aux is not None:
             weights = _bounded_weights(heads, softcap, s_aux)
         elif (asked is not None and asked.keeps(name)) or (heads.bias is not None and heads.bias.requires_grad):
@@ -96,7 +96,7 @@ def attention(
 
 @torch.no_grad()
 def received_attention(
-    attention: Float[Tensor, "batch head query key"] | Heads, attended: Bool[Tensor, "batch query"] | None
+    attention: Float[Tensor, "batch head query key"] | BlockedAttention, attended: Bool[Tensor, "batch query"] | None
 ) -> Float[Tensor, "batch key"]:
     """Attention that each token receives from all that are no padding, special ones too; a mean over heads.
 
@@ -121,7 +121,9 @@ def _sum(position_bias: Tensor | None, attention_mask: Tensor | None) -> Tensor 
     return position_bias + attention_mask
 
 
-def _bounded_weights(heads: Heads, softcap: float | None, sink: Tensor | None) -> Float[Tensor, "batch head query key"]:
+def _bounded_weights(
+    heads: BlockedAttention, softcap: float | None, sink: Tensor | None
+) -> Float[Tensor, "batch head query key"]:
     """Weights whose scores a tanh bounds, or that may go nowhere."""
     scores = heads.query @ heads.key.mT * heads.scale
     if softcap is not None:

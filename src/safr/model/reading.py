@@ -12,8 +12,8 @@ from torch import Tensor
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
-from safr.losses.heads import Heads
-from safr.losses.interaction import PROBES, interaction_loss_of_heads, visible_pairs
+from safr.losses.heads import BlockedAttention
+from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
 from safr.model.attention import received_attention
 from safr.model.recording import Pass, Reader
 
@@ -85,7 +85,9 @@ def _importance(settings: Regularization, now: Pass, site: str, vectors: Tensor)
     return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
 
 
-def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads, mask: Tensor | None) -> Tensor:
+def _interaction(
+    settings: Regularization, now: Pass, attention: Tensor | BlockedAttention, mask: Tensor | None
+) -> Tensor:
     if isinstance(attention, Tensor):
         visible = None if mask is None or settings.padding == "count" else mask == 0
         return interaction_loss(attention, now.counting, settings.exclude_self, visible)
@@ -96,7 +98,7 @@ def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads,
         automatic = settings.interaction_estimator == "auto"
         probes = PROBES if automatic and tokens > ALL_TEXTS else _probes(settings, tokens)
         fixed = torch.Generator(attention.query.device).manual_seed(0)
-        return interaction_loss_of_heads(attention, counting, settings.exclude_self, pairs, probes, fixed)
+        return blocked_interaction_loss(attention, counting, settings.exclude_self, pairs, probes, fixed)
     some_texts, some_heads = _how_many(settings, texts, heads, tokens)
     # Every head and text is as likely as any other, so that the mean over the drawn is that over all in expectation.
     if some_heads < heads:
@@ -108,7 +110,7 @@ def _interaction(settings: Regularization, now: Pass, attention: Tensor | Heads,
         attention = attention.of_texts(drawn)
         counting = None if counting is None else counting.index_select(0, drawn)
         pairs = pairs if pairs is None or pairs.shape[0] == 1 else pairs.index_select(0, drawn)
-    return interaction_loss_of_heads(attention, counting, settings.exclude_self, pairs, _probes(settings, tokens))
+    return blocked_interaction_loss(attention, counting, settings.exclude_self, pairs, _probes(settings, tokens))
 
 
 def _how_many(settings: Regularization, texts: int, heads: int, tokens: int) -> tuple[int, int]:
@@ -133,12 +135,12 @@ def _pairs(now: Pass, mask: Tensor) -> Tensor:
     for known, pairs in now.pairs:
         if known is mask:
             return pairs
-    now.pairs.append((mask, visible_pairs(mask == 0, now.counting)))
+    now.pairs.append((mask, count_visible_pairs(mask == 0, now.counting)))
     return now.pairs[-1][1]
 
 
 def _received(
-    now: Pass, layer: str, reader: Reader | None, attention: Tensor | Heads, mask: Tensor | None
+    now: Pass, layer: str, reader: Reader | None, attention: Tensor | BlockedAttention, mask: Tensor | None
 ) -> Tensor | None:
     """Note how much attention each token receives from all that are no padding, special ones too."""
     now.received[layer] = received_attention(attention, now.attended)
