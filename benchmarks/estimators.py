@@ -24,7 +24,7 @@ import safr
 from safr.config import Regularization
 from safr.data import load_data
 from safr.data.batches import encode
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.losses.interaction import PROBES
 
 SEED = 0
@@ -42,7 +42,7 @@ def main() -> None:
     """Train, measure, print and write."""
     torch.manual_seed(SEED)
     split = load_data("imdb").train
-    tokenizer = word_tokenizer(split.texts)
+    tokenizer = train_word_tokenizer(split.texts)
     model = safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=len(tokenizer)))
     safr.attach(model, Regularization(importance=1, interaction=0.1))
     train(model, review_batches(split, tokenizer, 256, STEPS))

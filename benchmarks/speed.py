@@ -33,11 +33,11 @@ import safr
 from safr.attribution.scores import random_scores
 from safr.config import Regularization
 from safr.data import load_data
-from safr.data.batches import EncodedText, LengthGroups, encode
-from safr.data.tokenizer import word_tokenizer
+from safr.data.batches import EncodedText, LengthGroupedSampler, encode
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.evaluation.deletion import delete_words, predictions, predictions_without
-from safr.model.attachment import explaining_site
+from safr.evaluation.deletion import delete_words, predict_after_deletion, predict_distinct
+from safr.model.attachment import get_explaining_site
 
 WARM_UP = 2
 VOCABULARY = 14_000
@@ -187,7 +187,7 @@ def sentence_batches() -> list[dict[str, torch.Tensor]]:
     """An epoch's batches of SST-2's training sentences, or of the packaged ones where those are not at hand."""
     torch.manual_seed(0)
     texts, _ = encoded("sst2_paper", 6244, 128)
-    order = list(LengthGroups([len(text.ids) for text in texts], 32))
+    order = list(LengthGroupedSampler([len(text.ids) for text in texts], 32))
     return [padded([texts[number] for number in order[start : start + 32]]) for start in range(0, len(order), 32)]
 
 
@@ -206,7 +206,7 @@ def encoded(data: str, count: int, max_tokens: int) -> tuple[list[EncodedText], 
         texts = load_data(data, download=False).train.texts
     except InputError:
         texts = load_data("imdb_train" if data == "imdb" else "rotten_tomatoes").train.texts
-    tokenizer = word_tokenizer(texts)
+    tokenizer = train_word_tokenizer(texts)
     return encode(tokenizer, texts[:count], max_tokens), len(tokenizer)
 
 
@@ -337,7 +337,7 @@ def explanations() -> list[Row]:
 def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[[], object]]:
     """One text through the network, with capacity at the explaining site or without."""
     one = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-    site = explaining_site(model)
+    site = get_explaining_site(model)
 
     @torch.inference_mode()
     def forward_pass() -> None:
@@ -371,8 +371,8 @@ def evaluation() -> list[Row]:
     model, texts = paper_model(ADDED[SAFR]).eval(), encoded("sst2_paper", 6244, 128)[0][:400]
     deletions = [(random_scores(texts, seed), percent) for seed in range(8) for percent in (10, 20, 30, 60, 90)]
     runs = {
-        "a pass for each deletion": lambda: [predictions(model, delete_words(texts, *each)) for each in deletions],
-        "one pass for all": lambda: predictions_without(model, texts, deletions),
+        "a pass for each deletion": lambda: [predict_distinct(model, delete_words(texts, *each)) for each in deletions],
+        "one pass for all": lambda: predict_after_deletion(model, texts, deletions),
     }
     return rows("400 sentences after 40 deletions", take_turns(runs, 3))
 

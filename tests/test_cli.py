@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from safr.arguments import parse
-from safr.cli import main, train
+from safr.arguments import parse_command
+from safr.cli import main, train_command
 from safr.config import PRESETS
 from safr.errors import InputError
 from safr.experiments import paper
@@ -306,23 +306,25 @@ def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, caps
     [(["--preset", "best"], PRESETS["best"]["importance"]), (["--preset=best", "--importance", "7"], 7.0)],
 )
 def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, importance):
-    settings = parse(["train", *asked], [train]).keywords["settings"]
+    settings = parse_command(["train", *asked], {"train": train_command}).keywords["settings"]
     assert settings.regularization.importance == importance
     assert settings.regularization.interaction == PRESETS["best"]["interaction"]
 
 
 def test_an_option_may_be_spelled_with_underscores():
-    settings = parse(["train", "--preset", "best", "--learning_rate", "1e-2"], [train]).keywords["settings"]
+    settings = parse_command(
+        ["train", "--preset", "best", "--learning_rate", "1e-2"], {"train": train_command}
+    ).keywords["settings"]
     assert settings.recipe.learning_rate == 1e-2
     with pytest.raises(InputError, match=r"^--learning-rate is given twice"):
-        parse(["train", "--learning-rate", "1e-2", "--learning_rate", "1e-3"], [train])
+        parse_command(["train", "--learning-rate", "1e-2", "--learning_rate", "1e-3"], {"train": train_command})
     with pytest.raises(InputError, match=r"^--vmask is given twice"):
-        parse(["train", "--no-vmask", "--vmask"], [train])
+        parse_command(["train", "--no-vmask", "--vmask"], {"train": train_command})
 
 
 def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews, tmp_path, capsys, monkeypatch):
     small = {"epochs": 1, "width": 8, "heads": 1, "feed_forward": 8, "vmask_width": 4}
-    monkeypatch.setattr(paper, "QUICK", {"data": str(reviews), **small})
+    monkeypatch.setattr(paper, "QUICK_SETTINGS", {"data": str(reviews), **small})
     monkeypatch.setattr(paper, "QUICK_WEIGHTS", (None, (0.1, 0.1)))
     asked = ["reproduce", "--quick", "--output", str(tmp_path), "--workers", "1"]
     assert main(asked) == 0

@@ -11,8 +11,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from safr.attribution.explanation import explain
 from safr.config import Regularization
-from safr.console import Steps, TrainingProgress, coloured, listed, printable, scores_table
-from safr.evaluation.statistics import percent
+from safr.console import ProgressBar, TrainingProgress, list_words, printable, scores_table, shade_words
+from safr.evaluation.statistics import format_percent
 from safr.runs import Run
 from tests import tiny
 
@@ -60,7 +60,7 @@ def test_printable_text_is_printable_and_nothing_else_is_changed(text):
 
 def test_every_word_is_coloured_by_its_capacity():
     made = explanation()
-    line = coloured(made)
+    line = shade_words(made)
     assert line.plain == "the film was funny but the cast was dull "
     assert [line.plain[span.start : span.end] for span in line.spans] == list(made.words)
     assert str(line.spans[int(np.argmax(made.capacity))].style) == "bold underline #ffffff on #08519c"
@@ -79,21 +79,21 @@ class _Shade:
 
 def test_without_colours_every_word_is_listed_with_its_capacity():
     made = explanation()
-    lines = listed(made).splitlines()
+    lines = list_words(made).splitlines()
     assert [line.split() for line in lines] == [[f"{c:.2f}", w] for w, c in zip(made.words, made.capacity, strict=True)]
 
 
 def test_words_that_look_like_commands_are_shown_as_words():
     console = plain_console(force_terminal=True, color_system="truecolor")
-    console.print(coloured(explanation("[bold]film[/bold] \x1b[2Jdull [/x]")))
+    console.print(shade_words(explanation("[bold]film[/bold] \x1b[2Jdull [/x]")))
     for word in ("[bold]film[/bold]", "\\x1b[2Jdull", "[/x]"):
         assert word in written(console)
     assert "\x1b[2J" not in written(console)
 
 
 def test_an_estimate_in_percent():
-    assert percent({"value": 0.7256, "low": 0.69949, "high": 0.75}) == "72.6 [69.9, 75.0]"
-    assert percent({"value": -0.01, "low": -0.125, "high": 1.0}) == "-1.0 [-12.5, 100.0]"
+    assert format_percent({"value": 0.7256, "low": 0.69949, "high": 0.75}) == "72.6 [69.9, 75.0]"
+    assert format_percent({"value": -0.01, "low": -0.125, "high": 1.0}) == "-1.0 [-12.5, 100.0]"
 
 
 def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
@@ -134,7 +134,7 @@ def test_the_table_fits_eighty_columns(tmp_path):
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():
     quiet, terminal = plain_console(), plain_console(force_terminal=True)
     for console in (quiet, terminal):
-        with Steps(console, "deleting [/x] words") as steps:
+        with ProgressBar(console, "deleting [/x] words") as steps:
             steps(0, None)
             steps(3, 12)
     assert written(quiet) == ""

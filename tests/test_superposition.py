@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safr.superposition import capacity, interference, normalized, polysemanticity
+from safr.superposition import capacity, interference, normalize, polysemanticity
 
 METRICS = (interference, polysemanticity, capacity)
 
@@ -202,4 +202,4 @@ def test_rounding_is_no_sharing():
 
 def test_normalized_vectors_have_length_one_or_zero():
     vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    assert normalized(vectors).norm(dim=-1).tolist() == pytest.approx([1, 0])
+    assert normalize(vectors).norm(dim=-1).tolist() == pytest.approx([1, 0])

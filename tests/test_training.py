@@ -14,9 +14,9 @@ from safr import training
 from safr.config import Architecture, Recipe, Regularization, Settings
 from safr.data import Split, TextDataset, downloads
 from safr.data.batches import encode
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.evaluation.deletion import predictions
+from safr.evaluation.deletion import predict_distinct
 from safr.runs import Run
 from safr.training import train
 
@@ -168,7 +168,7 @@ def test_the_weights_are_those_of_the_epoch_that_is_to_be_kept(tmp_path, kept):
     accuracies = {"best": max(line["dev_accuracy"] for line in run.history), "last": run.history[-1]["dev_accuracy"]}
     assert accuracies["best"] > accuracies["last"]
     model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
-    right = predictions(model, encode(tokenizer, data.dev.texts)) == torch.tensor(data.dev.labels).numpy()
+    right = predict_distinct(model, encode(tokenizer, data.dev.texts)) == torch.tensor(data.dev.labels).numpy()
     assert right.mean() == pytest.approx(accuracies[kept])
 
 
@@ -224,11 +224,11 @@ def test_padding_counts_from_training_to_evaluation_where_the_settings_say_so(tm
     model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
     inputs = tokenizer(["good film"], padding="max_length", max_length=10, return_tensors="pt")
     expected = int(model(**inputs).logits.argmax())
-    assert predictions(model, encode(tokenizer, ["good film"]))[0] == expected
+    assert predict_distinct(model, encode(tokenizer, ["good film"]))[0] == expected
 
 
 def test_a_pretrained_model_is_fine_tuned_with_its_own_tokenizer(tmp_path):
-    tokenizer = word_tokenizer(["good film bad film"] * 2)
+    tokenizer = train_word_tokenizer(["good film bad film"] * 2)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
     )

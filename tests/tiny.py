@@ -6,7 +6,7 @@ import torch
 
 from safr.config import Architecture, Recipe, Regularization, Settings
 from safr.data import TextDataset
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.evaluation.evaluate import evaluate
 from safr.model.attach import attach
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
@@ -54,7 +54,7 @@ def dataset(seed=0):
 
 
 def tokenizer():
-    return word_tokenizer(text for text, _ in sentences(60, 0, longest=9))
+    return train_word_tokenizer(text for text, _ in sentences(60, 0, longest=9))
 
 
 def model(regularization=None, *, seed=0, **options):

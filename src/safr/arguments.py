@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ Command = Callable[..., int | None]
 """A function whose arguments are options; returns the exit status, None for 0."""
 
 
-def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Callable[[], int | None]:
+def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> Callable[[], int | None]:
     """The command that the arguments name, ready to run.
 
     Raises:
@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str], commands: Sequence[Command]) -> Callable[[],
     try:
         with contextlib.redirect_stderr(said):
             return tyro.extras.subcommand_cli_from_dict(
-                {each.__name__: _deferred(each) for each in commands},
+                {name: _deferred(command) for name, command in commands.items()},
                 args=arguments,
                 prog="safr",
                 description="Train transformers whose neurons say which words mattered, and test whether it is so.",
@@ -83,7 +83,7 @@ def _without_preset(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
-def sweep_jobs(
+def parse_sweep_jobs(
     settings: Settings, vary: Sequence[str], seeds: int | None, plan: Path | None, baseline: bool
 ) -> dict[str, Settings]:
     """The settings of a sweep's runs by name.
@@ -91,7 +91,15 @@ def sweep_jobs(
     Raises:
         InputError: `plan` stands beside options, or one of them can't be used.
     """
-    from safr.experiments.grid import BASELINE, SEEDS, grid, joined, parse_varied, read_plan, with_seeds
+    from safr.experiments.grid import (
+        BASELINE_SETTINGS,
+        DEFAULT_SEEDS,
+        expand_grid,
+        expand_seeds,
+        merge_jobs,
+        parse_varied,
+        read_plan,
+    )
 
     if plan is not None:
         if vary or seeds is not None or not baseline or settings != Settings():
@@ -100,13 +108,13 @@ def sweep_jobs(
     else:
         if seeds is not None and seeds < 1:
             raise InputError(f"--seeds must be at least 1, got {seeds}")
-        numbers = range(settings.recipe.seed, settings.recipe.seed + (seeds or SEEDS))
-        jobs = with_seeds("baseline", settings, BASELINE, numbers) if baseline else {}
-        jobs = joined(jobs, grid(settings, parse_varied(vary), numbers))
-    return {name: with_whole_paths(each) for name, each in jobs.items()}
+        numbers = range(settings.recipe.seed, settings.recipe.seed + (seeds or DEFAULT_SEEDS))
+        jobs = expand_seeds("baseline", settings, BASELINE_SETTINGS, numbers) if baseline else {}
+        jobs = merge_jobs(jobs, expand_grid(settings, parse_varied(vary), numbers))
+    return {name: resolve_paths(each) for name, each in jobs.items()}
 
 
-def score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
+def parse_score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
     """Files of other tools' scores by name, looked for in the run's folder first.
 
     Raises:
@@ -123,7 +131,7 @@ def score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
     return found
 
 
-def with_whole_paths(settings: Settings) -> Settings:
+def resolve_paths(settings: Settings) -> Settings:
     """The settings with paths that mean the same from any folder, so that a run can be evaluated from anywhere."""
     from safr.data import list_data
 
@@ -135,7 +143,7 @@ def with_whole_paths(settings: Settings) -> Settings:
     return dataclasses.replace(settings, data=whole(settings.data), model=whole(settings.model))
 
 
-def run_name(settings: Settings) -> str:
+def default_run_name(settings: Settings) -> str:
     """A folder name that says what is in it."""
     added = settings.regularization
     name = Path(settings.data).stem

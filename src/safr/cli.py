@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from safr.arguments import parse, run_name, score_files, sweep_jobs, with_whole_paths
+from safr.arguments import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
 from safr.config import Settings
 from safr.errors import InputError
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from safr.runs import Run
 
 
-def demo(output: Path = Path("runs/demo"), seed: int = 0) -> None:
+def demo_command(output: Path = Path("runs/demo"), seed: int = 0) -> None:
     """Train a plain transformer, one with VMASK and one with SAFR on real sentences, and report on all three.
 
     Args:
@@ -45,7 +45,7 @@ def demo(output: Path = Path("runs/demo"), seed: int = 0) -> None:
     _export_page(runs, output / "explorer.html", console, DEMO_TEXTS)
 
 
-def train(
+def train_command(
     settings: Settings,
     output: Path | None = None,
     resume: Path | None = None,
@@ -66,13 +66,15 @@ def train(
         from safr.runs import open_run
 
         settings = open_run(resume).settings
-    folder = resume or output or Path("runs") / run_name(settings)
-    settings = settings if resume else with_whole_paths(settings)
+    folder = resume or output or Path("runs") / default_run_name(settings)
+    settings = settings if resume else resolve_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
     _show_scores([run], console)
 
 
-def evaluate(run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None) -> None:
+def evaluate_command(
+    run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None
+) -> None:
     """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
 
     Args:
@@ -91,12 +93,14 @@ def evaluate(run: Annotated[Path, tyro.conf.Positional], split: str = "test", da
         _show_scores([opened], console)
         console.print(f"All scores: {opened.scores_file}")
     else:
-        from safr.evaluation.statistics import percent
+        from safr.evaluation.statistics import format_percent
 
-        console.print(f"{split} accuracy {percent(scores['accuracy'])}, SRS(30) {percent(scores['srs']['30'])}")
+        console.print(
+            f"{split} accuracy {format_percent(scores['accuracy'])}, SRS(30) {format_percent(scores['srs']['30'])}"
+        )
 
 
-def sweep(
+def sweep_command(
     settings: Settings,
     output: Path,
     vary: tuple[str, ...] = (),
@@ -128,10 +132,10 @@ def sweep(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.console import told_outcomes
-    from safr.experiments.sweep import sweep as run_sweep
+    from safr.console import outcome_printer
+    from safr.experiments.sweep import run_sweep
 
-    jobs = sweep_jobs(settings, vary, seeds, plan, baseline)
+    jobs = parse_sweep_jobs(settings, vary, seeds, plan, baseline)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}", highlight=False)
     found = run_sweep(
@@ -142,14 +146,14 @@ def sweep(
         test=test,
         margin=margin / 100,
         data_dir=data_dir,
-        progress=told_outcomes(console),
+        progress=outcome_printer(console),
     )
     console.print(found.text, highlight=False)
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
     return 1 if found.failed else 0
 
 
-def reproduce(
+def reproduce_command(
     output: Path = Path("runs/paper"),
     dataset: Literal["sst2", "imdb", "both"] | None = None,
     seeds: int | None = None,
@@ -173,9 +177,9 @@ def reproduce(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.console import told_outcomes
-    from safr.experiments.grid import SEEDS
-    from safr.report.reproduction import reproduce as run_reproduction
+    from safr.console import outcome_printer
+    from safr.experiments.grid import DEFAULT_SEEDS
+    from safr.report.reproduction import reproduce_paper as run_reproduction
 
     if quick and (dataset or seeds is not None):
         raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
@@ -186,18 +190,18 @@ def reproduce(
     found = run_reproduction(
         folder,
         ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
-        seeds=1 if quick else seeds or SEEDS,
+        seeds=1 if quick else seeds or DEFAULT_SEEDS,
         quick=quick,
         engine=engine,
         workers=workers,
         data_dir=data_dir,
-        progress=told_outcomes(console),
+        progress=outcome_printer(console),
     )
     console.print(f"page: {found.page.resolve()}", highlight=False)
     return 1 if found.failed else 0
 
 
-def benchmark(
+def benchmark_command(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     methods: tuple[str, ...] = (),
     scores: tuple[str, ...] = (),
@@ -220,9 +224,9 @@ def benchmark(
         output: Folder for the table over all runs. Default: beside the runs.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.console import Steps
+    from safr.console import ProgressBar
     from safr.evaluation.benchmark import benchmark as benchmark_run
-    from safr.experiments.evidence import refuse_unlike, write_evidence
+    from safr.experiments.evidence import check_comparable, write_benchmark_table
     from safr.runs import open_trained_run
 
     if not runs:
@@ -230,28 +234,28 @@ def benchmark(
     if texts < 2:
         raise InputError(f"--texts must be at least 2, got {texts}")
     opened, console = [open_trained_run(folder) for folder in runs], _console()
-    refuse_unlike(opened)
+    check_comparable(opened)
     folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder for the table, found a file")
     loaded = _load(opened[0].settings, data_dir, console)  # the others' data are the same
     for run in opened:
-        with Steps(console, run.name) as steps:
+        with ProgressBar(console, run.name) as steps:
             benchmark_run(
                 run,
                 loaded,
                 methods=methods or None,
-                files=score_files(scores, run),
+                files=parse_score_files(scores, run),
                 removals=removals or None,
                 limit=texts,
                 data_dir=data_dir,
                 progress=steps.named,
             )
-    console.print(write_evidence(opened, folder), highlight=False)
+    console.print(write_benchmark_table(opened, folder), highlight=False)
     console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
 
 
-def explain(
+def explain_command(
     run: Annotated[Path, tyro.conf.Positional],
     text: Annotated[str, tyro.conf.Positional],
     json: bool = False,
@@ -268,7 +272,7 @@ def explain(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.console import coloured, listed, printable
+    from safr.console import list_words, printable, shade_words
 
     explanation = _explain(run, text)
     if json:
@@ -278,9 +282,9 @@ def explain(
         share = explanation.probabilities[explanation.prediction]
         console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share:.1%})", highlight=False)
         if console.is_terminal:
-            console.print(coloured(explanation))
+            console.print(shade_words(explanation))
         else:
-            console.print(listed(explanation), highlight=False, markup=False, soft_wrap=True)
+            console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
         if explanation.truncated:
             console.print(f"(only the first {len(explanation.words)} words were read)")
     if figures is not None:
@@ -291,7 +295,7 @@ def explain(
                 sys.stderr.write(f"{path}\n")
 
 
-def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
+def report_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
     """Write one HTML file that shows evaluated runs side by side and can be mailed.
 
     Args:
@@ -307,7 +311,7 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path
     _write_report(opened, output or beside / "report.html", _console())
 
 
-def explore(
+def explore_command(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     export: Path | None = None,
     texts: int | None = None,
@@ -328,8 +332,8 @@ def explore(
         browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
             see it.
     """
-    from safr.explorer.export import TEXTS
-    from safr.explorer.serving import TEXTS as TEXTS_SERVED
+    from safr.explorer.export import EXPORTED_TEXTS
+    from safr.explorer.serving import SERVED_TEXTS as TEXTS_SERVED
     from safr.explorer.serving import serve
     from safr.runs import open_trained_run
 
@@ -337,13 +341,13 @@ def explore(
         raise InputError("expected the folder of at least one run, got none; as in `safr explore runs/a runs/b`")
     opened, console = [open_trained_run(folder) for folder in runs], _console()
     if export is not None:
-        _export_page(opened, export, console, TEXTS if texts is None else texts)
+        _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts)
         return
     count = TEXTS_SERVED if texts is None else texts
     serve(opened, host=host, port=port, token=token, texts=count, browser=browser, tell=_said(console))
 
 
-def data(data_dir: Path | None = None) -> None:
+def data_command(data_dir: Path | None = None) -> None:
     """List the data sets, whether they are ready, and how to get the rest.
 
     Args:
@@ -362,7 +366,19 @@ def data(data_dir: Path | None = None) -> None:
         sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
 
 
-COMMANDS = (demo, train, evaluate, benchmark, sweep, reproduce, explain, explore, report, data)
+COMMANDS: dict[str, Command] = {
+    "demo": demo_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "benchmark": benchmark_command,
+    "sweep": sweep_command,
+    "reproduce": reproduce_command,
+    "explain": explain_command,
+    "explore": explore_command,
+    "report": report_command,
+    "data": data_command,
+}
+"""What each word after `safr` runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -377,7 +393,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"safr {__version__}\n")
         return 0
     try:
-        return parse(given, COMMANDS)() or 0
+        return parse_command(given, COMMANDS)() or 0
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
@@ -393,17 +409,17 @@ def _console() -> Console:
     """Where people are told how it goes; also silences what the libraries below would say there."""
     from rich.console import Console
 
-    from safr.data.quiet import silence
+    from safr.data.quiet import silence_libraries
 
-    silence()
+    silence_libraries()
     return Console(stderr=False, soft_wrap=True, markup=False)  # paths and labels may hold brackets
 
 
 def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:
-    from safr.console import Steps
+    from safr.console import ProgressBar
     from safr.data import load_data
 
-    with Steps(console, f"data {settings.data}") as steps:
+    with ProgressBar(console, f"data {settings.data}") as steps:
         loaded = load_data(
             settings.data,
             data_dir=data_dir,
@@ -444,10 +460,10 @@ def _train_and_evaluate(
 
 
 def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test") -> dict:
-    from safr.console import Steps
+    from safr.console import ProgressBar
     from safr.evaluation.evaluate import evaluate as evaluate_run
 
-    with Steps(console, f"{run.name}: deleting words") as steps:
+    with ProgressBar(console, f"{run.name}: deleting words") as steps:
         return evaluate_run(run, loaded, split=split, progress=steps)
 
 
@@ -480,10 +496,10 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
 
 
 def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int) -> None:
-    from safr.console import Steps
+    from safr.console import ProgressBar
     from safr.explorer.export import export_page
 
-    with Steps(console, "reading texts for the explorer") as steps:
+    with ProgressBar(console, "reading texts for the explorer") as steps:
         path = export_page(runs, output, texts=texts, progress=steps)
     console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False)
 

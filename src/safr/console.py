@@ -13,11 +13,11 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from safr.evaluation.deletion import MAIN_PERCENT
-from safr.evaluation.statistics import percent
+from safr.evaluation.statistics import format_percent
 
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
-    from safr.experiments.running import Outcome, RunProgress
+    from safr.experiments.running import Outcome, OutcomeCallback
     from safr.runs import Run
 
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
@@ -27,7 +27,7 @@ _LIGHT_SHADES = 6
 """Up to this shade dark letters are readable, beyond it light ones."""
 
 
-class Steps:
+class ProgressBar:
     """A bar over steps that are known beforehand; where there is no terminal a line for each part that has a name."""
 
     def __init__(self, console: Console, title: str) -> None:
@@ -41,7 +41,7 @@ class Steps:
         self.console, self.title, self.part = console, title, ""
         self.task = self.progress.add_task(title, total=None)
 
-    def __enter__(self) -> Steps:
+    def __enter__(self) -> ProgressBar:
         self.progress.start()
         return self
 
@@ -123,11 +123,11 @@ def scores_table(runs: Sequence[Run]) -> Table:
             scores["srs"][k],
         )
         # Without the space after the comma a row fits a terminal of 80 columns.
-        table.add_row(Text(run.name), *(percent(cell).replace(", ", ",") for cell in cells))
+        table.add_row(Text(run.name), *(format_percent(cell).replace(", ", ",") for cell in cells))
     return table
 
 
-def coloured(explanation: Explanation) -> Text:
+def shade_words(explanation: Explanation) -> Text:
     """The words, each on a background that is darker the higher its capacity; the highest is underlined too."""
     capacity = explanation.capacity
     highest = max(float(capacity.max()), 1e-12)
@@ -141,7 +141,7 @@ def coloured(explanation: Explanation) -> Text:
     return line
 
 
-def listed(explanation: Explanation) -> str:
+def list_words(explanation: Explanation) -> str:
     """The words, one on a line with its capacity, for where there are no colours."""
     pairs = zip(explanation.words, explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
@@ -156,7 +156,7 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def told_outcomes(console: Console) -> RunProgress:
+def outcome_printer(console: Console) -> OutcomeCallback:
     """Prints how many runs are to do, and a line for each that is done, with the time that the others will take."""
     started = time.monotonic()
 

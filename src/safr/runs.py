@@ -196,7 +196,7 @@ def open_trained_run(folder: str | Path) -> Run:
     return run
 
 
-def refuse_other_data(runs: Sequence[Run]) -> None:
+def check_same_data(runs: Sequence[Run]) -> None:
     """Raise an InputError where runs were not all made from the same data, and so can't be compared."""
     prints = [run.record["data"]["fingerprint"] for run in runs]
     if other := next((run for run, print_ in zip(runs, prints, strict=True) if print_ != prints[0]), None):

@@ -110,10 +110,10 @@ def capacity(
     return torch.where(own == 0, 0.0, own / torch.where(own == 0, 1.0, total)).to(vectors.dtype)
 
 
-def normalized(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:
+def normalize(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:
     """Each vector divided by its norm; the zero vector stays zero.
 
-    >>> normalized(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
+    >>> normalize(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
     tensor([[0.6000, 0.8000],
             [0.0000, 0.0000]])
     """

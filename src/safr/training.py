@@ -34,9 +34,9 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import Recipe, Settings
 from safr.data import TextDataset
-from safr.data.batches import TOKENS_PER_BATCH, LengthGroups
-from safr.data.token_cache import token_dataset
-from safr.data.tokenizer import word_tokenizer
+from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
+from safr.data.token_cache import tokenize_dataset
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.model.attach import attach, parameter_groups
 from safr.model.saving import save
@@ -80,13 +80,13 @@ def train(
     attach(model, settings.regularization, tokenizer=tokenizer)
     if not resume:  # only now, so that a mistake in the settings leaves no folder behind
         run = create_run(output, settings, _data_record(data))
-    dev = token_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
+    dev = tokenize_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     history = _History(run)
     trainer = _LengthGroupedTrainer(
         model=model,
         args=_arguments(run, settings),
-        train_dataset=token_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
+        train_dataset=tokenize_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
         eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
         data_collator=DataCollatorWithPadding(
             tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
@@ -113,10 +113,10 @@ def train(
 class _LengthGroupedTrainer(Trainer):
     """The Trainer with batches of about equally long texts."""
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroups:
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         # What is passed here has lost the columns that the model does not read, and with them the lengths.
         dataset: Any = self.train_dataset
-        return LengthGroups(dataset["length"], self.args.train_batch_size)
+        return LengthGroupedSampler(dataset["length"], self.args.train_batch_size)
 
 
 class _History(TrainerCallback):
@@ -177,7 +177,7 @@ def _data_record(data: TextDataset) -> dict[str, Any]:
 
 def _tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
     if settings.model == PAPER_MODEL:
-        return word_tokenizer(data.train.texts)
+        return train_word_tokenizer(data.train.texts)
     tokenizer = _pretrained(AutoTokenizer, settings.model)
     if tokenizer.pad_token is None:  # a language model's; the attention mask tells padding from the end of a text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token

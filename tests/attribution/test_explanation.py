@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
 from safr.attribution.explanation import explain, token_names
-from safr.attribution.scores import score_words
+from safr.attribution.scores import internal_scores
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
@@ -28,7 +28,9 @@ def explanation():
 def test_an_explanation_says_what_the_evaluation_scores():
     model = tiny.model(MASKED)
     explanation = explain(model, tiny.tokenizer(), TEXT)
-    scored = score_words(model, encode(tiny.tokenizer(), [TEXT]), ("embedding", "vmask", "fc1", "fc1_out", "fc2"))[0]
+    scored = internal_scores(model, encode(tiny.tokenizer(), [TEXT]), ("embedding", "vmask", "fc1", "fc1_out", "fc2"))[
+        0
+    ]
     assert explanation.words == tuple(TEXT.split())
     assert explanation.prediction == model.config.id2label[scored.prediction]
     np.testing.assert_allclose(explanation.keep, scored.keep, rtol=1e-5)

@@ -6,9 +6,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel
 
 from safr.attribution import scores
-from safr.attribution.scores import model_batches, random_scores, score_words
+from safr.attribution.scores import internal_scores, iter_model_batches, random_scores
 from safr.config import Regularization
-from safr.data.batches import batches, encode
+from safr.data.batches import encode, iter_batches
 from safr.errors import InputError
 from safr.model.tracing import trace
 from safr.superposition import capacity
@@ -26,7 +26,7 @@ def alone(model, text):
 
 
 def check_against_one_at_a_time(model, texts):
-    scored = score_words(model, texts, SITES)
+    scored = internal_scores(model, texts, SITES)
     assert len(scored) == len(texts)
     for text, found in zip(texts, scored, strict=True):
         seen = alone(model, text)
@@ -51,41 +51,41 @@ def test_scores_in_batches_are_those_of_each_text_alone(regularization):
 
 def test_every_layer_has_its_sites():
     model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
-    found = score_words(model, encode(tiny.tokenizer(), TEXTS), ("fc1", "fc2.1"))
+    found = internal_scores(model, encode(tiny.tokenizer(), TEXTS), ("fc1", "fc2.1"))
     assert list(found[0].capacity) == ["fc1.0", "fc1.1", "fc2.1"]
 
 
 def test_scores_are_shares():
-    for found in score_words(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS), SITES):
+    for found in internal_scores(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS), SITES):
         for values in (found.keep, *found.capacity.values()):
             assert ((values >= 0) & (values <= 1)).all()
 
 
 def test_the_batches_size_changes_nothing(monkeypatch):
     model, texts = tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS)
-    usual = score_words(model, texts)
-    monkeypatch.setattr(scores, "batches", partial(batches, tokens_per_batch=1))
-    assert all(len(batch.numbers) == 1 for batch in model_batches(model, texts))
-    for one, other in zip(usual, score_words(model, texts), strict=True):
+    usual = internal_scores(model, texts)
+    monkeypatch.setattr(scores, "iter_batches", partial(iter_batches, tokens_per_batch=1))
+    assert all(len(batch.numbers) == 1 for batch in iter_model_batches(model, texts))
+    for one, other in zip(usual, internal_scores(model, texts), strict=True):
         np.testing.assert_allclose(one.capacity["fc1.0"], other.capacity["fc1.0"], rtol=1e-4)
         np.testing.assert_allclose(one.keep, other.keep, rtol=1e-4)
 
 
 def test_a_text_without_words_gets_a_prediction_and_no_scores():
-    empty, _ = score_words(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), ["", "a film"]))
+    empty, _ = internal_scores(tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), ["", "a film"]))
     assert empty.prediction in (0, 1)
     assert empty.keep.shape == empty.capacity["fc1.0"].shape == (0,)
 
 
 def test_no_texts_give_no_scores():
-    assert score_words(tiny.model(), []) == []
+    assert internal_scores(tiny.model(), []) == []
 
 
 def test_a_model_that_counts_padding_gets_it():
     model = tiny.model(Regularization(padding="count", vmask_width=8), padded_length=20)
     texts = encode(tiny.tokenizer(), TEXTS)
-    assert {batch.inputs["input_ids"].shape[1] for batch in model_batches(model, texts)} == {20}
-    assert [len(found.keep) for found in score_words(model, texts)] == [len(text.words) for text in texts]
+    assert {batch.inputs["input_ids"].shape[1] for batch in iter_model_batches(model, texts)} == {20}
+    assert [len(found.keep) for found in internal_scores(model, texts)] == [len(text.words) for text in texts]
 
 
 def test_words_of_several_pieces_get_the_score_of_their_largest(minilm):
@@ -109,7 +109,7 @@ def test_words_of_several_pieces_get_the_score_of_their_largest(minilm):
 def test_pairs_are_read_as_the_model_and_its_tokenizer_do(kind):
     model, words = tiny_tokenizers.model(kind)
     pairs = [("the film was good", "dull"), ("a film", "it is a good film")]
-    for text, scored in zip(pairs, score_words(model, encode(words, pairs)), strict=True):
+    for text, scored in zip(pairs, internal_scores(model, encode(words, pairs)), strict=True):
         with torch.inference_mode():
             logits = model(**words(*text, return_tensors="pt")).logits
         assert scored.prediction == int(logits.argmax())
@@ -119,26 +119,26 @@ def test_pairs_are_read_as_the_model_and_its_tokenizer_do(kind):
 def test_only_pairs_come_with_token_types_and_only_where_the_model_has_embeddings_for_them():
     model, words = tiny_tokenizers.model(BertForSequenceClassification)
     single, pair = (encode(words, [text]) for text in ("a film", ("a film", "a day")))
-    assert "token_type_ids" not in next(model_batches(model, single)).inputs
-    assert next(model_batches(model, pair)).inputs["token_type_ids"].tolist() == [list(pair[0].token_types)]
-    assert "token_type_ids" not in next(model_batches(tiny.model(), pair)).inputs
+    assert "token_type_ids" not in next(iter_model_batches(model, single)).inputs
+    assert next(iter_model_batches(model, pair)).inputs["token_type_ids"].tolist() == [list(pair[0].token_types)]
+    assert "token_type_ids" not in next(iter_model_batches(tiny.model(), pair)).inputs
 
 
 def test_a_language_model_is_scored_by_its_next_token():
     model, words = tiny_tokenizers.model(GPT2LMHeadModel)
-    for text, scored in zip(TEXTS, score_words(model, encode(words, TEXTS)), strict=True):
+    for text, scored in zip(TEXTS, internal_scores(model, encode(words, TEXTS)), strict=True):
         assert scored.prediction == int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax())
 
 
 def test_a_model_that_gives_every_token_an_answer_is_refused():
     model, words = tiny_tokenizers.model(BertForMaskedLM)
     with pytest.raises(InputError, match="classifies texts or goes on with them, got BertForMaskedLM"):
-        score_words(model, encode(words, TEXTS))
+        internal_scores(model, encode(words, TEXTS))
 
 
 def test_scores_of_a_model_in_half_precision_are_scores():
     model = tiny.model(Regularization(vmask_width=8)).bfloat16()
-    for found in score_words(model, encode(tiny.tokenizer(), TEXTS)):
+    for found in internal_scores(model, encode(tiny.tokenizer(), TEXTS)):
         assert ((found.capacity["fc1.0"] > 0) & (found.capacity["fc1.0"] <= 1)).all()
 
 
@@ -153,7 +153,7 @@ def _with_logits(model, texts):
 
     model.forward = with_logits
     try:
-        return score_words(model, texts, ("fc1.0",))
+        return internal_scores(model, texts, ("fc1.0",))
     finally:
         model.forward = forward
 

@@ -4,8 +4,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, ByT5Tokenizer
 
-from safr.data.batches import EncodedText, LengthGroups, batches, encode, readable, special_ids_of
-from safr.data.tokenizer import word_tokenizer
+from safr.data.batches import (
+    EncodedText,
+    LengthGroupedSampler,
+    encode,
+    iter_batches,
+    replace_surrogates,
+    special_token_ids,
+)
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 
@@ -30,7 +37,7 @@ words_and_space = st.lists(st.sampled_from(["good", "film", "rare", "[PAD]", "[U
 
 @pytest.fixture(scope="module")
 def words():
-    return word_tokenizer(["a good film", "a good day", "a film"])
+    return train_word_tokenizer(["a good film", "a good day", "a film"])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +52,7 @@ def plain(ids):
 def check_words_lie_in_order_in_the_text(encoded, text):
     place = 0
     for word in encoded.words:
-        place = readable(text).index(word, place) + len(word)
+        place = replace_surrogates(text).index(word, place) + len(word)
     numbers = [number for number in encoded.word_of_token if number is not None]
     assert numbers == sorted(numbers)
     assert sorted(set(numbers)) == list(range(len(encoded.words)))
@@ -60,7 +67,7 @@ def test_the_words_of_any_text_are_those_between_its_white_space(words, text):
     check_words_lie_in_order_in_the_text(encoded, text)
     special = "[PAD]" in text or "[UNK]" in text  # these stand apart from the letters around them
     if not special and not set(text) & set("\x1c\x1d\x1e\x1f"):  # white space in Python, not in Unicode
-        assert encoded.words == tuple(readable(text).split())
+        assert encoded.words == tuple(replace_surrogates(text).split())
 
 
 @given(any_text)
@@ -75,7 +82,9 @@ def test_word_pieces_of_any_text_lie_in_order_in_it(pieces, text):
 
 @given(any_text)
 def test_a_readable_text_keeps_everything_but_lone_surrogates(text):
-    assert readable(text) == "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
+    assert replace_surrogates(text) == "".join(
+        "\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text
+    )
 
 
 def test_texts_are_encoded_one_by_one(words):
@@ -102,7 +111,7 @@ def test_a_text_that_is_too_long_is_cut_and_says_so(words, pieces):
 def test_special_tokens_written_into_a_text_are_no_words(pieces, text):
     encoded = encode(pieces, [text])[0]
     assert encoded.words == ("good",)
-    assert set(encoded.ids) - {pieces.convert_tokens_to_ids("good")} <= special_ids_of(pieces)
+    assert set(encoded.ids) - {pieces.convert_tokens_to_ids("good")} <= special_token_ids(pieces)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -216,7 +225,7 @@ def test_deletion_removes_the_deleted_words_tokens_and_nothing_else(parts, data)
 )
 def test_every_text_is_in_exactly_one_batch_with_its_own_tokens(lengths, tokens_per_batch, padded_length):
     texts = [plain(range(length)) for length in lengths]
-    made = list(batches(texts, PADDING, tokens_per_batch=tokens_per_batch, padded_length=padded_length))
+    made = list(iter_batches(texts, PADDING, tokens_per_batch=tokens_per_batch, padded_length=padded_length))
     assert sorted(number for batch in made for number in batch.numbers) == list(range(len(texts)))
     for batch in made:
         ids, attended = batch.inputs["input_ids"], batch.inputs["attention_mask"]
@@ -230,14 +239,14 @@ def test_every_text_is_in_exactly_one_batch_with_its_own_tokens(lengths, tokens_
 
 
 def test_special_tokens_are_attended_to_and_do_not_count():
-    batch = next(batches([TEXT], PADDING, padded_length=7))
+    batch = next(iter_batches([TEXT], PADDING, padded_length=7))
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1, 0]]
     assert batch.counting.tolist() == [[False, True, True, True, True, False, False]]
 
 
 def test_token_types_are_given_for_pairs_only_and_to_models_that_read_them():
     alone, together, without = (
-        next(batches(texts, PADDING, padded_length=7, **options)).inputs
+        next(iter_batches(texts, PADDING, padded_length=7, **options)).inputs
         for texts, options in (([TEXT], {}), ([TEXT, PAIR], {}), ([PAIR], {"token_types": False}))
     )
     assert alone.keys() == without.keys() == {"input_ids", "attention_mask"}
@@ -246,12 +255,12 @@ def test_token_types_are_given_for_pairs_only_and_to_models_that_read_them():
 
 def test_batches_come_with_the_longest_texts_first():
     texts = [plain(range(length)) for length in (3, 9, 1, 7)]
-    assert [batch.numbers for batch in batches(texts, PADDING, tokens_per_batch=18)] == [(1, 3), (0, 2)]
+    assert [batch.numbers for batch in iter_batches(texts, PADDING, tokens_per_batch=18)] == [(1, 3), (0, 2)]
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 5), st.integers(0, 99))
 def test_length_groups_are_a_permutation_that_a_seed_repeats(lengths, batch_size, seed):
-    groups = LengthGroups(lengths, batch_size)
+    groups = LengthGroupedSampler(lengths, batch_size)
     torch.manual_seed(seed)
     order = list(groups)
     torch.manual_seed(seed)
@@ -261,12 +270,12 @@ def test_length_groups_are_a_permutation_that_a_seed_repeats(lengths, batch_size
 
 
 def test_length_groups_come_in_another_order_in_every_epoch():
-    groups = LengthGroups(list(range(100)), batch_size=8)
+    groups = LengthGroupedSampler(list(range(100)), batch_size=8)
     assert list(groups) != list(groups)
 
 
 def test_length_groups_put_other_texts_together_in_every_epoch():
-    groups = LengthGroups([5] * 64, batch_size=2)
+    groups = LengthGroupedSampler([5] * 64, batch_size=2)
     first, second = ({frozenset(pair) for pair in torch.tensor(list(groups)).view(-1, 2).tolist()} for _ in range(2))
     assert len(first & second) < 8
 
@@ -278,20 +287,22 @@ def test_length_groups_pad_far_less_than_a_random_order():
         cut = [order[start : start + 32] for start in range(0, len(order), 32)]
         return sum(max(lengths[number] for number in group) * len(group) for group in cut)
 
-    grouped, shuffled = padded(list(LengthGroups(lengths, 32))), padded(torch.randperm(1000).tolist())
+    grouped, shuffled = padded(list(LengthGroupedSampler(lengths, 32))), padded(torch.randperm(1000).tolist())
     assert grouped - sum(lengths) < (shuffled - sum(lengths)) / 5
 
 
 def test_length_groups_do_not_drift_from_long_to_short():
     lengths = torch.randint(1, 60, (4096,)).tolist()
-    means = torch.tensor([lengths[number] for number in LengthGroups(lengths, 32)]).float().view(-1, 32).mean(dim=1)
+    means = (
+        torch.tensor([lengths[number] for number in LengthGroupedSampler(lengths, 32)]).float().view(-1, 32).mean(dim=1)
+    )
     place = torch.arange(len(means)).float()
     assert torch.corrcoef(torch.stack([means, place]))[0, 1].abs() < 0.4
 
 
 def test_length_groups_are_cut_where_the_batches_are():
     """Two pools of 16 batches of 2, and one text over: every batch holds neighbours of its pool's lengths."""
-    groups = LengthGroups([5, 50] * 32 + [7], batch_size=2)
+    groups = LengthGroupedSampler([5, 50] * 32 + [7], batch_size=2)
     for _ in range(10):
         order = list(groups)
         pairs = [{groups.lengths[number].item() for number in order[start : start + 2]} for start in range(0, 64, 2)]

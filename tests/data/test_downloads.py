@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safr.data import downloads
-from safr.data.downloads import Archive, archive_path, find_archive
+from safr.data.downloads import Archive, find_archive, locate_archive
 from safr.errors import InputError
 
 CONTENT = b"the archive" * 20_000
@@ -54,7 +54,7 @@ def serve(monkeypatch):
 def assert_refused(archive, message, cache):
     """The error has one line, says what to do by hand, and nothing is left in the cache."""
     with pytest.raises(InputError, match=message) as caught:
-        archive_path(archive)
+        locate_archive(archive)
     assert str(caught.value).endswith(f"; fetch {archive.address} by hand and put the file into {cache}")
     assert len(str(caught.value).splitlines()) == 1
     assert list(cache.iterdir()) == []
@@ -62,7 +62,7 @@ def assert_refused(archive, message, cache):
 
 def test_a_download_goes_to_the_cache_and_reports_its_progress(serve, cache):
     reports = []
-    path = archive_path(serve(CONTENT), progress=lambda done, total: reports.append((done, total)))
+    path = locate_archive(serve(CONTENT), progress=lambda done, total: reports.append((done, total)))
     assert path == cache / "mine.zip"
     assert path.read_bytes() == CONTENT
     assert list(cache.iterdir()) == [path]
@@ -73,13 +73,13 @@ def test_a_download_goes_to_the_cache_and_reports_its_progress(serve, cache):
 
 def test_a_download_of_unannounced_length_reports_no_total(serve):
     reports = []
-    archive_path(serve(CONTENT, length="none"), progress=lambda done, total: reports.append((done, total)))
+    locate_archive(serve(CONTENT, length="none"), progress=lambda done, total: reports.append((done, total)))
     assert reports[-1] == (len(CONTENT), None)
 
 
 def test_what_is_in_the_cache_is_not_downloaded_again(serve):
-    first = archive_path(serve(CONTENT))
-    assert archive_path(ARCHIVE) == first
+    first = locate_archive(serve(CONTENT))
+    assert locate_archive(ARCHIVE) == first
 
 
 def test_a_download_that_breaks_off_is_an_error(serve, cache):
@@ -110,7 +110,7 @@ def test_a_download_that_is_too_large_is_an_error(length, serve, cache, monkeypa
 def test_a_cache_that_cannot_be_written_is_an_error(serve, cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(InputError, match=r"could not be downloaded \(.*File exists.*\); fetch .* by hand"):
-        archive_path(serve(CONTENT))
+        locate_archive(serve(CONTENT))
 
 
 def test_an_interrupted_download_leaves_nothing_behind(serve, cache):
@@ -118,14 +118,14 @@ def test_an_interrupted_download_leaves_nothing_behind(serve, cache):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        archive_path(serve(CONTENT), progress=interrupt)
+        locate_archive(serve(CONTENT), progress=interrupt)
     assert list(cache.iterdir()) == []
 
 
 def test_without_a_download_the_error_names_the_folders_and_the_address(cache, tmp_path):
     message = rf"mine\.zip is in none of {tmp_path}, {cache}; fetch {ARCHIVE.address} by hand and put the file into"
     with pytest.raises(InputError, match=message):
-        archive_path(ARCHIVE, data_dir=tmp_path, download=False)
+        locate_archive(ARCHIVE, data_dir=tmp_path, download=False)
 
 
 @pytest.mark.parametrize("place", ["mine.zip", "mine/mine.zip"])

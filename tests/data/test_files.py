@@ -5,19 +5,19 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from safr.data.files import read_columns, split_files
+from safr.data.files import read_rows, split_files
 from safr.errors import InputError
 
 COLUMNS = ("text", "label")
 
 
 def values(path):
-    return [row.values for row in read_columns(path, COLUMNS)]
+    return [row.values for row in read_rows(path, COLUMNS)]
 
 
 def test_csv_is_read_by_column_name_with_the_line_where_each_row_starts(write):
     path = write("a.csv", 'label,id,text\r\n1,7,"two\r\nlines, ""quoted"""\r\n\r\n0,8,plain\r\n')
-    rows = read_columns(path, COLUMNS)
+    rows = read_rows(path, COLUMNS)
     assert [row.values for row in rows] == [('two\r\nlines, "quoted"', "1"), ("plain", "0")]
     assert [row.place for row in rows] == [f"{path}, line 2", f"{path}, line 5"]
 
@@ -35,7 +35,7 @@ def test_parquet_is_read_by_column_name_whatever_its_folder_is_called(tmp_path):
     path = tmp_path / "label=3" / "a.parquet"
     path.parent.mkdir()
     parquet.write_table(pyarrow.table({"label": [1, None], "x.y": [0, 0], "text": ["a", "b"]}), path)
-    rows = read_columns(path, COLUMNS)
+    rows = read_rows(path, COLUMNS)
     assert [row.values for row in rows] == [("a", 1), ("b", None)]
     assert rows[1].place == f"{path}, row 2"
 
@@ -84,36 +84,36 @@ ERRORS = {
 def test_one_line_says_what_is_wrong_with(name, write):
     content, message = ERRORS[name]
     with pytest.raises(InputError, match=message) as caught:
-        read_columns(write(name, content), COLUMNS)
+        read_rows(write(name, content), COLUMNS)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_parquet_without_the_column_lists_those_it_has(tmp_path):
     parquet.write_table(pyarrow.table({"review": ["a"], "label": [1]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"expected a column 'text', found 'review', 'label'"):
-        read_columns(tmp_path / "a.parquet", COLUMNS)
+        read_rows(tmp_path / "a.parquet", COLUMNS)
 
 
 def test_parquet_with_a_text_that_is_no_utf_8_is_an_error(tmp_path):
     broken = pyarrow.StringArray.from_buffers(1, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff"))
     parquet.write_table(pyarrow.table({"text": broken, "label": [1]}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"a text in it is not UTF-8; write the file again"):
-        read_columns(tmp_path / "a.parquet", COLUMNS)
+        read_rows(tmp_path / "a.parquet", COLUMNS)
 
 
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"a\.csv: no such file; check the path"):
-        read_columns(tmp_path / "a.csv", COLUMNS)
+        read_rows(tmp_path / "a.csv", COLUMNS)
 
 
 def test_a_folder_that_is_named_like_a_file_is_an_error(tmp_path):
     (tmp_path / "a.csv").mkdir()
     with pytest.raises(InputError, match=r"expected a file, and it is none"):
-        read_columns(tmp_path / "a.csv", COLUMNS)
+        read_rows(tmp_path / "a.csv", COLUMNS)
 
 
 @pytest.mark.parametrize(
-    ("read", "refused"), [(lambda path: read_columns(path, COLUMNS), "read_bytes"), (split_files, "iterdir")]
+    ("read", "refused"), [(lambda path: read_rows(path, COLUMNS), "read_bytes"), (split_files, "iterdir")]
 )
 def test_what_may_not_be_read_is_an_error(read, refused, write, monkeypatch):
     def refuse(path):
@@ -149,6 +149,6 @@ def test_two_files_for_one_split_are_an_error(write):
 def test_a_quote_that_swallows_lines_of_a_tsv_is_told(write):
     path = write("odd.tsv", 'text\tlabel\n"Odd start\t1\nplain row\t0\nanother with an end quote"\t1\n')
     with pytest.raises(InputError, match=r"odd\.tsv, line 2: a quote at the start of a field runs on to another line"):
-        read_columns(path, ("text", "label"))
+        read_rows(path, ("text", "label"))
     whole = write("whole.tsv", 'text\tlabel\n"two\nlines"\t1\n')
-    assert read_columns(whole, ("text", "label"))[0].values == ("two\nlines", "1")
+    assert read_rows(whole, ("text", "label"))[0].values == ("two\nlines", "1")

@@ -2,8 +2,8 @@ import pytest
 from tokenizers import Tokenizer, models
 from transformers import CLIPTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
-from safr.data.pieces import word_pieces
-from safr.data.tokenizer import word_tokenizer
+from safr.data.pieces import find_word_pieces
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 
@@ -31,12 +31,12 @@ def numbered(tokens):
     ids=["WordPiece", "byte-level BPE", "SentencePiece BPE", "Unigram"],
 )
 def test_what_continues_a_word_is_known_by_its_mark(model, tokens, continuing):
-    assert {tokens[number] for number in word_pieces(fast(model, tokens[0]))[0]} == continuing
+    assert {tokens[number] for number in find_word_pieces(fast(model, tokens[0]))[0]} == continuing
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_special_tokens_and_punctuation_are_words_of_their_own(family):
-    words, (continuing, closing) = tokenizer(family), word_pieces(tokenizer(family))
+    words, (continuing, closing) = tokenizer(family), find_word_pieces(tokenizer(family))
     vocabulary = words.get_vocab()
     alone = set(words.all_special_ids) | {vocabulary[mark] for mark in (",", ":", "'") if mark in vocabulary}
     assert continuing
@@ -45,7 +45,7 @@ def test_special_tokens_and_punctuation_are_words_of_their_own(family):
 
 
 def test_a_word_level_tokenizer_has_no_pieces():
-    continuing, _ = word_pieces(word_tokenizer(["a good film", "a good film"]))
+    continuing, _ = find_word_pieces(train_word_tokenizer(["a good film", "a good film"]))
     assert continuing == frozenset()
 
 
@@ -58,7 +58,7 @@ class Slow(PreTrainedTokenizer):
 
 def test_a_tokenizer_that_does_not_tell_is_refused():
     with pytest.raises(InputError, match="Slow is not a fast tokenizer"):
-        word_pieces(Slow())
+        find_word_pieces(Slow())
     clip = CLIPTokenizer(vocab={"a</w>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}, merges=[])
     with pytest.raises(InputError, match="CLIPTokenizer marks where words end, not where they begin"):
-        word_pieces(clip)
+        find_word_pieces(clip)

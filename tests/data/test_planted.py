@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from safr.data import load_data
-from safr.data.planted import PlantedTruth, plant, planted, planted_truth
+from safr.data.planted import PlantedTruth, generate_sentence, planted, planted_truth
 from safr.data.planted_words import KIND_OF_WORD, LETTERS, WORDS
 from safr.errors import InputError
 
@@ -23,7 +23,7 @@ BY_CHANCE = 1e-3
 def made():
     """Sentences, half of each class, as their words, what was planted in them, and the label that was asked for."""
     draw = Random(5)
-    return [(*plant(draw, number % 2), number % 2) for number in range(SENTENCES)]
+    return [(*generate_sentence(draw, number % 2), number % 2) for number in range(SENTENCES)]
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,10 @@ def test_another_seed_gives_other_sentences(data):
 
 @given(st.integers(2, 40), st.integers(2, 40), st.integers(2, 40), st.integers(-3, 3))
 def test_any_size_is_made_and_is_the_beginning_of_a_larger_one(train, dev, test, seed):
-    small, large = planted(train=train, dev=dev, test=test, seed=seed), planted(train=40, dev=40, test=40, seed=seed)
+    small, large = (
+        planted(train=train, dev=dev, test=test, seed=seed),
+        planted(train=40, dev=40, test=40, seed=seed),
+    )
     for name, size in {"train": train, "dev": dev, "test": test}.items():
         part = getattr(small, name)
         assert len(part) == size

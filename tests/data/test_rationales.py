@@ -11,8 +11,8 @@ from safr.data import rationales as module
 from safr.data.archives import parse_tree
 from safr.data.batches import EncodedText, encode
 from safr.data.planted import planted, planted_truth
-from safr.data.rationales import rationales, sst_rationales
-from safr.data.tokenizer import word_tokenizer
+from safr.data.rationales import load_rationales, load_sst_rationales
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 
 LINES = ["(3 (2 It) (3 (2 's) (4 moving)))", "(1 (2 not) (1 (3 good) (2 3\u00a0\\/4)))", "(2 (2 no) (1 news))"]
@@ -31,7 +31,7 @@ def small_treebank(monkeypatch):
         read = staticmethod(lambda path: trees)
 
     monkeypatch.setattr(module, "SST", Archive)
-    monkeypatch.setattr(module, "archive_path", lambda archive, data_dir: None)
+    monkeypatch.setattr(module, "locate_archive", lambda archive, data_dir: None)
 
 
 def as_tuples(found):
@@ -41,20 +41,20 @@ def as_tuples(found):
 def test_planted_sentences_have_the_grammars_rationale(minilm):
     texts = planted(train=2, dev=2, test=50).test.texts
     truths = [planted_truth(text).rationale for text in texts]
-    for tokenizer in (word_tokenizer(texts), AutoTokenizer.from_pretrained(minilm)):
-        assert as_tuples(rationales("planted", encode(tokenizer, texts))) == truths
+    for tokenizer in (train_word_tokenizer(texts), AutoTokenizer.from_pretrained(minilm)):
+        assert as_tuples(load_rationales("planted", encode(tokenizer, texts))) == truths
 
 
 def test_a_cut_planted_sentence_has_the_rationale_of_what_is_left():
-    assert as_tuples(rationales("planted", [words("not", "the", truncated=True)])) == [(False, False)]
+    assert as_tuples(load_rationales("planted", [words("not", "the", truncated=True)])) == [(False, False)]
 
 
 def test_words_that_the_grammar_does_not_have_have_no_rationale():
-    assert rationales("planted", [words("not", "gruesome"), words("good", "film", second=1)]) == [None, None]
+    assert load_rationales("planted", [words("not", "gruesome"), words("good", "film", second=1)]) == [None, None]
 
 
 def test_a_word_of_the_treebank_counts_unless_it_is_neutral(small_treebank):
-    assert sst_rationales() == {"It 's moving": (False, False, True), "not good 3\u00a0\\/4": (False, True, False)}
+    assert load_sst_rationales() == {"It 's moving": (False, False, True), "not good 3\u00a0\\/4": (False, True, False)}
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_word_of_the_treebank_counts_unless_it_is_neutral(small_treebank):
 )
 @pytest.mark.parametrize("name", ["sst2", "sst2_paper"])
 def test_a_rationale_is_never_shifted(small_treebank, name, text, rationale):
-    assert as_tuples(rationales(name, [text])) == [rationale]
+    assert as_tuples(load_rationales(name, [text])) == [rationale]
 
 
 @given(st.sets(st.integers(1, 9)))
@@ -94,20 +94,20 @@ def test_any_cut_gives_each_piece_its_words_judgement_or_none(cuts):
 @pytest.mark.parametrize("name", ["sst2", "sst2_paper"])
 def test_every_test_sentence_of_sst_has_the_rationale_of_its_own_words(sst_archive, name):
     data = load_data(name, data_dir=sst_archive.parent)
-    judged = sst_rationales(sst_archive.parent)
-    texts = encode(word_tokenizer(data.train.texts), data.test.texts, 128)
+    judged = load_sst_rationales(sst_archive.parent)
+    texts = encode(train_word_tokenizer(data.train.texts), data.test.texts, 128)
     assert all(text.words == tuple(whole.split(" ")) for text, whole in zip(texts, data.test.texts, strict=True))
-    assert as_tuples(rationales(name, texts, sst_archive.parent)) == [judged[text] for text in data.test.texts]
+    assert as_tuples(load_rationales(name, texts, sst_archive.parent)) == [judged[text] for text in data.test.texts]
 
 
 def test_a_pretrained_tokenizers_words_find_their_rationales_too(sst_archive, minilm):
     data = load_data("sst2", data_dir=sst_archive.parent)
     texts = encode(AutoTokenizer.from_pretrained(minilm), data.test.texts, 128)
-    found = rationales("sst2", texts, sst_archive.parent)
+    found = load_rationales("sst2", texts, sst_archive.parent)
     assert all(each is not None and len(each) == len(text.words) for each, text in zip(found, texts, strict=True))
     assert np.concatenate(found).mean() == pytest.approx(0.14, abs=0.02)
 
 
 def test_other_data_are_answered_with_those_that_have_rationales():
     with pytest.raises(InputError, match=r"^expected data with rationales, planted, sst2, sst2_paper, got 'imdb'$"):
-        rationales("imdb", [])
+        load_rationales("imdb", [])

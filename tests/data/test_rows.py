@@ -2,33 +2,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safr.data.files import Cells
-from safr.data.rows import Row, class_name, dataset_from_rows, mend, sorted_names
+from safr.data.files import RawRow
+from safr.data.rows import LabelledText, build_dataset, clean_rows, normalize_label, sort_label_names
 from safr.errors import InputError
 
 COLUMNS = ("text", "label")
 
 
 def cells(*rows):
-    return [Cells(f"a.csv, line {line}", row) for line, row in enumerate(rows, start=2)]
+    return [RawRow(f"a.csv, line {line}", row) for line, row in enumerate(rows, start=2)]
 
 
 def rows(count, labels=("no", "yes"), start=0):
-    return [Row(f"text {n}", labels[n % len(labels)], f"a.csv, line {n}") for n in range(start, start + count)]
+    return [LabelledText(f"text {n}", labels[n % len(labels)], f"a.csv, line {n}") for n in range(start, start + count)]
 
 
 def build(parts, **options):
-    return dataset_from_rows("mine", parts, origin="a.csv", mended={}, **options)
+    return build_dataset("mine", parts, origin="a.csv", mended={}, **options)
 
 
 def test_what_cannot_be_used_is_left_out_and_counted():
-    usable, mended = mend(cells(("a", 1), ("", 1), (" \n\t\u3000", 1), (None, 1), ("b", None), ("c", " ")), COLUMNS)
-    assert usable == [Row("a", "1", "a.csv, line 2")]
+    usable, mended = clean_rows(
+        cells(("a", 1), ("", 1), (" \n\t\u3000", 1), (None, 1), ("b", None), ("c", " ")), COLUMNS
+    )
+    assert usable == [LabelledText("a", "1", "a.csv, line 2")]
     assert mended == {"empty text left out": 3, "missing label left out": 2}
 
 
 def test_lone_surrogates_are_replaced_and_counted():
-    usable, mended = mend(cells(("\ud800a\udfff", "x"), ("🙂", "x")), COLUMNS)
+    usable, mended = clean_rows(cells(("\ud800a\udfff", "x"), ("🙂", "x")), COLUMNS)
     assert [row.text for row in usable] == ["\ufffda\ufffd", "🙂"]
     assert mended == {"lone surrogates replaced": 2}
 
@@ -36,39 +38,39 @@ def test_lone_surrogates_are_replaced_and_counted():
 @pytest.mark.parametrize("text", [1, 1.5, True, ["a"], {"a": 1}, b"a"])
 def test_a_text_that_is_no_string_is_an_error(text):
     with pytest.raises(InputError, match=rf"a\.csv, line 2, column 'text': expected text, got {type(text).__name__} "):
-        mend(cells((text, 1)), COLUMNS)
+        clean_rows(cells((text, 1)), COLUMNS)
 
 
 @pytest.mark.parametrize("label", [[1], {"a": 1}, b"1"])
 def test_a_label_that_is_neither_text_nor_number_is_an_error(label):
     with pytest.raises(InputError, match=r"a\.csv, line 2, column 'label': expected a label that is text or a number"):
-        mend(cells(("a", label)), COLUMNS)
+        clean_rows(cells(("a", label)), COLUMNS)
 
 
 @pytest.mark.parametrize("label", [1, 1.0, "1", "1.0", "1.", " 1.00 "])
 def test_a_number_is_the_same_class_however_it_is_written(label):
-    assert class_name(label) == "1"
+    assert normalize_label(label) == "1"
 
 
 @pytest.mark.parametrize("label", [0, -0.0, "-0", "0.0"])
 def test_zero_has_no_sign(label):
-    assert class_name(label) == "0"
+    assert normalize_label(label) == "0"
 
 
 @pytest.mark.parametrize("label", ["007", "1e3", "1_0", "١", "nan", "inf", "v1.0", "-"])
 def test_a_name_that_only_looks_like_a_number_stays(label):
-    assert class_name(label) == label
+    assert normalize_label(label) == label
 
 
 @given(st.integers() | st.floats() | st.booleans() | st.none() | st.text(st.characters(exclude_categories=())))
 def test_the_name_of_a_class_names_itself(label):
-    name = class_name(label)
-    assert name is None or (name == name.strip() and class_name(name) == name and name.encode())
+    name = normalize_label(label)
+    assert name is None or (name == name.strip() and normalize_label(name) == name and name.encode())
 
 
 def test_numbers_are_sorted_by_value_and_names_by_alphabet():
-    assert sorted_names(["10", "-1", "2.5", "10"]) == ("-1", "2.5", "10")
-    assert sorted_names(["b", "10", "9", "a"]) == ("10", "9", "a", "b")
+    assert sort_label_names(["10", "-1", "2.5", "10"]) == ("-1", "2.5", "10")
+    assert sort_label_names(["b", "10", "9", "a"]) == ("10", "9", "a", "b")
 
 
 def test_one_part_is_split_into_three_and_the_origin_says_so():
@@ -108,7 +110,7 @@ def test_a_single_class_is_an_error():
 
 
 def test_a_label_that_train_does_not_have_is_an_error():
-    stranger = [Row("text", "maybe", "dev.csv, line 5")]
+    stranger = [LabelledText("text", "maybe", "dev.csv, line 5")]
     with pytest.raises(
         InputError, match=r"dev\.csv, line 5: the label 'maybe' does not occur in train; .* 'no', 'yes'"
     ):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from safr.data.batches import readable, special_ids_of
-from safr.data.spans import word_spans
+from safr.data.batches import replace_surrogates, special_token_ids
+from safr.data.spans import find_word_spans
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 HOSTILE = [
@@ -31,11 +31,11 @@ texts = st.text(st.characters(exclude_categories=())) | st.lists(st.sampled_from
 
 
 def found_in(family, text):
-    """What `word_spans` is given for a text, and what it makes of it."""
-    tokens = tokenizer(family)(readable(text)).encodings[0]
-    special = special_ids_of(tokenizer(family))
+    """What `find_word_spans` is given for a text, and what it makes of it."""
+    tokens = tokenizer(family)(replace_surrogates(text)).encodings[0]
+    special = special_token_ids(tokenizer(family))
     groups = [None if token in special else group for token, group in zip(tokens.ids, tokens.word_ids, strict=True)]
-    return tokens.offsets, groups, *word_spans(readable(text), tokens.offsets, groups)
+    return tokens.offsets, groups, *find_word_spans(replace_surrogates(text), tokens.offsets, groups)
 
 
 def shown(text, span):
@@ -47,7 +47,7 @@ def shown(text, span):
 @example("\ufb01 \ufdfa\u0301 ½½ \U0001d400")
 def test_words_are_apart_in_order_and_hold_all_that_the_tokens_show(family, text):
     offsets, groups, spans, owners = found_in(family, text)
-    text = readable(text)
+    text = replace_surrogates(text)
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     for start, end in spans:
         assert text[start:end] == text[start:end].strip() != ""
@@ -65,7 +65,7 @@ def test_words_are_apart_in_order_and_hold_all_that_the_tokens_show(family, text
 @given(texts)
 def test_words_are_cut_at_all_white_space_that_lies_in_no_token(family, text):
     offsets, _, spans, owners = found_in(family, text)
-    text = readable(text)
+    text = replace_surrogates(text)
     for number, (start, end) in enumerate(spans):
         inside = {place for place in range(start, end) if text[place].isspace()}
         mine = [span for span, owner in zip(offsets, owners, strict=True) if owner == number]
@@ -86,33 +86,36 @@ def test_punctuation_is_of_the_word_that_the_tokenizer_puts_it_in(family, words)
 
 
 def test_the_mark_of_a_words_beginning_is_of_that_word():
-    assert word_spans("a b", [(0, 1), (1, 2), (2, 3)], [0, 1, 1]) == ([(0, 1), (2, 3)], [0, 1, 1])
-    assert word_spans("b", [(0, 0), (0, 1)], [0, 0]) == ([(0, 1)], [0, 0])
+    assert find_word_spans("a b", [(0, 1), (1, 2), (2, 3)], [0, 1, 1]) == ([(0, 1), (2, 3)], [0, 1, 1])
+    assert find_word_spans("b", [(0, 0), (0, 1)], [0, 0]) == ([(0, 1)], [0, 0])
 
 
 def test_white_space_that_the_tokenizer_keeps_apart_is_of_no_word():
-    assert word_spans("a  b ", [(0, 1), (1, 2), (2, 4), (4, 5)], [0, 1, 2, 3]) == ([(0, 1), (3, 4)], [0, None, 1, None])
+    assert find_word_spans("a  b ", [(0, 1), (1, 2), (2, 4), (4, 5)], [0, 1, 2, 3]) == (
+        [(0, 1), (3, 4)],
+        [0, None, 1, None],
+    )
 
 
 def test_white_space_at_the_end_of_a_tokenizers_word_is_of_no_word():
-    assert word_spans("a \n", [(0, 1), (1, 2), (2, 3)], [0, 0, 0]) == ([(0, 1)], [0, None, None])
+    assert find_word_spans("a \n", [(0, 1), (1, 2), (2, 3)], [0, 0, 0]) == ([(0, 1)], [0, None, None])
 
 
 def test_a_piece_that_reaches_over_white_space_keeps_its_words_together():
-    assert word_spans("of the end", [(0, 4), (4, 6), (6, 10)], [0, 0, 0]) == ([(0, 6), (7, 10)], [0, 0, 1])
+    assert find_word_spans("of the end", [(0, 4), (4, 6), (6, 10)], [0, 0, 0]) == ([(0, 6), (7, 10)], [0, 0, 1])
 
 
 def test_pieces_that_share_a_character_are_of_one_word():
-    assert word_spans("½", [(0, 1), (0, 1), (0, 1)], [0, 1, 2]) == ([(0, 1)], [0, 0, 0])
+    assert find_word_spans("½", [(0, 1), (0, 1), (0, 1)], [0, 1, 2]) == ([(0, 1)], [0, 0, 0])
 
 
 def test_what_was_normalised_away_inside_a_word_does_not_cut_it():
-    assert word_spans("a\u200bb", [(0, 1), (2, 3)], [0, 0]) == ([(0, 3)], [0, 0])
+    assert find_word_spans("a\u200bb", [(0, 1), (2, 3)], [0, 0]) == ([(0, 3)], [0, 0])
 
 
 def test_special_tokens_are_of_no_word_and_part_their_neighbours():
-    assert word_spans("a<s>b", [(0, 1), (1, 4), (4, 5)], [0, None, 2]) == ([(0, 1), (4, 5)], [0, None, 1])
+    assert find_word_spans("a<s>b", [(0, 1), (1, 4), (4, 5)], [0, None, 2]) == ([(0, 1), (4, 5)], [0, None, 1])
 
 
 def test_no_tokens_make_no_words():
-    assert word_spans("", [], []) == ([], [])
+    assert find_word_spans("", [], []) == ([], [])

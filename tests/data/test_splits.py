@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from safr.data.splits import (
     Split,
     TextDataset,
-    first_of_each_class,
+    drop_duplicates,
     split_by_class,
     split_by_hash,
     split_by_rank,
-    without_duplicates,
+    take_first_of_each_class,
 )
 
 EXAMPLES = [(f"text {number}", number % 2) for number in range(1000)]
@@ -113,11 +113,11 @@ def test_the_split_by_class_is_independent_of_the_order(examples, shuffler):
 
 
 def test_the_first_of_each_class_keep_their_order():
-    assert first_of_each_class([("a", 1), ("b", 0), ("c", 1), ("d", 1)], 2) == (
+    assert take_first_of_each_class([("a", 1), ("b", 0), ("c", 1), ("d", 1)], 2) == (
         [("a", 1), ("b", 0), ("c", 1)],
         [("d", 1)],
     )
 
 
 def test_of_duplicates_the_first_stays():
-    assert without_duplicates([("a", 1), ("b", 0), ("a", 0)]) == ([("a", 1), ("b", 0)], 1)
+    assert drop_duplicates([("a", 1), ("b", 0), ("a", 0)]) == ([("a", 1), ("b", 0)], 1)

@@ -12,8 +12,8 @@ from transformers import ByT5Tokenizer
 
 from safr.data import token_cache
 from safr.data.batches import encode
-from safr.data.token_cache import token_dataset
-from safr.data.tokenizer import word_tokenizer
+from safr.data.token_cache import tokenize_dataset
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 
@@ -25,15 +25,15 @@ any_texts = st.lists(st.text(st.characters(exclude_categories=())), max_size=4)
 
 @pytest.fixture
 def words():
-    return word_tokenizer(["a good film", "a good day", "a film"])
+    return train_word_tokenizer(["a good film", "a good day", "a film"])
 
 
 @pytest.fixture
 def tokenized(monkeypatch):
     """How many times texts were tokenized."""
     calls = []
-    tokenize = token_cache.encodings
-    monkeypatch.setattr(token_cache, "encodings", lambda *given: calls.append(given) or tokenize(*given))
+    tokenize = token_cache.tokenize
+    monkeypatch.setattr(token_cache, "tokenize", lambda *given: calls.append(given) or tokenize(*given))
     return calls
 
 
@@ -74,7 +74,7 @@ def damage_empty(folder):
 def test_ids_are_those_that_encode_gives(family, max_tokens):
     expected = [list(text.ids) for text in encode(tokenizer(family), TEXTS, max_tokens)]
     for _ in ("made", "found"):
-        rows = token_dataset(tokenizer(family), TEXTS, LABELS, max_tokens)
+        rows = tokenize_dataset(tokenizer(family), TEXTS, LABELS, max_tokens)
         assert list(rows["input_ids"]) == expected
         assert list(rows["length"]) == [len(ids) for ids in expected]
         assert list(rows["labels"]) == list(LABELS)
@@ -83,20 +83,20 @@ def test_ids_are_those_that_encode_gives(family, max_tokens):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(any_texts)
 def test_ids_of_any_texts_are_those_that_encode_gives(words, texts):
-    rows = token_dataset(words, texts, [0] * len(texts), 3)
+    rows = tokenize_dataset(words, texts, [0] * len(texts), 3)
     assert list(rows["input_ids"]) == [list(text.ids) for text in encode(words, texts, 3)]
 
 
 def test_texts_keep_their_order_over_several_parts(words, monkeypatch):
     monkeypatch.setattr(token_cache, "_TEXTS_AT_ONCE", 3)
     texts = [" ".join(["film"] * number) for number in range(8)]
-    rows = token_dataset(words, texts, list(range(8)))
+    rows = tokenize_dataset(words, texts, list(range(8)))
     assert list(rows["length"]) == list(rows["labels"]) == list(range(8))
 
 
 def test_texts_are_tokenized_once_and_then_mapped_from_disk(words, cache, tokenized):
-    first = token_dataset(words, TEXTS, LABELS)
-    again = token_dataset(words, TEXTS, LABELS)
+    first = tokenize_dataset(words, TEXTS, LABELS)
+    again = tokenize_dataset(words, TEXTS, LABELS)
     assert len(tokenized) == 1
     for rows in (first, again):
         (file,) = rows.cache_files
@@ -105,14 +105,14 @@ def test_texts_are_tokenized_once_and_then_mapped_from_disk(words, cache, tokeni
 
 
 def test_calls_in_between_do_not_hide_what_is_there(words, tokenized):
-    token_dataset(words, TEXTS, LABELS)
+    tokenize_dataset(words, TEXTS, LABELS)
     words(["a film", "a"], truncation=True, max_length=2, padding=True)
-    token_dataset(words, TEXTS, LABELS)
+    tokenize_dataset(words, TEXTS, LABELS)
     assert len(tokenized) == 1
 
 
 def test_another_process_finds_the_same_folder(words, cache, tmp_path):
-    token_dataset(words, TEXTS, LABELS, 5)
+    tokenize_dataset(words, TEXTS, LABELS, 5)
     words.save_pretrained(tmp_path / "words")
     code = (
         "import sys; from transformers import AutoTokenizer; from safr.data.token_cache import _key\n"
@@ -125,23 +125,23 @@ def test_another_process_finds_the_same_folder(words, cache, tmp_path):
 
 
 def test_whatever_decides_the_rows_gives_a_folder_of_its_own(words, cache, tokenized):
-    other = word_tokenizer(["a good film", "a film"])
-    token_dataset(words, TEXTS, LABELS, 5)
-    token_dataset(other, TEXTS, LABELS, 5)
-    token_dataset(words, TEXTS, LABELS, 4)
-    token_dataset(words, TEXTS[::-1], LABELS, 5)
-    assert list(token_dataset(words, TEXTS, LABELS[::-1], 5)["labels"]) == list(LABELS[::-1])
+    other = train_word_tokenizer(["a good film", "a film"])
+    tokenize_dataset(words, TEXTS, LABELS, 5)
+    tokenize_dataset(other, TEXTS, LABELS, 5)
+    tokenize_dataset(words, TEXTS, LABELS, 4)
+    tokenize_dataset(words, TEXTS[::-1], LABELS, 5)
+    assert list(tokenize_dataset(words, TEXTS, LABELS[::-1], 5)["labels"]) == list(LABELS[::-1])
     words.truncation_side = "left"
-    token_dataset(words, TEXTS, LABELS, 5)
+    tokenize_dataset(words, TEXTS, LABELS, 5)
     assert len(tokenized) == len(folders(cache)) == 6
 
 
 @pytest.mark.parametrize("damage", [damage_nothing, damage_half, damage_one_byte, damage_state, damage_empty])
 def test_a_folder_that_cannot_be_read_is_made_anew(words, cache, tokenized, damage):
-    expected = list(token_dataset(words, TEXTS, LABELS)["input_ids"])
+    expected = list(tokenize_dataset(words, TEXTS, LABELS)["input_ids"])
     damage(folders(cache)[0])
     for _ in ("made anew", "found"):
-        assert list(token_dataset(words, TEXTS, LABELS)["input_ids"]) == expected
+        assert list(tokenize_dataset(words, TEXTS, LABELS)["input_ids"]) == expected
     assert len(tokenized) == 2
 
 
@@ -154,7 +154,7 @@ def test_a_crash_while_writing_leaves_nothing(words, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("datasets.Dataset.save_to_disk", crash)
         with pytest.raises(KeyboardInterrupt):
-            token_dataset(words, TEXTS, LABELS)
+            tokenize_dataset(words, TEXTS, LABELS)
     assert folders(cache) == []
 
 
@@ -166,14 +166,14 @@ def test_the_first_of_two_processes_wins(words, cache, monkeypatch):
         write(made, folder)
 
     monkeypatch.setattr(token_cache, "_write", write_after_another)
-    rows = token_dataset(words, TEXTS, LABELS)
+    rows = tokenize_dataset(words, TEXTS, LABELS)
     assert len(rows) == len(TEXTS)
     assert len(folders(cache)) == 1
 
 
 def test_without_a_cache_that_can_be_written_the_rows_stay_in_memory(words, cache):
     cache.write_text("a file where the folder should be")
-    rows = token_dataset(words, TEXTS, LABELS)
+    rows = tokenize_dataset(words, TEXTS, LABELS)
     assert list(rows["labels"]) == list(LABELS)
     assert rows.cache_files == []
 
@@ -184,12 +184,12 @@ def test_where_the_cache_may_not_be_entered_the_rows_stay_in_memory(words, monke
 
     for name in ("is_dir", "mkdir", "stat"):
         monkeypatch.setattr(f"pathlib.Path.{name}", refused)
-    assert token_dataset(words, TEXTS, LABELS).cache_files == []
+    assert tokenize_dataset(words, TEXTS, LABELS).cache_files == []
 
 
 def test_it_can_be_switched_off(words, cache, monkeypatch):
     monkeypatch.setenv("SAFR_TOKEN_CACHE", "0")
-    assert list(token_dataset(words, TEXTS, LABELS)["labels"]) == list(LABELS)
+    assert list(tokenize_dataset(words, TEXTS, LABELS)["labels"]) == list(LABELS)
     assert not cache.exists()
 
 
@@ -201,24 +201,24 @@ def test_a_tokenizer_with_python_code_in_it_is_not_kept(words, cache):
 
 
 def test_what_killed_processes_left_is_cleared_after_a_day_and_takes_no_place(words, cache, monkeypatch):
-    monkeypatch.setattr(token_cache, "KEPT", 1)
+    monkeypatch.setattr(token_cache, "MAX_CACHED", 1)
     for name, age in (("part-old", 2), ("part-new", 0)):
         (cache / "tokens" / name).mkdir(parents=True)
         os.utime(cache / "tokens" / name, (time.time() - age * 24 * 60 * 60,) * 2)
-    token_dataset(words, TEXTS, LABELS)
+    tokenize_dataset(words, TEXTS, LABELS)
     assert [folder.name == "part-new" for folder in folders(cache)] == [False, True]
 
 
 def test_the_folders_that_were_not_used_for_longest_are_dropped(words, cache, monkeypatch):
-    monkeypatch.setattr(token_cache, "KEPT", 3)
+    monkeypatch.setattr(token_cache, "MAX_CACHED", 3)
     for number in range(3):
-        token_dataset(words, [f"a {number}"], [0])
+        tokenize_dataset(words, [f"a {number}"], [0])
         for folder in folders(cache):  # as if each were made a while after the one before
             os.utime(folder, (folder.stat().st_mtime - 100,) * 2)
     before = {folder.name for folder in folders(cache)}
     first, second = (token_cache._key(words, [f"a {number}"], [0], None) for number in (0, 1))
-    token_dataset(words, ["a 0"], [0])  # used again
-    rows = token_dataset(words, ["a 3"], [0])
+    tokenize_dataset(words, ["a 0"], [0])  # used again
+    rows = tokenize_dataset(words, ["a 3"], [0])
     after = {folder.name for folder in folders(cache)}
     assert before - after == {second}
     assert first in after
@@ -227,12 +227,12 @@ def test_the_folders_that_were_not_used_for_longest_are_dropped(words, cache, mo
 
 
 def test_no_progress_bar_is_shown(words, capfd):
-    token_dataset(words, TEXTS, LABELS)
+    tokenize_dataset(words, TEXTS, LABELS)
     assert capfd.readouterr() == ("", "")
 
 
 def test_tokenizers_that_encode_refuses_are_refused(words):
     with pytest.raises(InputError, match="expected a fast tokenizer, got ByT5Tokenizer"):
-        token_dataset(ByT5Tokenizer(), TEXTS, LABELS)
+        tokenize_dataset(ByT5Tokenizer(), TEXTS, LABELS)
     with pytest.raises(InputError, match="`max_tokens` must be at least 2, the special tokens around a text, got 1"):
-        token_dataset(tokenizer("wordpiece"), TEXTS, LABELS, 1)
+        tokenize_dataset(tokenizer("wordpiece"), TEXTS, LABELS, 1)

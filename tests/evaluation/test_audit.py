@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from safr.attribution.scores import traced
+from safr.attribution.scores import iter_traces
 from safr.config import Regularization
 from safr.data.batches import encode
-from safr.evaluation.audit import MEASURES, attention_entropy, audit
+from safr.evaluation.audit import AUDIT_MEASURES, attention_entropy, audit
 from safr.losses import importance_loss
 from safr.model.tracing import trace
 from tests import tiny
@@ -50,7 +50,7 @@ def test_fewer_than_two_words_have_no_entropy(row):
 def test_the_measures_are_those_of_a_slow_loop_over_texts_without_padding(regularization):
     model, texts = tiny.model(regularization, num_hidden_layers=2), encode(tiny.tokenizer(), TEXTS)
     found = audit(model, texts)
-    assert found.keys() == MEASURES.keys() - (set() if regularization.vmask else {"keep"})
+    assert found.keys() == AUDIT_MEASURES.keys() - (set() if regularization.vmask else {"keep"})
     for number, text in enumerate(texts):
         with torch.inference_mode():
             seen = trace(model, {"input_ids": torch.tensor([text.ids])}, ("embedding", "vmask", "attention"))
@@ -112,7 +112,7 @@ ENCODED = encode(tiny.tokenizer(), TEXTS)
 def importance_of(model):
     """The importance loss on what the mask passes on, text by text."""
     found = []
-    for batch, seen in traced(model, ENCODED, ["vmask"]):
+    for batch, seen in iter_traces(model, ENCODED, ["vmask"]):
         found.append(importance_loss(seen.site("vmask"), batch.counting).item())
     return sum(found)
 

@@ -10,7 +10,7 @@ import pytest
 import safr
 from safr.attribution.files import write_scores
 from safr.attribution.methods import METHODS as ATTRIBUTIONS
-from safr.attribution.methods import Method
+from safr.attribution.methods import AttributionMethod
 from safr.data.batches import encode
 from safr.errors import InputError
 from safr.evaluation import measuring
@@ -72,7 +72,7 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
     options = {"methods": ["capacity", "occlusion"], "removals": ["delete"]}
     first = benchmark(copied, tiny.dataset(), **options)
     (copied.folder / "benchmark.json").unlink()
-    for name in ("attribute", "faithfulness", "aopc_limits", "cause", "shuffle_weights"):
+    for name in ("attribute", "faithfulness", "search_aopc_bounds", "causal_effects", "shuffle_weights"):
         for module in ("safr.evaluation.benchmark", "safr.evaluation.measuring"):
             monkeypatch.setattr(f"{module}.{name}", None, raising=False)
     assert benchmark(copied, tiny.dataset(), **options) == first
@@ -80,7 +80,7 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
 
 def test_only_what_is_new_is_measured(copied, monkeypatch):
     benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
-    for name in ("aopc_limits", "cause"):
+    for name in ("search_aopc_bounds", "causal_effects"):
         monkeypatch.setattr(f"safr.evaluation.measuring.{name}", None)
     asked = []
     real = measuring.faithfulness
@@ -91,7 +91,7 @@ def test_only_what_is_new_is_measured(copied, monkeypatch):
     assert all(
         "randomization" in found["methods"][name]["values"]["none"] for name in found["methods"] if name != "random"
     )
-    monkeypatch.setattr("safr.evaluation.benchmark.compared", None)
+    monkeypatch.setattr("safr.evaluation.benchmark.compare_with_others", None)
     again = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     assert again == found
 
@@ -129,8 +129,8 @@ def test_a_part_that_a_kill_has_left_damaged_is_made_again(copied):
 
 
 def test_a_model_whose_site_is_not_fc1_and_texts_too_long_for_single_steps_are_judged(copied, monkeypatch):
-    monkeypatch.setattr("safr.evaluation.measuring.explaining_site", lambda _: "vmask")
-    monkeypatch.setattr("safr.evaluation.subject.STEPS", 0)
+    monkeypatch.setattr("safr.evaluation.measuring.get_explaining_site", lambda _: "vmask")
+    monkeypatch.setattr("safr.evaluation.subject.MAX_DELETION_STEPS", 0)
     found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     values = found["methods"]["capacity"]["values"]
     assert "own" not in values["none"]
@@ -165,7 +165,7 @@ def test_fewer_texts_are_those_whose_hash_comes_first(copied):
 
 
 def test_a_method_that_does_not_read_the_model_is_noticed(copied, monkeypatch):
-    blind = Method(lambda _, texts: [np.arange(len(text.words), dtype=float) for text in texts])
+    blind = AttributionMethod(lambda _, texts: [np.arange(len(text.words), dtype=float) for text in texts])
     monkeypatch.setitem(ATTRIBUTIONS, "attention", blind)
     found = benchmark(copied, tiny.dataset(), methods=["capacity", "attention"], removals=["delete"])
     values = {name: each["values"]["none"]["randomization"]["value"] for name, each in found["methods"].items()}

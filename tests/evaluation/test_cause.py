@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from safr.attribution.scores import predicted_classes
+from safr.attribution.scores import predict
 from safr.config import Regularization
 from safr.data.batches import encode
-from safr.evaluation.allocation import as_many_others, mean_of_neurons, show
-from safr.evaluation.cause import MEANINGS, Watched, ablation_effects, cause, interactions, patching_effects
-from safr.model.interventions import changed
+from safr.evaluation.allocation import draw_control_neurons, mean_neuron_values, record_allocation
+from safr.evaluation.cause import (
+    CAUSAL_METRICS,
+    CausalSetup,
+    ablation_effects,
+    causal_effects,
+    interaction_effects,
+    patching_effects,
+)
+from safr.model.interventions import intervene
 from safr.model.tracing import trace
 from tests import linear, tiny
 
@@ -19,7 +26,7 @@ TEXTS = encode(tiny.tokenizer(), ["a lovely film", "the dull story was awful but
 @pytest.fixture(scope="module")
 def subject():
     model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
-    return Watched(model, TEXTS, predicted_classes(model, TEXTS), "fc1.0")
+    return CausalSetup(model, TEXTS, predict(model, TEXTS), "fc1.0")
 
 
 def logits(model, text):
@@ -33,8 +40,8 @@ def odds(values, chosen):
 
 
 def test_every_neuron_belongs_to_the_word_that_moves_it_most(subject):
-    shown = show(subject.model, TEXTS, "fc1.1")
-    mean = mean_of_neurons(shown)
+    shown = record_allocation(subject.model, TEXTS, "fc1.1")
+    mean = mean_neuron_values(shown)
     vectors = []
     for text in TEXTS:
         ids = torch.tensor([text.ids])
@@ -56,7 +63,7 @@ def test_ablation_is_a_slow_loop(subject):
         for place, some in enumerate(neurons[number]):
             fixed = torch.from_numpy(value).float()
             chosen = torch.from_numpy(some)
-            with changed(model, "fc1.0", lambda v, s=chosen, f=fixed: torch.where(s, f, v)):
+            with intervene(model, "fc1.0", lambda v, s=chosen, f=fixed: torch.where(s, f, v)):
                 after = odds(logits(model, text), classes[number])
             assert found[number][place] == pytest.approx(abs(whole[number] - after), abs=1e-5)
 
@@ -77,7 +84,7 @@ def test_patching_is_a_slow_loop(subject):
                 vectors[0, place] = other[0, place]
                 return vectors
 
-            with changed(model, "fc1.0", put):
+            with intervene(model, "fc1.0", put):
                 after = odds(logits(model, text), classes[number])
             assert found[number][word] == pytest.approx(abs(whole[number] - after), abs=1e-5)
 
@@ -85,11 +92,11 @@ def test_patching_is_a_slow_loop(subject):
 def test_words_of_a_linear_model_do_not_interact_and_those_of_another_do(subject):
     pairs = [np.array([[0, 1]]), np.array([[1, 4], [4, 6]]), np.array([[0, 1]])]
     plain = linear.model()
-    classes = predicted_classes(plain, TEXTS)
-    for each in interactions(Watched(plain, TEXTS, classes, "fc1.0"), pairs):
+    classes = predict(plain, TEXTS)
+    for each in interaction_effects(CausalSetup(plain, TEXTS, classes, "fc1.0"), pairs):
         np.testing.assert_allclose(each, 0, atol=1e-5)
     model, classes = subject.model, subject.classes
-    found = interactions(subject, pairs)
+    found = interaction_effects(subject, pairs)
     text, values = TEXTS[1], []
     for words in ((), (1,), (4,), (1, 4)):
         values.append(odds(logits(model, text.without(words)), classes[1]))
@@ -100,24 +107,24 @@ def test_words_of_a_linear_model_do_not_interact_and_those_of_another_do(subject
 def test_chance_gets_as_many_neurons_and_none_of_the_words_own():
     own = np.random.default_rng(0).random((5, 32)) < 0.3
     own[0] = True  # more than half: there are not as many others
-    others = as_many_others(own, np.random.default_rng(1))
+    others = draw_control_neurons(own, np.random.default_rng(1))
     assert not (own & others).any()
     assert others.sum(axis=1).tolist() == [0, *own[1:].sum(axis=1).tolist()]
 
 
 def test_own_and_others_are_compared_on_the_same_words(subject):
-    found = cause(subject, seed=3)
+    found = causal_effects(subject, seed=3)
     np.testing.assert_allclose(found["own_minus_others"], found["own"] - found["others"])
-    capacities = [each.capacity for each in show(subject.model, TEXTS, "fc1.0")]
+    capacities = [each.capacity for each in record_allocation(subject.model, TEXTS, "fc1.0")]
     assert len(capacities[2]) == 2
     assert np.isnan(found["capacity_own"][2])  # of two words one owns half of the neurons or more
 
 
 def test_all_numbers_are_there_repeatable_and_explained(subject):
     second = replace(subject, site="fc1.1")
-    found = cause(second, tiny.tokenizer().unk_token_id)
-    assert found.keys() == MEANINGS.keys()
+    found = causal_effects(second, tiny.tokenizer().unk_token_id)
+    assert found.keys() == CAUSAL_METRICS.keys()
     assert all(np.isfinite(values[1]) for values in found.values())
-    again = cause(second, tiny.tokenizer().unk_token_id)
+    again = causal_effects(second, tiny.tokenizer().unk_token_id)
     assert all(np.array_equal(found[name], again[name], equal_nan=True) for name in found)
-    assert not {"patched", "capacity_patched"} & cause(subject).keys()
+    assert not {"patched", "capacity_patched"} & causal_effects(subject).keys()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from safr.evaluation.conclusions import FAITHFUL, conclusions
+from safr.evaluation.conclusions import FAITHFULNESS_METRICS, draw_conclusions
 
 
 def estimate(value, half=0.01):
@@ -29,36 +29,40 @@ def result(verdicts=(), **values):
 
 
 def all_say(other, verdict, count=3):
-    return [(other, metric, "delete", verdict) for metric in FAITHFUL[:count]]
+    return [(other, metric, "delete", verdict) for metric in FAITHFULNESS_METRICS[:count]]
 
 
 def test_three_of_five_and_none_against_decide():
-    said = conclusions(result([*all_say("blind", "better"), *all_say("signed", "worse")]))
+    said = draw_conclusions(result([*all_say("blind", "better"), *all_say("signed", "worse")]))
     assert said[0] == "Capacity is more faithful than blind (blind to the class)."
     assert said[1] == "More faithful than capacity: signed (which know the class)."
-    said = conclusions(
+    said = draw_conclusions(
         result(
-            [*all_say("blind", "better", 2), *all_say("signed", "worse"), ("signed", FAITHFUL[4], "delete", "better")]
+            [
+                *all_say("blind", "better", 2),
+                *all_say("signed", "worse"),
+                ("signed", FAITHFULNESS_METRICS[4], "delete", "better"),
+            ]
         )
     )
     assert said[0] == "Neither way by this rule: blind (blind to the class); signed (which know the class)."
 
 
 def test_ways_of_removal_that_contradict_each_other_are_told():
-    said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "worse")]))
+    said = draw_conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "worse")]))
     assert (
         "Ways of removing words disagree about blind by SRS (capacity is better where it is delete, worse where it is "
         "hide)."
     ) in said
-    said = conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "no difference")]))
+    said = draw_conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "no difference")]))
     assert "The ways of removing words do not contradict each other." in said
-    nothing = conclusions(result([("blind", "srs", "delete", "no difference")]))
+    nothing = draw_conclusions(result([("blind", "srs", "delete", "no difference")]))
     assert not any("ways" in each.lower() for each in nothing)
 
 
 @pytest.mark.parametrize(("value", "told"), [(0.5, True), (-0.7, True), (0.49, False)])
 def test_scores_that_follow_something_else_are_told(value, told):
-    said = conclusions(result(position=estimate(value)))
+    said = draw_conclusions(result(position=estimate(value)))
     assert any(each.startswith("capacity follows the words' place in the text") for each in said) == told
 
 
@@ -67,13 +71,13 @@ def test_scores_that_follow_something_else_are_told(value, told):
 )
 def test_what_own_neurons_do_is_told_beside_as_many_others(gap, said):
     own = {"own": estimate(0.2 + gap), "others": estimate(0.2), "own_minus_others": estimate(gap)}
-    told = conclusions(result(**own, **{f"capacity_{name}": value for name, value in own.items()}))
+    told = draw_conclusions(result(**own, **{f"capacity_{name}": value for name, value in own.items()}))
     assert sum(said in each for each in told) == 2
     assert any("as many others by 0.20" in each for each in told)
 
 
 def test_a_correlation_whose_interval_holds_0_may_be_none():
-    told = conclusions(result(capacity_patched=estimate(0), interference_interaction=estimate(0.3)))
+    told = draw_conclusions(result(capacity_patched=estimate(0), interference_interaction=estimate(0.3)))
     assert any(each.endswith("+0.00 [-0.01, +0.01], which may be none.") for each in told)
     assert any(each.endswith("+0.30 [+0.29, +0.31].") for each in told)
 
@@ -83,7 +87,7 @@ def test_words_that_people_mark():
     found["methods"]["signed"]["values"]["none"]["auprc"] = estimate(0.6)
     found["methods"]["blind"]["values"]["none"]["auprc"] = estimate(0.595)
     found["methods"]["random"] = {"signed": False, "cost": None, "values": {"none": {"auprc": estimate(0.26)}}}
-    (said,) = (each for each in conclusions(found) if "AUPRC" in each)
+    (said,) = (each for each in draw_conclusions(found) if "AUPRC" in each)
     assert said == (
         "Capacity finds the words that people mark with an AUPRC of 0.50 [0.49, 0.51], random scores with 0.26, signed "
         "with 0.60 (with overlapping intervals: blind)."
@@ -93,4 +97,7 @@ def test_words_that_people_mark():
 def test_costs_are_compared_with_those_that_need_many_passes():
     found = result()
     found["methods"]["integrated_gradients"] = {"signed": True, "cost": {"seconds": 0.06}, "values": {}}
-    assert conclusions(found)[-1] == "Capacity takes 1 ms a text; others take 60 times as long (integrated_gradients)."
+    assert (
+        draw_conclusions(found)[-1]
+        == "Capacity takes 1 ms a text; others take 60 times as long (integrated_gradients)."
+    )

@@ -19,15 +19,15 @@ from transformers import (
 from safr.attribution import scores as scores_module
 from safr.attribution.scores import random_scores
 from safr.config import Regularization
-from safr.data.batches import batches, encode
+from safr.data.batches import encode, iter_batches
 from safr.errors import InputError
 from safr.evaluation import deletion as deletion_module
 from safr.evaluation.deletion import (
+    count_deleted,
     delete_words,
-    deleted_count,
-    most_important,
-    predictions,
-    predictions_without,
+    predict_after_deletion,
+    predict_distinct,
+    select_top_words,
 )
 from tests import tiny, tiny_tokenizers
 
@@ -55,41 +55,41 @@ scores_of_a_text = st.lists(st.integers(-3, 3).map(float), max_size=12).map(np.a
     ],
 )
 def test_the_number_deleted_is_rounded_half_up(words, counts):
-    assert [deleted_count(words, percent) for percent in PERCENTS] == counts
+    assert [count_deleted(words, percent) for percent in PERCENTS] == counts
 
 
 @pytest.mark.parametrize(
     ("words", "count"), [(6, 2), (7, 2), (8, 2), (9, 3), (11, 3), (12, 4), (35, 11), (45, 14), (1000, 300)]
 )
 def test_thirty_percent_by_hand(words, count):
-    assert deleted_count(words, 30) == count
+    assert count_deleted(words, 30) == count
 
 
 @given(st.integers(2, 10_000), st.integers(1, 99))
 def test_at_least_one_word_goes_and_at_least_one_stays(words, percent):
     exact = (Decimal(words) * percent / 100).quantize(Decimal(1), ROUND_HALF_UP)
-    assert deleted_count(words, percent) == min(max(int(exact), 1), words - 1)
+    assert count_deleted(words, percent) == min(max(int(exact), 1), words - 1)
 
 
 @pytest.mark.parametrize("percent", PERCENTS)
 def test_a_text_of_one_word_or_none_stays_as_it_is(percent):
-    assert deleted_count(1, percent) == deleted_count(0, percent) == 0
-    assert most_important(np.array([0.5]), percent) == most_important(np.array([]), percent) == frozenset()
+    assert count_deleted(1, percent) == count_deleted(0, percent) == 0
+    assert select_top_words(np.array([0.5]), percent) == select_top_words(np.array([]), percent) == frozenset()
 
 
 def test_the_highest_scores_go():
-    assert most_important(np.array([0.1, 0.9, -2.0, 0.8, 0.3]), 40) == {1, 3}
+    assert select_top_words(np.array([0.1, 0.9, -2.0, 0.8, 0.3]), 40) == {1, 3}
 
 
 def test_ties_go_to_the_earlier_word():
-    assert most_important(np.array([0.1, 0.7, 0.7, 0.7]), 50) == {1, 2}
-    assert most_important(np.full(200, 0.5), 30) == set(range(60))
+    assert select_top_words(np.array([0.1, 0.7, 0.7, 0.7]), 50) == {1, 2}
+    assert select_top_words(np.full(200, 0.5), 30) == set(range(60))
 
 
 @given(scores_of_a_text, st.sampled_from(PERCENTS))
 def test_every_deleted_word_scores_at_least_as_much_as_every_word_that_stays(scores, percent):
-    deleted = most_important(scores, percent)
-    assert len(deleted) == deleted_count(len(scores), percent)
+    deleted = select_top_words(scores, percent)
+    assert len(deleted) == count_deleted(len(scores), percent)
     for gone in deleted:
         for kept in set(range(len(scores))) - deleted:
             assert (scores[gone], -gone) > (scores[kept], -kept)
@@ -97,14 +97,14 @@ def test_every_deleted_word_scores_at_least_as_much_as_every_word_that_stays(sco
 
 @given(scores_of_a_text)
 def test_more_percent_delete_the_same_words_and_more(scores):
-    deleted = [most_important(scores, percent) for percent in PERCENTS]
+    deleted = [select_top_words(scores, percent) for percent in PERCENTS]
     assert all(few <= many for few, many in pairwise(deleted))
 
 
 @given(scores_of_a_text, st.sampled_from(PERCENTS))
 def test_any_increasing_function_of_a_score_deletes_the_same_words(scores, percent):
     for increasing in (np.exp, np.cbrt, lambda each: 1000 * each - 7):
-        assert most_important(increasing(scores), percent) == most_important(scores, percent)
+        assert select_top_words(increasing(scores), percent) == select_top_words(scores, percent)
 
 
 def test_every_text_loses_the_words_that_its_own_scores_say():
@@ -130,22 +130,22 @@ def test_every_text_loses_the_words_that_its_own_scores_say():
 )
 def test_the_words_of_a_pair_go_from_the_texts_that_are_named(within, percent, deleted):
     pair = encode(tiny_tokenizers.tokenizer("wordpiece"), [PAIR])[0]
-    assert most_important(RANKING, percent, text_of_word=pair.text_of_word, within=within) == deleted
+    assert select_top_words(RANKING, percent, text_of_word=pair.text_of_word, within=within) == deleted
     assert delete_words([pair], [RANKING], percent, within=within) == [pair.without(deleted)]
 
 
 @given(scores_of_a_text, st.integers(0, 12), st.sampled_from(PERCENTS), st.sampled_from(["first", "second", "both"]))
 def test_a_word_of_each_text_stays_and_the_other_text_stays_whole(scores, first, percent, within):
     owners = [int(word >= first) for word in range(len(scores))]
-    deleted = most_important(scores, percent, text_of_word=owners, within=within)
+    deleted = select_top_words(scores, percent, text_of_word=owners, within=within)
     may_go = [
         word for word, owner in enumerate(owners) if within == "both" or owner == ("first", "second").index(within)
     ]
     texts = len({owners[word] for word in may_go})
     assert deleted <= set(may_go)
-    assert len(deleted) == deleted_count(len(may_go), percent, texts=texts)
+    assert len(deleted) == count_deleted(len(may_go), percent, texts=texts)
     assert len({owners[word] for word in set(may_go) - deleted}) == texts
-    assert most_important(scores, percent, text_of_word=owners, within="first") == most_important(
+    assert select_top_words(scores, percent, text_of_word=owners, within="first") == select_top_words(
         scores[:first], percent
     )
 
@@ -163,7 +163,7 @@ def test_scores_for_another_number_of_texts_are_refused():
 @pytest.mark.parametrize("regularization", [None, MASKED], ids=["plain", "mask"])
 @pytest.mark.parametrize("tokens_per_batch", [1, 64, 4096])
 def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, tokens_per_batch):
-    monkeypatch.setattr(scores_module, "batches", partial(batches, tokens_per_batch=tokens_per_batch))
+    monkeypatch.setattr(scores_module, "iter_batches", partial(iter_batches, tokens_per_batch=tokens_per_batch))
     model, texts = tiny.model(regularization), encode(tiny.tokenizer(), TEXTS)
     texts += delete_words(texts, random_scores(texts, 0), 30)
     alone = []
@@ -172,7 +172,7 @@ def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, t
             logits = model(input_ids=torch.tensor([text.ids])).logits
         alone.append(int(logits.argmax()))
     assert set(alone) == {0, 1}
-    assert predictions(model, texts).tolist() == alone
+    assert predict_distinct(model, texts).tolist() == alone
 
 
 @pytest.mark.parametrize("limits", [(1, 10**6), (5, 10**6), (256, 10**6), (256, 1), (256, 200)])
@@ -181,15 +181,15 @@ def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, limits):
         monkeypatch.setattr(deletion_module, name, limit)
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
     deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
-    alone = [predictions(model, delete_words(texts, *each)).tolist() for each in deletions]
-    assert predictions_without(model, texts, deletions).tolist() == alone
-    assert predictions_without(model, texts, []).shape == (0, len(texts))
+    alone = [predict_distinct(model, delete_words(texts, *each)).tolist() for each in deletions]
+    assert predict_after_deletion(model, texts, deletions).tolist() == alone
+    assert predict_after_deletion(model, texts, []).shape == (0, len(texts))
 
 
 def test_deletions_by_scores_of_other_texts_are_refused():
     texts = encode(tiny.tokenizer(), TEXTS)
     with pytest.raises(ValueError, match=rf"expected scores of {len(texts) - 1} texts, got those of {len(texts)}"):
-        predictions_without(tiny.model(), texts[1:], [(random_scores(texts, 0), 30)])
+        predict_after_deletion(tiny.model(), texts[1:], [(random_scores(texts, 0), 30)])
 
 
 def test_deletions_that_leave_the_same_are_run_once():
@@ -199,10 +199,10 @@ def test_deletions_that_leave_the_same_are_run_once():
         lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
     )
     scores = random_scores(texts, 0)
-    predictions_without(model, texts, [(scores, 30), (scores, 30), (scores, 31)])
+    predict_after_deletion(model, texts, [(scores, 30), (scores, 30), (scores, 31)])
     once = sum(rows)
     rows.clear()
-    predictions(model, delete_words(texts, scores, 30))
+    predict_distinct(model, delete_words(texts, scores, 30))
     assert once < 1.2 * sum(rows)  # 31 % leaves less of a few long texts
 
 
@@ -212,11 +212,11 @@ def test_texts_with_the_same_tokens_are_run_once():
     model.register_forward_pre_hook(
         lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
     )
-    once = predictions(model, texts)
+    once = predict_distinct(model, texts)
     distinct = len(TEXTS) + 2
     assert sum(rows) == distinct
     rows.clear()
-    thrice = predictions(model, texts * 3)
+    thrice = predict_distinct(model, texts * 3)
     assert sum(rows) == distinct
     assert thrice.tolist() == once.tolist() * 3
 
@@ -230,7 +230,7 @@ def test_the_same_tokens_of_other_types_are_another_text():
     model.register_forward_pre_hook(
         lambda module, args, options: rows.extend(options["token_type_ids"].sum(dim=1).tolist()), with_kwargs=True
     )
-    assert predictions(model, texts).shape == (3,)
+    assert predict_distinct(model, texts).shape == (3,)
     assert rows == [6, 0, 2]
 
 
@@ -239,7 +239,7 @@ def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
     model, words = tiny_tokenizers.model(kind)
     texts = [text.split()[0] for text in TEXTS[:8]] + TEXTS[:8]
     alone = [int(model(**words(text, return_tensors="pt")).logits.argmax()) for text in texts]
-    assert predictions(model, encode(words, texts)).tolist() == alone
+    assert predict_distinct(model, encode(words, texts)).tolist() == alone
 
 
 @pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
@@ -248,15 +248,15 @@ def test_a_language_models_prediction_is_the_token_after_the_text(kind):
     alone = [int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax()) for text in TEXTS[:8]]
     for padding in (None, 0):
         model.config.pad_token_id = padding
-        assert predictions(model, encode(words, TEXTS[:8])).tolist() == alone
+        assert predict_distinct(model, encode(words, TEXTS[:8])).tolist() == alone
 
 
 def test_no_texts_have_no_predictions():
-    assert predictions(tiny.model(), []).tolist() == []
+    assert predict_distinct(tiny.model(), []).tolist() == []
 
 
 def test_special_tokens_written_into_a_text_change_no_prediction():
     """Scores and predictions must see the same text, or a drop would not be the deletion's."""
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])
-    scored = scores_module.score_words(model, texts)
-    assert predictions(model, texts).tolist() == [each.prediction for each in scored]
+    scored = scores_module.internal_scores(model, texts)
+    assert predict_distinct(model, texts).tolist() == [each.prediction for each in scored]

@@ -10,13 +10,13 @@ from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
 from safr.attribution import scores as scores_module
-from safr.data.batches import batches, encode
+from safr.data.batches import encode, iter_batches
 from safr.errors import InputError
 from safr.evaluation import evaluate as evaluate_module
-from safr.evaluation.audit import MEASURES
-from safr.evaluation.deletion import CURVE, deleted_count
+from safr.evaluation.audit import AUDIT_MEASURES
+from safr.evaluation.deletion import DELETION_PERCENTS, count_deleted
 from safr.evaluation.evaluate import evaluate
-from safr.evaluation.statistics import mean
+from safr.evaluation.statistics import bootstrap_mean
 from safr.model.saving import load
 from safr.report import write_report
 from safr.runs import Run
@@ -57,7 +57,7 @@ def words_by_text(run, column):
 
 
 def test_scores_have_the_documented_names(run):
-    scores, percents = run.scores, {str(percent) for percent in CURVE}
+    scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
     assert set(scores) == {"split", "site", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
     assert scores["site"] == "fc1.0"
@@ -70,7 +70,7 @@ def test_scores_have_the_documented_names(run):
         assert set(scores["deletion"][name]) == expected
         assert name == "capacity" or set(scores["srs"][name]) == expected
     assert set(scores["capacity"]) == ({"all", "important", "rest"} if has_mask(run) else {"all"})
-    assert set(scores["audit"]) == MEASURES.keys() - (set() if has_mask(run) else {"keep"})
+    assert set(scores["audit"]) == AUDIT_MEASURES.keys() - (set() if has_mask(run) else {"keep"})
 
 
 def test_a_run_without_a_mask_has_keep_probabilities_nowhere(baseline):
@@ -110,7 +110,7 @@ def test_the_models_card_tells_the_main_scores(run):
 
 def test_srs_is_what_accuracy_loses(run):
     scores = run.scores
-    for percent in map(str, CURVE):
+    for percent in map(str, DELETION_PERCENTS):
         for name in ("capacity", "random"):
             drop = scores["srs"][percent] if name == "capacity" else scores["srs"][name][percent]
             lost = scores["accuracy"]["value"] - scores["deletion"][name][percent]["value"]
@@ -128,22 +128,22 @@ def test_accuracy_and_deletion_are_those_of_a_slow_loop_over_texts(run):
             logits = model(input_ids=torch.tensor([ids]), attention_mask=torch.tensor([attended])).logits
         return int(logits.argmax()) == label
 
-    whole, without = [], {percent: [] for percent in CURVE}
+    whole, without = [], {percent: [] for percent in DELETION_PERCENTS}
     for text, scores, label in zip(texts_of(run), capacity, labels, strict=True):
         whole.append(right(text, label))
-        for percent in CURVE:
+        for percent in DELETION_PERCENTS:
             highest = sorted(range(len(scores)), key=lambda word: (-scores[word], word))
-            left = text.without(highest[: deleted_count(len(scores), percent)])
+            left = text.without(highest[: count_deleted(len(scores), percent)])
             without[percent].append(right(left, label))
     assert run.scores["accuracy"]["value"] == pytest.approx(np.mean(whole), abs=1e-12)
-    for percent in CURVE:
+    for percent in DELETION_PERCENTS:
         found = run.scores["deletion"]["capacity"][str(percent)]["value"]
         assert found == pytest.approx(np.mean(without[percent]), abs=1e-12)
 
 
 def test_the_table_holds_the_predictions(run):
     texts = texts_of(run)
-    scored = scores_module.score_words(load(run.model_folder), texts)
+    scored = scores_module.internal_scores(load(run.model_folder), texts)
     for found, text in zip(words_by_text(run, "prediction"), scored, strict=True):
         assert set(found) <= {tiny.LABELS[text.prediction]}
 
@@ -175,7 +175,7 @@ def test_the_capacity_table_follows_from_the_table_of_words(run):
     important, rest = [], []
     for scores, keep in zip(capacity, words_by_text(run, "keep"), strict=True):
         ranking = sorted(range(len(keep)), key=lambda word: (-keep[word], word))
-        count = deleted_count(len(keep), 30)
+        count = count_deleted(len(keep), 30)
         important += [scores[word] for word in ranking[:count]]
         rest += [scores[word] for word in ranking[count:]]
     assert found["important"]["value"] == pytest.approx(np.mean(important), abs=1e-12)
@@ -185,7 +185,7 @@ def test_the_capacity_table_follows_from_the_table_of_words(run):
 def test_the_intervals_are_over_texts(run):
     """A word is not drawn without the others of its text."""
     capacity = words_by_text(run, "capacity_fc1_0")
-    expected = mean([each.mean() if len(each) else 0 for each in capacity], [len(each) for each in capacity])
+    expected = bootstrap_mean([each.mean() if len(each) else 0 for each in capacity], [len(each) for each in capacity])
     assert run.scores["capacity"]["all"] == pytest.approx(expected.to_dict(), abs=1e-9)
 
 
@@ -197,7 +197,7 @@ def test_evaluating_again_gives_the_same_numbers(copy, run, dataset):
 
 
 def test_the_numbers_do_not_depend_on_the_batches_size(copy, run, dataset, monkeypatch):
-    monkeypatch.setattr(scores_module, "batches", partial(batches, tokens_per_batch=1))
+    monkeypatch.setattr(scores_module, "iter_batches", partial(iter_batches, tokens_per_batch=1))
     scores, before = evaluate(copy, dataset), run.scores
     for name in ("accuracy", "deletion", "srs"):
         assert scores[name] == before[name]
@@ -243,7 +243,7 @@ def test_examples_are_in_the_run(run):
 
 def test_a_model_whose_attention_can_not_be_seen_is_scored_without_it(copy, monkeypatch):
     for module in ("evaluate", "audit"):
-        monkeypatch.setattr(f"safr.evaluation.{module}.shows_attention", lambda _: False)
+        monkeypatch.setattr(f"safr.evaluation.{module}.has_visible_attention", lambda _: False)
     scores = evaluate(copy, tiny.dataset())
     assert "attention" not in scores["deletion"]
     assert "attention_entropy" not in scores["audit"]

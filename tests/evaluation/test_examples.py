@@ -3,10 +3,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from safr.attribution.scores import ScoredText
+from safr.attribution.scores import InternalScores
 from safr.data import Split
 from safr.data.batches import EncodedText
-from safr.evaluation.examples import EACH, LONGEST, PAPER_SENTENCE, SHORTEST, choose_examples
+from safr.evaluation.examples import EXAMPLES_PER_OUTCOME, MAX_WORDS, MIN_WORDS, PAPER_SENTENCE, choose_examples
 
 SENTIMENTS = ("negative", "positive")
 TEN = [f"text {number} of exactly ten words , that is so" for number in range(12)]
@@ -19,7 +19,7 @@ def encoded(text, *, truncated=False):
 
 def chosen(texts, predictions=None, *, labels=None, names=("no", "yes"), truncated=()):
     labels = labels or [number % 2 for number in range(len(texts))]
-    scored = [ScoredText(guess, None, {"fc1.0": np.ones(1)}) for guess in predictions or labels]
+    scored = [InternalScores(guess, None, {"fc1.0": np.ones(1)}) for guess in predictions or labels]
     split = Split(tuple(texts), tuple(labels))
     return choose_examples(split, [encoded(text, truncated=text in truncated) for text in texts], scored, names)
 
@@ -31,8 +31,10 @@ def by_hash(texts):
 def test_the_first_by_hash_of_the_right_and_of_the_wrong_are_chosen():
     predictions = [number % 2 if number < 6 else 1 - number % 2 for number in range(12)]
     shown = chosen(TEN, predictions)
-    assert [each["origin"] for each in shown] == ["right"] * EACH + ["wrong"] * EACH
-    assert [each["text"] for each in shown] == by_hash(TEN[:6])[:EACH] + by_hash(TEN[6:])[:EACH]
+    assert [each["origin"] for each in shown] == ["right"] * EXAMPLES_PER_OUTCOME + ["wrong"] * EXAMPLES_PER_OUTCOME
+    assert [each["text"] for each in shown] == by_hash(TEN[:6])[:EXAMPLES_PER_OUTCOME] + by_hash(TEN[6:])[
+        :EXAMPLES_PER_OUTCOME
+    ]
     assert [each["label"] for each in shown] == [("no", "yes")[TEN.index(each["text"]) % 2] for each in shown]
 
 
@@ -43,7 +45,7 @@ def test_the_order_of_the_texts_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"), [(SHORTEST - 1, False), (SHORTEST, True), (LONGEST, True), (LONGEST + 1, False)]
+    ("words", "shown"), [(MIN_WORDS - 1, False), (MIN_WORDS, True), (MAX_WORDS, True), (MAX_WORDS + 1, False)]
 )
 def test_examples_are_neither_short_nor_long(words, shown):
     assert len(chosen([" ".join(["word"] * words)])) == shown

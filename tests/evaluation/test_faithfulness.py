@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from safr.attribution.scores import predicted_classes, random_scores
+from safr.attribution.scores import predict, random_scores
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.data.planted import planted, planted_truth
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.evaluation import faithfulness as module
-from safr.evaluation.deletion import by_importance, deleted_count, most_important
-from safr.evaluation.faithfulness import PERCENTS, faithfulness
-from safr.evaluation.limits import aopc_limits, normalized_aopc
+from safr.evaluation.deletion import count_deleted, rank_words, select_top_words
+from safr.evaluation.faithfulness import ERASER_PERCENTS, faithfulness
+from safr.evaluation.limits import normalized_aopc, search_aopc_bounds
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.removal import Remover
 from tests import linear, tiny
@@ -36,7 +36,7 @@ def planted_sentences(count):
         for text, label in zip(made.texts, made.labels, strict=True)
         if len(text.split()) < 16 and not planted_truth(text).pairs
     ][:count]
-    tokenizer = word_tokenizer([text for text, _ in plain] * 2)  # words that come once are unknown
+    tokenizer = train_word_tokenizer([text for text, _ in plain] * 2)  # words that come once are unknown
     return tokenizer, encode(tokenizer, [text for text, _ in plain]), [label for _, label in plain]
 
 
@@ -46,12 +46,12 @@ def measured():
     tokenizer, texts, labels = planted_sentences(50)
     texts, labels = [*texts, *encode(tokenizer, ["plot"])], [*labels, 1]
     model = linear.model(linear.PLANTED, tokenizer)
-    classes = predicted_classes(model, texts)
+    classes = predict(model, texts)
     oracle = linear.effects(texts, classes, linear.PLANTED)
     scores = {"oracle": oracle, "random": random_scores(texts, 0), "inverted": [-each for each in oracle]}
     words = Remover(model, "delete")
     values = faithfulness(words, texts, labels, classes.tolist(), scores)
-    return values, aopc_limits(words, texts, classes.tolist(), beam=5), texts
+    return values, search_aopc_bounds(words, texts, classes.tolist(), beam=5), texts
 
 
 def ranking(values, metric):
@@ -71,7 +71,7 @@ def judged(**changes):
     """The ranking by every metric on a few planted sentences, with something in the implementation changed."""
     tokenizer, texts, labels = planted_sentences(60)
     model = linear.model(linear.PLANTED, tokenizer)
-    classes = predicted_classes(model, texts)
+    classes = predict(model, texts)
     oracle = linear.effects(texts, classes, linear.PLANTED)
     scores = {"oracle": oracle, "random": random_scores(texts, 0), "inverted": [-each for each in oracle]}
     values = faithfulness(Remover(model, "delete"), texts, labels, classes.tolist(), scores)
@@ -80,7 +80,7 @@ def judged(**changes):
 
 def test_an_implementation_that_deletes_the_lowest_first_is_noticed(monkeypatch):
     assert set(map(tuple, judged().values())) == {("oracle", "random", "inverted")}
-    monkeypatch.setattr(module, "by_importance", lambda scores, **named: by_importance(-scores, **named))
+    monkeypatch.setattr(module, "rank_words", lambda scores, **named: rank_words(-scores, **named))
     changed = judged()
     for metric in ("comprehensiveness", "sufficiency", "aopc", "words_to_flip", "srs"):
         assert changed[metric][0] != "oracle", metric
@@ -123,7 +123,7 @@ def slow(model, text, label, chosen, scores):
 
     count, order = len(text.words), np.argsort(-scores, kind="stable").tolist()
     whole = answer([])
-    tops = [order[: deleted_count(count, percent)] for percent in PERCENTS]
+    tops = [order[: count_deleted(count, percent)] for percent in ERASER_PERCENTS]
     steps = [order[:gone] for gone in range(1, count)]
     flips = [len(gone) for gone in steps if answer(gone).prediction != chosen]
     return {
@@ -135,14 +135,14 @@ def slow(model, text, label, chosen, scores):
         "leave_one_out": np.nan_to_num(
             kendalltau(scores, [whole.probability - answer([word]).probability for word in range(count)]).statistic
         ),
-        "srs": (whole.prediction == label) - float(answer(most_important(scores, 30)).prediction == label),
-        "without_60": float(answer(most_important(scores, 60)).prediction == label),
+        "srs": (whole.prediction == label) - float(answer(select_top_words(scores, 30)).prediction == label),
+        "without_60": float(answer(select_top_words(scores, 60)).prediction == label),
     }
 
 
 def test_metrics_are_their_equations():
     model, (texts, labels) = tiny.model(Regularization(vmask_width=8)), encoded(12)
-    classes, scores = predicted_classes(model, texts).tolist(), random_scores(texts, 3)
+    classes, scores = predict(model, texts).tolist(), random_scores(texts, 3)
     found = faithfulness(Remover(model, "delete"), texts, labels, classes, {"any": scores})["any"]
     for number, text in enumerate(texts):
         if len(text.words) > 1:
@@ -155,7 +155,7 @@ def test_metrics_are_their_equations():
 
 def test_other_ways_of_removal_measure_what_needs_few_passes():
     model, (texts, labels) = tiny.model(), encoded(6)
-    classes = predicted_classes(model, texts).tolist()
+    classes = predict(model, texts).tolist()
     found = faithfulness(
         Remover(model, "hide"), texts, labels, classes, {"any": random_scores(texts, 0)}, one_by_one=False
     )["any"]
@@ -167,9 +167,9 @@ def test_a_beam_of_all_sets_finds_the_extremes_of_all_orders():
         tiny.model(Regularization(vmask_width=8)),
         encode(tiny.tokenizer(), ["dull film of rich plot", "a an"]),
     )
-    classes = predicted_classes(model, texts).tolist()
+    classes = predict(model, texts).tolist()
     words = Remover(model, "delete")
-    least, greatest = aopc_limits(words, texts, classes, beam=1000)
+    least, greatest = search_aopc_bounds(words, texts, classes, beam=1000)
     for number, text in enumerate(texts):
         count = len(text.words)
         values = []
@@ -179,14 +179,14 @@ def test_a_beam_of_all_sets_finds_the_extremes_of_all_orders():
             values.append(faithfulness(words, [text], [0], [classes[number]], {"any": [scores]})["any"]["aopc"][0])
         assert least[number] == pytest.approx(min(values), abs=1e-6)
         assert greatest[number] == pytest.approx(max(values), abs=1e-6)
-        narrow = aopc_limits(words, [text], [classes[number]], beam=1)
+        narrow = search_aopc_bounds(words, [text], [classes[number]], beam=1)
         assert least[number] - 1e-6 <= narrow[0][0] <= narrow[1][0] <= greatest[number] + 1e-6
 
 
 def test_progress_tells_how_many_texts_are_done():
     model, (texts, labels) = linear.model(), encoded(70)
     told = []
-    classes = predicted_classes(model, texts).tolist()
+    classes = predict(model, texts).tolist()
     scores = {"any": random_scores(texts, 0)}
     faithfulness(Remover(model, "delete"), texts, labels, classes, scores, progress=lambda *each: told.append(each))
     assert told == [(64, 70), (70, 70)]

@@ -4,15 +4,15 @@ import pytest
 from safr.attribution.scores import random_scores
 from safr.data.batches import encode
 from safr.data.planted import planted, planted_truth
-from safr.data.rationales import planted_pairs, rationales
-from safr.data.tokenizer import word_tokenizer
-from safr.evaluation.plausibility import f1, pairs_found, plausibility, runs, runs_f1
+from safr.data.rationales import find_planted_pairs, load_rationales
+from safr.data.tokenizer import train_word_tokenizer
+from safr.evaluation.plausibility import f1_score, pair_auroc, plausibility, span_f1, true_spans
 
 
 @pytest.fixture(scope="module")
 def sentences():
     texts = planted(test=300).test.texts
-    return encode(word_tokenizer(texts), texts)
+    return encode(train_word_tokenizer(texts), texts)
 
 
 def test_by_hand():
@@ -25,7 +25,7 @@ def test_by_hand():
 
 
 def test_the_truth_wins_its_opposite_loses_and_chance_is_where_it_should_be(sentences):
-    known = rationales("planted", sentences)
+    known = load_rationales("planted", sentences)
     oracle = [each.astype(float) for each in known]
     scores = {"oracle": oracle, "inverted": [-each for each in oracle], "random": random_scores(sentences, 0)}
     found = {name: plausibility(each, known) for name, each in scores.items()}
@@ -40,7 +40,7 @@ def test_the_truth_wins_its_opposite_loses_and_chance_is_where_it_should_be(sent
 
 
 def test_scores_that_follow_length_or_place_are_at_chance(sentences):
-    known = rationales("planted", sentences)
+    known = load_rationales("planted", sentences)
     # Words of one length are in a random order, since ties count against a score.
     broken = random_scores(sentences, 2)
     blind = {
@@ -62,17 +62,17 @@ def test_texts_without_a_usable_rationale_have_no_value():
 
 
 def test_runs_and_their_f1():
-    assert runs(np.array([False, True, True, False, True])) == [(1, 3), (4, 5)]
-    assert f1(3, 3, 3) == 1
+    assert true_spans(np.array([False, True, True, False, True])) == [(1, 3), (4, 5)]
+    assert f1_score(3, 3, 3) == 1
     marked = np.array([True, True, True, False, False, True])
-    assert runs_f1(marked, marked) == 1
+    assert span_f1(marked, marked) == 1
     # Of three words in a row two are found, which is more than half of all; the other run is missed.
-    assert runs_f1(np.array([True, True, False, False, True, False]), marked) == pytest.approx(0.5)
-    assert runs_f1(np.array([False, False, False, True, True, False]), marked) == 0
+    assert span_f1(np.array([True, True, False, False, True, False]), marked) == pytest.approx(0.5)
+    assert span_f1(np.array([False, False, False, True, True, False]), marked) == 0
 
 
 def test_pairs_are_found_by_the_size_of_interference(sentences):
-    pairs = planted_pairs(sentences)
+    pairs = find_planted_pairs(sentences)
     assert pairs == [planted_truth(" ".join(text.words)).pairs for text in sentences]
     single = [len(each) == 1 for each in pairs]
     assert sum(single) > 10
@@ -84,7 +84,7 @@ def test_pairs_are_found_by_the_size_of_interference(sentences):
             for one, other in known:
                 overlap[one, other] = overlap[other, one] = value
             found.append(overlap)
-        return pairs_found(found, pairs)
+        return pair_auroc(found, pairs)
 
     assert (np.isnan(made(1.0)) != single).all()
     assert np.nanmean(made(-1.0)) == 1  # the size counts

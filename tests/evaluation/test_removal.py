@@ -2,12 +2,12 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from safr.attribution.scores import traced
+from safr.attribution.scores import iter_traces
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.errors import InputError
-from safr.evaluation.removal import REMOVALS, Remover, remover
-from safr.model.interventions import changed
+from safr.evaluation.removal import REMOVALS, Remover, make_remover
+from safr.model.interventions import intervene
 from tests import tiny
 
 TEXTS = encode(tiny.tokenizer(), ["a lovely film", "the dull story was awful but funny and rich", "moving"])
@@ -32,7 +32,7 @@ def slowly(model, how, text, words, chosen, mean):
         attention = attention.masked_fill(gone, 0)
     with (
         torch.no_grad(),
-        changed(
+        intervene(
             model,
             "embedding",
             lambda vectors: torch.where(gone[..., None], mean, vectors) if how == "average" else vectors,
@@ -43,8 +43,8 @@ def slowly(model, how, text, words, chosen, mean):
 
 @pytest.mark.parametrize("how", REMOVALS)
 def test_words_are_removed_as_by_hand(model, how):
-    answers = remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)
-    vectors = [seen.site("vmask")[batch.counting] for batch, seen in traced(model, TEXTS, ["vmask"])]
+    answers = make_remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)
+    vectors = [seen.site("vmask")[batch.counting] for batch, seen in iter_traces(model, TEXTS, ["vmask"])]
     mean = torch.cat(vectors).mean(dim=0)
     for text, sets, chosen, found in zip(TEXTS, SETS, CLASSES, answers, strict=True):
         assert set(found) == set(sets)
@@ -55,7 +55,7 @@ def test_words_are_removed_as_by_hand(model, how):
 
 
 def test_the_whole_text_is_the_same_however_words_would_go(model):
-    found = [remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)[1] for how in REMOVALS]
+    found = [make_remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)[1] for how in REMOVALS]
     whole = [each[frozenset()].probability for each in found]
     assert whole == pytest.approx([whole[0]] * 4, abs=1e-6)
     without = [each[frozenset({1, 4, 6})].probability for each in found]
@@ -76,7 +76,7 @@ def test_a_tokenizer_without_a_token_for_it_is_told(model):
     tokenizer = tiny.tokenizer()
     tokenizer.unk_token = None
     with pytest.raises(InputError, match="words can't be replaced: the tokenizer has no token"):
-        remover(model, "replace", tokenizer, TEXTS)
+        make_remover(model, "replace", tokenizer, TEXTS)
 
 
 def test_a_model_that_still_reads_a_hidden_word_is_found_also_where_it_is_sure():
@@ -87,4 +87,4 @@ def test_a_model_that_still_reads_a_hidden_word_is_found_also_where_it_is_sure()
     model.score = torch.nn.Linear(16, 4)
     torch.nn.init.constant_(model.score.bias[:1], -20)  # surely not the first class, whatever is read
     with pytest.raises(InputError, match="words can't be removed by hide: this model still reads them"):
-        remover(model, "hide", tokenizer, TEXTS)
+        make_remover(model, "hide", tokenizer, TEXTS)

@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from safr.attribution.methods import method
+from safr.attribution.methods import get_method
 from safr.attribution.scores import random_scores
 from safr.config import Regularization
 from safr.data.batches import encode
 from safr.evaluation.correlation import rank_correlations
-from safr.evaluation.suspicion import SUSPICIOUS, shuffle_weights, suspicion
+from safr.evaluation.suspicion import CONFOUND_THRESHOLD, confound_correlations, shuffle_weights
 from tests import tiny
 
 TEXTS = encode(tiny.tokenizer(), [text for text, _ in tiny.sentences(120, 3, longest=9)])
@@ -29,10 +29,10 @@ def test_scores_that_follow_length_or_place_alone_are_noticed():
     long = [np.array([len(word) for word in text.words], dtype=float) for text in TEXTS]
     late = [np.arange(len(text.words), dtype=float) for text in TEXTS]
     for scores, metric, other in ((long, "length", "position"), (late, "position", "length")):
-        found = suspicion(TEXTS, scores)
+        found = confound_correlations(TEXTS, scores)
         assert np.nanmean(found[metric]) > 0.9
-        assert abs(np.nanmean(found[other])) < SUSPICIOUS
-    found = suspicion(TEXTS, random_scores(TEXTS, 0))
+        assert abs(np.nanmean(found[other])) < CONFOUND_THRESHOLD
+    found = confound_correlations(TEXTS, random_scores(TEXTS, 0))
     assert all(abs(np.nanmean(values)) < 0.2 for values in found.values())
 
 
@@ -42,6 +42,6 @@ def test_shuffled_weights_hold_the_same_numbers_and_nothing_that_was_learnt():
     shuffle_weights(shuffled)
     for name, weight in shuffled.named_parameters():
         assert sorted(weight.flatten().tolist()) == sorted(before[name].flatten().tolist())
-    score = method("integrated_gradients").score
-    assert abs(np.nanmean(rank_correlations(score(shuffled, TEXTS), score(model, TEXTS)))) < SUSPICIOUS
+    score = get_method("integrated_gradients").score
+    assert abs(np.nanmean(rank_correlations(score(shuffled, TEXTS), score(model, TEXTS)))) < CONFOUND_THRESHOLD
     assert np.nanmean(rank_correlations(score(model, TEXTS), score(model, TEXTS))) == pytest.approx(1)

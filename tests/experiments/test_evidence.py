@@ -6,9 +6,9 @@ import pytest
 
 from safr.errors import InputError
 from safr.evaluation.benchmark import benchmark
-from safr.evaluation.statistics import over_seeds
-from safr.evaluation.values import read_values, write_values
-from safr.experiments.evidence import by_setting, pooled, setting_table, write_evidence
+from safr.evaluation.statistics import seed_mean
+from safr.evaluation.values import read_results, write_results
+from safr.experiments.evidence import group_runs, pool_seeds, seed_group_table, write_benchmark_table
 from safr.experiments.text_table import TextTable
 from safr.report import write_report
 from safr.runs import Run, read_json, write_json
@@ -42,20 +42,20 @@ def judged(tmp_path_factory, baseline, safr_run):
 
 
 def test_runs_that_differ_in_their_seed_alone_are_pooled_and_the_baseline_comes_first(judged):
-    found = by_setting(judged[::-1])
+    found = group_runs(judged[::-1])
     assert [(each.label, len(each.runs)) for each in found] == [("baseline", 1), ("SAFR", 2)]
     first, second = (each["methods"]["capacity"]["values"]["delete"]["srs"]["value"] for each in found[1].results)
-    expected = over_seeds([first, second], least=-np.inf, most=np.inf)
-    assert pooled(found[1])["capacity"]["delete"]["srs"] == expected
-    causes = pooled(found[1])["capacity"]["none"]
+    expected = seed_mean([first, second], least=-np.inf, most=np.inf)
+    assert pool_seeds(found[1])["capacity"]["delete"]["srs"] == expected
+    causes = pool_seeds(found[1])["capacity"]["none"]
     assert causes["own"].high > 1  # 12.7 standard errors above the mean of two seeds
     assert (causes["capacity_own"].low, causes["capacity_own"].high) == (-1, 1)  # a correlation goes no further
     own = found[0].results[0]["methods"]["capacity"]["values"]["delete"]["srs"]
-    assert pooled(found[0])["capacity"]["delete"]["srs"].to_dict() == own  # of one seed, over texts
+    assert pool_seeds(found[0])["capacity"]["delete"]["srs"].to_dict() == own  # of one seed, over texts
 
 
 def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged, tmp_path):
-    text = write_evidence(judged, tmp_path)
+    text = write_benchmark_table(judged, tmp_path)
     assert (tmp_path / "evidence.md").read_text() == text
     assert "Capacity is " in text or "Neither way by this rule: " in text or "More faithful than" in text
     assert (
@@ -74,11 +74,11 @@ def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged,
 
 def test_the_same_run_twice_and_other_texts_are_refused(judged, tmp_path):
     with pytest.raises(InputError, match="another run has the same settings and seed"):
-        write_evidence([*judged, judged[0]], tmp_path)
+        write_benchmark_table([*judged, judged[0]], tmp_path)
     other = copied(judged[2], tmp_path, "other", 7)
-    write_values(other.benchmark_values_file, {("capacity", "delete"): {"srs": np.ones(2)}}, [0, 1])
+    write_results(other.benchmark_values_file, {("capacity", "delete"): {"srs": np.ones(2)}}, [0, 1])
     with pytest.raises(InputError, match=r"other: was judged on other texts than plain; benchmark all with the same"):
-        write_evidence([*judged, other], tmp_path)
+        write_benchmark_table([*judged, other], tmp_path)
 
 
 def test_runs_of_other_data_are_not_compared(judged, tmp_path):
@@ -87,11 +87,11 @@ def test_runs_of_other_data_are_not_compared(judged, tmp_path):
     record["data"]["fingerprint"] = "0"
     write_json(other.config_file, record)
     with pytest.raises(InputError, match="other was made from other data than"):
-        write_evidence([*judged, other], tmp_path)
+        write_benchmark_table([*judged, other], tmp_path)
 
 
 def test_the_best_stand_out_with_all_that_overlap(judged):
-    table = setting_table(by_setting(judged)[0])
+    table = seed_group_table(group_runs(judged)[0])
     column = table.columns.index("comprehensiveness ↑")
     best = {table.rows[row][0] for row, place in table.best if place == column}
     assert best
@@ -117,11 +117,11 @@ def test_the_report_shows_what_was_judged(judged, tmp_path):
 
 def test_values_come_back_and_an_old_part_is_not_taken_for_a_new_one(tmp_path):
     table = {("a", "delete"): {"srs": np.array([0.5, np.nan, 1.0])}, ("b", ""): {"auprc": np.array([1.0, 2.0, 3.0])}}
-    write_values(tmp_path / "v.parquet", table, [4, 7, 9], "key")
-    found = read_values(tmp_path / "v.parquet", [4, 7, 9], "key")
+    write_results(tmp_path / "v.parquet", table, [4, 7, 9], "key")
+    found = read_results(tmp_path / "v.parquet", [4, 7, 9], "key")
     assert found.keys() == table.keys()
     for place, values in table.items():
         for metric, numbers in values.items():
             np.testing.assert_array_equal(found[place][metric], numbers)
-    assert read_values(tmp_path / "v.parquet", [4, 7, 9], "another") is None
-    assert read_values(tmp_path / "none.parquet", [4]) is None
+    assert read_results(tmp_path / "v.parquet", [4, 7, 9], "another") is None
+    assert read_results(tmp_path / "none.parquet", [4]) is None

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.grid import BASELINE, grid, joined, parse_varied, read_plan, with_seeds
+from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds, merge_jobs, parse_varied, read_plan
 
 PLAN = """
 data: sst2_paper
@@ -20,7 +20,7 @@ seeds: 2
 
 
 def test_every_combination_is_run_with_every_seed():
-    runs = grid(Settings(data="sst2"), {"importance": [0.0, 0.5], "vmask": [True, False]}, [3, 4])
+    runs = expand_grid(Settings(data="sst2"), {"importance": [0.0, 0.5], "vmask": [True, False]}, [3, 4])
     assert len(runs) == len(set(map(repr, runs.values()))) == 8
     chosen = runs["importance=0.5,vmask=False,seed=4"]
     assert chosen == Settings(data="sst2").changed(importance=0.5, vmask=False, seed=4)
@@ -28,27 +28,27 @@ def test_every_combination_is_run_with_every_seed():
 
 @given(st.lists(st.floats(1e-9, 1e3), min_size=1, max_size=5, unique=True))
 def test_values_that_look_alike_are_runs_of_their_own(values):
-    assert len(grid(Settings(), {"learning_rate": values}, [0, 1])) == 2 * len(values)
+    assert len(expand_grid(Settings(), {"learning_rate": values}, [0, 1])) == 2 * len(values)
 
 
 def test_the_same_settings_by_two_ways_are_one_run():
-    plain = with_seeds("baseline", Settings(), BASELINE, [0])
+    plain = expand_seeds("baseline", Settings(), BASELINE_SETTINGS, [0])
     off = {"vmask": [False], "importance": [0.0, 1.0], "interaction": [0.0]}
-    assert list(joined(plain, grid(Settings(), off, [0]))) == [
+    assert list(merge_jobs(plain, expand_grid(Settings(), off, [0]))) == [
         "baseline,seed=0",
         "vmask=False,importance=1,interaction=0,seed=0",
     ]
 
 
 def test_baselines_that_differ_in_losses_that_are_not_there_are_one_run():
-    plain = with_seeds("baseline", Settings(), BASELINE, [0])
+    plain = expand_seeds("baseline", Settings(), BASELINE_SETTINGS, [0])
     base = Settings().changed(importance_weights="attention", interaction=0.0)
-    off = grid(base, {"vmask": [True, False], "importance": [0.0, 1.0]}, [0])
-    assert [name for name in joined(plain, off) if "vmask=False,importance=0" in name] == []
+    off = expand_grid(base, {"vmask": [True, False], "importance": [0.0, 1.0]}, [0])
+    assert [name for name in merge_jobs(plain, off) if "vmask=False,importance=0" in name] == []
 
 
 def test_values_are_checked_with_those_they_will_stand_beside(tmp_path):
-    assert len(grid(Settings().changed(width=300, heads=6), parse_varied(["heads=3,6"]), [0])) == 2
+    assert len(expand_grid(Settings().changed(width=300, heads=6), parse_varied(["heads=3,6"]), [0])) == 2
     path = tmp_path / "plan.yaml"
     path.write_text("width: 300\nheads: 6\nvary: {importance: [0, 1]}\nbaseline: false\nseeds: 1")
     assert {settings.architecture.width for settings in read_plan(path).values()} == {300}
@@ -66,12 +66,12 @@ def test_one_setting_of_a_plan_may_take_over_anothers_values(tmp_path):
 
 def test_two_runs_of_one_name_are_refused():
     with pytest.raises(InputError, match=r"two different runs would be called 'model=net,seed=0'; name them"):
-        grid(Settings(), {"model": ["here/net", "there/net"]}, [0])
+        expand_grid(Settings(), {"model": ["here/net", "there/net"]}, [0])
 
 
 def test_data_are_not_varied():
     with pytest.raises(InputError, match=r"`data` can't be varied: .*; run a sweep for each data set"):
-        grid(Settings(), {"data": ["sst2", "imdb"]}, [0])
+        expand_grid(Settings(), {"data": ["sst2", "imdb"]}, [0])
 
 
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=5))
@@ -117,7 +117,7 @@ def test_values_have_their_settings_types():
 )
 def test_what_can_not_be_varied_gets_one_clear_line(word, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")) as raised:
-        grid(Settings(), parse_varied([word]), [0])
+        expand_grid(Settings(), parse_varied([word]), [0])
     assert "\n" not in str(raised.value)
 
 

@@ -5,19 +5,19 @@ import pytest
 from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments.paper import (
-    best_weights,
-    compared,
-    compared_capacity,
-    jobs,
-    label,
-    paper,
-    run_name,
-    settings_of,
-    weights_of,
+    ablation_weights,
+    best_paper_weights,
+    compare_capacity,
+    compare_with_paper,
+    paper_jobs,
+    paper_numbers,
+    paper_run_name,
+    paper_settings,
+    weights_label,
 )
 from safr.experiments.paper_tables import paper_tables, size_tables
 from safr.experiments.running import Outcome
-from safr.report.reproduction import reproduce, write_reproduction
+from safr.report.reproduction import reproduce_paper, write_reproduction
 from safr.runs import Run, read_json, write_json
 from tests import tiny
 
@@ -42,16 +42,16 @@ def scores(accuracy, srs):
 
 
 def test_the_papers_numbers_add_up():
-    for version in paper()["versions"].values():
+    for version in paper_numbers()["versions"].values():
         for dataset in ("sst2", "imdb"):
             for each in version["ablation"][dataset]:
                 assert each["srs"] == pytest.approx(each["accuracy"] - each["capacity"], abs=0.011)
 
 
 def test_all_settings_of_both_versions_are_run_with_every_seed():
-    assert len(weights_of("sst2")) == len(weights_of("imdb")) == 15
-    assert {(10.0, 10.0), (0.1, 1.0), None} <= set(weights_of("sst2"))
-    asked = jobs("sst2", 3)
+    assert len(ablation_weights("sst2")) == len(ablation_weights("imdb")) == 15
+    assert {(10.0, 10.0), (0.1, 1.0), None} <= set(ablation_weights("sst2"))
+    asked = paper_jobs("sst2", 3)
     assert len(asked) == 3 * (15 + 3)
     first = ("mask,baseline", "mask,importance=0,interaction=0", "mask,importance=0.1,interaction=0.1")
     assert list(asked)[:3] == [f"sst2,{each},seed=0" for each in first], "Table 1 is there before the rest"
@@ -63,43 +63,43 @@ def test_all_settings_of_both_versions_are_run_with_every_seed():
         importance=1.0, interaction=0.1
     )
     assert not asked["sst2,mask,baseline,seed=0"].regularization.vmask
-    assert {each.recipe.patience for each in jobs("imdb", 1).values()} == {3}
-    assert {each.data for each in jobs("sst2", 1, quick=True).values()} == {"rotten_tomatoes"}
+    assert {each.recipe.patience for each in paper_jobs("imdb", 1).values()} == {3}
+    assert {each.data for each in paper_jobs("sst2", 1, quick=True).values()} == {"rotten_tomatoes"}
 
 
 def test_a_verdict_goes_by_the_interval_and_then_by_the_direction():
     # The paper's baseline has 70.21 and 4.00, weights 0.1 and 0.1 have 72.96 and 17.21.
     ours = [row(None, 0, **scores(0.70, 0.0400)), row((0.1, 0.1), 0, **scores(0.705, 0.10))]
-    found = compared(ours, "sst2")
+    found = compare_with_paper(ours, "sst2")
     assert found[None]["srs"].verdict == "within"
     assert found[None]["accuracy"].verdict == "no"
     assert found[0.1, 0.1]["accuracy"].verdict == "direction"
     assert found[0.1, 0.1]["srs"].verdict == "direction"
     assert found[0.1, 0.1]["srs"].printed["naacl"] == pytest.approx(0.1721)
-    worse = compared([ours[0], row((0.1, 0.1), 0, **scores(0.69, 0.03))], "sst2")
+    worse = compare_with_paper([ours[0], row((0.1, 0.1), 0, **scores(0.69, 0.03))], "sst2")
     assert (worse[0.1, 0.1]["accuracy"].verdict, worse[0.1, 0.1]["srs"].verdict) == ("no", "no")
-    assert compared([row(None, 0, **scores(0.7, 0.01))], "sst2")[None]["srs"].verdict == "direction"
+    assert compare_with_paper([row(None, 0, **scores(0.7, 0.01))], "sst2")[None]["srs"].verdict == "direction"
 
 
 def test_several_seeds_are_judged_by_the_interval_over_seeds():
     ours = [row((1.0, 0.1), seed, **scores(0.70, srs)) for seed, srs in enumerate((0.14, 0.155, 0.17))]
-    found = compared(ours, "sst2")[1.0, 0.1]["srs"]
+    found = compare_with_paper(ours, "sst2")[1.0, 0.1]["srs"]
     assert found.ours.value == pytest.approx(0.155)
     assert found.ours.low < 0.1543 < found.ours.high
     assert found.verdict == "within"
 
 
 def test_a_setting_of_one_version_alone_is_judged_by_that_one():
-    found = compared([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.05))], "sst2")
+    found = compare_with_paper([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.05))], "sst2")
     # The preprint prints 13.84, and -3.15 for its baseline: above ours is the same side.
     assert found[10.0, 10.0]["srs"].printed["naacl"] is None
     assert found[10.0, 10.0]["srs"].verdict == "no"
-    higher = compared([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.07))], "sst2")
+    higher = compare_with_paper([row(None, 0, **scores(0.7, 0.05)), row((10.0, 10.0), 0, **scores(0.6, 0.07))], "sst2")
     assert higher[10.0, 10.0]["srs"].verdict == "direction"
 
 
 def test_other_data_get_no_verdict():
-    found = compared([row(None, 0, **scores(0.7021, 0.04)) | {"data": "rotten_tomatoes"}], "sst2")
+    found = compare_with_paper([row(None, 0, **scores(0.7021, 0.04)) | {"data": "rotten_tomatoes"}], "sst2")
     assert {each.verdict for each in found[None].values()} == {None}
 
 
@@ -107,13 +107,13 @@ def test_each_versions_best_setting_is_that_of_its_table_1():
     printed = {"naacl": {"sst2": 17.21, "imdb": 28.48}, "preprint": {"sst2": 18.24, "imdb": 27.04}}
     for version, numbers in printed.items():
         for dataset, srs in numbers.items():
-            best = best_weights(dataset, version)
-            rows = paper()["versions"][version]["ablation"][dataset]
+            best = best_paper_weights(dataset, version)
+            rows = paper_numbers()["versions"][version]["ablation"][dataset]
             assert [each["srs"] for each in rows if (each["importance"], each["interaction"]) == best] == [srs]
 
 
 def test_without_a_baseline_of_ours_there_are_no_sides():
-    found = compared([row((0.1, 0.1), 0, **scores(0.7296, 0.3))], "sst2")[0.1, 0.1]
+    found = compare_with_paper([row((0.1, 0.1), 0, **scores(0.7296, 0.3))], "sst2")[0.1, 0.1]
     assert found["accuracy"].verdict == "within"
     assert found["srs"].verdict is None
 
@@ -131,8 +131,8 @@ def test_average_capacity_is_judged_by_the_side_of_all_words(tmp_path, values, v
     groups = zip(("all", "important", "rest"), values, strict=True)
     capacity = {name: {"value": value, "low": value - 0.001, "high": value + 0.001} for name, value in groups}
     write_json(run.scores_file, {"capacity": capacity})
-    write_json(run.config_file, {"settings": settings_of("sst2", "mask", (0.1, 0.1), 0).to_dict()})
-    assert [each.verdict for each in compared_capacity([run], "sst2").values()] == verdicts
+    write_json(run.config_file, {"settings": paper_settings("sst2", "mask", (0.1, 0.1), 0).to_dict()})
+    assert [each.verdict for each in compare_capacity([run], "sst2").values()] == verdicts
 
 
 @pytest.fixture
@@ -141,11 +141,11 @@ def runs(tmp_path, tmp_path_factory):
     found = {}
     for weights in (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.0), (1.0, 0.1)):
         made = tiny.evaluated_run("baseline" if weights is None else "safr", tmp_path_factory)
-        name = run_name("sst2", "mask", weights, 0)
+        name = paper_run_name("sst2", "mask", weights, 0)
         run = Run(tmp_path / "runs" / name)
         shutil.copytree(made.folder, run.folder)
         record = read_json(run.config_file)
-        record["settings"] = settings_of("sst2", "mask", weights, 0).to_dict()
+        record["settings"] = paper_settings("sst2", "mask", weights, 0).to_dict()
         record["data"]["name"] = "sst2_paper"
         write_json(run.config_file, record)
         found[name] = run
@@ -208,11 +208,11 @@ def outcomes(*found):
 
 
 def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, monkeypatch):
-    lost = Outcome(run_name("sst2", "mask", (1.0, 1.0), 0), 1.0, "no memory left")
+    lost = Outcome(paper_run_name("sst2", "mask", (1.0, 1.0), 0), 1.0, "no memory left")
     monkeypatch.setattr("safr.experiments.engines._on_this_machine", outcomes(lost))
     told = []
     with pytest.raises(KeyboardInterrupt):
-        reproduce(tmp_path, seeds=1, progress=lambda *each: told.append(each))
+        reproduce_paper(tmp_path, seeds=1, progress=lambda *each: told.append(each))
     assert told == [(None, 0, 13), (lost, 1, 13)]  # 15 with padding masked, 3 with it counted; 5 finished
     text = (tmp_path / "reproduction.html").read_text()
     assert "beside 5 of 18 runs" in text
@@ -221,15 +221,15 @@ def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, m
 
 
 def test_a_reproduction_without_a_finished_run_says_why(tmp_path, monkeypatch):
-    lost = Outcome(run_name("sst2", "mask", None, 0), 1.0, "no memory left")
+    lost = Outcome(paper_run_name("sst2", "mask", None, 0), 1.0, "no memory left")
     monkeypatch.setattr("safr.experiments.engines._on_this_machine", lambda *_: iter([lost]))
     with pytest.raises(InputError, match="all 18 runs failed; the first: no memory left"):
-        reproduce(tmp_path, seeds=1)
+        reproduce_paper(tmp_path, seeds=1)
     assert not (tmp_path / "reproduction.html").exists()
     with pytest.raises(InputError, match="expected at least one seed and one data set, got 1 and 0"):
-        reproduce(tmp_path, [], seeds=1)
+        reproduce_paper(tmp_path, [], seeds=1)
 
 
 def test_names_are_those_of_folders():
-    assert run_name("imdb", "count", (0.01, 1.0), 2) == "imdb,count,importance=0.01,interaction=1,seed=2"
-    assert label(None) == "baseline"
+    assert paper_run_name("imdb", "count", (0.01, 1.0), 2) == "imdb,count,importance=0.01,interaction=1,seed=2"
+    assert weights_label(None) == "baseline"

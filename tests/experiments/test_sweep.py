@@ -19,10 +19,10 @@ from safr.config import Settings, setting_names
 from safr.errors import InputError
 from safr.evaluation.statistics import Estimate
 from safr.experiments import engines
-from safr.experiments.grid import BASELINE, grid, with_seeds
-from safr.experiments.running import Outcome, finish, finish_and_tell
-from safr.experiments.sweep import sweep, table_text
-from safr.experiments.table import SCORES, by_setting, recommended
+from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
+from safr.experiments.running import Outcome, finish_run, run_job
+from safr.experiments.sweep import run_sweep, sweep_table
+from safr.experiments.table import SCORE_PATHS, group_rows, recommend_setting
 from safr.runs import Run, write_json
 from tests import tiny
 
@@ -40,14 +40,14 @@ def data(tmp_path_factory):
 
 
 def jobs_of(data):
-    return with_seeds("baseline", data, BASELINE, [0]) | grid(data, {"importance": [0.0, 1.0]}, [0])
+    return expand_seeds("baseline", data, BASELINE_SETTINGS, [0]) | expand_grid(data, {"importance": [0.0, 1.0]}, [0])
 
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     """A sweep in two processes that nothing stopped: its folder, what it found, and what was told meanwhile."""
     folder, told = tmp_path_factory.mktemp("whole"), []
-    found = sweep(jobs_of(data), folder, test=True, workers=2, progress=lambda *each: told.append(each))
+    found = run_sweep(jobs_of(data), folder, test=True, workers=2, progress=lambda *each: told.append(each))
     return folder, found, told
 
 
@@ -68,7 +68,7 @@ def test_a_sweep_runs_all_writes_a_table_and_runs_nothing_twice(data, whole):
     assert "| importance 1 | 1 |" in text
     assert (folder / "pareto.svg").stat().st_size > 0
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")}
-    again = sweep(jobs, folder, test=True, progress=lambda *each: pytest.fail("something was run again"))
+    again = run_sweep(jobs, folder, test=True, progress=lambda *each: pytest.fail("something was run again"))
     assert again.text == found.text
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")} == before
 
@@ -78,7 +78,7 @@ def test_a_failed_run_is_reported_and_stops_no_other(data, tmp_path):
     broken = list(jobs)[1]
     jobs[broken] = jobs[broken].changed(data=str(tmp_path / "nowhere"))
     folder = tmp_path / "sweep"
-    found = sweep(jobs, folder, workers=1)
+    found = run_sweep(jobs, folder, workers=1)
     assert set(found.failed) == {broken}
     assert "nowhere" in found.failed[broken]
     assert f"Failed: {broken}: " in found.text
@@ -89,20 +89,20 @@ def test_a_failed_run_is_reported_and_stops_no_other(data, tmp_path):
 def test_all_failing_is_an_error(tmp_path):
     jobs = {"one": Settings(data=str(tmp_path / "nowhere"))}
     with pytest.raises(InputError, match=r"all 1 runs failed; the first: .*nowhere"):
-        sweep(jobs, tmp_path / "sweep", workers=1)
+        run_sweep(jobs, tmp_path / "sweep", workers=1)
     with pytest.raises(InputError, match="at least one run"):
-        sweep({}, tmp_path / "sweep")
+        run_sweep({}, tmp_path / "sweep")
 
 
 def test_a_folder_with_a_run_of_other_settings_is_left_alone(data, tmp_path):
-    finish(data, tmp_path / "run", ("dev",))
+    finish_run(data, tmp_path / "run", ("dev",))
     with pytest.raises(InputError, match="holds a run with other settings"):
-        finish(data.changed(importance=5.0), tmp_path / "run", ("dev",))
+        finish_run(data.changed(importance=5.0), tmp_path / "run", ("dev",))
     assert Run(tmp_path / "run").settings == data
 
 
 def test_layers_as_words_and_numbers_come_into_one_table(data, tmp_path):
-    sweep(grid(data, {"layers": ["all", 0]}, [0]), tmp_path / "sweep", workers=1)
+    run_sweep(expand_grid(data, {"layers": ["all", 0]}, [0]), tmp_path / "sweep", workers=1)
     rows, text = contents(tmp_path / "sweep")
     assert {row["layers"] for row in rows} == {"all", "0"}
     assert "| layers 0 | 1 |" in text
@@ -111,23 +111,23 @@ def test_layers_as_words_and_numbers_come_into_one_table(data, tmp_path):
 @pytest.mark.parametrize("margin", [-0.6, float("nan"), float("inf")])
 def test_a_margin_that_is_none_is_refused_before_anything_is_run(data, tmp_path, margin):
     with pytest.raises(InputError, match="--margin must be at least 0"):
-        sweep(jobs_of(data), tmp_path / "sweep", margin=margin)
+        run_sweep(jobs_of(data), tmp_path / "sweep", margin=margin)
     assert not (tmp_path / "sweep").exists()
 
 
 def test_a_file_in_the_folders_place_is_told(data, tmp_path):
     (tmp_path / "sweep").write_text("")
     with pytest.raises(InputError, match="expected a folder for the runs, found a file there"):
-        sweep(jobs_of(data), tmp_path / "sweep")
+        run_sweep(jobs_of(data), tmp_path / "sweep")
 
 
 def test_what_is_said_of_a_failure_goes_when_the_run_is_done(data, tmp_path):
     name, folder = "one", tmp_path / "sweep"
-    finish(data, folder / name, ("dev",))
-    engines.failure_file(folder, name).write_text("no memory")
-    assert engines.unfinished({name: data}, folder, ("dev",)) == {}
-    assert not engines.failure_file(folder, name).exists()
-    assert engines.unfinished({name: data.changed(importance=5.0)}, folder, ("dev",)).keys() == {name}
+    finish_run(data, folder / name, ("dev",))
+    engines.failure_path(folder, name).write_text("no memory")
+    assert engines.find_unfinished({name: data}, folder, ("dev",)) == {}
+    assert not engines.failure_path(folder, name).exists()
+    assert engines.find_unfinished({name: data.changed(importance=5.0)}, folder, ("dev",)).keys() == {name}
 
 
 def command(folder, data):
@@ -169,10 +169,10 @@ def kill_once(name, settings, folder, splits, data_dir=None, parent=None):
 
 @pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_tried_again_and_at_last_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(engines, "finish_and_tell", kill_once)
-    monkeypatch.setattr(engines, "TRIES", 2)
+    monkeypatch.setattr(engines, "run_job", kill_once)
+    monkeypatch.setattr(engines, "MAX_TRIES", 2)
     jobs = {name: Settings() for name in ("good", "once", "bad")}
-    outcomes = {each.name: each for each in engines.run_all(jobs, tmp_path, ("dev",), workers=2)}
+    outcomes = {each.name: each for each in engines.run_jobs(jobs, tmp_path, ("dev",), workers=2)}
     assert outcomes["good"].error is None
     assert outcomes["once"].error is None
     assert outcomes["bad"].error == "its process was killed 2 times"
@@ -193,19 +193,19 @@ def group(accuracy, srs, *, vmask=True):
 def test_the_recommended_setting_has_the_highest_srs_near_the_baselines_accuracy():
     plain, near, far = group(0.75, 0.05, vmask=False), group(0.74, 0.15), group(0.7, 0.3)
     best_accuracy = group(0.8, 0.1)
-    assert recommended([plain, near, far, best_accuracy], 0.02) == (near, plain)
-    assert recommended([plain, near, far, best_accuracy], 0.06) == (far, plain)
-    assert recommended([near, far, best_accuracy], 0.02) == (best_accuracy, best_accuracy)
+    assert recommend_setting([plain, near, far, best_accuracy], 0.02) == (near, plain)
+    assert recommend_setting([plain, near, far, best_accuracy], 0.06) == (far, plain)
+    assert recommend_setting([near, far, best_accuracy], 0.02) == (best_accuracy, best_accuracy)
 
 
 def row(value, site="fc1.0", **changed):
-    scores = {f"{name}{end}": value for name in SCORES for end in ("", "_low", "_high")}
+    scores = {f"{name}{end}": value for name in SCORE_PATHS for end in ("", "_low", "_high")}
     settings = Settings().changed(**changed)
     return {name: settings.get(name) for name in setting_names()} | {"srs_site": site} | scores
 
 
 def test_settings_are_averaged_over_their_seeds():
-    (found,) = by_setting([row(0.1, seed=0), row(0.2, seed=1), row(0.3, seed=2)])
+    (found,) = group_rows([row(0.1, seed=0), row(0.2, seed=1), row(0.3, seed=2)])
     assert found["seeds"] == 3
     assert found["srs"].value == pytest.approx(0.2)
     assert found["srs"].high == pytest.approx(0.448, abs=1e-3)
@@ -213,7 +213,7 @@ def test_settings_are_averaged_over_their_seeds():
 
 def test_settings_are_called_by_what_tells_them_apart():
     def labels(*rows):
-        return [each["label"] for each in by_setting(rows)]
+        return [each["label"] for each in group_rows(rows)]
 
     plain = {"vmask": False, "importance": 0.0, "interaction": 0.0}
     assert labels(row(0.1, **plain), row(0.2), row(0.2, seed=1)) == ["baseline", "SAFR"]
@@ -228,10 +228,10 @@ def test_settings_are_called_by_what_tells_them_apart():
 
 
 def test_scores_that_were_read_at_other_sites_are_not_compared_without_a_word():
-    groups = by_setting([row(0.1, importance=0), row(0.2, "fc1.4", importance=2)])
-    text = table_text(groups, {}, 0.02)
+    groups = group_rows([row(0.1, importance=0), row(0.2, "fc1.4", importance=2)])
+    text = sweep_table(groups, {}, 0.02)
     assert "SRS is not read at one site: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
-    assert "one site" not in table_text(by_setting([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02)
+    assert "one site" not in sweep_table(group_rows([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02)
 
 
 def test_runs_from_before_the_data_were_changed_are_not_taken_for_others(data, whole, tmp_path):
@@ -243,7 +243,7 @@ def test_runs_from_before_the_data_were_changed_are_not_taken_for_others(data, w
     with pytest.raises(
         InputError, match=r"^importance=1,seed=0 was made from other data than baseline,seed=0, or from"
     ):
-        sweep(jobs_of(data), folder, test=True)
+        run_sweep(jobs_of(data), folder, test=True)
     assert (folder / "table.md").read_text() == before
 
 
@@ -253,14 +253,14 @@ def test_a_run_whose_record_can_not_be_read_fails_alone(data, whole, tmp_path):
     run = Run(folder / "importance=1,seed=0")
     settings = run.record["settings"]
     write_json(run.config_file, run.record | {"settings": settings | {"colour": "red"}})
-    found = sweep(jobs_of(data), folder, test=True, workers=1)
+    found = run_sweep(jobs_of(data), folder, test=True, workers=1)
     assert list(found.failed) == ["importance=1,seed=0"]
     assert f"{run.config_file}: unknown settings of Settings: colour; known are " in found.failed["importance=1,seed=0"]
     assert len(found.rows) == 2
 
 
 def test_scores_of_the_dev_split_are_kept_beside_those_of_the_test_split(data, tmp_path):
-    run = finish(data, tmp_path / "run", ("dev", "test"))
+    run = finish_run(data, tmp_path / "run", ("dev", "test"))
     dev = json.loads((run.folder / "scores_dev.json").read_text())
     assert (dev["split"], run.scores["split"]) == ("dev", "test")
     assert not Path(run.checkpoints_folder).exists()
@@ -288,7 +288,7 @@ def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, par
 
     if "importance=1" in name and not marker.exists():
         threading.Thread(target=kill_after_an_epoch, daemon=True).start()
-    return finish_and_tell(name, settings, folder, splits, data_dir, parent)
+    return run_job(name, settings, folder, splits, data_dir, parent)
 
 
 @pytest.mark.slow
@@ -296,15 +296,15 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
     data, whole, tmp_path, monkeypatch
 ):
     ray = pytest.importorskip("ray")
-    monkeypatch.setattr(engines, "finish_and_tell", finish_but_be_killed_once)
+    monkeypatch.setattr(engines, "run_job", finish_but_be_killed_once)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
-        monkeypatch.setattr(engines, "finish_and_tell", take_a_while)
+        run_sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
+        monkeypatch.setattr(engines, "run_job", take_a_while)
         # On two cores of which a run takes one, more than one would fit.
         monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1}}])
         jobs = {name: Settings() for name in "abc"}
-        assert len(list(engines.run_all(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
+        assert len(list(engines.run_jobs(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
     finally:
         ray.shutdown()
     times = sorted(json.loads((tmp_path / "one" / name).read_text()) for name in jobs)

@@ -7,11 +7,11 @@ import pytest
 import uvicorn
 
 from safr.explorer import export_page
-from safr.explorer.contents import rows
-from safr.explorer.guard import Guard
-from safr.explorer.reader import open_reader
-from safr.explorer.server import application
-from safr.explorer.serving import live_contents
+from safr.explorer.contents import list_texts
+from safr.explorer.guard import AccessMiddleware
+from safr.explorer.reader import open_session
+from safr.explorer.server import create_app
+from safr.explorer.serving import live_payload
 
 LOCAL = frozenset({"127.0.0.1", "localhost"})
 
@@ -24,7 +24,7 @@ def contents_of(page: str) -> dict:
 
 @pytest.fixture(scope="session")
 def readers(baseline, safr_run):
-    return [open_reader(baseline), open_reader(safr_run)]
+    return [open_session(baseline), open_session(safr_run)]
 
 
 @pytest.fixture(scope="session")
@@ -38,14 +38,14 @@ def exported(baseline, safr_run, tmp_path_factory):
 @pytest.fixture(scope="session")
 def api(readers):
     """The application alone, without the guard in front of it."""
-    everything = rows([reader.run for reader in readers])
-    return application(readers, live_contents(readers, everything))
+    everything = list_texts([reader.run for reader in readers])
+    return create_app(readers, live_payload(readers, everything))
 
 
 @pytest.fixture(scope="session")
 def server(api):
     """The address of a server that runs as `safr explore` runs it."""
-    with running(Guard(api, hosts=LOCAL, token=None)) as address:
+    with running(AccessMiddleware(api, hosts=LOCAL, token=None)) as address:
         yield address
 
 

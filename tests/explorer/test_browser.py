@@ -17,8 +17,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from safr.attribution.explanation import explain
 from safr.explorer import export_page
-from safr.explorer.page import _asset, _scope, look
-from safr.figures.layout import circle_centres, strengths
+from safr.explorer.page import _asset, _scope, graph_constants
+from safr.figures.layout import place_circles, relative_strength
 from safr.runs import Run
 from tests import tiny
 from tests.explorer.conftest import contents_of
@@ -549,13 +549,14 @@ def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
     script = (
         f"([matrix, count]) => {{ const modules = {{}}; {_scope('layout', _asset('layout.js'))}"
         "const { strengths, distances, centres, stress } = modules.layout;"
-        f"const strength = strengths(matrix, count); const distance = distances(strength, {look()['shortest']});"
+        f"const strength = strengths(matrix, count);"
+        f"const distance = distances(strength, {graph_constants()['shortest']});"
         "const found = centres(distance, count);"
         "return { strength: [...strength], distance: [...distance], found, stress: stress(found, distance) }; }"
     )
     found = page.evaluate(script, [matrix.ravel().tolist(), count])
     page.close()
-    strength = strengths(matrix)
+    strength = relative_strength(matrix)
     np.testing.assert_allclose(np.reshape(found["strength"], (count, count)), strength, atol=1e-12)
     distance = np.reshape(found["distance"], (count, count))
     apart = lambda centres: np.linalg.norm(centres[:, None] - centres[None], axis=-1)  # noqa: E731
@@ -565,6 +566,6 @@ def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
         return float(np.square(apart(centres)[upper] / distance[upper] - 1).sum())
 
     assert stress(np.array(found["found"])) == pytest.approx(found["stress"])
-    theirs = circle_centres(strength, np.zeros(count), side=1.0)
+    theirs = place_circles(strength, np.zeros(count), side=1.0)
     best = min(stress(theirs * scale) for scale in np.linspace(0.3, 3, 200))
     assert found["stress"] <= 1.1 * best + 1e-6

@@ -5,11 +5,11 @@ import pytest
 
 from safr.attribution.gradients import gradient_x_input
 from safr.data import load_data
-from safr.data.batches import encode, readable
+from safr.data.batches import encode, replace_surrogates
 from safr.errors import InputError
 from safr.evaluation.benchmark import benchmark
 from safr.explorer import contents
-from safr.explorer.contents import chosen_rows, other_scores, rows, summary
+from safr.explorer.contents import choose_texts, list_texts, load_other_scores, summarize_run
 from safr.model.saving import load
 from safr.runs import Run, read_json, write_json
 from tests import tiny
@@ -22,7 +22,7 @@ def copied(safr_run, tmp_path):
 
 
 def test_rows_are_the_test_texts_with_what_each_run_predicts(baseline, safr_run):
-    found = rows([baseline, safr_run])
+    found = list_texts([baseline, safr_run])
     split = tiny.dataset().test
     assert all("\ud800" not in row.text for row in found)  # which no JSON can hold
     assert [row.number for row in found] == [n for n, text in enumerate(split.texts) if text.split()]
@@ -35,7 +35,7 @@ def test_rows_are_the_test_texts_with_what_each_run_predicts(baseline, safr_run)
 
 
 def test_without_the_data_texts_are_put_together_from_their_words(safr_run):
-    by_number = {row.number: row for row in rows([safr_run])}
+    by_number = {row.number: row for row in list_texts([safr_run])}
     split = tiny.dataset().test
     for number in range(13):
         assert by_number[number].text == split.texts[number]
@@ -44,12 +44,12 @@ def test_without_the_data_texts_are_put_together_from_their_words(safr_run):
 
 def test_with_the_data_texts_are_as_they_stand_there(safr_run, monkeypatch):
     monkeypatch.setattr(contents, "load_data", lambda *_, **__: tiny.dataset())
-    assert {row.number: row.text for row in rows([safr_run])}[14] == tiny.dataset().test.texts[14]
+    assert {row.number: row.text for row in list_texts([safr_run])}[14] == tiny.dataset().test.texts[14]
 
 
 def test_other_data_of_the_same_name_are_not_taken_for_the_runs(safr_run, monkeypatch):
     monkeypatch.setattr(contents, "load_data", lambda *_, **__: tiny.dataset(seed=9))
-    assert rows([safr_run])[0].text == tiny.dataset().test.texts[0]
+    assert list_texts([safr_run])[0].text == tiny.dataset().test.texts[0]
 
 
 def test_no_hub_is_asked(copied, monkeypatch):
@@ -57,13 +57,13 @@ def test_no_hub_is_asked(copied, monkeypatch):
     record = copied.record
     record["settings"]["data"] = "hub:someone/something"
     write_json(copied.config_file, record)
-    assert rows([copied])
+    assert list_texts([copied])
 
 
 def test_further_scores_of_a_run_are_found_by_themselves(copied):
-    assert other_scores(copied, 0) == {}
+    assert load_other_scores(copied, 0) == {}
     benchmark(copied, tiny.dataset(), methods=["gradient_x_input"], removals=["delete"])
-    found = other_scores(copied, 2)
+    found = load_other_scores(copied, 2)
     assert list(found) == ["gradient_x_input"]
     (text,) = encode(tiny.tokenizer(), [tiny.dataset().test.texts[2]], copied.settings.max_tokens)
     (expected,) = gradient_x_input(load(copied.model_folder), [text])
@@ -71,28 +71,30 @@ def test_further_scores_of_a_run_are_found_by_themselves(copied):
 
 
 def test_the_examples_come_first_and_then_a_sample_that_is_always_the_same(safr_run):
-    everything = rows([safr_run])
-    chosen = chosen_rows([safr_run], everything, 6)
+    everything = list_texts([safr_run])
+    chosen = choose_texts([safr_run], everything, 6)
     assert len(chosen) == 6
-    assert {row.text for row in chosen[:2]} == {readable(each["text"]) for each in read_json(safr_run.examples_file)}
-    assert chosen == chosen_rows([safr_run], everything[::-1], 6)
-    assert len(chosen_rows([safr_run], everything, 1000)) >= len(everything)
+    assert {row.text for row in chosen[:2]} == {
+        replace_surrogates(each["text"]) for each in read_json(safr_run.examples_file)
+    }
+    assert chosen == choose_texts([safr_run], everything[::-1], 6)
+    assert len(choose_texts([safr_run], everything, 1000)) >= len(everything)
     with pytest.raises(InputError, match="--texts must be at least 1, got 0"):
-        chosen_rows([safr_run], everything, 0)
+        choose_texts([safr_run], everything, 0)
 
 
 def test_what_is_missing_is_one_line(copied, safr_run):
     with pytest.raises(InputError, match=r"^the runs' folders need different names, got safr, safr$"):
-        rows([safr_run, safr_run])
+        list_texts([safr_run, safr_run])
     copied.words_file.write_bytes(b"nothing")
     with pytest.raises(InputError, match="expected a table of words, but it is damaged"):
-        rows([copied])
+        list_texts([copied])
     copied.words_file.unlink()
     with pytest.raises(InputError, match="keeps no words of its test texts; run `safr evaluate"):
-        rows([copied])
+        list_texts([copied])
     copied.scores_file.unlink()
     with pytest.raises(InputError, match="not evaluated yet; run `safr evaluate"):
-        summary(copied)
+        summarize_run(copied)
 
 
 def test_the_data_can_really_be_loaded_without_a_network():
@@ -102,4 +104,4 @@ def test_the_data_can_really_be_loaded_without_a_network():
 def test_an_epoch_that_diverged_is_told_without_a_number(safr_run, tmp_path):
     run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
     run.history_file.write_text('{"epoch": 1, "task": NaN, "dev_accuracy": 0.5}\n')
-    assert summary(run).history == [{"epoch": 1, "task": None, "dev_accuracy": 0.5}]
+    assert summarize_run(run).history == [{"epoch": 1, "task": None, "dev_accuracy": 0.5}]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from safr.explorer import export, export_page
-from safr.explorer.contents import rows
-from safr.explorer.readings import reading
-from safr.explorer.what_if import what_if
+from safr.explorer.contents import list_texts
+from safr.explorer.readings import pack_explanation
+from safr.explorer.what_if import compute_what_if
 from tests.explorer.conftest import contents_of
 
 
@@ -22,15 +22,15 @@ def test_the_file_holds_what_the_models_say(told, readers):
         name = reader.run.name
         for row in told["rows"][:5]:
             made = reader.explain(row["text"])
-            expected = dataclasses.asdict(reading(made))
+            expected = dataclasses.asdict(pack_explanation(made))
             found = told["readings"][name][str(row["number"])]
             assert found == expected
-            steps = what_if(reader.model, reader.tokenizer, reader.encode(row["text"]), reader.scores(made))
+            steps = compute_what_if(reader.model, reader.tokenizer, reader.encode(row["text"]), reader.scores(made))
             assert told["what_ifs"][name][str(row["number"])] == dataclasses.asdict(steps)
 
 
 def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, readers):
-    everything = {row.number: row for row in rows([baseline, safr_run])}
+    everything = {row.number: row for row in list_texts([baseline, safr_run])}
     effects = {
         reader.run.name: [one for some in reader.effects([row["text"] for row in told["rows"]]) for one in some]
         for reader in readers
@@ -58,7 +58,7 @@ def test_progress_is_told(safr_run, tmp_path):
 
 def test_many_long_texts_keep_only_the_pairs_that_fit(safr_run, tmp_path, monkeypatch):
     whole = export_page([safr_run], tmp_path / "whole.html").stat().st_size
-    monkeypatch.setattr(export, "LARGEST_MATRICES", 3000)
+    monkeypatch.setattr(export, "MAX_MATRIX_BYTES", 3000)
     path = export_page([safr_run], tmp_path / "small.html")
     assert path.stat().st_size < whole
     readings = contents_of(path.read_text())["readings"]["safr"].values()

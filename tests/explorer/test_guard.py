@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from safr.explorer import guard
-from safr.explorer.guard import MOST_BYTES, Guard
+from safr.explorer.guard import MAX_BODY_BYTES, AccessMiddleware
 
 TOKEN = "a-token-of-some-length"
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -39,7 +39,7 @@ def ask(path="/", *, hosts=LOCAL, token=None, body=(b"",), wait=0.0, query=b"", 
         "server": ("localhost", 80),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in given.items()],
     }
-    asyncio.run(Guard(echo, hosts=hosts, token=token)(scope, receive, send))
+    asyncio.run(AccessMiddleware(echo, hosts=hosts, token=token)(scope, receive, send))
     start, *rest = sent
     answer = {name.decode().lower(): value.decode() for name, value in start["headers"]}
     return start["status"], answer, b"".join(each["body"] for each in rest)
@@ -94,14 +94,14 @@ def test_every_answer_carries_the_safety_headers():
 
 def test_a_body_comes_through_whole_in_any_parts():
     assert ask(body=(b"ab", b"", b"cde"))[2] == b"5"
-    assert ask(body=(b"a" * MOST_BYTES,))[2] == str(MOST_BYTES).encode()
+    assert ask(body=(b"a" * MAX_BODY_BYTES,))[2] == str(MAX_BODY_BYTES).encode()
 
 
 def test_a_body_that_is_too_large_is_not_read():
     for large in (
-        {"body": (b"a" * (MOST_BYTES + 1),)},
-        {"body": (b"a" * 1000,) * (MOST_BYTES // 1000 + 1)},
-        {"content_length": str(MOST_BYTES + 1)},
+        {"body": (b"a" * (MAX_BODY_BYTES + 1),)},
+        {"body": (b"a" * 1000,) * (MAX_BODY_BYTES // 1000 + 1)},
+        {"content_length": str(MAX_BODY_BYTES + 1)},
         {"content_length": "-1"},
         {"content_length": "many"},
     ):
@@ -119,4 +119,4 @@ def test_other_kinds_of_connections_are_left_unanswered():
     async def fail(*_):
         raise AssertionError
 
-    asyncio.run(Guard(fail, hosts=LOCAL, token=None)({"type": "websocket"}, fail, fail))
+    asyncio.run(AccessMiddleware(fail, hosts=LOCAL, token=None)({"type": "websocket"}, fail, fail))

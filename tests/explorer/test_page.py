@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 import safr.explorer.page
-from safr.explorer.contents import Contents, Row, RunSummary
-from safr.explorer.page import MODULES, json_in_html, live_policy, page, page_script, page_style
+from safr.explorer.contents import PagePayload, RunSummary, TextRow
+from safr.explorer.page import MODULES, json_in_html, live_security_policy, page_script, page_style, render_page
 from safr.figures import colours
 from tests.explorer.conftest import contents_of
 
 BROWSER = Path(safr.explorer.page.__file__).parent / "browser"
 HOSTILE = "</script><script>alert(1)</script> <!-- {{ script }} \u2028 \x00 \ud800 ' \" &amp; 👩‍👩‍👧 مرحبا"
-CONTENTS = Contents(
+CONTENTS = PagePayload(
     live=False,
     data=HOSTILE,
     labels=[HOSTILE],
     runs=[RunSummary(HOSTILE, "fc1.0", HOSTILE, {}, [])],
-    rows=[Row(0, HOSTILE, HOSTILE, 3, {HOSTILE: HOSTILE}, {})],
+    rows=[TextRow(0, HOSTILE, HOSTILE, 3, {HOSTILE: HOSTILE}, {})],
     total=1,
 )
 
@@ -40,11 +40,11 @@ class Elements(HTMLParser):
 
 @pytest.fixture(scope="module")
 def elements():
-    return Elements(page(CONTENTS))
+    return Elements(render_page(CONTENTS))
 
 
 def test_hostile_texts_stay_inside_the_data():
-    html = page(CONTENTS)
+    html = render_page(CONTENTS)
     assert HOSTILE not in html
     assert html.count("<script") == html.count("</script>") == 2
     assert contents_of(html)["rows"][0]["text"] == HOSTILE
@@ -71,12 +71,12 @@ def test_the_policy_lets_only_the_pages_own_script_and_style_run(elements):
     policy = next(each["content"] for _, each in elements.found if each.get("http-equiv") == "Content-Security-Policy")
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
     for name, element in (("script-src", '<script type="module">'), ("style-src", "<style>")):
-        text = page(CONTENTS).split(element)[1].split("</")[0]
+        text = render_page(CONTENTS).split(element)[1].split("</")[0]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert rules[name] == f"'sha256-{digest}'"
     assert rules["default-src"] == rules["connect-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
-    assert "connect-src 'self'" in page(replace(CONTENTS, live=True))
-    assert "frame-ancestors 'none'" in live_policy()
+    assert "connect-src 'self'" in render_page(replace(CONTENTS, live=True))
+    assert "frame-ancestors 'none'" in live_security_policy()
 
 
 def test_every_script_is_in_the_page_after_those_it_imports():
@@ -92,6 +92,10 @@ def test_every_script_is_in_the_page_after_those_it_imports():
 
 def test_the_colours_are_those_of_the_figures():
     style = page_style()
-    for name, shades in (("positive", colours.POSITIVE), ("negative", colours.NEGATIVE), ("run-1", colours.RUNS[1])):
+    for name, shades in (
+        ("positive", colours.POSITIVE),
+        ("negative", colours.NEGATIVE),
+        ("run-1", colours.RUN_SHADES[1]),
+    ):
         assert f"--{name}: light-dark({shades.light}, {shades.dark});" in style
-    assert len(colours.RUNS) == len(re.findall(r"^\.run-\d", style, re.MULTILINE))
+    assert len(colours.RUN_SHADES) == len(re.findall(r"^\.run-\d", style, re.MULTILINE))

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
 
 from safr.explorer import desk, server
-from safr.explorer.contents import Contents
-from safr.explorer.desk import BusyError, Desk
-from safr.explorer.guard import MOST_BYTES
-from safr.explorer.interface_page import interface_page
-from safr.explorer.page import live_policy
+from safr.explorer.contents import PagePayload
+from safr.explorer.desk import BusyError, ModelWorker
+from safr.explorer.guard import MAX_BODY_BYTES
+from safr.explorer.interface_page import render_api_page
+from safr.explorer.page import live_security_policy
 from tests import tiny
 from tests.explorer.conftest import contents_of
 
@@ -41,7 +41,7 @@ def problem(answer) -> str:
     return answer.json()["error"]
 
 
-NOTHING = Contents(live=True, data="", labels=[], runs=[], rows=[], total=0)
+NOTHING = PagePayload(live=True, data="", labels=[], runs=[], rows=[], total=0)
 
 CHECKS = [
     checks.not_a_server_error,
@@ -86,7 +86,7 @@ def test_every_operation_is_among_those(api):
 def test_the_page_is_there_with_all_it_needs(client, readers):
     answer = client.get("/")
     assert answer.status_code == 200
-    assert answer.headers["content-security-policy"] == live_policy()
+    assert answer.headers["content-security-policy"] == live_security_policy()
     told = contents_of(answer.text)
     assert told["live"] is True
     assert told["readings"] == {}
@@ -159,7 +159,7 @@ def test_malformed_bodies_do_no_harm(client, body):
 
 
 def test_oversize_bodies_are_refused_and_the_server_goes_on(client):
-    for body in (b"x" * (MOST_BYTES + 1), (b"x" * 65536 for _ in range(MOST_BYTES // 65536 + 1))):
+    for body in (b"x" * (MAX_BODY_BYTES + 1), (b"x" * 65536 for _ in range(MAX_BODY_BYTES // 65536 + 1))):
         try:
             answer = client.post("/api/explain", content=body, headers={"content-type": "application/json"})
         except httpx.WriteError:  # the server hung up on what was still being sent
@@ -213,8 +213,8 @@ def test_two_hundred_questions_at_once_are_all_answered(server):
 
 
 def test_more_than_may_wait_are_sent_away(readers, monkeypatch):
-    monkeypatch.setattr(desk, "MOST_WAITING", 2)
-    tried = Desk({"safr": readers[1]}, NOTHING)
+    monkeypatch.setattr(desk, "MAX_WAITING", 2)
+    tried = ModelWorker({"safr": readers[1]}, NOTHING)
 
     release = threading.Event()
 
@@ -232,11 +232,11 @@ def test_more_than_may_wait_are_sent_away(readers, monkeypatch):
 
 
 def test_what_takes_too_long_is_told_and_the_next_is_answered(api, readers, monkeypatch):
-    monkeypatch.setattr(desk, "SECONDS", 0.05)
-    monkeypatch.setattr(Desk, "read", lambda *_: time.sleep(0.3))
+    monkeypatch.setattr(desk, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(ModelWorker, "read", lambda *_: time.sleep(0.3))
 
     async def ask():
-        transport = httpx.ASGITransport(app=server.application(readers, NOTHING))
+        transport = httpx.ASGITransport(app=server.create_app(readers, NOTHING))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
 
@@ -249,10 +249,10 @@ def test_a_defect_of_ours_tells_nothing_but_that(readers, monkeypatch):
     def fail(*_):
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(Desk, "read", fail)
+    monkeypatch.setattr(ModelWorker, "read", fail)
 
     async def ask():
-        app = server.application(readers, NOTHING)
+        app = server.create_app(readers, NOTHING)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
@@ -270,4 +270,4 @@ def test_the_page_about_the_interface_tells_every_operation_and_loads_nothing(cl
     for path in api.openapi()["paths"]:
         assert path in answer.text
     assert "Probability of each class, or of the likeliest next tokens." in answer.text
-    assert interface_page(api.openapi())[0] == answer.text
+    assert render_api_page(api.openapi())[0] == answer.text

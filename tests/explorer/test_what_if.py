@@ -4,8 +4,8 @@ import torch
 
 from safr.data.batches import encode
 from safr.errors import InputError
-from safr.evaluation.deletion import by_importance
-from safr.explorer.what_if import RANDOM_DRAWS, prediction_without, steps, what_if
+from safr.evaluation.deletion import rank_words
+from safr.explorer.what_if import RANDOM_DRAWS, compute_what_if, deletion_counts, predict_without_words
 from tests import tiny
 
 TEXT = "the film was funny but the cast was dull"
@@ -30,7 +30,7 @@ def text():
 
 @pytest.fixture(scope="module")
 def found(model, text):
-    return what_if(model, tiny.tokenizer(), text, {"capacity": np.arange(9.0), "keep": np.ones(9)}, seed=3)
+    return compute_what_if(model, tiny.tokenizer(), text, {"capacity": np.arange(9.0), "keep": np.ones(9)}, seed=3)
 
 
 def test_every_step_is_what_the_model_says_without_those_words(found, model, text):
@@ -55,7 +55,7 @@ def test_one_word_alone_is_what_the_model_says_without_it(found, model, text):
 def test_random_orders_are_a_mean_between_a_lowest_and_a_highest(found, model, text):
     draw = np.random.default_rng(3)
     label = int(found.followed.removeprefix("LABEL_"))
-    orders = [by_importance(draw.random(9)) for _ in range(RANDOM_DRAWS)]
+    orders = [rank_words(draw.random(9)) for _ in range(RANDOM_DRAWS)]
     shares = np.array([[probability(model, text, order[:count], label) for count in found.counts] for order in orders])
     assert found.random == pytest.approx(shares.mean(axis=0).tolist(), abs=1e-3)
     assert found.random_low == pytest.approx(shares.min(axis=0).tolist(), abs=1e-3)
@@ -65,7 +65,7 @@ def test_random_orders_are_a_mean_between_a_lowest_and_a_highest(found, model, t
 def test_the_step_of_srs_is_always_among_them():
     for movable in range(1, 200):
         main = max(int(0.3 * (movable + 1) + 0.5), 1)
-        made = steps(movable, main)
+        made = deletion_counts(movable, main)
         assert {0, main, movable} <= set(made)
         assert made == sorted(set(made))
         assert len(made) <= 33
@@ -73,24 +73,24 @@ def test_the_step_of_srs_is_always_among_them():
 
 def test_one_word_can_not_be_deleted(model):
     text = encode(tiny.tokenizer(), ["film"])[0]
-    found = what_if(model, tiny.tokenizer(), text, {"capacity": np.ones(1)})
+    found = compute_what_if(model, tiny.tokenizer(), text, {"capacity": np.ones(1)})
     assert (found.counts, found.main, found.alone) == ([0], 0, None)
     with pytest.raises(InputError, match="expected a word to be left after deleting, got none"):
-        prediction_without(model, tiny.tokenizer(), text, {0})
+        predict_without_words(model, tiny.tokenizer(), text, {0})
 
 
 def test_of_a_pair_one_word_of_each_text_stays(model):
     text = encode(tiny.tokenizer(), [("the film was dull", "a cast")])[0]
-    found = what_if(model, tiny.tokenizer(), text, {"capacity": np.arange(6.0)})
+    found = compute_what_if(model, tiny.tokenizer(), text, {"capacity": np.arange(6.0)})
     assert found.orders["capacity"] == [5, 3, 2, 1]
     with pytest.raises(InputError, match="keep at least one"):
-        prediction_without(model, tiny.tokenizer(), text, {4, 5})
+        predict_without_words(model, tiny.tokenizer(), text, {4, 5})
 
 
 def test_any_words_can_be_deleted(found, model, text):
     label = int(found.followed.removeprefix("LABEL_"))
-    told = prediction_without(model, tiny.tokenizer(), text, {0, 4, 8})
+    told = predict_without_words(model, tiny.tokenizer(), text, {0, 4, 8})
     assert told.followed == pytest.approx(probability(model, text, {0, 4, 8}, label), abs=1e-3)
     assert (told.prediction == found.followed) == (told.probability == told.followed)
     with pytest.raises(InputError, match="expected words from 0 to 8 to delete, got 9"):
-        prediction_without(model, tiny.tokenizer(), text, {9})
+        predict_without_words(model, tiny.tokenizer(), text, {9})

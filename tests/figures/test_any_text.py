@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from safr.figures import (
-    Curve,
+    DeletionCurve,
     SitePicture,
     allocation_graph,
     capacity_bars,
     deletion_curves,
+    figure_to_svg,
     interference_heatmap,
     sites_panel,
-    svg_text,
     training_history,
 )
 
@@ -39,7 +39,7 @@ def texts(draw):
 
 def draws_and_saves(figure):
     figure.savefig(io.BytesIO(), format="png", dpi=30)
-    ElementTree.fromstring(svg_text(figure).encode("utf-8"))
+    ElementTree.fromstring(figure_to_svg(figure).encode("utf-8"))
 
 
 @FEW_EXAMPLES
@@ -75,6 +75,6 @@ def test_any_words_and_values_can_be_drawn_in_a_panel(text):
 @given(texts())
 def test_any_names_and_values_can_be_drawn_as_curves(text):
     words, values, capacity, _ = text
-    curve = Curve(*[[30]] + 6 * [[capacity[0]]], full=capacity[-1])
+    curve = DeletionCurve(*[[30]] + 6 * [[capacity[0]]], full=capacity[-1])
     draws_and_saves(deletion_curves(dict.fromkeys(words, curve), title=words[0]))
     draws_and_saves(training_history({word: {words[0]: (range(len(values)), values)} for word in words}))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from safr.errors import InputError
-from safr.figures import Curve, deletion_curves
+from safr.figures import DeletionCurve, deletion_curves
 
 
 def curve(**changes):
@@ -16,7 +16,7 @@ def curve(**changes):
         "high": [0.72, 0.62, 0.52],
         "full": 0.73,
     }
-    return Curve(**(fields | changes))
+    return DeletionCurve(**(fields | changes))
 
 
 def test_both_lines_start_at_the_full_accuracy():

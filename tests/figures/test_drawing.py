@@ -5,7 +5,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from safr.figures import capacity_bars
-from safr.figures.drawing import new_figure, text_width, wrapped
+from safr.figures.drawing import new_figure, text_width, wrap_text
 
 
 def test_drawing_leaves_the_users_settings_alone(sentence):
@@ -58,7 +58,7 @@ def test_a_long_title_is_wrapped_and_makes_the_figure_higher():
 
 def test_wrapped_lines_fit_the_width():
     for text in ("of narrow letters " * 20, "WIDE LETTERS " * 20, "漢字 " * 60):
-        assert all(text_width(line) <= 4 * 72 for line in wrapped(text, 4).split("\n"))
+        assert all(text_width(line) <= 4 * 72 for line in wrap_text(text, 4).split("\n"))
 
 
 def test_dollar_signs_are_measured_as_text():

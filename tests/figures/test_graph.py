@@ -6,7 +6,7 @@ from matplotlib.patches import Circle
 from safr.errors import InputError
 from safr.figures import allocation_graph
 from safr.figures.colours import NEGATIVE_COLOUR, POSITIVE_COLOUR
-from safr.figures.graph import MOST_CIRCLES, MOST_LINES, strongest_pairs
+from safr.figures.graph import MOST_CIRCLES, MOST_LINES, find_strongest_pairs
 
 
 def circles(figure):
@@ -56,7 +56,7 @@ def test_only_the_strongest_lines_are_drawn_and_the_caption_counts_them(sentence
 
 
 def test_the_strongest_pairs_come_first_and_a_pair_without_interference_never():
-    assert strongest_pairs(np.array([[0, 0.2, 1], [0.2, 0, 0], [1, 0, 0]]), 9) == [(0, 2), (0, 1)]
+    assert find_strongest_pairs(np.array([[0, 0.2, 1], [0.2, 0, 0], [1, 0, 0]]), 9) == [(0, 2), (0, 1)]
 
 
 def test_a_long_text_shows_its_highest_words_and_says_so(long_text, caption):

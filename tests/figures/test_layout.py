@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from safr.figures.layout import circle_centres, label_boxes, pushed_apart, strengths
+from safr.figures.layout import place_circles, place_labels, push_apart, relative_strength
 
 
 def distances(centres):
@@ -13,62 +13,62 @@ def overlap(one, other):
 
 
 def test_strength_is_relative_to_the_strongest_pair_and_ignores_sign_and_diagonal():
-    strength = strengths(np.array([[90.0, -4.0, 1.0], [-4.0, 80.0, 2.0], [1.0, 2.0, 70.0]]))
+    strength = relative_strength(np.array([[90.0, -4.0, 1.0], [-4.0, 80.0, 2.0], [1.0, 2.0, 70.0]]))
     assert strength.tolist() == [[0, 1, 0.25], [1, 0, 0.5], [0.25, 0.5, 0]]
 
 
 def test_no_interference_at_all_has_strength_zero():
-    assert not strengths(np.diag([1.0, 2.0])).any()
+    assert not relative_strength(np.diag([1.0, 2.0])).any()
 
 
 def test_the_strongest_pair_is_nearer_than_the_weakest(sentence):
-    strength = strengths(sentence.interference)
-    apart = distances(circle_centres(strength, np.full(len(strength), 2.0), side=400))
+    strength = relative_strength(sentence.interference)
+    apart = distances(place_circles(strength, np.full(len(strength), 2.0), side=400))
     pairs = np.triu_indices(len(strength), k=1)
     assert apart[pairs][strength[pairs].argmax()] < apart[pairs][strength[pairs].argmin()]
 
 
 def test_distance_falls_with_strength(sentence):
-    strength = strengths(sentence.interference)
-    apart = distances(circle_centres(strength, np.full(len(strength), 2.0), side=400))
+    strength = relative_strength(sentence.interference)
+    apart = distances(place_circles(strength, np.full(len(strength), 2.0), side=400))
     pairs = np.triu_indices(len(strength), k=1)
     assert np.corrcoef(apart[pairs], np.sqrt(strength[pairs]))[0, 1] < -0.5
 
 
 def test_the_layout_is_the_same_each_time(sentence):
-    strength, radii = strengths(sentence.interference), np.full(len(sentence.words), 5.0)
-    assert np.array_equal(circle_centres(strength, radii, side=300), circle_centres(strength, radii, side=300))
+    strength, radii = relative_strength(sentence.interference), np.full(len(sentence.words), 5.0)
+    assert np.array_equal(place_circles(strength, radii, side=300), place_circles(strength, radii, side=300))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 30])
 def test_no_two_circles_overlap_when_no_pair_or_every_pair_interferes(count):
     radii = np.full(count, 20.0)
     for strength in (np.zeros((count, count)), 1 - np.eye(count)):
-        centres = circle_centres(strength, radii, side=100 + 55 * np.sqrt(count))
+        centres = place_circles(strength, radii, side=100 + 55 * np.sqrt(count))
         assert np.isfinite(centres).all()
         assert (distances(centres) + 1e9 * np.eye(count)).min() > 2 * 20
 
 
 def test_circles_on_one_point_are_parted():
-    centres = pushed_apart(np.zeros((3, 2)), np.full(3, 5.0), gap=1.0)
+    centres = push_apart(np.zeros((3, 2)), np.full(3, 5.0), gap=1.0)
     assert (distances(centres) + 100 * np.eye(3)).min() > 10
 
 
 def test_a_label_that_fits_stands_in_its_circle_and_another_beside_it():
-    boxes = label_boxes(np.array([[0.0, 0.0], [200.0, 0.0]]), np.full(2, 20.0), np.array([10.0, 60.0]), 10, empty())
+    boxes = place_labels(np.array([[0.0, 0.0], [200.0, 0.0]]), np.full(2, 20.0), np.array([10.0, 60.0]), 10, empty())
     assert boxes[0] == (-5, -5, 5, 5)
     assert boxes[1][0] >= 220
 
 
 def test_labels_avoid_circles_and_each_other():
     centres = np.array([[x, y] for x in (0.0, 45.0, 90.0) for y in (0.0, 45.0, 90.0)])
-    boxes = label_boxes(centres, np.full(9, 4.0), np.full(9, 30.0), 10, empty())
+    boxes = place_labels(centres, np.full(9, 4.0), np.full(9, 30.0), 10, empty())
     assert not any(overlap(boxes[i], boxes[j]) for i in range(9) for j in range(i))
 
 
 def test_a_label_rather_hides_no_line():
     line = np.column_stack([np.linspace(5, 50, 50), np.zeros(50)])
-    (box,) = label_boxes(np.zeros((1, 2)), np.array([4.0]), np.array([30.0]), 10, line)
+    (box,) = place_labels(np.zeros((1, 2)), np.array([4.0]), np.array([30.0]), 10, line)
     assert box[2] < 0
 
 

@@ -1,8 +1,8 @@
 import pytest
 
 from safr.errors import InputError
-from safr.figures import pareto_front, svg_text
-from safr.figures.pareto import undominated
+from safr.figures import figure_to_svg, pareto_front
+from safr.figures.pareto import find_pareto_optimal
 
 POINTS = {
     "plain <a>": ((0.75, 0.73, 0.77), (0.05, 0.03, 0.07)),
@@ -13,8 +13,8 @@ POINTS = {
 
 def test_points_that_another_beats_are_not_on_the_front():
     values = {name: (accuracy[0], srs[0]) for name, (accuracy, srs) in POINTS.items()}
-    assert undominated(values) == ["plain <a>", "best"]
-    assert undominated({"one": (1.0, 1.0), "same": (1.0, 1.0)}) == ["one", "same"]
+    assert find_pareto_optimal(values) == ["plain <a>", "best"]
+    assert find_pareto_optimal({"one": (1.0, 1.0), "same": (1.0, 1.0)}) == ["one", "same"]
 
 
 def test_the_front_is_named_and_the_recommended_one_marked():
@@ -23,7 +23,7 @@ def test_the_front_is_named_and_the_recommended_one_marked():
     assert names == {"plain <a>", "best"}
     (line, *_) = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[74.0, 20.0], [75.0, 5.0]]
-    assert "plain &lt;a&gt;" in svg_text(figure)
+    assert "plain &lt;a&gt;" in figure_to_svg(figure)
 
 
 def test_nothing_to_draw_is_refused():

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from safr.figures import allocation_graph, capacity_bars, interference_heatmap, save_figure, svg_text
+from safr.figures import allocation_graph, capacity_bars, figure_to_svg, interference_heatmap, save_figure
 
 
 def figure_of(text):
@@ -36,18 +36,18 @@ def test_saving_twice_gives_the_same_bytes(tmp_path, sentence):
 
 
 def test_an_svg_holds_its_words_as_text_in_common_fonts_and_no_date(sentence):
-    svg = svg_text(figure_of(sentence))
+    svg = figure_to_svg(figure_of(sentence))
     assert "Preposterous" in svg
     assert "'DejaVu Sans', 'Verdana', 'Arial', sans-serif" in svg
     assert "date" not in svg
 
 
 def test_an_svg_is_small(sentence):
-    assert len(svg_text(figure_of(sentence))) < 60_000
+    assert len(figure_to_svg(figure_of(sentence))) < 60_000
 
 
 def test_svg_text_is_one_element_that_can_be_embedded():
-    svg = svg_text(capacity_bars(["<script>", "a&b", "]]>", '"', "\x00"], [0.1] * 5, title="<b>"))
+    svg = figure_to_svg(capacity_bars(["<script>", "a&b", "]]>", '"', "\x00"], [0.1] * 5, title="<b>"))
     assert svg.startswith("<svg")
     root = ElementTree.fromstring(svg)
     texts = "".join(root.itertext())
@@ -56,7 +56,7 @@ def test_svg_text_is_one_element_that_can_be_embedded():
 
 
 def test_another_salt_gives_other_ids(sentence):
-    one, other = (svg_text(figure_of(sentence), salt=salt) for salt in ("first", "second"))
+    one, other = (figure_to_svg(figure_of(sentence), salt=salt) for salt in ("first", "second"))
     hatches = [{line for line in svg.split() if line.startswith('id="h')} for svg in (one, other)]
     assert hatches[0]
     assert not hatches[0] & hatches[1]

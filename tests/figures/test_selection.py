@@ -1,19 +1,19 @@
 import numpy as np
 import pytest
 
-from safr.figures.selection import capacity_of_interference, highest, shown_note
+from safr.figures.selection import capacity_of_interference, selection_note, top_positions
 
 
 def test_the_highest_scores_stay_in_text_order():
-    assert highest(np.array([0.1, 0.9, 0.2, 0.8]), 3).tolist() == [1, 2, 3]
+    assert top_positions(np.array([0.1, 0.9, 0.2, 0.8]), 3).tolist() == [1, 2, 3]
 
 
 def test_of_equal_scores_the_earlier_word_stays():
-    assert highest(np.array([0.5, 0.5, 0.5]), 2).tolist() == [0, 1]
+    assert top_positions(np.array([0.5, 0.5, 0.5]), 2).tolist() == [0, 1]
 
 
 def test_fewer_words_than_the_limit_all_stay():
-    assert highest(np.array([0.5, 0.1]), 40).tolist() == [0, 1]
+    assert top_positions(np.array([0.5, 0.1]), 40).tolist() == [0, 1]
 
 
 def test_capacity_of_orthogonal_words_is_one_and_of_four_equal_words_a_quarter():
@@ -34,4 +34,4 @@ def test_capacity_of_extreme_values_stays_in_its_range(value):
 
 
 def test_the_note_is_silent_when_all_words_are_shown():
-    assert shown_note(3, 3, "those with the highest capacity") == ""
+    assert selection_note(3, 3, "those with the highest capacity") == ""

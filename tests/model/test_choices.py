@@ -3,7 +3,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.choices import reads_attention, settled
+from safr.model.choices import reads_attention, resolve_auto
 
 
 def bert(*, pretrained, layers=6):
@@ -14,10 +14,10 @@ def bert(*, pretrained, layers=6):
 
 
 def test_a_model_that_learns_from_nothing_gets_the_papers_form():
-    found = settled(Regularization(), bert(pretrained=False))
+    found = resolve_auto(Regularization(), bert(pretrained=False))
     assert (found.importance_at, found.importance_weights, found.scale_free) == (("vmask",), "equal", False)
     assert (found.site, found.vmask_keep, found.warmup_steps) == ("fc1.0", None, 0)
-    assert settled(Regularization(vmask=False), bert(pretrained=False)).importance_at == ("embedding",)
+    assert resolve_auto(Regularization(vmask=False), bert(pretrained=False)).importance_at == ("embedding",)
 
 
 @pytest.mark.parametrize(
@@ -31,51 +31,51 @@ def test_a_model_that_learns_from_nothing_gets_the_papers_form():
     ],
 )
 def test_pretrained_weights_are_read_in_the_upper_half_of_the_layers(layers, asked, sites, site):
-    found = settled(Regularization(layers=asked), bert(pretrained=True, layers=layers))
+    found = resolve_auto(Regularization(layers=asked), bert(pretrained=True, layers=layers))
     assert (found.importance_at, found.importance_weights, found.scale_free) == (sites, "attention", True)
     assert (found.site, found.vmask_keep, found.warmup_steps) == (site, 0.97, 200)
-    assert settled(Regularization(warmup_steps=7), bert(pretrained=True)).warmup_steps == 7
+    assert resolve_auto(Regularization(warmup_steps=7), bert(pretrained=True)).warmup_steps == 7
 
 
 def test_sites_that_are_named_keep_the_papers_weights():
-    found = settled(Regularization(importance_at="vmask", vmask_keep=0.9), bert(pretrained=True))
+    found = resolve_auto(Regularization(importance_at="vmask", vmask_keep=0.9), bert(pretrained=True))
     assert (found.importance_at, found.importance_weights, found.scale_free) == (("vmask",), "equal", False)
     assert (found.site, found.vmask_keep) == ("fc1.0", 0.9)
 
 
 def test_a_site_without_a_layer_stands_for_it_at_every_chosen_one():
     settings = Regularization(importance_at=("vmask", "fc1", "fc1_out.5"), layers=(1, -2))
-    assert settled(settings, bert(pretrained=True)).importance_at == ("vmask", "fc1.1", "fc1.4", "fc1_out.5")
+    assert resolve_auto(settings, bert(pretrained=True)).importance_at == ("vmask", "fc1.1", "fc1.4", "fc1_out.5")
 
 
 def test_an_explaining_site_that_is_named_stays():
-    assert settled(Regularization(site="fc1_out.2"), bert(pretrained=True)).site == "fc1_out.2"
+    assert resolve_auto(Regularization(site="fc1_out.2"), bert(pretrained=True)).site == "fc1_out.2"
 
 
 def test_without_an_importance_loss_the_first_layer_explains():
-    assert settled(Regularization(importance=0), bert(pretrained=True)).site == "fc1.0"
+    assert resolve_auto(Regularization(importance=0), bert(pretrained=True)).site == "fc1.0"
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
 @pytest.mark.parametrize("settings", [Regularization(), Regularization(importance_at=("fc1", "vmask"), layers=-1)])
 def test_settled_settings_stay_as_they_are(settings, pretrained):
     model = bert(pretrained=pretrained)
-    once = settled(settings, model)
-    assert settled(once, model) == once
+    once = resolve_auto(settings, model)
+    assert resolve_auto(once, model) == once
 
 
 def test_what_reads_attention_is_known():
     model = bert(pretrained=False)
-    assert reads_attention(settled(Regularization(), model))
-    assert not reads_attention(settled(Regularization(interaction=0), model))
+    assert reads_attention(resolve_auto(Regularization(), model))
+    assert not reads_attention(resolve_auto(Regularization(interaction=0), model))
     weighted = Regularization(interaction=0, importance_at="fc1", importance_weights="attention")
-    assert reads_attention(settled(weighted, model))
+    assert reads_attention(resolve_auto(weighted, model))
 
 
 def test_where_attention_cannot_be_seen_auto_does_not_need_it():
     model = bert(pretrained=True)
     model._can_set_attn_implementation = lambda: False
-    assert settled(Regularization(), model).importance_weights == "equal"
+    assert resolve_auto(Regularization(), model).importance_weights == "equal"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_where_attention_cannot_be_seen_auto_does_not_need_it():
 )
 def test_what_the_model_does_not_have_is_refused(settings, message):
     with pytest.raises(InputError, match=message):
-        settled(Regularization(**settings), bert(pretrained=True))
+        resolve_auto(Regularization(**settings), bert(pretrained=True))
 
 
 def test_weights_that_can_not_work_are_refused():

@@ -8,7 +8,7 @@ import torch
 from safr.config import Regularization
 from safr.losses import importance_loss, information_loss
 from safr.model.attach import attach, detach
-from safr.model.attachment import attachment
+from safr.model.attachment import get_regularizer
 from safr.model.tracing import trace
 from tests.model.families import CAUSAL, FC1, LEFTMOST_POSITION, LENGTHS, batch, tiny, visible
 
@@ -82,7 +82,7 @@ def test_vectors_equal_what_a_hook_of_ones_own_sees(family):
 def test_the_losses_are_the_slow_reference_on_what_a_trace_shows(family):
     model, inputs = attach(tiny(family).eval(), Regularization(0.5, 0.25, information=0.125)), batch()
     output = model(**inputs, labels=LABELS)
-    terms = dict(attachment(model).terms)
+    terms = dict(get_regularizer(model).terms)
     seen = trace(model, inputs, ["vmask", "attention"])
     reference = [
         slow_interaction(weights, seen.counting, visible(model, family, inputs, layer))
@@ -135,9 +135,9 @@ def test_padding_changes_neither_the_losses_nor_the_logits(family, side):
     for row, length in enumerate(LENGTHS):
         one = {name: each[row : row + 1, :length] for name, each in batch().items()}
         logits.append(model(**one, labels=LABELS[row : row + 1]).logits[0])
-        parts.append(dict(attachment(model).terms))
+        parts.append(dict(get_regularizer(model).terms))
     together = model(**batch(side=side, family=family), labels=LABELS)
-    terms = dict(attachment(model).terms)
+    terms = dict(get_regularizer(model).terms)
     if side == "left" and family not in ("paper", *CAUSAL):  # they classify from the first token, or a decoder's last
         terms.pop("task")
     else:

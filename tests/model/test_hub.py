@@ -5,7 +5,7 @@ import pytest
 from huggingface_hub.utils import filter_repo_objects
 
 import safr
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.model import hub
 from tests.model.families import tiny
@@ -17,7 +17,7 @@ SETTINGS = safr.Regularization(vmask_width=8)
 def published(tmp_path, monkeypatch):
     """A model that the hub has as "owner/name", with files beside it that nobody needs; and what was downloaded."""
     folder = safr.save(
-        safr.attach(tiny("bert"), SETTINGS), tmp_path / "there", tokenizer=word_tokenizer(["a b", "a b"])
+        safr.attach(tiny("bert"), SETTINGS), tmp_path / "there", tokenizer=train_word_tokenizer(["a b", "a b"])
     )
     for name in ("pytorch_model.bin", "mine.py", "checkpoint-1/model.safetensors", "onnx/config.json"):
         (folder / name).parent.mkdir(exist_ok=True)

@@ -4,7 +4,7 @@ import torch
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach
-from safr.model.interventions import changed
+from safr.model.interventions import intervene
 from safr.model.tracing import trace
 from tests import tiny
 from tests.model import families
@@ -19,9 +19,9 @@ def inputs(tokens=6):
 def test_a_site_that_stays_what_it_is_changes_nothing(site):
     model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
     before = model(**inputs()).logits
-    with changed(model, site, torch.clone):
+    with intervene(model, site, torch.clone):
         torch.testing.assert_close(model(**inputs()).logits, before)
-    with changed(model, site, torch.zeros_like):
+    with intervene(model, site, torch.zeros_like):
         assert not torch.allclose(model(**inputs()).logits, before)
     torch.testing.assert_close(model(**inputs()).logits, before)
 
@@ -30,10 +30,10 @@ def test_what_is_put_in_is_what_the_rest_gets():
     model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
     first, second = inputs(), {**inputs(), "input_ids": inputs()["input_ids"].flip(0)}
     taken = trace(model, second, ["vmask"]).site("vmask")
-    with changed(model, "embedding", lambda _: taken):
+    with intervene(model, "embedding", lambda _: taken):
         torch.testing.assert_close(model(**first).logits, model(**second).logits)
     taken = trace(model, second, ["fc1"]).site("fc1.1")
-    with changed(model, "fc1.1", lambda _: taken):
+    with intervene(model, "fc1.1", lambda _: taken):
         seen = trace(model, first, ["fc1", "fc1_out"])
     torch.testing.assert_close(seen.site("fc1_out.1"), taken.relu())
 
@@ -51,7 +51,7 @@ def test_a_layer_is_changed_once_in_every_family(family, site):
 
     for other in (model, attach(families.tiny(family).eval(), Regularization(importance=0, vmask=False))):
         shapes.clear()
-        with changed(other, site, halve):
+        with intervene(other, site, halve):
             assert not torch.allclose(other(**batch).logits, before, atol=1e-6)
         assert shapes == [batch["input_ids"].shape]
 
@@ -60,6 +60,6 @@ def test_a_layer_is_changed_once_in_every_family(family, site):
 def test_sites_that_can_not_be_changed_are_told(site):
     with (
         pytest.raises(InputError, match=r"expected the site embedding or fc1\.0 to fc1\.1, got"),
-        changed(tiny.model(num_hidden_layers=2), site, torch.clone),
+        intervene(tiny.model(num_hidden_layers=2), site, torch.clone),
     ):
         pass

@@ -33,13 +33,13 @@ def long_batch(tokens):
 def read(monkeypatch):
     """How many heads of how many texts were read with how many probes."""
     seen = []
-    original = reading.interaction_loss_of_heads
+    original = reading.blocked_interaction_loss
 
     def noting(heads, mask, exclude_self, pairs, probes, *generator):
         seen.append((heads.query.shape[0], heads.query.shape[1], probes))
         return original(heads, mask, exclude_self, pairs, probes, *generator)
 
-    monkeypatch.setattr(reading, "interaction_loss_of_heads", noting)
+    monkeypatch.setattr(reading, "blocked_interaction_loss", noting)
     return seen
 
 
@@ -151,7 +151,7 @@ def test_a_training_step_makes_no_matrix_of_all_weights(monkeypatch, family):
 
 def test_layers_that_share_a_mask_count_its_pairs_once(monkeypatch):
     counted = []
-    original = reading.visible_pairs
-    monkeypatch.setattr(reading, "visible_pairs", lambda *given: counted.append(1) or original(*given))
+    original = reading.count_visible_pairs
+    monkeypatch.setattr(reading, "count_visible_pairs", lambda *given: counted.append(1) or original(*given))
     regularized()(**batch(), labels=LABELS)
     assert len(counted) == 1

@@ -23,7 +23,7 @@ from transformers import (
 
 import safr
 from safr.config import Regularization
-from safr.data.tokenizer import word_tokenizer
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.model import saving
 from tests.model.families import batch, tiny
@@ -134,7 +134,7 @@ def test_the_folder_holds_no_pickled_code_and_nothing_unfinished(saved):
 
 
 def test_the_tokenizer_and_scores_may_be_saved_beside_it(tmp_path):
-    tokenizer = word_tokenizer(["a b", "a b"])
+    tokenizer = train_word_tokenizer(["a b", "a b"])
     folder = safr.save(safr.attach(tiny("paper")), tmp_path, tokenizer=tokenizer, scores={"SRS(30)": "12.0"})
     assert AutoTokenizer.from_pretrained(folder).get_vocab() == tokenizer.get_vocab()
     assert "| SRS(30) | 12.0 |" in (folder / "README.md").read_text()
@@ -142,7 +142,7 @@ def test_the_tokenizer_and_scores_may_be_saved_beside_it(tmp_path):
 
 def test_no_path_of_this_machine_is_in_the_folder(tmp_path):
     tiny("bert").save_pretrained(tmp_path / "base")
-    word_tokenizer(["a b", "a b"]).save_pretrained(tmp_path / "base")
+    train_word_tokenizer(["a b", "a b"]).save_pretrained(tmp_path / "base")
     model = BertForSequenceClassification.from_pretrained(tmp_path / "base")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
     folder = safr.save(safr.attach(model, SETTINGS), tmp_path / "model", tokenizer=tokenizer)

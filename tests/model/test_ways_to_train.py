@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach, detach
-from safr.model.attachment import attachment
+from safr.model.attachment import get_regularizer
 from safr.model.saving import load, save
 from safr.model.tracing import trace
 from tests.model.families import batch, tiny
@@ -201,7 +201,7 @@ def test_autocast_changes_the_losses_by_rounding_only(dtype):
 
 def terms(model, inputs):
     model(**inputs, labels=LABELS)
-    return dict(attachment(model).terms)
+    return dict(get_regularizer(model).terms)
 
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5", "modernbert"])
@@ -287,14 +287,14 @@ def test_lora_trains_with_the_mask_and_the_recorded_layer_is_the_adapted_one(ord
     recorded = trace(model, inputs, ["fc1", "attention"])
     assert torch.equal(recorded.site("fc1.0"), seen["fc1"])
     loss = model.train()(**inputs, labels=LABELS).loss
-    assert set(attachment(model).terms) == {"task", "importance", "interaction", "information"}
+    assert set(get_regularizer(model).terms) == {"task", "importance", "interaction", "information"}
     loss.backward()
     trained_names = {name for name, weight in model.named_parameters() if weight.grad is not None}
     assert any("lora_A" in name for name in trained_names)
     assert any("vmask.inner" in name for name in trained_names)
     assert not any("word_embeddings" in name for name in trained_names)
     detach(model)
-    assert attachment(model) is None
+    assert get_regularizer(model) is None
 
 
 @of_peft

@@ -1,6 +1,6 @@
 import pytest
 
-from safr.report.findings import findings
+from safr.report.findings import state_findings
 
 
 def estimate(value, low=None, high=None):
@@ -22,14 +22,14 @@ def only(sentences):
 
 
 def test_capacity_that_costs_more_than_chance_finds_words_that_matter():
-    assert only(findings({"a": scores()})) == (
+    assert only(state_findings({"a": scores()})) == (
         "a: deleting the words of highest capacity costs 16.0 points more than deleting at random, "
         "so it finds words that matter."
     )
 
 
 def test_capacity_that_costs_less_than_chance_misses_what_matters():
-    said = only(findings({"a": scores(above=(-0.09, -0.1, -0.01))}))
+    said = only(state_findings({"a": scores(above=(-0.09, -0.1, -0.01))}))
     assert said == (
         "a: deleting the words of highest capacity costs 9.0 points less than deleting at random, "
         "so it misses what matters."
@@ -38,14 +38,14 @@ def test_capacity_that_costs_less_than_chance_misses_what_matters():
 
 @pytest.mark.parametrize("above", [(0.05, -0.01, 0.1), (0.05, 0.0, 0.1), (-0.05, -0.1, 0.0)])
 def test_a_difference_whose_interval_holds_or_touches_zero_is_not_clear(above):
-    assert only(findings({"a": scores(above=above)})) == (
+    assert only(state_findings({"a": scores(above=above)})) == (
         "a: deleting the words of highest capacity costs no clearly other number of points than deleting at random "
         f"({100 * above[0]:+.1f})."
     )
 
 
 def test_the_others_are_compared_with_the_first():
-    said = findings(
+    said = state_findings(
         {
             "base": scores(accuracy=(0.7, 0.68, 0.72), srs=(0.2, 0.18, 0.22)),
             "b": scores(accuracy=(0.8, 0.78, 0.82), srs=(0.1, 0.08, 0.12)),
@@ -61,20 +61,20 @@ def test_the_others_are_compared_with_the_first():
 
 @pytest.mark.parametrize("accuracy", [(0.8, 0.75, 0.85), (0.6, 0.55, 0.65)])
 def test_touching_intervals_are_not_clearly_different(accuracy):
-    said = findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
+    said = state_findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
     gap = 100 * (accuracy[0] - 0.7)
     assert f"accuracy is not clearly different ({gap:+.1f} points" in said[2]
 
 
 @pytest.mark.parametrize(("keep", "closed"), [(0.049, True), (0.05, False), (0.9, False)])
 def test_a_nearly_closed_mask_is_warned_about(keep, closed):
-    said = findings({"a": scores(keep=keep)})
+    said = state_findings({"a": scores(keep=keep)})
     assert ("a: the mask is nearly closed, which lowers the importance loss without any sharing." in said) is closed
 
 
 @pytest.mark.parametrize(("norm", "short"), [(4.9, True), (5.0, False), (16.0, False)])
 def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, short):
-    said = findings({"base": scores(), "a": scores(norm=norm)})
+    said = state_findings({"base": scores(), "a": scores(norm=norm)})
     warned = [sentence for sentence in said if "the vectors passed on" in sentence]
     assert len(warned) == short
     if short:
@@ -85,20 +85,20 @@ def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, sho
 
 
 def test_shorter_vectors_that_share_less_are_told_apart():
-    said = findings({"base": scores(), "a": scores(norm=1.0, shared_directions=0.5)})
+    said = state_findings({"base": scores(), "a": scores(norm=1.0, shared_directions=0.5)})
     assert any(sentence.endswith("by itself; they share fewer directions too.") for sentence in said)
 
 
 @pytest.mark.parametrize(("entropy", "flat"), [(0.981, True), (0.98, False), (0.3, False)])
 def test_even_attention_is_warned_about(entropy, flat):
-    said = findings({"a": scores(attention_entropy=entropy)})
+    said = state_findings({"a": scores(attention_entropy=entropy)})
     assert any(sentence.startswith("a: attention is nearly even over all words") for sentence in said) is flat
 
 
 def test_a_run_without_a_mask_is_not_warned_about_it():
-    assert len(findings({"a": scores()})) == 1
+    assert len(state_findings({"a": scores()})) == 1
 
 
 def test_every_run_is_judged_and_warned_about():
-    said = findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
+    said = state_findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
     assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]

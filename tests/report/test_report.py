@@ -10,10 +10,10 @@ import pytest
 
 import safr
 from safr.errors import InputError
-from safr.evaluation.audit import MEASURES
-from safr.evaluation.deletion import CURVE
+from safr.evaluation.audit import AUDIT_MEASURES
+from safr.evaluation.deletion import DELETION_PERCENTS
 from safr.report import write_report
-from safr.report.report import curve_of
+from safr.report.report import load_curve
 from safr.runs import Run, read_json, write_json
 from tests import tiny
 
@@ -129,7 +129,7 @@ def test_every_run_is_there_with_its_numbers(page, baseline, safr_run):
         row += (scores["srs"]["30"], scores["srs"]["random"]["30"])
         assert run.name + "".join(map(shown, row)) in page.text
         for by in ("capacity", "random"):
-            values = [100 * scores["deletion"][by][str(percent)]["value"] for percent in CURVE]
+            values = [100 * scores["deletion"][by][str(percent)]["value"] for percent in DELETION_PERCENTS]
             assert f"{run.name}{by}" + "".join(f"{value:.1f}" for value in values) in page.text
         assert f"{run.name}: {run.settings.command}" in page.text
     keep = safr_run.scores["srs"]["keep"]["30"]
@@ -143,7 +143,7 @@ def test_what_a_run_does_not_have_is_said(page):
 
 
 def test_the_page_says_what_the_numbers_mean_and_how_to_repeat_them(page, baseline):
-    assert all(meaning in page.text for meaning in MEASURES.values())
+    assert all(meaning in page.text for meaning in AUDIT_MEASURES.values())
     assert f"SAFR {safr.__version__}" in page.text
     assert "60 / 12 / 17 texts to train, choose and test" in page.text
     assert "safr read only the first 12 tokens of 1 texts." in page.text
@@ -199,7 +199,7 @@ def test_a_run_that_is_not_evaluated_is_refused(safr_run, tmp_path):
 
 
 def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline, safr_run):
-    one, other, both = curve_of(baseline), curve_of(safr_run), curve_of(baseline, safr_run)
+    one, other, both = load_curve(baseline), load_curve(safr_run), load_curve(baseline, safr_run)
     assert both.full == pytest.approx((one.full + other.full) / 2)
     for low, middle, high in (("low", "deleted", "high"), ("random_low", "random", "random_high")):
         first, second = (np.array(getattr(each, middle)) for each in (one, other))

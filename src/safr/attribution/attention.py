@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, as_array, traced
-from safr.attribution.words import by_word
+from safr.attribution.scores import Scores, iter_traces, to_numpy
+from safr.attribution.words import scores_per_word
 from safr.data.batches import EncodedText
 from safr.model.attention import received_attention
 
@@ -24,11 +24,11 @@ def attention_received(model: PreTrainedModel, texts: Sequence[EncodedText], lay
         layer: Counted from 0, or from the end where negative.
     """
     scores = {}
-    for batch, seen in traced(model, texts, ("attention",)):
+    for batch, seen in iter_traces(model, texts, ("attention",)):
         weights = seen.attention[sorted(seen.attention)[layer]]
-        received = as_array(received_attention(weights, batch.inputs["attention_mask"].bool()))
+        received = to_numpy(received_attention(weights, batch.inputs["attention_mask"].bool()))
         for row, number in enumerate(batch.numbers):
-            scores[number] = by_word(texts[number], received[row])
+            scores[number] = scores_per_word(texts[number], received[row])
     return [scores[number] for number in range(len(texts))]
 
 
@@ -47,17 +47,17 @@ def attention_rollout(model: PreTrainedModel, texts: Sequence[EncodedText]) -> S
         texts: Encoded texts.
     """
     scores = {}
-    for batch, seen in traced(model, texts, ("attention",)):
+    for batch, seen in iter_traces(model, texts, ("attention",)):
         attended = batch.inputs["attention_mask"].bool()
-        flow = rollout([seen.attention[layer] for layer in sorted(seen.attention)])
+        flow = compute_rollout([seen.attention[layer] for layer in sorted(seen.attention)])
         reading = _reading_weights(seen.attention[0], attended, batch.counting)
-        reached = as_array((reading[:, None] @ flow)[:, 0])  # (batch, token)
+        reached = to_numpy((reading[:, None] @ flow)[:, 0])  # (batch, token)
         for row, number in enumerate(batch.numbers):
-            scores[number] = by_word(texts[number], reached[row])
+            scores[number] = scores_per_word(texts[number], reached[row])
     return [scores[number] for number in range(len(texts))]
 
 
-def rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) -> Float[Tensor, "batch query key"]:
+def compute_rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) -> Float[Tensor, "batch query key"]:
     """How much of each key's input reaches each query's output, from the first layer's attention to the last's."""
     flow = None
     for weights in attention:

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.notebook import notebook_html
-from safr.attribution.scores import answers, as_array, shares, traced
-from safr.attribution.words import attention_by_word, by_word, pairs_by_word
+from safr.attribution.notebook import shaded_words_html
+from safr.attribution.scores import class_probabilities, iter_traces, text_logits, to_numpy
+from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
-from safr.model.attachment import explaining_site
+from safr.model.attachment import get_explaining_site
 from safr.superposition import capacity, interference, polysemanticity
 from safr.traces import SITES, Trace
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
 
-Name = TypeVar("Name", bound=Hashable)
-Made = TypeVar("Made")
+_Name = TypeVar("_Name", bound=Hashable)
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
-class Site:
+class SiteScores:
     """How the words of a text share one site's directions."""
 
     capacity: NDArray[np.float64]
@@ -49,20 +49,20 @@ class Site:
     """Interference of every two words, (word, word)."""
 
 
-class OnDemand(Mapping[Name, Made]):
+class LazyMapping(Mapping[_Name, _Made]):
     """What is made of a forward pass site by site, each when it is first asked for, since few are ever looked at."""
 
-    def __init__(self, shown: Mapping[Name, Tensor], make: Callable[[Tensor], Made]) -> None:
+    def __init__(self, shown: Mapping[_Name, Tensor], make: Callable[[Tensor], _Made]) -> None:
         self.shown = shown
         self.make = make
-        self.made: dict[Name, Made] = {}
+        self.made: dict[_Name, _Made] = {}
 
-    def __getitem__(self, name: Name) -> Made:
+    def __getitem__(self, name: _Name) -> _Made:
         if name not in self.made:
             self.made[name] = self.make(self.shown[name])
         return self.made[name]
 
-    def __iter__(self) -> Iterator[Name]:
+    def __iter__(self) -> Iterator[_Name]:
         return iter(self.shown)
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Explanation:
     keep: NDArray[np.float64] | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
 
-    sites: Mapping[str, Site]
+    sites: Mapping[str, SiteScores]
     """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ..."""
 
     attention: Mapping[int, NDArray[np.float64]]
@@ -109,7 +109,7 @@ class Explanation:
         """Capacity of each word at the explaining site."""
         return self.site().capacity
 
-    def site(self, name: str | None = None) -> Site:
+    def site(self, name: str | None = None) -> SiteScores:
         """How the words share one site, by default the explaining one; an InputError lists the recorded ones."""
         name = name or self.explaining_site
         if name not in self.sites:
@@ -147,7 +147,7 @@ class Explanation:
     def figures(self, site: str | None = None) -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
         site = site or self.explaining_site
-        chosen, place, layer = self.site(site), shown_site(site), int(site.partition(".")[2] or 0)
+        chosen, place, layer = self.site(site), site_title(site), int(site.partition(".")[2] or 0)
         title = f"predicted {self.prediction} ({self.probabilities[self.prediction]:.0%})"
         panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
         return {
@@ -186,9 +186,11 @@ class Explanation:
         Args:
             height: Of its frame, in pixels.
         """
-        from safr.explorer.notebook import notebook_page  # a page is drawn from explanations: it stands to the right
+        from safr.explorer.notebook import (
+            make_notebook_page,  # a page is drawn from explanations: it stands to the right
+        )
 
-        return notebook_page(self, height=height)
+        return make_notebook_page(self, height=height)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the words shaded by capacity."""
@@ -200,7 +202,7 @@ class Explanation:
         if self.keep is not None:
             numbers = [f"{each}, keep {keep:.2f}" for each, keep in zip(numbers, self.keep, strict=True)]
         read = f" Only the first {len(self.words)} words were read." if self.truncated else ""
-        return notebook_html(
+        return shaded_words_html(
             self.words,
             self.capacity,
             text_of_word=self.text_of_word,
@@ -248,46 +250,50 @@ def explain(
         text_of_word=encoded.text_of_word,
         prediction=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
-        keep=None if seen.keep is None else by_word(encoded, as_array(seen.keep[0])),
-        sites=OnDemand(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.counting[0])),
-        attention=OnDemand(
-            seen.attention, lambda weights: attention_by_word(encoded, as_array(weights[0]).mean(axis=0))
+        keep=None if seen.keep is None else scores_per_word(encoded, to_numpy(seen.keep[0])),
+        sites=LazyMapping(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.counting[0])),
+        attention=LazyMapping(
+            seen.attention, lambda weights: attention_per_word(encoded, to_numpy(weights[0]).mean(axis=0))
         ),
         truncated=encoded.truncated,
-        explaining_site=explaining_site(model),
+        explaining_site=get_explaining_site(model),
     )
 
 
 def _traced(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
     """The one batch and what it shows at all sites, without attention where that can't be seen."""
     with suppress(InputError):  # what else is wrong with the model is wrong without attention too
-        return next(traced(model, [text], SITES))
-    return next(traced(model, [text], [site for site in SITES if site != "attention"]))
+        return next(iter_traces(model, [text], SITES))
+    return next(iter_traces(model, [text], [site for site in SITES if site != "attention"]))
 
 
-def _site(text: EncodedText, vectors: Tensor, counting: Tensor) -> Site:
+def _site(text: EncodedText, vectors: Tensor, counting: Tensor) -> SiteScores:
     # In half precision an overlap of long vectors would be infinite.
     vectors = vectors.float()
 
     def per_word(reduce: Callable, measure: Callable) -> NDArray[np.float64]:
-        return reduce(text, as_array(measure(vectors, counting)))
+        return reduce(text, to_numpy(measure(vectors, counting)))
 
-    return Site(per_word(by_word, capacity), per_word(by_word, polysemanticity), per_word(pairs_by_word, interference))
+    return SiteScores(
+        per_word(scores_per_word, capacity),
+        per_word(scores_per_word, polysemanticity),
+        per_word(pairs_per_word, interference),
+    )
 
 
 def _probabilities(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seen: Trace, batch: Batch
 ) -> dict[str, float]:
     """What the model says, by name: of every class, or of the likeliest next tokens."""
-    found = shares(model, answers(model, seen.logits, batch))[0]
+    found = class_probabilities(model, text_logits(model, seen.logits, batch))[0]
     numbers = list(range(len(found)))
     if seen.logits is not None and seen.logits.dim() > 2:
         found, tokens = found.topk(min(NEXT_TOKENS, len(found)))
         numbers = tokens.tolist()
-    return dict(zip(answer_names(model, tokenizer, numbers), found.tolist(), strict=True))
+    return dict(zip(output_names(model, tokenizer, numbers), found.tolist(), strict=True))
 
 
-def answer_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
+def output_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
     """Names of a classifier's classes, or of the tokens that a language model would put next."""
     if model.can_generate():
         return token_names(tokenizer, numbers)
@@ -301,10 +307,10 @@ def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> li
     return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
 
 
-def shown_site(site: str) -> str:
+def site_title(site: str) -> str:
     """A site's name in a picture's title.
 
-    >>> shown_site("fc1.0"), shown_site("fc1_out.3")
+    >>> site_title("fc1.0"), site_title("fc1_out.3")
     ('FC1', 'FC1 of layer 3, after the activation')
     """
     kind, _, layer = site.partition(".")

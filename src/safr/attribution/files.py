@@ -68,11 +68,11 @@ def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]
     return [found.get(number, nothing)[1] for number in numbers]
 
 
-Found = dict[int, tuple[list[str], np.ndarray]]
+ScoresByText = dict[int, tuple[list[str], np.ndarray]]
 """Words and their scores by the number of the text."""
 
 
-def _from_parquet(path: Path) -> Found:
+def _from_parquet(path: Path) -> ScoresByText:
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
@@ -93,8 +93,8 @@ def _from_parquet(path: Path) -> Found:
     }
 
 
-def _from_jsonl(path: Path) -> Found:
-    found: Found = {}
+def _from_jsonl(path: Path) -> ScoresByText:
+    found: ScoresByText = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             values = json.loads(line)

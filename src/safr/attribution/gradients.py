@@ -11,16 +11,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, answers, are_exclusive, as_array, traced
-from safr.attribution.words import by_word
+from safr.attribution.scores import Scores, has_exclusive_classes, iter_traces, text_logits, to_numpy
+from safr.attribution.words import scores_per_word
 from safr.data.batches import Batch, EncodedText
 from safr.errors import InputError
-from safr.model.interventions import changed
+from safr.model.interventions import intervene
 
-STEPS = 50
+INTEGRATION_STEPS = 50
 """Steps of integrated gradients, Captum's own number."""
 
-Attribute = Callable[[Callable[..., Tensor], Tensor, Tensor, tuple], Tensor]
+CaptumCall = Callable[[Callable[..., Tensor], Tensor, Tensor, tuple], Tensor]
 """Captum's part: a function of the vectors and of more, the vectors, those to begin at, and the more."""
 
 
@@ -56,7 +56,7 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
 
     def attribute(function: Callable[..., Tensor], vectors: Tensor, start: Tensor, more: tuple) -> Tensor:
         return IntegratedGradients(function).attribute(
-            vectors, start, additional_forward_args=more, n_steps=STEPS, internal_batch_size=len(vectors)
+            vectors, start, additional_forward_args=more, n_steps=INTEGRATION_STEPS, internal_batch_size=len(vectors)
         )
 
     return _attributed(model, texts, attribute)
@@ -69,35 +69,35 @@ def log_odds(
 
     Of a model whose classes don't exclude each other it is the class's own logit, as of one with a single logit.
     """
-    if not are_exclusive(model, logits):
+    if not has_exclusive_classes(model, logits):
         return logits.gather(1, classes[:, None])[:, 0]
     others = logits.scatter(1, classes[:, None], -torch.inf).logsumexp(dim=-1)
     return logits.gather(1, classes[:, None])[:, 0] - others
 
 
-def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute: Attribute) -> Scores:
+def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute: CaptumCall) -> Scores:
     if model.config.is_encoder_decoder:
         raise InputError(
             "gradients need a model without a decoder of its own, which reads the text once more; leave them out"
         )
     scores: dict[int, np.ndarray] = {}
-    for batch, seen in traced(model, texts, ("embedding", "vmask")):
+    for batch, seen in iter_traces(model, texts, ("embedding", "vmask")):
         # What inference mode has made can't be differentiated; a copy can.
         vectors = seen.vectors.get("vmask", seen.vectors["embedding"]).clone()
         counting = batch.counting[..., None]
-        classes = answers(model, seen.logits, batch).argmax(dim=-1).clone()
+        classes = text_logits(model, seen.logits, batch).argmax(dim=-1).clone()
         names, inputs = zip(*batch.inputs.items(), strict=True)
 
         def function(
             vectors: Tensor, classes: Tensor, counting: Tensor, *inputs: Tensor, names: tuple[str, ...] = names
         ) -> Tensor:
             named = dict(zip(names, inputs, strict=True))
-            with changed(model, "embedding", lambda _: vectors):
+            with intervene(model, "embedding", lambda _: vectors):
                 logits = model(**named).get("logits")
-            return log_odds(model, answers(model, logits, Batch((), named, counting)), classes)
+            return log_odds(model, text_logits(model, logits, Batch((), named, counting)), classes)
 
         found = attribute(function, vectors, torch.where(counting, 0.0, vectors), (classes, batch.counting, *inputs))
-        values = as_array((found * counting).sum(dim=-1))  # (batch, token)
+        values = to_numpy((found * counting).sum(dim=-1))  # (batch, token)
         for row, number in enumerate(batch.numbers):
-            scores[number] = by_word(texts[number], values[row], "sum")
+            scores[number] = scores_per_word(texts[number], values[row], "sum")
     return [scores[number] for number in range(len(texts))]

@@ -16,27 +16,27 @@ from transformers import PreTrainedModel
 from safr.attribution.attention import attention_received, attention_rollout
 from safr.attribution.gradients import gradient_x_input, integrated_gradients
 from safr.attribution.removing import occlusion, shapley
-from safr.attribution.scores import Scores, random_scores, score_words
+from safr.attribution.scores import Scores, internal_scores, random_scores
 from safr.data.batches import EncodedText
 from safr.errors import InputError
-from safr.model.attachment import attachment, explaining_site
-from safr.model.layers import network, shows_attention
+from safr.model.attachment import get_explaining_site, get_regularizer
+from safr.model.layers import has_visible_attention, unwrap
 
-Attribution = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
+AttributionFunction = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
 """Scores every word of every text; the higher, the more important."""
 
 
 @dataclass(frozen=True)
-class Method:
+class AttributionMethod:
     """A way to say which words matter."""
 
-    score: Attribution
+    score: AttributionFunction
     signed: bool = False
     """Whether a word that speaks against the predicted class scores below 0. Other methods are blind to the class."""
 
 
 @dataclass(frozen=True)
-class Attributed:
+class AttributionResult:
     """The scores of some texts, and what they cost."""
 
     scores: Scores
@@ -53,10 +53,10 @@ class Attributed:
         return {"seconds": self.seconds, "forward": self.forward, "backward": self.backward}
 
 
-def capacity(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None) -> Scores:
+def capacity_scores(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None) -> Scores:
     """Capacity of each word at a site, by default the one that explains the model; one forward pass."""
-    site = explaining_site(model) if site is None else site
-    scored = score_words(model, texts, [site])
+    site = get_explaining_site(model) if site is None else site
+    scored = internal_scores(model, texts, [site])
     if any(site not in text.capacity for text in scored):
         raise InputError(
             f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0, fc1_out.0, fc2.0"
@@ -64,59 +64,59 @@ def capacity(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | N
     return [text.capacity[site] for text in scored]
 
 
-def keep(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
+def keep_scores(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     """VMASK's keep probability of each word.
 
     Raises:
         InputError: The model has no VMASK.
     """
-    found = [text.keep for text in score_words(model, texts, ())]
+    found = [text.keep for text in internal_scores(model, texts, ())]
     if any(each is None for each in found):
         raise InputError("the method keep needs a model with VMASK, this one has none; leave it out")
     return [each for each in found if each is not None]
 
 
-def absolute(score: Attribution, model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
+def absolute_scores(score: AttributionFunction, model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     """The size of a signed method's scores, which like capacity does not know the class."""
     return [np.abs(each) for each in score(model, texts)]
 
 
-def random(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+def random_baseline(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
     """A number in [0, 1) drawn for each word."""
     return random_scores(texts, seed)
 
 
-METHODS: dict[str, Method] = {
-    "capacity": Method(capacity),
-    "keep": Method(keep),
-    "attention": Method(attention_received),
-    "attention_rollout": Method(attention_rollout),
-    "gradient_x_input": Method(gradient_x_input, signed=True),
-    "integrated_gradients": Method(integrated_gradients, signed=True),
-    "occlusion": Method(occlusion, signed=True),
-    "shapley": Method(shapley, signed=True),
-    "random": Method(random),
+METHODS: dict[str, AttributionMethod] = {
+    "capacity": AttributionMethod(capacity_scores),
+    "keep": AttributionMethod(keep_scores),
+    "attention": AttributionMethod(attention_received),
+    "attention_rollout": AttributionMethod(attention_rollout),
+    "gradient_x_input": AttributionMethod(gradient_x_input, signed=True),
+    "integrated_gradients": AttributionMethod(integrated_gradients, signed=True),
+    "occlusion": AttributionMethod(occlusion, signed=True),
+    "shapley": AttributionMethod(shapley, signed=True),
+    "random": AttributionMethod(random_baseline),
 }
 """Known methods by name. `capacity@SITE` is capacity elsewhere, `absolute_NAME` the size of a signed one's scores."""
 
-ABSOLUTE = "absolute_"
+ABSOLUTE_PREFIX = "absolute_"
 
 
-def method(name: str) -> Method:
+def get_method(name: str) -> AttributionMethod:
     """The method of a name; see `METHODS`.
 
     Raises:
         InputError: No method is called so.
     """
     if name.startswith("capacity@"):
-        return Method(partial(capacity, site=name.partition("@")[2]))
-    signed = METHODS.get(name.removeprefix(ABSOLUTE))
-    if name.startswith(ABSOLUTE) and signed is not None and signed.signed:
-        return Method(partial(absolute, signed.score))
+        return AttributionMethod(partial(capacity_scores, site=name.partition("@")[2]))
+    signed = METHODS.get(name.removeprefix(ABSOLUTE_PREFIX))
+    if name.startswith(ABSOLUTE_PREFIX) and signed is not None and signed.signed:
+        return AttributionMethod(partial(absolute_scores, signed.score))
     if name not in METHODS:
         raise InputError(
             f"no attribution method is called {name!r}; known are {', '.join(METHODS)}, capacity@SITE, and "
-            f"{ABSOLUTE}NAME for the size of a signed one's scores"
+            f"{ABSOLUTE_PREFIX}NAME for the size of a signed one's scores"
         )
     return METHODS[name]
 
@@ -124,7 +124,7 @@ def method(name: str) -> Method:
 def is_method(name: str) -> bool:
     """Whether a method is called so."""
     try:
-        method(name)
+        get_method(name)
     except InputError:
         return False
     return True
@@ -132,22 +132,22 @@ def is_method(name: str) -> bool:
 
 def is_signed(name: str) -> bool:
     """Whether the scores of that name are a signed method's."""
-    return is_method(name) and method(name).signed
+    return is_method(name) and get_method(name).signed
 
 
 def default_methods(model: PreTrainedModel) -> list[str]:
     """The methods that a model is judged with unless somebody names others."""
     known = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
-    if (attached := attachment(model)) is None or attached.vmask is None:
+    if (attached := get_regularizer(model)) is None or attached.vmask is None:
         known.remove("keep")
-    if not shows_attention(network(model)):
+    if not has_visible_attention(unwrap(model)):
         known = [name for name in known if not name.startswith("attention")]
     if model.config.is_encoder_decoder:
         known = [name for name in known if not name.endswith(("_input", "_gradients"))]
     return known
 
 
-def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attribution) -> Attributed:
+def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: AttributionFunction) -> AttributionResult:
     """Score texts and note what it cost.
 
     Args:
@@ -159,7 +159,7 @@ def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attri
         started = time.perf_counter()
         scores = score(model, texts)
         seconds = time.perf_counter() - started
-    return Attributed(scores, *(each / len(texts) for each in (seconds, passes["forward"], passes["backward"])))
+    return AttributionResult(scores, *(each / len(texts) for each in (seconds, passes["forward"], passes["backward"])))
 
 
 @contextmanager

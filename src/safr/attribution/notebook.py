@@ -8,16 +8,16 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.figures.words import readable
+from safr.figures.words import drawable_text
 
-STRONGEST = 0.7
+MAX_OPACITY = 0.7
 """Opacity of the highest capacity's blue, under which a light notebook's dark letters and a dark one's light letters
 both keep a contrast of at least 4.5 to 1."""
 
 _WORD = "padding:.1em .25em;border-radius:.25em;unicode-bidi:isolate;background:rgba(33,113,181,{:.2f});"
 
 
-def notebook_html(
+def shaded_words_html(
     words: Sequence[str],
     scores: NDArray[np.float64],
     *,
@@ -42,7 +42,7 @@ def notebook_html(
     shares = shares / (shares.max() or 1.0)
     lines: dict[int, list[str]] = {}
     for word, text, share, title in zip(words, text_of_word, shares, numbers, strict=True):
-        style = _WORD.format(STRONGEST * share) + ("font-weight:bold;text-decoration:underline" if share == 1 else "")
+        style = _WORD.format(MAX_OPACITY * share) + ("font-weight:bold;text-decoration:underline" if share == 1 else "")
         lines.setdefault(text, []).append(f'<span style="{style}" title="{_shown(title)}">{_shown(word)}</span>')
     # Left out of an isolate, a word's own direction decides which way its line runs.
     shaded = "".join(f'<div dir="auto">{" ".join(spans)}</div>' for spans in lines.values())
@@ -54,4 +54,4 @@ def notebook_html(
 
 def _shown(text: str) -> str:
     """The whole text without what HTML forbids, and with nothing in it that a browser would take for markup."""
-    return escape(readable(text, longest=len(text) + 1))
+    return escape(drawable_text(text, longest=len(text) + 1))

@@ -12,10 +12,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.attribution.gradients import log_odds
-from safr.attribution.scores import Scores, answered, as_array, predicted_classes
+from safr.attribution.scores import Scores, iter_logits, predict, to_numpy
 from safr.data.batches import EncodedText
 
-ORDERS = 25
+SHAPLEY_ORDERS = 25
 """Random orders in which words are put in, for Shapley values; Captum's own number."""
 
 
@@ -32,11 +32,11 @@ def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     """
     if not texts:
         return []
-    classes = predicted_classes(model, texts)
+    classes = predict(model, texts)
     pieces = [text.without({word}) for text in texts for word in range(len(text.words))]
     owners = [number for number, text in enumerate(texts) for _ in text.words]
-    whole = class_log_odds(model, texts, classes)
-    without = class_log_odds(model, pieces, classes[owners])
+    whole = text_log_odds(model, texts, classes)
+    without = text_log_odds(model, pieces, classes[owners])
     return np.split(whole[owners] - without, np.cumsum([len(text.words) for text in texts])[:-1])
 
 
@@ -52,7 +52,7 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
         texts: Encoded texts.
         seed: Seed of the orders.
     """
-    classes = predicted_classes(model, texts)
+    classes = predict(model, texts)
     scores = []
     for text, chosen in zip(texts, classes, strict=True):
         if not text.words:
@@ -61,22 +61,22 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
 
         def value(present: Tensor, text: EncodedText = text, chosen: np.int64 = chosen) -> Tensor:
             some = [text.without({word for word, here in enumerate(row) if not here}) for row in present.tolist()]
-            return torch.from_numpy(class_log_odds(model, some, np.full(len(some), chosen)))
+            return torch.from_numpy(text_log_odds(model, some, np.full(len(some), chosen)))
 
         words = torch.ones(1, len(text.words))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            found = ShapleyValueSampling(value).attribute(words, n_samples=ORDERS, perturbations_per_eval=256)
+            found = ShapleyValueSampling(value).attribute(words, n_samples=SHAPLEY_ORDERS, perturbations_per_eval=256)
         scores.append(found[0].double().numpy())
     return scores
 
 
-def class_log_odds(
+def text_log_odds(
     model: PreTrainedModel, texts: Sequence[EncodedText], classes: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Log-odds of one class each, (text,)."""
     found = np.zeros(len(texts))
-    for batch, logits in answered(model, texts):
+    for batch, logits in iter_logits(model, texts):
         numbers = list(batch.numbers)
-        found[numbers] = as_array(log_odds(model, logits, torch.from_numpy(classes[numbers]).to(logits.device)))
+        found[numbers] = to_numpy(log_odds(model, logits, torch.from_numpy(classes[numbers]).to(logits.device)))
     return found

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.words import by_word
-from safr.data.batches import Batch, EncodedText, batches
+from safr.attribution.words import scores_per_word
+from safr.data.batches import Batch, EncodedText, iter_batches
 from safr.errors import InputError
 from safr.model.attention import received_attention
 from safr.model.tracing import trace
@@ -25,7 +25,7 @@ Scores = list[NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class ScoredText:
+class InternalScores:
     """What one forward pass says about a text's words."""
 
     prediction: int
@@ -41,9 +41,9 @@ class ScoredText:
     """Attention that each word receives from all tokens, a mean over heads; None where it was not asked for."""
 
 
-def score_words(
+def internal_scores(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str] = ("fc1",)
-) -> list[ScoredText]:
+) -> list[InternalScores]:
     """Score every word of every text.
 
     Args:
@@ -55,19 +55,19 @@ def score_words(
     Returns:
         One entry per text, in the texts' order.
     """
-    scored: dict[int, ScoredText] = {}
-    for batch, seen in traced(model, texts, sites):
-        predictions = answers(model, seen.logits, batch).argmax(dim=-1).tolist()
-        capacities = {site: as_array(capacity(vectors, seen.counting)) for site, vectors in seen.vectors.items()}
-        keep = None if seen.keep is None else as_array(seen.keep)
+    scored: dict[int, InternalScores] = {}
+    for batch, seen in iter_traces(model, texts, sites):
+        predictions = text_logits(model, seen.logits, batch).argmax(dim=-1).tolist()
+        capacities = {site: to_numpy(capacity(vectors, seen.counting)) for site, vectors in seen.vectors.items()}
+        keep = None if seen.keep is None else to_numpy(seen.keep)
         received = _received(batch, seen)
         for row, number in enumerate(batch.numbers):
             text = texts[number]
-            scored[number] = ScoredText(
+            scored[number] = InternalScores(
                 predictions[row],
-                None if keep is None else by_word(text, keep[row]),
-                {site: by_word(text, values[row]) for site, values in capacities.items()},
-                None if received is None else by_word(text, received[row]),
+                None if keep is None else scores_per_word(text, keep[row]),
+                {site: scores_per_word(text, values[row]) for site, values in capacities.items()},
+                None if received is None else scores_per_word(text, received[row]),
             )
     return [scored[number] for number in range(len(texts))]
 
@@ -76,42 +76,42 @@ def _received(batch: Batch, seen: Trace) -> NDArray[np.float32] | None:
     """Attention that each token receives at the last recorded layer, from all tokens that are no padding."""
     if not seen.attention:
         return None
-    return as_array(received_attention(seen.attention[max(seen.attention)], batch.inputs["attention_mask"].bool()))
+    return to_numpy(received_attention(seen.attention[max(seen.attention)], batch.inputs["attention_mask"].bool()))
 
 
-def traced(
+def iter_traces(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str]
 ) -> Iterator[tuple[Batch, Trace]]:
     """Run texts through a model batch by batch, without gradients; yields each batch with what it showed."""
-    for batch in model_batches(model, texts):
+    for batch in iter_model_batches(model, texts):
         with torch.inference_mode():
             seen = trace(model, batch.inputs, sites, counting=batch.counting)
         yield batch, seen
 
 
-def answered(
+def iter_logits(
     model: PreTrainedModel, texts: Sequence[EncodedText]
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch label"]]]:
     """Run texts through a model batch by batch, without gradients; yields each batch with what the model answers."""
-    for batch in model_batches(model, texts):
+    for batch in iter_model_batches(model, texts):
         with torch.inference_mode():
-            logits = answers(model, model(**batch.inputs).get("logits"), batch)
+            logits = text_logits(model, model(**batch.inputs).get("logits"), batch)
         yield batch, logits
 
 
-def predicted_classes(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
+def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
     """The class, or for a language model the next token, that each text gets, (text,)."""
     classes = np.zeros(len(texts), dtype=np.int64)
-    for batch, logits in answered(model, texts):
+    for batch, logits in iter_logits(model, texts):
         classes[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
     return classes
 
 
-def model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
+def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
     """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
     config = model.config.get_text_config()
     alone = {"tokens_per_batch": 1} if config.pad_token_id is None else {}
-    return batches(
+    return iter_batches(
         texts,
         padding_id=config.pad_token_id or 0,
         padded_length=getattr(config, "padded_length", None),
@@ -122,7 +122,7 @@ def model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Itera
     )
 
 
-def answers(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
+def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
     """What the model makes of each text as a whole: a class's logits, or those of the token that would come next.
 
     Args:
@@ -146,20 +146,20 @@ def answers(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Floa
     return logits[torch.arange(len(last), device=last.device), last]
 
 
-def shares(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
+def class_probabilities(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
     """Probability of each class or next token, as in transformers' own pipeline.
 
     Where classes don't exclude each other, each has a probability of its own.
     """
-    return logits.float().softmax(dim=-1) if are_exclusive(model, logits) else logits.float().sigmoid()
+    return logits.float().softmax(dim=-1) if has_exclusive_classes(model, logits) else logits.float().sigmoid()
 
 
-def are_exclusive(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
+def has_exclusive_classes(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
     """Whether only one class can be right, so that their probabilities sum to 1."""
     return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
 
 
-def as_array(values: Tensor) -> NDArray[np.float32]:
+def to_numpy(values: Tensor) -> NDArray[np.float32]:
     """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
     return values.float().numpy(force=True)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safr.data.batches import EncodedText
 
 
-def by_word(
+def scores_per_word(
     text: EncodedText, scores: NDArray[np.floating], combine: Literal["largest", "sum"] = "largest"
 ) -> NDArray[np.float64]:
     """Scores per word from scores per token.
@@ -28,7 +28,7 @@ def by_word(
     return (np.maximum if combine == "largest" else np.add).reduceat(values, starts) if len(starts) else values
 
 
-def pairs_by_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+def pairs_per_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:
     """Overlaps per pair of words from overlaps per pair of tokens: the one of largest size among their pieces, signed.
 
     Args:
@@ -44,7 +44,7 @@ def pairs_by_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np
     return np.where(highest >= -lowest, highest, lowest)
 
 
-def attention_by_word(text: EncodedText, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+def attention_per_word(text: EncodedText, weights: NDArray[np.floating]) -> NDArray[np.float64]:
     """Attention between words from attention between tokens: summed over a word's keys, averaged over its queries.
 
     Args:

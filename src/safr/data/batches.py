@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PreTrainedTokenizerBase
 
-from safr.data.spans import word_spans
+from safr.data.spans import find_word_spans
 from safr.errors import InputError
 
 TOKENS_PER_BATCH = 4096
@@ -22,7 +22,7 @@ _POOL = 16
 """Batches in a pool: enough that little is padded, few enough that a batch stays a mixed sample of the texts."""
 
 
-class LengthGroups(Sampler[int]):
+class LengthGroupedSampler(Sampler[int]):
     """Puts texts of about one length into a batch, for training.
 
     Random pools of 16 batches are sorted by length and cut into batches, which then come in random order. (The
@@ -109,10 +109,10 @@ class Batch:
     """True where a token belongs to a word, (batch, token)."""
 
 
-def readable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     r"""The text with lone surrogates, which no tokenizer takes, replaced by U+FFFD.
 
-    >>> readable("a\ud800b")
+    >>> replace_surrogates("a\ud800b")
     'a\ufffdb'
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -121,7 +121,9 @@ def readable(text: str) -> str:
 def encode(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | tuple[str, str]], max_tokens: int | None = None
 ) -> list[EncodedText]:
-    """Tokenize texts, or pairs of them, and say which word each token belongs to; see `word_spans` for what a word is.
+    """Tokenize texts, or pairs of them, and say which word each token belongs to.
+
+    `find_word_spans` says what a word is.
 
     Args:
         tokenizer: A fast tokenizer, which knows where its tokens stand in a text.
@@ -132,20 +134,20 @@ def encode(
     Raises:
         InputError: The tokenizer is not a fast one, or `max_tokens` leaves no room beside its special tokens.
     """
-    require_fast(tokenizer)
-    parts = [tuple(readable(part) for part in ([text] if isinstance(text, str) else text)) for text in texts]
-    special = special_ids_of(tokenizer)
+    check_fast_tokenizer(tokenizer)
+    parts = [tuple(replace_surrogates(part) for part in ([text] if isinstance(text, str) else text)) for text in texts]
+    special = special_token_ids(tokenizer)
     types = "token_type_ids" in tokenizer.model_input_names
     encoded: dict[int, EncodedText] = {}
     for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
         numbers = [number for number, text in enumerate(parts) if len(text) == count]
-        made = encodings(tokenizer, [parts[number] for number in numbers], max_tokens) if numbers else []
+        made = tokenize(tokenizer, [parts[number] for number in numbers], max_tokens) if numbers else []
         for number, encoding in zip(numbers, made, strict=True):
             encoded[number] = _encoded(parts[number], encoding, special, types)
     return [encoded[number] for number in range(len(texts))]
 
 
-def require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
+def check_fast_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise an InputError where a tokenizer is not a fast one."""
     if not tokenizer.is_fast:
         raise InputError(
@@ -154,14 +156,14 @@ def require_fast(tokenizer: PreTrainedTokenizerBase) -> None:
         )
 
 
-def encodings(
+def tokenize(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_tokens: int | None = None
 ) -> list[Encoding]:
     """What the tokenizer itself makes of texts, as tuples of one, or of pairs: ids and places, without words.
 
     Args:
         tokenizer: A fast tokenizer.
-        texts: At least one, all `readable`; all texts or all pairs.
+        texts: At least one, all from `replace_surrogates`; all texts or all pairs.
         max_tokens: See `encode`.
 
     Raises:
@@ -179,13 +181,13 @@ def encodings(
     return tokenizer(*columns, add_special_tokens=True, **limit).encodings
 
 
-def special_ids_of(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """All special ids but those that stand for words: unknown words count, and so do masked ones."""
     # One token may serve as padding and as the unknown word's, as in GPT-2; then padding is known by the mask alone.
     return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
 
 
-def batches(
+def iter_batches(
     texts: Sequence[EncodedText],
     padding_id: int,
     *,
@@ -244,7 +246,7 @@ def _encoded(texts: Sequence[str], encoding: Encoding, special: Collection[int],
             None if token in special or sequence != number else group
             for token, sequence, group in zip(encoding.ids, encoding.sequence_ids, encoding.word_ids, strict=True)
         ]
-        spans, found = word_spans(text, encoding.offsets, groups)
+        spans, found = find_word_spans(text, encoding.offsets, groups)
         owners = [owner if word is None else word + len(words) for owner, word in zip(owners, found, strict=True)]
         before = len(words)
         words += [text[start:end] for start, end in spans]

@@ -15,7 +15,7 @@ from typing import IO, Any
 from safr.data.archives import read_imdb_reviews, read_sst_trees
 from safr.errors import InputError
 
-Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
+DownloadProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
 
 _LARGEST_DOWNLOAD = 200_000_000  # bytes; IMDB's archive has 84 million
 _CHUNK = 1 << 16
@@ -46,8 +46,8 @@ IMDB = Archive(
 )
 
 
-def archive_path(
-    archive: Archive, *, data_dir: Path | None = None, download: bool = True, progress: Progress | None = None
+def locate_archive(
+    archive: Archive, *, data_dir: Path | None = None, download: bool = True, progress: DownloadProgress | None = None
 ) -> Path:
     """Where the archive's file is, after a download into the cache if it was nowhere and `download` allows it."""
     found = find_archive(archive, data_dir)
@@ -55,7 +55,7 @@ def archive_path(
         return found
     if not download:
         folders = ", ".join(str(folder) for folder in search_folders(data_dir))
-        raise InputError(f"{archive.file_name} is in none of {folders}; {by_hand(archive)}")
+        raise InputError(f"{archive.file_name} is in none of {folders}; {download_instructions(archive)}")
     return _download(archive, cache_folder(), progress)
 
 
@@ -84,12 +84,12 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("safr")
 
 
-def by_hand(archive: Archive) -> str:
+def download_instructions(archive: Archive) -> str:
     """What to do where the archive cannot be downloaded."""
     return f"fetch {archive.address} by hand and put the file into {cache_folder()}"
 
 
-def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
+def _download(archive: Archive, folder: Path, progress: DownloadProgress | None) -> Path:
     """The checked file in `folder`; it gets its name only when it is whole."""
     partial = None
     try:
@@ -102,13 +102,15 @@ def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection open
-        raise InputError(f"{archive.address} could not be downloaded ({error}); {by_hand(archive)}") from None
+        raise InputError(
+            f"{archive.address} could not be downloaded ({error}); {download_instructions(archive)}"
+        ) from None
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
 
 
-def _fetch(address: str, file: IO[bytes], progress: Progress | None) -> None:
+def _fetch(address: str, file: IO[bytes], progress: DownloadProgress | None) -> None:
     """Write what the address serves to `file`, no more than is allowed and no less than was announced."""
     with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as response:  # noqa: S310, the addresses are ours
         announced = response.headers.get("Content-Length", "")
@@ -130,5 +132,6 @@ def _check(archive: Archive, path: Path) -> None:
         archive.read(path)
     except InputError:
         raise InputError(
-            f"{archive.address} gave a file that is not {archive.file_name}, or a broken one; {by_hand(archive)}"
+            f"{archive.address} gave a file that is not {archive.file_name}, or a broken one; "
+            + download_instructions(archive)
         ) from None

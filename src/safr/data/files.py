@@ -21,14 +21,14 @@ _LONGEST_FIELD = 2**31 - 1  # the largest that csv accepts on every platform; it
 
 
 @dataclass(frozen=True)
-class Cells:
+class RawRow:
     """One row: the values of the wanted columns, and where they stand, as in "reviews.csv, line 7"."""
 
     place: str
     values: tuple[Any, ...]
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> list[Cells]:
+def read_rows(path: Path, columns: Sequence[str]) -> list[RawRow]:
     """The rows of one file, in its order; `InputError` says what is wrong with a file that cannot be read."""
     match path.suffix.lower():
         case ".csv":
@@ -82,7 +82,7 @@ def column_position(column: str, found: Sequence[str], place: object) -> int:
     )
 
 
-def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[Cells]:
+def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[RawRow]:
     """The rows of a CSV or TSV file, read strictly: broken quotes and uneven rows are errors."""
     with _fields_of_any_length():
         lines = _csv_lines(path, delimiter)
@@ -101,7 +101,7 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[
                     f'{place}: a quote at the start of a field runs on to another line; write the field as "..." and a '
                     'quote in it as ""'
                 )
-            rows.append(Cells(place, tuple(fields[position] for position in positions)))
+            rows.append(RawRow(place, tuple(fields[position] for position in positions)))
     return rows
 
 
@@ -132,7 +132,7 @@ def _fields_of_any_length() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _read_jsonl(path: Path, columns: Sequence[str]) -> list[Cells]:
+def _read_jsonl(path: Path, columns: Sequence[str]) -> list[RawRow]:
     rows = []
     # Not splitlines(): a JSON string may hold other line separators, such as U+2028, as they are.
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
@@ -141,7 +141,7 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> list[Cells]:
             fields = _json_object(line, place)
             for column in columns:
                 column_position(column, list(fields), place)
-            rows.append(Cells(place, tuple(fields[column] for column in columns)))
+            rows.append(RawRow(place, tuple(fields[column] for column in columns)))
     return rows
 
 
@@ -155,7 +155,7 @@ def _json_object(line: str, place: str) -> dict[str, Any]:
     return fields
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> list[Cells]:
+def _read_parquet(path: Path, columns: Sequence[str]) -> list[RawRow]:
     import pyarrow
     from pyarrow import parquet
 
@@ -172,7 +172,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> list[Cells]:
         raise InputError(f"{path}: a text in it is not UTF-8; write the file again from text that is") from None
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError):
         raise InputError(f"{path}: not a Parquet file, or a broken one; write it again") from None
-    return [Cells(f"{path}, row {row}", cells) for row, cells in enumerate(zip(*values, strict=True), start=1)]
+    return [RawRow(f"{path}, row {row}", cells) for row, cells in enumerate(zip(*values, strict=True), start=1)]
 
 
 def _read_text(path: Path) -> str:

@@ -6,9 +6,9 @@ import os
 from collections import Counter
 from typing import Any
 
-from safr.data.files import SPLIT_STEMS, Cells, column_position
-from safr.data.quiet import quiet
-from safr.data.rows import Row, class_name, dataset_from_rows, mend
+from safr.data.files import SPLIT_STEMS, RawRow, column_position
+from safr.data.quiet import hide_progress_bars
+from safr.data.rows import LabelledText, build_dataset, clean_rows, normalize_label
 from safr.data.splits import TextDataset
 from safr.errors import InputError
 
@@ -19,20 +19,20 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
     A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
     """
     splits = _load(*split_hub_name(name))
-    parts: dict[str, list[Row]] = {}
+    parts: dict[str, list[LabelledText]] = {}
     mended: Counter[str] = Counter()
     for part, stems in SPLIT_STEMS.items():
         for stem in stems:
             if stem in splits and part not in parts:
-                rows, in_split = mend(_cells(splits[stem], f"{name}, {stem}", columns), columns)
+                rows, in_split = clean_rows(_cells(splits[stem], f"{name}, {stem}", columns), columns)
                 mended += in_split
                 if rows or part == "train":
                     parts[part] = rows
     if "train" not in parts:
         raise InputError(f"{name}: expected a split train, found {', '.join(map(str, splits)) or 'none'}")
     names = getattr(splits["train"].features[columns[1]], "names", ())
-    label_names = [class_name(label) or label for label in names]  # as `mend` writes them
-    return dataset_from_rows(name, parts, origin=name, mended=mended, label_names=label_names)
+    label_names = [normalize_label(label) or label for label in names]  # as `clean_rows` writes them
+    return build_dataset(name, parts, origin=name, mended=mended, label_names=label_names)
 
 
 def split_hub_name(name: str) -> tuple[str, str | None]:
@@ -52,7 +52,7 @@ def _load(name: str, configuration: str | None) -> dict[str, Any]:
     import datasets
 
     try:
-        with quiet():
+        with hide_progress_bars():
             return datasets.load_dataset(name, configuration)
     except Exception as error:  # whatever the network, the hub or a broken file brings: the user gets one line
         reason = " ".join(str(error).split())[:200]
@@ -62,7 +62,7 @@ def _load(name: str, configuration: str | None) -> dict[str, Any]:
         ) from error
 
 
-def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[Cells]:
+def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[RawRow]:
     """The rows of a split, a ClassLabel's number replaced by its name, and by None where it is hidden."""
     for column in columns:
         column_position(column, split.column_names, place)
@@ -70,4 +70,4 @@ def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[Cells]:
     names = getattr(split.features[columns[1]], "names", None)
     if names:
         labels = [names[label] if label is not None and label >= 0 else None for label in labels]
-    return [Cells(f"{place}, row {row}", cells) for row, cells in enumerate(zip(texts, labels, strict=True), start=1)]
+    return [RawRow(f"{place}, row {row}", cells) for row, cells in enumerate(zip(texts, labels, strict=True), start=1)]

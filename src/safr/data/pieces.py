@@ -13,7 +13,7 @@ _SPACES = ("Ġ", "▁")
 """How byte-level BPE and SentencePiece write the space that begins a word."""
 
 
-def word_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int], frozenset[int]]:
+def find_word_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int], frozenset[int]]:
     """Ids of the tokens that continue the word before them, and of those that nothing continues.
 
     Known by the vocabulary alone, so that a model can tell from the ids it is given: WordPiece marks what continues a

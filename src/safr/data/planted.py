@@ -106,14 +106,14 @@ def _examples(part: str, size: int, seed: int, seen: set[str]) -> list[Example]:
     examples: list[Example] = []
     while len(examples) < size:
         label = len(examples) % 2
-        text, _ = plant(draw, label)
+        text, _ = generate_sentence(draw, label)
         if text not in seen:
             seen.add(text)
             examples.append((text, label))
     return examples
 
 
-def plant(draw: Random, label: int) -> tuple[str, PlantedTruth]:
+def generate_sentence(draw: Random, label: int) -> tuple[str, PlantedTruth]:
     """A sentence of a class, 0 or 1, and what was planted in it."""
     length = _FEWEST_WORDS + int(draw.random() * (_MOST_WORDS - _FEWEST_WORDS + 1))
     negating = draw.random() < _NEGATING

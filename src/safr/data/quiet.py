@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def hide_progress_bars() -> Iterator[None]:
     """Without the progress bars of datasets, which are the process's own setting and so put back."""
     import datasets
 
@@ -20,7 +20,7 @@ def quiet() -> Iterator[None]:
             datasets.enable_progress_bars()
 
 
-def silence() -> None:
+def silence_libraries() -> None:
     """For a whole process of ours: no progress bars and no advice of the libraries below."""
     import datasets
     import transformers

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safr.data.batches import EncodedText
-from safr.data.downloads import SST, archive_path
+from safr.data.downloads import SST, locate_archive
 from safr.data.planted import planted_truth
 from safr.data.planted_words import KIND_OF_WORD
 from safr.errors import InputError
 
-JUDGED = ("planted", "sst2", "sst2_paper")
+DATA_WITH_RATIONALES = ("planted", "sst2", "sst2_paper")
 """Names of the data sets whose words were judged."""
 
 _NEUTRAL = 2
@@ -26,11 +26,13 @@ Rationale = NDArray[np.bool_]
 """One value for each word, True where it decides."""
 
 
-def rationales(data_name: str, texts: Sequence[EncodedText], data_dir: Path | None = None) -> list[Rationale | None]:
+def load_rationales(
+    data_name: str, texts: Sequence[EncodedText], data_dir: Path | None = None
+) -> list[Rationale | None]:
     """The rationale of each text, or None where its words are not known to be those that were judged.
 
     Args:
-        data_name: One of `JUDGED`.
+        data_name: One of `DATA_WITH_RATIONALES`.
         texts: What `encode` made of texts of that data set, whole or cut; pairs of texts have no rationale.
         data_dir: Where the archive of SST is looked for first.
 
@@ -41,23 +43,23 @@ def rationales(data_name: str, texts: Sequence[EncodedText], data_dir: Path | No
         case "planted":
             return [_planted_rationale(text) for text in texts]
         case "sst2" | "sst2_paper":
-            judged = {"".join(text.split()): (text, truth) for text, truth in sst_rationales(data_dir).items()}
+            judged = {"".join(text.split()): (text, truth) for text, truth in load_sst_rationales(data_dir).items()}
             return [_sst_rationale(text, judged) for text in texts]
-    raise InputError(f"expected data with rationales, {', '.join(JUDGED)}, got {data_name[:100]!r}")
+    raise InputError(f"expected data with rationales, {', '.join(DATA_WITH_RATIONALES)}, got {data_name[:100]!r}")
 
 
-def planted_pairs(texts: Sequence[EncodedText]) -> list[tuple[tuple[int, int], ...]]:
+def find_planted_pairs(texts: Sequence[EncodedText]) -> list[tuple[tuple[int, int], ...]]:
     """Of planted sentences, the numbers of each negator and the word that it negates; none where a text is cut."""
     return [planted_truth(" ".join(text.words)).pairs if _planted_rationale(text) is not None else () for text in texts]
 
 
-def sst_rationales(data_dir: Path | None = None) -> Mapping[str, tuple[bool, ...]]:
+def load_sst_rationales(data_dir: Path | None = None) -> Mapping[str, tuple[bool, ...]]:
     """For each text of `sst2`, and so of `sst2_paper`, which of its words people judged to be negative or positive.
 
     The words are those between the text's single spaces; a no-break space is part of a word. Each was judged alone, so
     "good" counts also where it is negated, and of the negators "not" mostly counts and "n't" does not.
     """
-    splits = SST.read(archive_path(SST, data_dir=data_dir))
+    splits = SST.read(locate_archive(SST, data_dir=data_dir))
     trees = [tree for trees in splits.values() for tree in trees if tree.label != _NEUTRAL]
     return {tree.text: tuple(label != _NEUTRAL for label in tree.word_labels) for tree in trees}
 

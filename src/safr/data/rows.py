@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from safr.data.files import Cells
-from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, Parts, TextDataset, split_by_class
+from safr.data.files import RawRow
+from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, TextDataset, split_by_class
 from safr.errors import InputError
 
 FEWEST_ROWS = 10
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.([0-9]*?)0*)?")  # "007" is a n
 
 
 @dataclass(frozen=True)
-class Row:
+class LabelledText:
     """One usable text with the name of its class, and where it stands."""
 
     text: str
@@ -28,18 +28,18 @@ class Row:
     place: str
 
 
-def mend(rows: Iterable[Cells], columns: Sequence[str]) -> tuple[list[Row], Counter[str]]:
+def clean_rows(rows: Iterable[RawRow], columns: Sequence[str]) -> tuple[list[LabelledText], Counter[str]]:
     """The usable rows of (text, label) cells, and what was left out or mended, counted.
 
     Null, empty and blank texts and missing labels are left out; lone surrogates, which no encoder takes, become U+FFFD.
     Everything else stays as it is: control characters, NULs, emoji, any direction, any length.
     """
     text_column, label_column = columns
-    usable: list[Row] = []
+    usable: list[LabelledText] = []
     mended: Counter[str] = Counter()
     for row in rows:
         text = _text(row.values[0], f"{row.place}, column {text_column!r}")
-        label = class_name(row.values[1], f"{row.place}, column {label_column!r}")
+        label = normalize_label(row.values[1], f"{row.place}, column {label_column!r}")
         if not text.strip():
             mended["empty text left out"] += 1
         elif label is None:
@@ -47,14 +47,14 @@ def mend(rows: Iterable[Cells], columns: Sequence[str]) -> tuple[list[Row], Coun
         else:
             text, replaced = _SURROGATE.subn("\ufffd", text)
             mended["lone surrogates replaced"] += replaced
-            usable.append(Row(text, label, row.place))
+            usable.append(LabelledText(text, label, row.place))
     return usable, +mended
 
 
-def class_name(value: Any, place: str = "label") -> str | None:
+def normalize_label(value: Any, place: str = "label") -> str | None:
     """The name of the class that a label stands for, or None where it is missing; 1, 1.0, "1" and "1.0" are one class.
 
-    >>> [class_name(value) for value in (1, 1.0, " 1.0", "1.50", True, "good", "", None)]
+    >>> [normalize_label(value) for value in (1, 1.0, " 1.0", "1.50", True, "good", "", None)]
     ['1', '1', '1', '1.5', 'True', 'good', None, None]
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -69,10 +69,10 @@ def class_name(value: Any, place: str = "label") -> str | None:
     return f"{whole}.{fraction}" if fraction else "0" if whole == "-0" else whole
 
 
-def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
+def sort_label_names(labels: Iterable[str]) -> tuple[str, ...]:
     """The different class names: by value where all are numbers, else by alphabet.
 
-    >>> sorted_names(["10", "9", "9"]), sorted_names(["10", "9", "none"])
+    >>> sort_label_names(["10", "9", "9"]), sort_label_names(["10", "9", "none"])
     (('9', '10'), ('10', '9', 'none'))
     """
     names = set(labels)
@@ -81,9 +81,9 @@ def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def dataset_from_rows(
+def build_dataset(
     name: str,
-    parts: Mapping[str, Sequence[Row]],
+    parts: Mapping[str, Sequence[LabelledText]],
     *,
     origin: str,
     mended: Mapping[str, int],
@@ -100,7 +100,7 @@ def dataset_from_rows(
     """
     _check_rows(parts, origin)
     known = {row.label for row in parts["train"]}
-    label_names = label_names or sorted_names(known)
+    label_names = label_names or sort_label_names(known)
     ids = {label: number for number, label in enumerate(label_names) if label in known}
     given = {part: _examples(rows, ids) for part, rows in parts.items()}
     missing = [part for part in ("dev", "test") if part not in given]
@@ -118,7 +118,7 @@ def _text(value: Any, place: str) -> str:
     return value
 
 
-def _with_missing_parts(given: Parts, origin: str) -> Parts:
+def _with_missing_parts(given: SplitExamples, origin: str) -> SplitExamples:
     """The given parts, and those that are absent taken from "train"."""
     if "dev" in given and "test" in given:
         return given
@@ -135,7 +135,7 @@ def _with_missing_parts(given: Parts, origin: str) -> Parts:
     return parts
 
 
-def _check_rows(parts: Mapping[str, Sequence[Row]], origin: str) -> None:
+def _check_rows(parts: Mapping[str, Sequence[LabelledText]], origin: str) -> None:
     for part in ("dev", "test"):
         if part in parts and not parts[part]:
             raise InputError(f"{origin}: no row with a text and a label in {part}; fill it, or leave it out")
@@ -149,7 +149,7 @@ def _check_rows(parts: Mapping[str, Sequence[Row]], origin: str) -> None:
         raise InputError(f"{origin}: expected at least two classes, all rows have the label {labels.pop()[:60]!r}")
 
 
-def _examples(rows: Sequence[Row], ids: Mapping[str, int]) -> list[Example]:
+def _examples(rows: Sequence[LabelledText], ids: Mapping[str, int]) -> list[Example]:
     for row in rows:
         if row.label not in ids:
             raise InputError(

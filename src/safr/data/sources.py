@@ -10,20 +10,28 @@ from importlib import metadata, util
 from pathlib import Path
 
 from safr.data.archives import SentimentTree
-from safr.data.downloads import IMDB, SST, Archive, Progress, archive_path, by_hand, find_archive
-from safr.data.files import EXTENSIONS, read_columns, split_files
+from safr.data.downloads import (
+    IMDB,
+    SST,
+    Archive,
+    DownloadProgress,
+    download_instructions,
+    find_archive,
+    locate_archive,
+)
+from safr.data.files import EXTENSIONS, read_rows, split_files
 from safr.data.hub import load_from_hub
 from safr.data.planted import planted
-from safr.data.rows import Row, dataset_from_rows, mend
+from safr.data.rows import LabelledText, build_dataset, clean_rows
 from safr.data.splits import (
     Example,
-    Parts,
     Split,
+    SplitExamples,
     TextDataset,
-    first_of_each_class,
+    drop_duplicates,
     split_by_hash,
     split_by_rank,
-    without_duplicates,
+    take_first_of_each_class,
 )
 from safr.errors import InputError
 
@@ -60,7 +68,7 @@ def load_data(
     text_column: str = "text",
     label_column: str = "label",
     download: bool = True,
-    progress: Progress | None = None,
+    progress: DownloadProgress | None = None,
 ) -> TextDataset:
     """The data set of that name; `InputError` says in one line why it cannot be had and what to do.
 
@@ -81,10 +89,10 @@ def load_data(
         case "imdb_train":
             return _imdb_train()
         case "sst2" | "sst2_paper":
-            trees = SST.read(archive_path(SST, data_dir=data_dir, download=download, progress=progress))
+            trees = SST.read(locate_archive(SST, data_dir=data_dir, download=download, progress=progress))
             return _sst2(trees) if name == "sst2" else _sst2_paper(trees)
         case "imdb":
-            return _imdb(IMDB.read(archive_path(IMDB, data_dir=data_dir, download=download, progress=progress)))
+            return _imdb(IMDB.read(locate_archive(IMDB, data_dir=data_dir, download=download, progress=progress)))
         case "planted":
             return planted()
     if name.startswith("hub:"):
@@ -113,7 +121,7 @@ def _status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[
 
 def _archive_status(archive: Archive, data_dir: Path | None) -> tuple[bool, str]:
     found = find_archive(archive, data_dir)
-    return (True, str(found)) if found else (False, f"downloaded when first used; or {by_hand(archive)}")
+    return (True, str(found)) if found else (False, f"downloaded when first used; or {download_instructions(archive)}")
 
 
 def _package_status() -> tuple[bool, str]:
@@ -145,8 +153,8 @@ def _imdb_train() -> TextDataset:
 
 def _packaged(source: str) -> tuple[list[Example], str, int]:
     """The different texts of one source in the packaged file, where they are from, and how many were duplicates."""
-    rows = read_columns(_packaged_file(), ("text", "label", "source"))
-    examples, duplicates = without_duplicates(
+    rows = read_rows(_packaged_file(), ("text", "label", "source"))
+    examples, duplicates = drop_duplicates(
         [(text, int(label)) for text, label, its_source in (row.values for row in rows) if its_source == source]
     )
     return examples, f"{_PACKAGED_FILE} in {_PACKAGE} {metadata.version(_PACKAGE)}", duplicates
@@ -177,12 +185,12 @@ def _sst2_paper(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDataset:
         parts[part] = [(text, label) for text, label in plain if text.isascii()]
         mended["sentences with a parenthesis left out"] += len(examples) - len(plain)
         mended["sentences with a non-ASCII character left out"] += len(plain) - len(parts[part])
-    parts["train"], rest = first_of_each_class(parts["train"], _PAPER_SENTENCES_PER_CLASS)
+    parts["train"], rest = take_first_of_each_class(parts["train"], _PAPER_SENTENCES_PER_CLASS)
     mended["training sentences after the first 3,122 of a class left out"] = len(rest)
     return TextDataset.from_parts("sst2_paper", parts, label_names=_SENTIMENTS, origin=_published(SST), mended=mended)
 
 
-def _two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[Parts, Counter[str]]:
+def _two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[SplitExamples, Counter[str]]:
     """The sentences that are negative (0 or 1) or positive (3 or 4), and how many are neither."""
     parts = {part: [(tree.text, int(tree.label > 2)) for tree in trees[part] if tree.label != 2] for part in trees}
     neutral = sum(tree.label == 2 for sentences in trees.values() for tree in sentences)
@@ -190,7 +198,7 @@ def _two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[Parts, Co
 
 
 def _imdb(reviews: dict[str, list[Example]]) -> TextDataset:
-    train, dev = first_of_each_class(reviews["train"], _IMDB_TRAINING_REVIEWS_PER_CLASS)
+    train, dev = take_first_of_each_class(reviews["train"], _IMDB_TRAINING_REVIEWS_PER_CLASS)
     parts = {"train": train, "dev": dev, "test": reviews["test"]}
     return TextDataset.from_parts("imdb", parts, label_names=_SENTIMENTS, origin=_published(IMDB), mended={})
 
@@ -202,13 +210,13 @@ def _published(archive: Archive) -> str:
 def _from_path(name: str, path: Path, columns: tuple[str, str]) -> TextDataset:
     """The data set of a user's file, or of a folder with a file for each split."""
     files = split_files(path) if path.is_dir() else {"train": path}
-    parts: dict[str, list[Row]] = {}
+    parts: dict[str, list[LabelledText]] = {}
     mended: Counter[str] = Counter()
     for part, file in files.items():
-        parts[part], in_file = mend(read_columns(file, columns), columns)
+        parts[part], in_file = clean_rows(read_rows(file, columns), columns)
         mended += in_file
     origin = f"{path} ({', '.join(file.name for file in files.values())})" if path.is_dir() else str(path)
-    return dataset_from_rows(name, parts, origin=origin, mended=mended)
+    return build_dataset(name, parts, origin=origin, mended=mended)
 
 
 def _unknown(name: str) -> InputError:

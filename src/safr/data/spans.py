@@ -8,7 +8,9 @@ Span = tuple[int, int]
 """First character and the one after the last."""
 
 
-def word_spans(text: str, tokens: Sequence[Span], groups: Sequence[int | None]) -> tuple[list[Span], list[int | None]]:
+def find_word_spans(
+    text: str, tokens: Sequence[Span], groups: Sequence[int | None]
+) -> tuple[list[Span], list[int | None]]:
     """The words of a text: what its tokenizer takes for words, cut at white space.
 
     Two tokens that follow each other are of one word if the tokenizer puts them in one and no white space lies between
@@ -25,7 +27,7 @@ def word_spans(text: str, tokens: Sequence[Span], groups: Sequence[int | None]) 
         Spans of the words, in the order of the text, apart from each other, without white space at their ends; and for
         each token the index of its word, or None.
 
-    >>> word_spans("so so", [(0, 2), (2, 4), (4, 5)], [0, 0, 0])
+    >>> find_word_spans("so so", [(0, 2), (2, 4), (4, 5)], [0, 0, 0])
     ([(0, 2), (3, 5)], [0, 1, 1])
     """
     spans: list[Span] = []

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 Example = tuple[str, int]  # text, class id
-Parts = dict[str, list[Example]]  # "train", "dev", "test"
+SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 _TENTHS = ("train",) * 7 + ("dev",) + ("test",) * 2
@@ -47,7 +47,7 @@ class TextDataset:
 
     @classmethod
     def from_parts(
-        cls, name: str, parts: Parts, *, label_names: Iterable[str], origin: str, mended: Mapping[str, int]
+        cls, name: str, parts: SplitExamples, *, label_names: Iterable[str], origin: str, mended: Mapping[str, int]
     ) -> TextDataset:
         """The data set whose splits hold the examples of `parts`."""
         return cls(
@@ -66,19 +66,19 @@ class TextDataset:
         return hashlib.sha256(json.dumps([self.label_names, *splits]).encode()).hexdigest()
 
 
-def text_hash(text: str) -> str:
+def hash_text(text: str) -> str:
     """SHA-256 (hex) of a text's UTF-8 bytes: the same on every machine and in every order.
 
-    >>> text_hash("a good film")[:8]
+    >>> hash_text("a good film")[:8]
     '5392fa17'
     """
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def without_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]:
+def drop_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]:
     """The first example of each text, and how many were left out.
 
-    >>> without_duplicates([("good", 1), ("bad", 0), ("good", 1)])
+    >>> drop_duplicates([("good", 1), ("bad", 0), ("good", 1)])
     ([('good', 1), ('bad', 0)], 1)
     """
     seen: dict[str, int] = {}
@@ -87,10 +87,10 @@ def without_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]
     return list(seen.items()), len(examples) - len(seen)
 
 
-def first_of_each_class(examples: Iterable[Example], count: int) -> tuple[list[Example], list[Example]]:
+def take_first_of_each_class(examples: Iterable[Example], count: int) -> tuple[list[Example], list[Example]]:
     """The first `count` examples of each class, and the rest, both in their order.
 
-    >>> first_of_each_class([("a", 0), ("b", 0), ("c", 1)], 1)
+    >>> take_first_of_each_class([("a", 0), ("b", 0), ("c", 1)], 1)
     ([('a', 0), ('c', 1)], [('b', 0)])
     """
     first: list[Example] = []
@@ -102,24 +102,24 @@ def first_of_each_class(examples: Iterable[Example], count: int) -> tuple[list[E
     return first, rest
 
 
-def split_by_hash(examples: Iterable[Example]) -> Parts:
+def split_by_hash(examples: Iterable[Example]) -> SplitExamples:
     """About 70 % train, 10 % dev and 20 % test: each text by its own hash, whatever else is in the data."""
-    parts: Parts = {"train": [], "dev": [], "test": []}
+    parts: SplitExamples = {"train": [], "dev": [], "test": []}
     for text, label in examples:
-        parts[_TENTHS[int(text_hash(text), 16) % 10]].append((text, label))
+        parts[_TENTHS[int(hash_text(text), 16) % 10]].append((text, label))
     return parts
 
 
-def split_by_rank(examples: Iterable[Example], *, dev: int, test: int) -> Parts:
+def split_by_rank(examples: Iterable[Example], *, dev: int, test: int) -> SplitExamples:
     """Exactly `dev` and `test` examples, and the rest for training, all in the order of the texts' hashes.
 
     The texts must differ from each other.
     """
-    ranked = sorted(examples, key=lambda example: text_hash(example[0]))
+    ranked = sorted(examples, key=lambda example: hash_text(example[0]))
     return {"dev": ranked[:dev], "test": ranked[dev : dev + test], "train": ranked[dev + test :]}
 
 
-def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> Parts:
+def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> SplitExamples:
     """A share of each class for dev and for test, the rest for training; also small data get every class everywhere.
 
     Within a class, different texts are ranked by their hash; the first go to dev and the next to test, at least one
@@ -128,11 +128,11 @@ def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test:
     """
     part_of: dict[str, str] = {}
     for texts in _texts_by_class(examples).values():
-        ranked = sorted(texts, key=text_hash) if len(texts) >= 3 else []
+        ranked = sorted(texts, key=hash_text) if len(texts) >= 3 else []
         for_dev, for_test = _share(dev, ranked), _share(test, ranked)
         part_of |= dict.fromkeys(ranked[:for_dev], "dev")
         part_of |= dict.fromkeys(ranked[for_dev : for_dev + for_test], "test")
-    parts: Parts = {"train": [], "dev": [], "test": []}
+    parts: SplitExamples = {"train": [], "dev": [], "test": []}
     for text, label in examples:
         parts[part_of.get(text, "train")].append((text, label))
     return parts

@@ -24,10 +24,10 @@ from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from safr.data import downloads
-from safr.data.batches import encodings, readable, require_fast
-from safr.data.quiet import quiet
+from safr.data.batches import check_fast_tokenizer, replace_surrogates, tokenize
+from safr.data.quiet import hide_progress_bars
 
-KEPT = 20
+MAX_CACHED = 20
 """Folders kept, those that were used last: ten data sets, each with its training and its dev texts."""
 
 _FORMAT = 2  # raised when what is written changes
@@ -37,7 +37,7 @@ _DAY = 24 * 60 * 60
 _TEXTS_AT_ONCE = 1000  # a tokenizer makes much more of a text than its ids, which alone are held for all
 
 
-def token_dataset(
+def tokenize_dataset(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None = None
 ) -> Dataset:
     """One row per text, in their order: `input_ids`, their number as `length`, and `labels`.
@@ -54,7 +54,7 @@ def token_dataset(
     Raises:
         InputError: As `encode` does.
     """
-    require_fast(tokenizer)
+    check_fast_tokenizer(tokenizer)
     key = _key(tokenizer, texts, labels, max_tokens)
     if key is None or os.environ.get("SAFR_TOKEN_CACHE") == "0":
         return _tokenized(tokenizer, texts, labels, max_tokens)
@@ -98,7 +98,7 @@ def _tokenized(
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None) -> pa.Array:
-    made = encodings(tokenizer, [(readable(text),) for text in texts], max_tokens)
+    made = tokenize(tokenizer, [(replace_surrogates(text),) for text in texts], max_tokens)
     return pa.array([encoding.ids for encoding in made], type=pa.list_(pa.int32()))
 
 
@@ -126,7 +126,7 @@ def _write(made: Dataset, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=_PART, dir=folder.parent))
     try:
-        with quiet():
+        with hide_progress_bars():
             made.save_to_disk(str(temporary))
         (temporary / _DIGEST).write_text(_digest(temporary))
         temporary.rename(folder)
@@ -150,5 +150,5 @@ def _drop_oldest(parent: Path) -> None:
     by_use = sorted(parent.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
     whole = [folder for folder in by_use if not folder.name.startswith(_PART)]
     left = [folder for folder in by_use if folder not in whole and folder.stat().st_mtime < time.time() - _DAY]
-    for folder in whole[KEPT:] + left:
+    for folder in whole[MAX_CACHED:] + left:
         shutil.rmtree(folder, ignore_errors=True)

@@ -10,12 +10,12 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import PreTrainedTokenizerFast
 
-from safr.data.batches import readable
+from safr.data.batches import replace_surrogates
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
 
-def word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> PreTrainedTokenizerFast:
+def train_word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> PreTrainedTokenizerFast:
     """The tokenizer of the paper's recipe: a saved vocabulary of the words that the training texts hold often enough.
 
     Source: the authors' published code, whose words keep their case and are split at white space only.
@@ -27,11 +27,11 @@ def word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> PreTraine
     Returns:
         A tokenizer without special tokens around a text; ids are in the order in which the words first occur.
 
-    >>> tokenizer = word_tokenizer(["a good film", "a good day"])
+    >>> tokenizer = train_word_tokenizer(["a good film", "a good day"])
     >>> tokenizer("a bad film")["input_ids"]
     [2, 1, 1]
     """
-    counts = Counter(word for text in texts for word in readable(text).split())
+    counts = Counter(word for text in texts for word in replace_surrogates(text).split())
     words = [word for word, count in counts.items() if count >= minimum_count and word not in (PADDING, UNKNOWN)]
     vocabulary = {word: number for number, word in enumerate([PADDING, UNKNOWN, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import as_array, traced
-from safr.attribution.words import by_word, pairs_by_word
+from safr.attribution.scores import iter_traces, to_numpy
+from safr.attribution.words import pairs_per_word, scores_per_word
 from safr.data.batches import EncodedText
 from safr.superposition import capacity, interference
 
 
 @dataclass(frozen=True)
-class Shown:
+class NeuronAllocation:
     """What FC1 shows of one text, before its activation."""
 
     capacity: NDArray[np.float64]
@@ -43,7 +43,7 @@ class Shown:
         return moved.argmax(axis=0) == np.arange(len(moved))[:, None]
 
 
-def show(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> list[Shown]:
+def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> list[NeuronAllocation]:
     """What FC1 shows of every text.
 
     Args:
@@ -51,31 +51,31 @@ def show(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> lis
         texts: Encoded texts, each with a word.
         site: FC1 of a layer, as `fc1.0`.
     """
-    found: dict[int, Shown] = {}
-    for batch, seen in traced(model, texts, [site]):
+    found: dict[int, NeuronAllocation] = {}
+    for batch, seen in iter_traces(model, texts, [site]):
         vectors, counting = seen.vectors[site].float(), seen.counting
-        capacities, overlaps = (as_array(measure(vectors, counting)) for measure in (capacity, interference))
-        totals = as_array(torch.where(counting[..., None], vectors, 0.0).sum(dim=1))
-        values = as_array(vectors)
+        capacities, overlaps = (to_numpy(measure(vectors, counting)) for measure in (capacity, interference))
+        totals = to_numpy(torch.where(counting[..., None], vectors, 0.0).sum(dim=1))
+        values = to_numpy(vectors)
         for row, number in enumerate(batch.numbers):
             text = texts[number]
-            found[number] = Shown(
-                by_word(text, capacities[row]),
-                pairs_by_word(text, overlaps[row]),
-                by_word(text, values[row]),
-                -by_word(text, -values[row]),
+            found[number] = NeuronAllocation(
+                scores_per_word(text, capacities[row]),
+                pairs_per_word(text, overlaps[row]),
+                scores_per_word(text, values[row]),
+                -scores_per_word(text, -values[row]),
                 totals[row].astype(np.float64),
                 int(counting[row].sum()),
             )
     return [found[number] for number in range(len(texts))]
 
 
-def mean_of_neurons(shown: Sequence[Shown]) -> NDArray[np.float64]:
+def mean_neuron_values(shown: Sequence[NeuronAllocation]) -> NDArray[np.float64]:
     """Mean of every neuron over all words' tokens, (neuron,)."""
     return np.sum([each.total for each in shown], axis=0) / sum(each.tokens for each in shown)
 
 
-def as_many_others(own: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
+def draw_control_neurons(own: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
     """For each set of neurons as many drawn from those that are not in it, (set, neuron); none where there are too few.
 
     Args:

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import traced
+from safr.attribution.scores import iter_traces
 from safr.data.batches import EncodedText
-from safr.model.layers import network, shows_attention
-from safr.superposition import normalized, polysemanticity
+from safr.model.layers import has_visible_attention, unwrap
+from safr.superposition import normalize, polysemanticity
 
-MEASURES = {
+AUDIT_MEASURES = {
     "keep": "Mean keep probability: near 0, the mask lets nothing through, and nothing can interfere.",
     "norm": "Mean length of the vectors that the mask passes on: shrinking them lowers the importance loss.",
     "embedding_norm": "Mean length of the embeddings before the mask.",
@@ -38,17 +38,17 @@ def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDA
         texts: Encoded texts.
 
     Returns:
-        Some of `MEASURES`: `keep` only where the model has a VMASK, `attention_entropy` only where attention can be
-        seen. A text without words gets 0.
+        Some of `AUDIT_MEASURES`: `keep` only where the model has a VMASK, `attention_entropy` only where attention can
+        be seen. A text without words gets 0.
     """
     found: dict[str, NDArray[np.float64]] = {}
-    attention = ["attention"] if shows_attention(network(model)) else []
-    for batch, seen in traced(model, texts, ["embedding", "vmask", *attention]):
+    attention = ["attention"] if has_visible_attention(unwrap(model)) else []
+    for batch, seen in iter_traces(model, texts, ["embedding", "vmask", *attention]):
         passed_on = seen.vectors.get("vmask", seen.vectors["embedding"])
         measured = {
             "norm": _text_mean(passed_on.norm(dim=-1), seen.counting),
             "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.counting),
-            "shared_directions": _text_mean(polysemanticity(normalized(passed_on), seen.counting), seen.counting),
+            "shared_directions": _text_mean(polysemanticity(normalize(passed_on), seen.counting), seen.counting),
         }
         if seen.attention:
             entropies = [attention_entropy(weights, seen.counting) for weights in seen.attention.values()]

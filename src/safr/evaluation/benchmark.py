@@ -15,26 +15,34 @@ import torch
 
 import safr
 from safr.attribution.files import read_scores, write_scores
-from safr.attribution.methods import ABSOLUTE, Attributed, attribute, default_methods, is_method, is_signed, method
+from safr.attribution.methods import (
+    ABSOLUTE_PREFIX,
+    AttributionResult,
+    attribute,
+    default_methods,
+    get_method,
+    is_method,
+    is_signed,
+)
 from safr.data import TextDataset
 from safr.errors import InputError
-from safr.evaluation.cause import MEANINGS
-from safr.evaluation.comparison import compared
-from safr.evaluation.conclusions import RULES, conclusions
-from safr.evaluation.faithfulness import Values
-from safr.evaluation.measuring import COMPARED, LAYOUT, Progress, measure
+from safr.evaluation.cause import CAUSAL_METRICS
+from safr.evaluation.comparison import compare_with_others
+from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
+from safr.evaluation.faithfulness import MetricValues
+from safr.evaluation.measuring import CACHE_VERSION, REFERENCE_METHOD, StepProgress, compute_metrics
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.removal import REMOVALS, Removal, Remover, remover
-from safr.evaluation.statistics import mean
-from safr.evaluation.subject import FEW, Subject, open_subject
-from safr.evaluation.values import Table, read_values, same_values, write_values
-from safr.model.attachment import explaining_site
+from safr.evaluation.removal import REMOVALS, Removal, Remover, make_remover
+from safr.evaluation.statistics import bootstrap_mean
+from safr.evaluation.subject import SUBSET_SIZES, BenchmarkData, load_benchmark_data
+from safr.evaluation.values import ResultTable, equal_results, read_results, write_results
+from safr.model.attachment import get_explaining_site
 from safr.runs import Run, read_json, write_json
 
-SCHEMA = 1
+SCHEMA_VERSION = 1
 """Version of what `benchmark.json` holds; see `benchmark.schema.json`."""
 
-TEXTS = 2000
+MAX_TEXTS = 2000
 """Test texts that a run is judged on at most, unless more are asked for."""
 
 
@@ -45,9 +53,9 @@ def benchmark(
     methods: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
     removals: Sequence[Removal] | None = None,
-    limit: int = TEXTS,
+    limit: int = MAX_TEXTS,
     data_dir: Path | None = None,
-    progress: Progress = lambda *_: None,
+    progress: StepProgress = lambda *_: None,
 ) -> dict[str, Any]:
     """Judge the explanations of a run on its test texts.
 
@@ -73,21 +81,23 @@ def benchmark(
     """
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
-    if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE))]:
+    if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE_PREFIX))]:
         raise InputError(f"{taken[0]!r} is the name of a method; give the scores of a file another")
-    subject = open_subject(run, data, limit, data_dir)
+    subject = load_benchmark_data(run, data, limit, data_dir)
     read = {name: read_scores(path, subject.texts, subject.numbers) for name, path in (files or {}).items()}
     found = _attributed(subject, methods or default_methods(subject.model), progress)
-    found |= {name: Attributed(scores) for name, scores in read.items()}
+    found |= {name: AttributionResult(scores) for name, scores in read.items()}
     removers = _removers(subject, removals)
-    table = measure(subject, {name: each.scores for name, each in found.items()}, removers, folder_of(run), progress)
-    known = read_values(run.benchmark_values_file, subject.numbers)
-    if known is not None and same_values(known, table) and (kept := _kept(run)) is not None:
+    table = compute_metrics(
+        subject, {name: each.scores for name, each in found.items()}, removers, benchmark_folder(run), progress
+    )
+    known = read_results(run.benchmark_values_file, subject.numbers)
+    if known is not None and equal_results(known, table) and (kept := _kept(run)) is not None:
         return kept
     result = _result(subject, found, read.keys(), table)
     run.benchmark_values_file.unlink(missing_ok=True)  # they come last, and say that the result is of them
     write_json(run.benchmark_file, result)
-    write_values(run.benchmark_values_file, table, subject.numbers)
+    write_results(run.benchmark_values_file, table, subject.numbers)
     return result
 
 
@@ -95,33 +105,33 @@ def _kept(run: Run) -> dict[str, Any] | None:
     """What a benchmark found before, unless another version of this package wrote it, or other rules led to it."""
     with suppress(InputError, OSError, KeyError):
         kept = read_json(run.benchmark_file)
-        if (kept["schema"], kept["version"], kept["rules"]) == (SCHEMA, safr.__version__, RULES):
+        if (kept["schema"], kept["version"], kept["rules"]) == (SCHEMA_VERSION, safr.__version__, CONCLUSION_RULES):
             return kept | {"run": run.name}
     return None
 
 
-def folder_of(run: Run) -> Path:
+def benchmark_folder(run: Run) -> Path:
     """Where a run keeps what of its benchmark is done."""
     return run.attributions_folder.parent
 
 
-def _removers(subject: Subject, removals: Sequence[Removal] | None) -> dict[Removal, Remover]:
+def _removers(subject: BenchmarkData, removals: Sequence[Removal] | None) -> dict[Removal, Remover]:
     """The ways of removing words that are asked for, or all that this model can't see through."""
     found = {}
     for how in removals or REMOVALS:
         try:
-            found[how] = remover(subject.model, how, subject.tokenizer, subject.texts)
+            found[how] = make_remover(subject.model, how, subject.tokenizer, subject.texts)
         except InputError:
             if removals is not None:
                 raise
     return found
 
 
-def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> dict[str, Attributed]:
+def _attributed(subject: BenchmarkData, names: Sequence[str], progress: StepProgress) -> dict[str, AttributionResult]:
     """The scores of every method, from the run's folder where they are there already."""
-    chosen = {name: method(name) for name in (COMPARED, *names) if name != "random"}
-    folder, key = subject.run.attributions_folder, f"{LAYOUT} {subject.fingerprint}"
-    found: dict[str, Attributed] = {}
+    chosen = {name: get_method(name) for name in (REFERENCE_METHOD, *names) if name != "random"}
+    folder, key = subject.run.attributions_folder, f"{CACHE_VERSION} {subject.fingerprint}"
+    found: dict[str, AttributionResult] = {}
     for done, (name, each) in enumerate(chosen.items()):
         progress(f"scoring words: {name}", done, len(chosen))
         known = _known(folder / name, subject, key)
@@ -131,22 +141,24 @@ def _attributed(subject: Subject, names: Sequence[str], progress: Progress) -> d
             write_json(folder / f"{name}.json", {"key": key, "cost": known.cost})
         found[name] = known
         if each.signed:  # its size costs nothing more
-            found[ABSOLUTE + name] = replace(known, scores=[np.abs(values) for values in known.scores])
+            found[ABSOLUTE_PREFIX + name] = replace(known, scores=[np.abs(values) for values in known.scores])
     return found
 
 
-def _known(path: Path, subject: Subject, key: str) -> Attributed | None:
+def _known(path: Path, subject: BenchmarkData, key: str) -> AttributionResult | None:
     """Scores that were written before, unless they are of another model or of other texts."""
     with suppress(InputError, OSError, TypeError, KeyError):
         kept = read_json(path.with_name(f"{path.name}.json"))
         if kept["key"] == key:
             scores = read_scores(path.with_name(f"{path.name}.parquet"), subject.texts, subject.numbers)
-            return Attributed(scores, **kept["cost"])
+            return AttributionResult(scores, **kept["cost"])
     return None
 
 
-def _result(subject: Subject, found: Mapping[str, Attributed], files: Collection[str], table: Table) -> dict[str, Any]:
-    free = Attributed([])
+def _result(
+    subject: BenchmarkData, found: Mapping[str, AttributionResult], files: Collection[str], table: ResultTable
+) -> dict[str, Any]:
+    free = AttributionResult([])
 
     def told(name: str) -> dict[str, Any]:
         each = found.get(name, free)
@@ -156,26 +168,26 @@ def _result(subject: Subject, found: Mapping[str, Attributed], files: Collection
         return {"signed": signed, "cost": None if name in files else each.cost, "values": values}
 
     result: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCHEMA_VERSION,
         "version": safr.__version__,
         "run": subject.run.name,
         "command": subject.run.settings.command,
         "data": subject.run.settings.data,
         "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
         "texts": len(subject.texts),
-        "fewer_texts": {name: len(subject.few(name)) for name in FEW},
-        "site": explaining_site(subject.model),
-        "compared": COMPARED,
+        "fewer_texts": {name: len(subject.few(name)) for name in SUBSET_SIZES},
+        "site": get_explaining_site(subject.model),
+        "compared": REFERENCE_METHOD,
         "metrics": {name: asdict(each) for name, each in METRICS.items()},
         "removals": {how: REMOVALS[how] for how in REMOVALS if any(own == how for _, own in table)},
         "methods": {name: told(name) for name in dict.fromkeys(own for own, _ in table)},
-        "causes": MEANINGS,
-        "comparisons": [each.to_dict() for each in compared(COMPARED, table)],
+        "causes": CAUSAL_METRICS,
+        "comparisons": [each.to_dict() for each in compare_with_others(REFERENCE_METHOD, table)],
     }
-    return result | {"rules": RULES, "conclusions": conclusions(result)}
+    return result | {"rules": CONCLUSION_RULES, "conclusions": draw_conclusions(result)}
 
 
-def _estimates(values: Values) -> dict[str, dict[str, float]]:
+def _estimates(values: MetricValues) -> dict[str, dict[str, float]]:
     """Mean and interval of every metric that two texts have."""
     known = {name: numbers[~np.isnan(numbers)] for name, numbers in values.items()}
-    return {name: mean(numbers).to_dict() for name, numbers in known.items() if len(numbers) > 1}
+    return {name: bootstrap_mean(numbers).to_dict() for name, numbers in known.items() if len(numbers) > 1}

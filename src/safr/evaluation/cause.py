@@ -21,19 +21,19 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.attribution.gradients import log_odds
-from safr.attribution.removing import class_log_odds
-from safr.attribution.scores import answers, as_array, model_batches
+from safr.attribution.removing import text_log_odds
+from safr.attribution.scores import iter_model_batches, text_logits, to_numpy
 from safr.data.batches import Batch, EncodedText
-from safr.evaluation.allocation import as_many_others, mean_of_neurons, show
+from safr.evaluation.allocation import draw_control_neurons, mean_neuron_values, record_allocation
 from safr.evaluation.correlation import rank_correlations
-from safr.evaluation.faithfulness import Values
-from safr.model.interventions import Change, changed
+from safr.evaluation.faithfulness import MetricValues
+from safr.model.interventions import Intervention, intervene
 from safr.model.tracing import trace
 
-PAIRS = 20
+PAIRS_PER_TEXT = 20
 """Pairs of words that are deleted together, drawn from each text."""
 
-MEANINGS = {
+CAUSAL_METRICS = {
     "own": "effect of setting a word's own neurons to zero, mean over words",
     "others": "effect of setting as many drawn from the others to zero",
     "own_minus_others": "by how much the first is larger",
@@ -53,7 +53,7 @@ MEANINGS = {
 """What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign.
 Words that own no neuron, or more than half, for which there are not as many others, are left out of both."""
 
-CORRELATIONS = frozenset(
+CAUSAL_CORRELATIONS = frozenset(
     {f"capacity_{what}" for what in ("own", "others", "own_mean", "others_mean", "patched")}
     | {"interference_interaction"}
 )
@@ -61,7 +61,7 @@ CORRELATIONS = frozenset(
 
 
 @dataclass(frozen=True)
-class Watched:
+class CausalSetup:
     """Predictions whose changes are watched."""
 
     model: PreTrainedModel
@@ -75,11 +75,11 @@ class Watched:
     @cached_property
     def whole(self) -> NDArray[np.float64]:
         """Log-odds of each text's class without any change, (text,)."""
-        return class_log_odds(self.model, self.texts, self.classes)
+        return text_log_odds(self.model, self.texts, self.classes)
 
 
-def cause(watched: Watched, stand_in: int | None = None, seed: int = 0) -> Values:
-    """What becomes of predictions under interventions on neurons, vectors and pairs of words; see `MEANINGS`.
+def causal_effects(watched: CausalSetup, stand_in: int | None = None, seed: int = 0) -> MetricValues:
+    """What becomes of predictions under interventions on neurons, vectors and pairs of words; see `CAUSAL_METRICS`.
 
     Args:
         watched: The model, its texts, and the layer.
@@ -87,15 +87,15 @@ def cause(watched: Watched, stand_in: int | None = None, seed: int = 0) -> Value
         seed: Seed of the random neurons and pairs.
 
     Returns:
-        By the names of `MEANINGS`, (text,).
+        By the names of `CAUSAL_METRICS`, (text,).
     """
     draw = np.random.default_rng(seed)
-    shown = show(watched.model, watched.texts, watched.site)
+    shown = record_allocation(watched.model, watched.texts, watched.site)
     capacities = [each.capacity for each in shown]
-    mean = mean_of_neurons(shown)
+    mean = mean_neuron_values(shown)
     own = [each.allocated(mean) for each in shown]
-    others = [as_many_others(each, draw) for each in own]
-    found: Values = {}
+    others = [draw_control_neurons(each, draw) for each in own]
+    found: MetricValues = {}
     for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
         found |= {name + ending: values for name, values in _ablated(watched, own, others, value, capacities).items()}
     if stand_in is not None:
@@ -104,19 +104,19 @@ def cause(watched: Watched, stand_in: int | None = None, seed: int = 0) -> Value
         found["capacity_patched"] = rank_correlations(capacities, effects)
     pairs = [_drawn_pairs(len(text.words), draw) for text in watched.texts]
     overlaps = [np.abs(each.interference[some[:, 0], some[:, 1]]) for each, some in zip(shown, pairs, strict=True)]
-    found["interference_interaction"] = rank_correlations(overlaps, interactions(watched, pairs))
+    found["interference_interaction"] = rank_correlations(overlaps, interaction_effects(watched, pairs))
     return found
 
 
 def _ablated(
-    watched: Watched,
+    watched: CausalSetup,
     own: Sequence[NDArray[np.bool_]],
     others: Sequence[NDArray[np.bool_]],
     value: NDArray[np.float64],
     capacities: Sequence[NDArray[np.float64]],
-) -> Values:
+) -> MetricValues:
     """What setting words' own neurons to a value does, and setting as many others."""
-    found: Values = {}
+    found: MetricValues = {}
     compared = [each.any(axis=1) for each in others]  # words that there are as many other neurons for
     kept = [own_capacity[there] for own_capacity, there in zip(capacities, compared, strict=True)]
     for name, neurons in (("own", own), ("others", others)):
@@ -130,7 +130,7 @@ def _ablated(
 
 
 def ablation_effects(
-    watched: Watched, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
+    watched: CausalSetup, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
     """Effect of setting some neurons of FC1, before its activation, to a value at all tokens of a text.
 
@@ -145,14 +145,14 @@ def ablation_effects(
     masks = torch.from_numpy(np.concatenate(neurons)).to(watched.model.device)
     fixed = torch.from_numpy(value).to(watched.model.device)
 
-    def change(batch: Batch) -> Change:
+    def change(batch: Batch) -> Intervention:
         rows = masks[list(batch.numbers)][:, None]  # (batch, 1, neuron)
         return lambda vectors: torch.where(rows, fixed.to(vectors), vectors)
 
     return _effects(watched, [len(each) for each in neurons], change)
 
 
-def patching_effects(watched: Watched, stand_in: int) -> list[NDArray[np.float64]]:
+def patching_effects(watched: CausalSetup, stand_in: int) -> list[NDArray[np.float64]]:
     """Effect of taking one word's FC1 vectors from the same text with another word in its place, for every word.
 
     Args:
@@ -164,7 +164,7 @@ def patching_effects(watched: Watched, stand_in: int) -> list[NDArray[np.float64
     """
     places = [(text, word) for text in watched.texts for word in range(len(text.words))]
 
-    def change(batch: Batch) -> Change:
+    def change(batch: Batch) -> Intervention:
         ids = batch.inputs["input_ids"]
         patched = torch.zeros_like(ids, dtype=torch.bool)
         for row, number in enumerate(batch.numbers):
@@ -178,7 +178,7 @@ def patching_effects(watched: Watched, stand_in: int) -> list[NDArray[np.float64
     return _effects(watched, [len(text.words) for text in watched.texts], change)
 
 
-def interactions(watched: Watched, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
+def interaction_effects(watched: CausalSetup, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
     r"""Size of what deleting two words does beyond what both do alone.
 
     $$|f(x) - f(x \setminus i) - f(x \setminus j) + f(x \setminus ij)|$$
@@ -199,25 +199,27 @@ def interactions(watched: Watched, pairs: Sequence[NDArray[np.int64]]) -> list[N
         for words in ((i,), (j,), (i, j))
     ]
     counts = [len(some) for some in pairs]
-    odds = class_log_odds(watched.model, left, np.repeat(watched.classes, np.multiply(counts, 3))).reshape(-1, 3)
+    odds = text_log_odds(watched.model, left, np.repeat(watched.classes, np.multiply(counts, 3))).reshape(-1, 3)
     joint = np.repeat(watched.whole, counts) - odds[:, 0] - odds[:, 1] + odds[:, 2]
     return np.split(np.abs(joint), np.cumsum(counts)[:-1])
 
 
-def _effects(watched: Watched, counts: Sequence[int], change: Callable[[Batch], Change]) -> list[NDArray[np.float64]]:
+def _effects(
+    watched: CausalSetup, counts: Sequence[int], change: Callable[[Batch], Intervention]
+) -> list[NDArray[np.float64]]:
     """Effects of some changes of each text, `counts` of them; `change` makes those of a batch of (text, change)."""
     owners = np.repeat(np.arange(len(watched.texts)), counts)
     after = np.zeros(len(owners))
-    for batch in model_batches(watched.model, [watched.texts[owner] for owner in owners.tolist()]):
+    for batch in iter_model_batches(watched.model, [watched.texts[owner] for owner in owners.tolist()]):
         numbers = list(batch.numbers)
-        with torch.inference_mode(), changed(watched.model, watched.site, change(batch)):
-            logits: Tensor = answers(watched.model, watched.model(**batch.inputs).get("logits"), batch)
+        with torch.inference_mode(), intervene(watched.model, watched.site, change(batch)):
+            logits: Tensor = text_logits(watched.model, watched.model(**batch.inputs).get("logits"), batch)
         chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)
-        after[numbers] = as_array(log_odds(watched.model, logits, chosen))
+        after[numbers] = to_numpy(log_odds(watched.model, logits, chosen))
     return np.split(np.abs(watched.whole[owners] - after), np.cumsum(counts)[:-1])
 
 
 def _drawn_pairs(words: int, draw: np.random.Generator) -> NDArray[np.int64]:
     """Some of the pairs of words, or all where there are few, (pair, 2)."""
     pairs = np.stack(np.triu_indices(words, k=1), axis=1)
-    return draw.permutation(pairs)[:PAIRS]
+    return draw.permutation(pairs)[:PAIRS_PER_TEXT]

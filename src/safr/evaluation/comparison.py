@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control, ttest_ind
 
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.statistics import Estimate, mean
-from safr.evaluation.values import Table
+from safr.evaluation.statistics import Estimate, bootstrap_mean
+from safr.evaluation.values import ResultTable
 
-RESAMPLES = 9_999
+PERMUTATIONS = 9_999
 """Random sign changes of a permutation test; the least p-value is then 0.0001."""
 
-LEVEL = 0.05
+FALSE_DISCOVERY_RATE = 0.05
 """Share of false differences that a table may hold among those it calls such."""
 
 
-class Pair(NamedTuple):
+class PairedValues(NamedTuple):
     """Values of two methods, or of one under two settings, on the same texts."""
 
     metric: str
@@ -61,12 +61,12 @@ class Difference:
         """What to say of `one`: `better`, `worse`, `no difference`, or of single seeds `not tested`."""
         if np.isnan(self.adjusted):
             return "not tested"
-        if self.adjusted > LEVEL:
+        if self.adjusted > FALSE_DISCOVERY_RATE:
             return "no difference"
         return "better" if (self.value.value > 0) == (METRICS[self.metric].better == "higher") else "worse"
 
 
-def leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
+def find_leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
     """Names of the best by one metric and of all whose interval overlaps with its; none where no way is better.
 
     Args:
@@ -74,7 +74,7 @@ def leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
         metric: The metric, which knows which way is better.
 
     >>> a, b = {"value": 0.3, "low": 0.2, "high": 0.4}, {"value": 0.1, "low": 0.0, "high": 0.15}
-    >>> leaders({"a": a, "b": b}, "sufficiency")
+    >>> find_leaders({"a": a, "b": b}, "sufficiency")
     {'b'}
     """
     better = METRICS[metric].better
@@ -85,16 +85,16 @@ def leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
     return {name for name, each in values.items() if each["low"] <= best["high"] and each["high"] >= best["low"]}
 
 
-def compared(subject: str, table: Table) -> list[Difference]:
+def compare_with_others(subject: str, table: ResultTable) -> list[Difference]:
     """A method against every other one, in every way of removing words and every metric; all are one table of tests.
 
     Args:
         subject: Name of the method.
         table: The values of every text.
     """
-    return differences(
+    return paired_differences(
         [
-            Pair(metric, how, subject, name, table[subject, how][metric], values[metric])
+            PairedValues(metric, how, subject, name, table[subject, how][metric], values[metric])
             for (name, how), values in table.items()
             if name != subject and (subject, how) in table
             for metric, each in METRICS.items()
@@ -104,7 +104,7 @@ def compared(subject: str, table: Table) -> list[Difference]:
     )
 
 
-def differences(pairs: Sequence[Pair]) -> list[Difference]:
+def paired_differences(pairs: Sequence[PairedValues]) -> list[Difference]:
     """Differences of one table, tested together.
 
     Each is a paired permutation test: were there no difference, its sign would be as good as drawn in every text. The
@@ -115,18 +115,18 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
     kept = [number for number, gap in enumerate(gaps) if np.count_nonzero(~np.isnan(gap)) >= 2]
     if not kept:
         return []
-    p_values = sign_tests(np.stack([gaps[number] for number in kept], axis=1))
+    p_values = sign_flip_p_values(np.stack([gaps[number] for number in kept], axis=1))
     return [
-        Difference(*pairs[number][:4], mean(gaps[number][~np.isnan(gaps[number])]), float(p), float(adjusted))
+        Difference(*pairs[number][:4], bootstrap_mean(gaps[number][~np.isnan(gaps[number])]), float(p), float(adjusted))
         for number, p, adjusted in zip(kept, p_values, false_discovery_control(p_values), strict=True)
     ]
 
 
-def differences_over_seeds(pairs: Sequence[Pair]) -> list[Difference]:
+def seed_differences(pairs: Sequence[PairedValues]) -> list[Difference]:
     """Differences between settings, each given by its runs' means, (seed,), tested together.
 
-    By Welch's t-test, since seeds differ as well as settings; the p-values are adjusted as in `differences`. With one
-    seed alone on a side, or no spread on either, nothing can be tested, and the interval is none (NaN).
+    By Welch's t-test, since seeds differ as well as settings; the p-values are adjusted as in `paired_differences`.
+    With one seed alone on a side, or no spread on either, nothing can be tested, and the interval is none (NaN).
     """
     tests = {
         number: ttest_ind(pair.first, pair.second, equal_var=False)
@@ -145,7 +145,7 @@ def differences_over_seeds(pairs: Sequence[Pair]) -> list[Difference]:
     return found
 
 
-def sign_tests(gaps: NDArray[np.float64], resamples: int = RESAMPLES) -> NDArray[np.float64]:
+def sign_flip_p_values(gaps: NDArray[np.float64], resamples: int = PERMUTATIONS) -> NDArray[np.float64]:
     """Two-sided p-values of paired differences under random changes of their signs, (difference,).
 
     scipy's `permutation_test` (`permutation_type="samples"`) does the same one difference at a time; here all share

@@ -5,26 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from safr.evaluation.suspicion import SUSPICIOUS
+from safr.evaluation.suspicion import CONFOUND_THRESHOLD
 
-FAITHFUL = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
+FAITHFULNESS_METRICS = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
 """The metrics that decide whether one method is more faithful than another; leave-one-out favours occlusion, which it
 is, and the first flip sees one word alone."""
 
-RULES = (
+CONCLUSION_RULES = (
     "Two methods differ in a metric where a paired permutation test over the texts says so at 5 %, adjusted for all "
     "comparisons of the table (Benjamini and Hochberg). A method is more faithful than another if it is better by "
     "three of the five metrics SRS, comprehensiveness, sufficiency, AOPC and words to flip, words being deleted, and "
     "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
-    f"another. Scores follow something else than the model from a mean rank correlation of {SUSPICIOUS} on; what "
-    "shuffled weights leave must also be more than scores drawn at random have in common, which is much in short "
-    "texts. A difference or a correlation is there where its 95 % interval leaves out 0; two methods find marked words "
-    "alike where their intervals overlap."
+    "another. Scores follow something else than the model from a mean rank correlation of "
+    f"{CONFOUND_THRESHOLD} on; what shuffled weights leave must also be more than scores drawn at random have in "
+    "common, which is much in short texts. A difference or a correlation is there where its 95 % interval leaves out "
+    "0; two methods find marked words alike where their intervals overlap."
 )
 
 
-def conclusions(result: Mapping[str, Any]) -> list[str]:
-    """What a benchmark shows, in words; `RULES` says when.
+def draw_conclusions(result: Mapping[str, Any]) -> list[str]:
+    """What a benchmark shows, in words; `CONCLUSION_RULES` says when.
 
     Args:
         result: What `benchmark.json` holds.
@@ -59,7 +59,7 @@ def _faithfulness(result: Mapping[str, Any], other: str) -> str:
     found = [
         each["verdict"]
         for each in result["comparisons"]
-        if each["other"] == other and each["removal"] == "delete" and each["metric"] in FAITHFUL
+        if each["other"] == other and each["removal"] == "delete" and each["metric"] in FAITHFULNESS_METRICS
     ]
     better, worse = found.count("better"), found.count("worse")
     if better >= 3 and not worse:
@@ -71,7 +71,7 @@ def _disagreements(result: Mapping[str, Any]) -> list[str]:
     """Metrics in which the subject is better than a method in one way of removing words and worse in another."""
     ways: dict[tuple[str, str], dict[str, list[str]]] = {}
     for each in result["comparisons"]:
-        if each["metric"] in FAITHFUL:
+        if each["metric"] in FAITHFULNESS_METRICS:
             found = ways.setdefault((each["other"], each["metric"]), {"better": [], "worse": [], "no difference": []})
             found[each["verdict"]].append(each["removal"])
     said = [
@@ -115,7 +115,7 @@ def _suspicions(result: Mapping[str, Any]) -> list[str]:
             ("position", "the words' place in the text", 0),
             ("randomization", "the text more than the weights, which were shuffled", unrelated),
         ):
-            if metric in values and abs(values[metric]["value"]) >= max(SUSPICIOUS, chance):
+            if metric in values and abs(values[metric]["value"]) >= max(CONFOUND_THRESHOLD, chance):
                 said.append(f"{name} follows {follows} (rank correlation {values[metric]['value']:+.2f}).")
     return said
 

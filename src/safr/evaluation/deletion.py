@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, answered, shares
+from safr.attribution.scores import Scores, class_probabilities, iter_logits
 from safr.data.batches import EncodedText
 from safr.errors import InputError
 
 Within = Literal["first", "second", "both"]
 """Which of a pair's texts words are deleted from."""
 
-Progress = Callable[[int, int], None]
+TextProgress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
 
-CURVE = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+DELETION_PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """The k at which words are deleted."""
 
 MAIN_PERCENT = 30
@@ -32,7 +32,7 @@ _TEXTS_TOGETHER, _TOKENS_TOGETHER = 256, 4_000_000
 _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 
 
-def deleted_count(words: int, percent: float, *, texts: int = 1) -> int:
+def count_deleted(words: int, percent: float, *, texts: int = 1) -> int:
     """How many of some words go: k % rounded half up, at least 1, and at least 1 word of each text stays.
 
     Args:
@@ -40,14 +40,14 @@ def deleted_count(words: int, percent: float, *, texts: int = 1) -> int:
         percent: k.
         texts: How many texts they are from.
 
-    >>> [deleted_count(words, 30) for words in (0, 1, 2, 5, 15)]
+    >>> [count_deleted(words, 30) for words in (0, 1, 2, 5, 15)]
     [0, 0, 1, 2, 5]
     """
     rounded = int(words * percent / 100 + 0.5)
     return max(min(max(rounded, 1), words - texts), 0)
 
 
-def most_important(
+def select_top_words(
     scores: NDArray[np.float64], percent: float, *, text_of_word: Sequence[int] | None = None, within: Within = "both"
 ) -> frozenset[int]:
     """The k % of the words with the highest scores; ties go to the earlier word.
@@ -58,16 +58,16 @@ def most_important(
         text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
         within: Which text's words may go; from both they go by one ranking, but the last word of each text stays.
 
-    >>> sorted(most_important(np.array([0.1, 0.9, 0.9, 0.2]), 50))
+    >>> sorted(select_top_words(np.array([0.1, 0.9, 0.9, 0.2]), 50))
     [1, 2]
     """
     texts = [0] * len(scores) if text_of_word is None else text_of_word
-    ranking = by_importance(scores, text_of_word=texts, within=within)
+    ranking = rank_words(scores, text_of_word=texts, within=within)
     words = sum(text in _TEXTS[within] for text in texts)
-    return frozenset(ranking[: deleted_count(words, percent, texts=words - len(ranking))])
+    return frozenset(ranking[: count_deleted(words, percent, texts=words - len(ranking))])
 
 
-def by_importance(
+def rank_words(
     scores: NDArray[np.float64], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
 ) -> list[int]:
     """The words that may go, the highest score first; the least important word of each text is not among them.
@@ -77,7 +77,7 @@ def by_importance(
         text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
         within: Which text's words may go.
 
-    >>> by_importance(np.array([0.1, 0.9, 0.9, 0.2]))
+    >>> rank_words(np.array([0.1, 0.9, 0.9, 0.2]))
     [1, 2, 3]
     """
     texts = [0] * len(scores) if text_of_word is None else text_of_word
@@ -103,17 +103,17 @@ def delete_words(
     if within == "second" and any(text.second is None for text in texts):
         raise InputError("expected pairs of texts to delete words in the second, got one text alone")
     return [
-        text.without(most_important(score, percent, text_of_word=text.text_of_word, within=within))
+        text.without(select_top_words(score, percent, text_of_word=text.text_of_word, within=within))
         for text, score in zip(texts, scores, strict=True)
     ]
 
 
-def predictions_without(
+def predict_after_deletion(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     deletions: Sequence[tuple[Scores, float]],
     *,
-    progress: Progress | None = None,
+    progress: TextProgress | None = None,
 ) -> NDArray[np.int64]:
     """What the model makes of every text after each of many deletions, (deletion, text).
 
@@ -141,14 +141,14 @@ def predictions_without(
             for scores, percent in deletions
             for text in delete_words(some, [scores[number] for number in numbers], percent)
         ]
-        predicted[:, numbers] = predictions(model, left).reshape(len(deletions), len(numbers))
+        predicted[:, numbers] = predict_distinct(model, left).reshape(len(deletions), len(numbers))
         start += len(numbers)
         if progress is not None:
             progress(start, len(texts))
     return predicted
 
 
-def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
+def predict_distinct(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
     """The class or next token that the model gives each text, (text,).
 
     Args:
@@ -158,14 +158,14 @@ def predictions(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray
     return _read_answers(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
 
 
-def probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
+def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
     """Probability that the model gives every class or next token, (text, label).
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
     """
-    return _read_answers(model, texts, lambda logits: shares(model, logits)).astype(np.float32)
+    return _read_answers(model, texts, lambda logits: class_probabilities(model, logits)).astype(np.float32)
 
 
 def _read_answers(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
@@ -175,7 +175,7 @@ def _read_answers(model: PreTrainedModel, texts: Sequence[EncodedText], read: Ca
         first.setdefault((text.ids, text.token_types), number)
     distinct = [texts[number] for number in first.values()]
     found: dict[int, NDArray] = {}
-    for batch, logits in answered(model, distinct):
+    for batch, logits in iter_logits(model, distinct):
         found |= dict(zip(batch.numbers, read(logits).numpy(force=True), strict=True))
     place = {key: number for number, key in enumerate(first)}
     return np.array([found[place[text.ids, text.token_types]] for text in texts])

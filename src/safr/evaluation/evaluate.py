@@ -11,39 +11,47 @@ import pyarrow
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedModel
 
-from safr.attribution.scores import ScoredText, Scores, random_scores, score_words
+from safr.attribution.scores import InternalScores, Scores, internal_scores, random_scores
 from safr.data import Split, TextDataset
 from safr.data.batches import EncodedText, encode
 from safr.evaluation.audit import audit
-from safr.evaluation.deletion import CURVE, MAIN_PERCENT, Progress, most_important, predictions_without
+from safr.evaluation.deletion import (
+    DELETION_PERCENTS,
+    MAIN_PERCENT,
+    TextProgress,
+    predict_after_deletion,
+    select_top_words,
+)
 from safr.evaluation.examples import choose_examples
-from safr.evaluation.statistics import mean
-from safr.model.attachment import explaining_site
+from safr.evaluation.statistics import bootstrap_mean
+from safr.model.attachment import get_explaining_site
 from safr.model.card import model_card
-from safr.model.layers import network, shows_attention
+from safr.model.layers import has_visible_attention, unwrap
 from safr.model.saving import load
 from safr.runs import Run, write_json, write_parquet, write_text
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
-"""Random deletions at the other k and at the main one, on up to 2,000 texts; see `random_draws`."""
+"""Random deletions at the other k and at the main one, on up to 2,000 texts; see `count_random_draws`."""
 
-SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
+CAPACITY_SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
 
 
-def random_draws(texts: int) -> tuple[int, int]:
+def count_random_draws(texts: int) -> tuple[int, int]:
     """How many random deletions are made at the main k and at the others: fewer where there are many texts.
 
     What draws differ by falls with their number as with that of the texts, so that nothing is gained by both.
 
-    >>> random_draws(1_743), random_draws(25_000)
+    >>> count_random_draws(1_743), count_random_draws(25_000)
     ((20, 5), (2, 1))
     """
     main, other = (min(most, math.ceil(most * 2000 / max(texts, 1))) for most in (MAIN_RANDOM_DRAWS, RANDOM_DRAWS))
     return main, other
 
 
-def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Run, data: TextDataset, *, split: str = "test", progress: TextProgress | None = None
+) -> dict[str, Any]:
     """Score a run on one split of its data and write down what was found.
 
     Args:
@@ -61,9 +69,9 @@ def evaluate(run: Run, data: TextDataset, *, split: str = "test", progress: Prog
     tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
     chosen: Split = getattr(data, split)
     texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
-    site = explaining_site(model)
-    attention = [f"attention.{site.partition('.')[2] or 0}"] if shows_attention(network(model)) else []
-    scored = score_words(model, texts, [*SITES, *attention])
+    site = get_explaining_site(model)
+    attention = [f"attention.{site.partition('.')[2] or 0}"] if has_visible_attention(unwrap(model)) else []
+    scored = internal_scores(model, texts, [*CAPACITY_SITES, *attention])
     about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
     scores = about | _scores(model, texts, np.array(chosen.labels), scored, site, progress)
     if split == "test":
@@ -79,9 +87,9 @@ def _scores(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
-    scored: Sequence[ScoredText],
+    scored: Sequence[InternalScores],
     site: str,
-    progress: Progress | None,
+    progress: TextProgress | None,
 ) -> dict[str, Any]:
     right = np.array([text.prediction for text in scored]) == labels
     deletion: dict[str, dict[str, Any]] = {}
@@ -90,23 +98,24 @@ def _scores(
     for (name, percent), draws in _deletions(model, texts, labels, scored, site, progress).items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
         still_right = draws.mean(axis=0)
-        found = mean(still_right).to_dict()
+        found = bootstrap_mean(still_right).to_dict()
         if len(draws) > 1:
             found["spread"] = float(draws.mean(axis=1).std(ddof=1))
         deletion.setdefault(name, {})[str(percent)] = found
         drops = srs if name == "capacity" else srs.setdefault(name, {})
-        drops[str(percent)] = mean(right - still_right).to_dict()
+        drops[str(percent)] = bootstrap_mean(right - still_right).to_dict()
         still[name, percent] = still_right
     # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
     srs["above_random"] = {
-        str(percent): mean(still["random", percent] - still["capacity", percent]).to_dict() for percent in CURVE
+        str(percent): bootstrap_mean(still["random", percent] - still["capacity", percent]).to_dict()
+        for percent in DELETION_PERCENTS
     }
     return {
-        "accuracy": mean(right).to_dict(),
+        "accuracy": bootstrap_mean(right).to_dict(),
         "deletion": deletion,
         "srs": srs,
         "capacity": _capacity_table(scored, site),
-        "audit": {name: mean(values).to_dict() for name, values in audit(model, texts).items()},
+        "audit": {name: bootstrap_mean(values).to_dict() for name, values in audit(model, texts).items()},
     }
 
 
@@ -125,22 +134,22 @@ def _deletions(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
-    scored: Sequence[ScoredText],
+    scored: Sequence[InternalScores],
     site: str,
-    progress: Progress | None,
+    progress: TextProgress | None,
 ) -> dict[tuple[str, int], NDArray[np.bool_]]:
     """Whether each text is still classified right after every deletion, (draw, text), by score and percent."""
     deletions = [
         (name, percent, scores)
         for name, scores in _attributions(scored, site).items()
-        for percent in (CURVE if name == "capacity" else (MAIN_PERCENT,))
+        for percent in (DELETION_PERCENTS if name == "capacity" else (MAIN_PERCENT,))
     ]
-    main, other = random_draws(len(texts))
+    main, other = count_random_draws(len(texts))
     random = [random_scores(texts, seed) for seed in range(main)]
-    for percent in CURVE:
+    for percent in DELETION_PERCENTS:
         draws = main if percent == MAIN_PERCENT else other
         deletions += [("random", percent, scores) for scores in random[:draws]]
-    predicted = predictions_without(
+    predicted = predict_after_deletion(
         model, texts, [(scores, percent) for _, percent, scores in deletions], progress=progress
     )
     outcomes: dict[tuple[str, int], list[NDArray[np.bool_]]] = {}
@@ -149,7 +158,7 @@ def _deletions(
     return {key: np.stack(draws) for key, draws in outcomes.items()}
 
 
-def _attributions(scored: Sequence[ScoredText], site: str) -> dict[str, Scores]:
+def _attributions(scored: Sequence[InternalScores], site: str) -> dict[str, Scores]:
     """Scores by name: `capacity` is the one at the explaining site, the others are named after theirs."""
     others = [each for each in scored[0].capacity if each.startswith("fc1") and each != site] if scored else []
     found = {"capacity": [text.capacity[site] for text in scored]}
@@ -161,7 +170,7 @@ def _attributions(scored: Sequence[ScoredText], site: str) -> dict[str, Scores]:
     return found
 
 
-def _capacity_table(scored: Sequence[ScoredText], site: str) -> dict[str, Any]:
+def _capacity_table(scored: Sequence[InternalScores], site: str) -> dict[str, Any]:
     """Average capacity over all words, over those that VMASK finds most important, and over the rest.
 
     Source: SAFR (Chang et al. 2025), Table 3. Differs from the paper: the 30 % are taken in each text, with the count
@@ -173,7 +182,7 @@ def _capacity_table(scored: Sequence[ScoredText], site: str) -> dict[str, Any]:
         important = [_marked(text.keep) for text in scored if text.keep is not None]
         groups |= {"important": important, "rest": [~each for each in important]}
     return {
-        name: mean(
+        name: bootstrap_mean(
             [each[chosen].mean() if chosen.any() else 0.0 for each, chosen in zip(capacities, group, strict=True)],
             [chosen.sum() for chosen in group],
         ).to_dict()
@@ -183,7 +192,7 @@ def _capacity_table(scored: Sequence[ScoredText], site: str) -> dict[str, Any]:
 
 def _marked(keep: NDArray[np.float64]) -> NDArray[np.bool_]:
     marked = np.zeros(len(keep), dtype=bool)
-    marked[list(most_important(keep, MAIN_PERCENT))] = True
+    marked[list(select_top_words(keep, MAIN_PERCENT))] = True
     return marked
 
 
@@ -191,7 +200,7 @@ def _write_words(
     run: Run,
     texts: Sequence[EncodedText],
     split: Split,
-    scored: Sequence[ScoredText],
+    scored: Sequence[InternalScores],
     label_names: Sequence[str],
 ) -> None:
     """One row per word, for whoever wants to look further than the averages."""

@@ -6,19 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from safr.attribution.scores import ScoredText
+from safr.attribution.scores import InternalScores
 from safr.data import Split
 from safr.data.batches import EncodedText
 
-SHORTEST, LONGEST = 8, 30
+MIN_WORDS, MAX_WORDS = 8, 30
 """Words of an example; shorter ones show little, longer ones don't fit a figure."""
 
-EACH = 2
+EXAMPLES_PER_OUTCOME = 2
 
-RULE = (
-    f"Of the test texts with {SHORTEST} to {LONGEST} words, the {EACH} that the last run classifies right and the "
-    f"{EACH} that it classifies wrong whose SHA-256 comes first. The paper's own sentence comes before them where the "
-    "classes are negative and positive."
+EXAMPLE_RULE = (
+    f"Of the test texts with {MIN_WORDS} to {MAX_WORDS} words, the {EXAMPLES_PER_OUTCOME} that the last run classifies "
+    f"right and the {EXAMPLES_PER_OUTCOME} that it classifies wrong whose SHA-256 comes first. The paper's own "
+    "sentence comes before them where the classes are negative and positive."
 )
 
 PAPER_SENTENCE = (
@@ -29,7 +29,7 @@ PAPER_SENTENCE = (
 
 
 @dataclass(frozen=True)
-class Example:
+class ShownText:
     """A text to show."""
 
     text: str
@@ -39,19 +39,21 @@ class Example:
 
 
 def choose_examples(
-    split: Split, texts: Sequence[EncodedText], scored: Sequence[ScoredText], label_names: Sequence[str]
+    split: Split, texts: Sequence[EncodedText], scored: Sequence[InternalScores], label_names: Sequence[str]
 ) -> list[dict[str, str]]:
-    """The examples of a run, as JSON values, by `RULE`."""
+    """The examples of a run, as JSON values, by `EXAMPLE_RULE`."""
     found = [_paper_example(split)] if set(label_names) == {"negative", "positive"} else []
-    fitting = [n for n, text in enumerate(texts) if SHORTEST <= len(text.words) <= LONGEST and not text.truncated]
+    fitting = [n for n, text in enumerate(texts) if MIN_WORDS <= len(text.words) <= MAX_WORDS and not text.truncated]
     fitting.sort(key=lambda n: hashlib.sha256(split.texts[n].encode("utf-8", "surrogatepass")).digest())
     for origin, is_right in (("right", True), ("wrong", False)):
         matching = [n for n in fitting if (scored[n].prediction == split.labels[n]) == is_right]
-        found += [Example(split.texts[n], label_names[split.labels[n]], origin) for n in matching[:EACH]]
+        found += [
+            ShownText(split.texts[n], label_names[split.labels[n]], origin) for n in matching[:EXAMPLES_PER_OUTCOME]
+        ]
     return [asdict(example) for example in found]
 
 
-def _paper_example(split: Split) -> Example:
+def _paper_example(split: Split) -> ShownText:
     """The paper's sentence, spelled as the data spell it where it is among them."""
     alike = (text for text in split.texts if text.lower() == PAPER_SENTENCE.lower())
-    return Example(next(alike, PAPER_SENTENCE), "negative", "paper")
+    return ShownText(next(alike, PAPER_SENTENCE), "negative", "paper")

@@ -12,19 +12,19 @@ from scipy.stats import kendalltau
 
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
-from safr.evaluation.deletion import CURVE, MAIN_PERCENT, by_importance, deleted_count
-from safr.evaluation.removal import Answer, Remover, Words
+from safr.evaluation.deletion import DELETION_PERCENTS, MAIN_PERCENT, count_deleted, rank_words
+from safr.evaluation.removal import RemovalOutcome, Remover, WordSet
 
-PERCENTS = (1, 5, 10, 20, 50)
+ERASER_PERCENTS = (1, 5, 10, 20, 50)
 """The k of comprehensiveness and sufficiency, ERASER's."""
 
-STEPS = 32
+MAX_DELETION_STEPS = 32
 """Words go one by one in texts of up to so many that may go; in longer ones in so many even steps."""
 
 _TEXTS_TOGETHER = 64
 """Texts whose answers are in memory at once."""
 
-Values = dict[str, NDArray[np.float64]]
+MetricValues = dict[str, NDArray[np.float64]]
 """One value for each text, by metric; NaN where a text has none."""
 
 
@@ -37,7 +37,7 @@ def faithfulness(
     *,
     one_by_one: bool = True,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Values]:
+) -> dict[str, MetricValues]:
     r"""How the prediction follows when words go in the order of their scores.
 
     With p(x) the probability of the class that is predicted for the whole text, and x without the n highest words
@@ -92,43 +92,45 @@ class _Order:
     @cached_property
     def words(self) -> list[int]:
         """The words that may go, the highest first."""
-        return by_importance(self.scores, text_of_word=self.text.text_of_word)
+        return rank_words(self.scores, text_of_word=self.text.text_of_word)
 
-    def without(self, count: int) -> Words:
+    def without(self, count: int) -> WordSet:
         return frozenset(self.words[:count])
 
-    def alone(self, count: int) -> Words:
+    def alone(self, count: int) -> WordSet:
         return frozenset(range(len(self.text.words))) - self.without(count)
 
     def count(self, percent: float) -> int:
         size = len(self.text.words)
-        return deleted_count(size, percent, texts=size - len(self.words))
+        return count_deleted(size, percent, texts=size - len(self.words))
 
     @property
     def steps(self) -> list[int]:
         """How many words are gone at each step, from 1 to all that may go."""
-        return sorted({round(part) for part in np.linspace(1, len(self.words), min(len(self.words), STEPS))})
+        return sorted(
+            {round(part) for part in np.linspace(1, len(self.words), min(len(self.words), MAX_DELETION_STEPS))}
+        )
 
-    def needed(self) -> Iterator[Words]:
+    def needed(self) -> Iterator[WordSet]:
         """Every set of words that the metrics ask the model about."""
         yield frozenset()
-        for percent in (*PERCENTS, MAIN_PERCENT):
+        for percent in (*ERASER_PERCENTS, MAIN_PERCENT):
             yield self.without(self.count(percent))
-        for percent in PERCENTS:
+        for percent in ERASER_PERCENTS:
             yield self.alone(self.count(percent))
         if self.one_by_one:
-            yield from (self.without(self.count(percent)) for percent in CURVE)
+            yield from (self.without(self.count(percent)) for percent in DELETION_PERCENTS)
             yield from (self.without(count) for count in self.steps)
             yield from self.each_alone()
 
-    def each_alone(self) -> list[Words]:
+    def each_alone(self) -> list[WordSet]:
         return [frozenset({word}) for word in range(len(self.text.words))] if self.words else []
 
-    def measured(self, answers: Mapping[Words, Answer], chosen: int, label: int) -> dict[str, float]:
+    def measured(self, answers: Mapping[WordSet, RemovalOutcome], chosen: int, label: int) -> dict[str, float]:
         """Every metric of this text."""
         whole = answers[frozenset()].probability
 
-        def fall(words: Words) -> float:
+        def fall(words: WordSet) -> float:
             return whole - answers[words].probability
 
         def right(percent: float) -> float:
@@ -137,7 +139,7 @@ class _Order:
         before = float(answers[frozenset()].prediction == label)
         found = {"before": before, f"without_{MAIN_PERCENT}": right(MAIN_PERCENT)}
         found["srs"] = before - found[f"without_{MAIN_PERCENT}"]
-        counts = [self.count(percent) for percent in PERCENTS]
+        counts = [self.count(percent) for percent in ERASER_PERCENTS]
         found["comprehensiveness"] = _mean([fall(self.without(count)) for count in counts if count])
         found["sufficiency"] = _mean([fall(self.alone(count)) for count in counts if count])
         if not self.one_by_one:
@@ -145,7 +147,7 @@ class _Order:
         flipped = [count for count in self.steps if answers[self.without(count)].prediction != chosen]
         costs = [fall(words) for words in self.each_alone()]
         return found | {
-            **{f"without_{percent}": right(percent) for percent in CURVE},
+            **{f"without_{percent}": right(percent) for percent in DELETION_PERCENTS},
             "aopc": _mean([fall(self.without(count)) for count in self.steps]),
             "first_flip": float(flipped[:1] == [1]) if self.words else np.nan,
             "words_to_flip": min(flipped, default=len(self.text.words)) / len(self.text.words)

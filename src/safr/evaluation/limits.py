@@ -8,21 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safr.data.batches import EncodedText
-from safr.evaluation.removal import Remover, Words
+from safr.evaluation.removal import Remover, WordSet
 
-BEAM = 5
+BEAM_WIDTH = 5
 """Sets of words that the search goes on with, as in Edin et al. 2025."""
 
-LEAST_ROOM = 1e-4
+MIN_AOPC_RANGE = 1e-4
 """Under so much between the least and the greatest AOPC the quotient would be rounding."""
 
 
-def aopc_limits(
+def search_aopc_bounds(
     remover: Remover,
     texts: Sequence[EncodedText],
     classes: Sequence[int],
     *,
-    beam: int = BEAM,
+    beam: int = BEAM_WIDTH,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
     """Least and greatest AOPC of each text over the orders that a beam search finds, (2, text).
@@ -59,7 +59,7 @@ def normalized_aopc(
     NaN where there is no room between both, as where a prediction is so sure that no order changes it.
     """
     room = greatest - least
-    return np.divide(aopc - least, room, out=np.full(len(aopc), np.nan), where=room > LEAST_ROOM)
+    return np.divide(aopc - least, room, out=np.full(len(aopc), np.nan), where=room > MIN_AOPC_RANGE)
 
 
 def _extreme_sums(
@@ -72,7 +72,7 @@ def _extreme_sums(
 ) -> NDArray[np.float64]:
     """The highest sum of probabilities that an order of each text's words has, or with -1 the lowest, (text,)."""
     # By text, the sets that are gone on with, and sign times the sum on the best way there.
-    reached: list[dict[Words, float]] = [{frozenset(): 0.0} for _ in texts]
+    reached: list[dict[WordSet, float]] = [{frozenset(): 0.0} for _ in texts]
     steps = max((_removable(text) for text in texts), default=0)
     for step in range(1, steps + 1):
         going = [number for number, text in enumerate(texts) if _removable(text) >= step]
@@ -86,9 +86,11 @@ def _extreme_sums(
     return sign * np.array([max(each.values()) for each in reached])
 
 
-def _best(text: EncodedText, reached: dict[Words, float], gains: dict[Words, float], beam: int) -> dict[Words, float]:
+def _best(
+    text: EncodedText, reached: dict[WordSet, float], gains: dict[WordSet, float], beam: int
+) -> dict[WordSet, float]:
     """The sets of one word more with the highest sums, each by the best way to it."""
-    longer: dict[Words, float] = {}
+    longer: dict[WordSet, float] = {}
     for words, total in reached.items():
         for more in _one_more(text, words):
             longer[more] = max(total + gains[more], longer.get(more, -np.inf))
@@ -96,7 +98,7 @@ def _best(text: EncodedText, reached: dict[Words, float], gains: dict[Words, flo
     return {words: longer[words] for words in ranking[:beam]}
 
 
-def _one_more(text: EncodedText, words: Words) -> list[Words]:
+def _one_more(text: EncodedText, words: WordSet) -> list[WordSet]:
     """Every set with one word more that leaves each of the texts a word."""
     owners = text.text_of_word
     left = [word for word in range(len(owners)) if word not in words]

@@ -13,45 +13,45 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.attribution.methods import ABSOLUTE, is_method, method
+from safr.attribution.methods import ABSOLUTE_PREFIX, get_method, is_method
 from safr.attribution.scores import Scores, random_scores
-from safr.data.rationales import planted_pairs
-from safr.evaluation.allocation import show
-from safr.evaluation.cause import Watched, cause
+from safr.data.rationales import find_planted_pairs
+from safr.evaluation.allocation import record_allocation
+from safr.evaluation.cause import CausalSetup, causal_effects
 from safr.evaluation.correlation import rank_correlations
 from safr.evaluation.faithfulness import faithfulness
-from safr.evaluation.limits import aopc_limits, normalized_aopc
-from safr.evaluation.plausibility import pairs_found, plausibility
-from safr.evaluation.removal import Removal, Remover, stand_in
-from safr.evaluation.subject import Subject
-from safr.evaluation.suspicion import shuffle_weights, suspicion
-from safr.evaluation.values import Table, merged, read_values, write_values
-from safr.model.attachment import explaining_site
+from safr.evaluation.limits import normalized_aopc, search_aopc_bounds
+from safr.evaluation.plausibility import pair_auroc, plausibility
+from safr.evaluation.removal import Removal, Remover, replacement_id
+from safr.evaluation.subject import BenchmarkData
+from safr.evaluation.suspicion import confound_correlations, shuffle_weights
+from safr.evaluation.values import ResultTable, merge_tables, read_results, write_results
+from safr.model.attachment import get_explaining_site
 from safr.model.saving import load
 
-COMPARED = "capacity"
+REFERENCE_METHOD = "capacity"
 """The method that the others are compared with, and whose neurons are intervened on."""
 
-RANDOM_DRAWS = 2
+RANDOM_ORDERS = 2
 """Random orders whose values are averaged."""
 
 SHUFFLES = 5
 """Models with shuffled weights that a method is asked about; what one of them says depends on its seed."""
 
-LAYOUT = 2
+CACHE_VERSION = 2
 """Changes whenever values are computed in another way, so that those of before are not taken for new ones."""
 
-Progress = Callable[[str, int, int], None]
+StepProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def measure(
-    subject: Subject,
+def compute_metrics(
+    subject: BenchmarkData,
     scores: Mapping[str, Scores],
     removers: Mapping[Removal, Remover],
     folder: Path,
-    progress: Progress,
-) -> Table:
+    progress: StepProgress,
+) -> ResultTable:
     """Every metric of every method on every text.
 
     Args:
@@ -62,23 +62,23 @@ def measure(
         progress: Called as it goes on.
     """
     seed = subject.run.settings.recipe.seed  # other draws for other seeds, or chance would be known too well over seeds
-    draws = {f"random.{draw}": random_scores(subject.texts, (seed, draw)) for draw in range(RANDOM_DRAWS)}
+    draws = {f"random.{draw}": random_scores(subject.texts, (seed, draw)) for draw in range(RANDOM_ORDERS)}
     everything = {**scores, **draws}
-    common = f"{LAYOUT} {subject.fingerprint}"
+    common = f"{CACHE_VERSION} {subject.fingerprint}"
     keys = {name: f"{common} {sha256(np.concatenate(each).tobytes()).hexdigest()}" for name, each in everything.items()}
 
-    def kept(name: str, keys: Mapping[str, str], make: Callable[[list[str]], Table]) -> Table:
+    def kept(name: str, keys: Mapping[str, str], make: Callable[[list[str]], ResultTable]) -> ResultTable:
         """What is known already, and what is made of the methods that it is not known of."""
         files = {each: folder / name / f"{each}.parquet" for each in keys}
-        known = {each: read_values(file, subject.numbers, keys[each]) for each, file in files.items()}
+        known = {each: read_results(file, subject.numbers, keys[each]) for each, file in files.items()}
         missing = [each for each, values in known.items() if values is None]
         made = make(missing) if missing else {}
         for each in missing:
             # What goes with a method without being asked for itself is kept with it.
-            names = {each} | ({ABSOLUTE + each} - keys.keys())
+            names = {each} | ({ABSOLUTE_PREFIX + each} - keys.keys())
             own = {place: values for place, values in made.items() if place[0] in names}
-            write_values(files[each], own, subject.numbers, keys[each])
-        return merged([*(values for values in known.values() if values is not None), made])
+            write_results(files[each], own, subject.numbers, keys[each])
+        return merge_tables([*(values for values in known.values() if values is not None), made])
 
     removed = {
         how: kept(how, keys, partial(_removed, subject, everything, words, progress)) for how, words in removers.items()
@@ -86,25 +86,25 @@ def measure(
     extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, removers["delete"], progress))
     marks = sha256(b"|".join(b"" if each is None else each.tobytes() for each in subject.rationales)).hexdigest()
     marked = {name: f"{key} {marks}" for name, key in keys.items()}
-    askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE)}
+    askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE_PREFIX)}
     tables = [
         *removed.values(),
         _normalized(removed["delete"], extremes),
         kept("words", marked, partial(_of_scores, subject, everything)),
         kept("randomization", askable, partial(_randomized, subject, scores, progress)),
         _unrelated(subject, draws),
-        kept("cause", {COMPARED: common}, lambda _: _caused(subject, progress)),
+        kept("cause", {REFERENCE_METHOD: common}, lambda _: _caused(subject, progress)),
     ]
     if subject.run.settings.data == "planted":
-        shown = show(subject.model, subject.texts, explaining_site(subject.model))
-        found = pairs_found([each.interference for each in shown], planted_pairs(subject.texts))
-        tables.append({(COMPARED, ""): {"pairs": found}})
-    return _random_averaged(merged(tables))
+        shown = record_allocation(subject.model, subject.texts, get_explaining_site(subject.model))
+        found = pair_auroc([each.interference for each in shown], find_planted_pairs(subject.texts))
+        tables.append({(REFERENCE_METHOD, ""): {"pairs": found}})
+    return _random_averaged(merge_tables(tables))
 
 
-def _of_scores(subject: Subject, scores: Mapping[str, Scores], names: Sequence[str]) -> Table:
+def _of_scores(subject: BenchmarkData, scores: Mapping[str, Scores], names: Sequence[str]) -> ResultTable:
     """What can be said of scores without asking the model."""
-    found = {(name, ""): suspicion(subject.texts, scores[name]) for name in names}
+    found = {(name, ""): confound_correlations(subject.texts, scores[name]) for name in names}
     if any(each is not None for each in subject.rationales):
         for name in names:
             found[name, ""] |= plausibility(scores[name], subject.rationales)
@@ -112,8 +112,8 @@ def _of_scores(subject: Subject, scores: Mapping[str, Scores], names: Sequence[s
 
 
 def _removed(
-    subject: Subject, scores: Mapping[str, Scores], words: Remover, progress: Progress, names: Sequence[str]
-) -> Table:
+    subject: BenchmarkData, scores: Mapping[str, Scores], words: Remover, progress: StepProgress, names: Sequence[str]
+) -> ResultTable:
     found = faithfulness(
         words,
         subject.texts,
@@ -126,15 +126,15 @@ def _removed(
     return {(name, words.how): values for name, values in found.items()}
 
 
-def _extremes(subject: Subject, words: Remover, progress: Progress) -> Table:
+def _extremes(subject: BenchmarkData, words: Remover, progress: StepProgress) -> ResultTable:
     """The least and the greatest AOPC that a search finds."""
     few = subject.few("naopc")
     texts, classes = [subject.texts[place] for place in few], subject.classes[few].tolist()
-    least, greatest = aopc_limits(words, texts, classes, progress=partial(progress, "best and worst orders"))
+    least, greatest = search_aopc_bounds(words, texts, classes, progress=partial(progress, "best and worst orders"))
     return {("all", "delete"): {"least": subject.spread(least, few), "greatest": subject.spread(greatest, few)}}
 
 
-def _normalized(deleted: Table, extremes: Table) -> Table:
+def _normalized(deleted: ResultTable, extremes: ResultTable) -> ResultTable:
     """NAOPC: where AOPC lies between the least and the greatest that the search, or any of the methods, finds."""
     aopc = np.stack([values["aopc"] for values in deleted.values()])  # (method, text)
     found = extremes.get(("all", "delete"), {})  # empty where no text is short enough
@@ -144,7 +144,9 @@ def _normalized(deleted: Table, extremes: Table) -> Table:
     return {place: {"naopc": normalized_aopc(values["aopc"], least, greatest)} for place, values in deleted.items()}
 
 
-def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progress, names: Sequence[str]) -> Table:
+def _randomized(
+    subject: BenchmarkData, scores: Mapping[str, Scores], progress: StepProgress, names: Sequence[str]
+) -> ResultTable:
     """How far each method says the same about models that know nothing: the mean size of the correlation."""
     few = subject.few("randomization")
     texts = [subject.texts[place] for place in few]
@@ -154,11 +156,13 @@ def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progre
         shuffled = load(subject.run.model_folder)
         shuffle_weights(shuffled, seed)
         for name in names:
-            theirs = method(name).score(shuffled, texts) if texts else []
+            theirs = get_method(name).score(shuffled, texts) if texts else []
             own = [scores[name][place] for place in few]
             sizes = [(name, own, theirs)]
-            if method(name).signed:  # its sizes need not be asked for again
-                sizes.append((ABSOLUTE + name, [np.abs(each) for each in own], [np.abs(each) for each in theirs]))
+            if get_method(name).signed:  # its sizes need not be asked for again
+                sizes.append(
+                    (ABSOLUTE_PREFIX + name, [np.abs(each) for each in own], [np.abs(each) for each in theirs])
+                )
             for each, ours, others in sizes:
                 found.setdefault(each, []).append(np.abs(rank_correlations(ours, others)))
     return {
@@ -166,7 +170,7 @@ def _randomized(subject: Subject, scores: Mapping[str, Scores], progress: Progre
     }
 
 
-def _unrelated(subject: Subject, draws: Mapping[str, Scores]) -> Table:
+def _unrelated(subject: BenchmarkData, draws: Mapping[str, Scores]) -> ResultTable:
     """The same of scores that have nothing to do with each other: much in short texts, 1 in those of two words."""
     few = subject.few("randomization")
     texts = [subject.texts[place] for place in few]
@@ -179,17 +183,19 @@ def _unrelated(subject: Subject, draws: Mapping[str, Scores]) -> Table:
     return found
 
 
-def _caused(subject: Subject, progress: Progress) -> Table:
-    few, site = subject.few("cause"), explaining_site(subject.model)
+def _caused(subject: BenchmarkData, progress: StepProgress) -> ResultTable:
+    few, site = subject.few("cause"), get_explaining_site(subject.model)
     if not few or not site.startswith("fc1."):  # vectors after the activation are not changed
         return {}
     progress("ablating neurons", 0, 1)
     texts = [subject.texts[place] for place in few]
-    found = cause(Watched(subject.model, texts, subject.classes[few], site), stand_in(subject.tokenizer))
-    return {(COMPARED, ""): {name: subject.spread(values, few) for name, values in found.items()}}
+    found = causal_effects(
+        CausalSetup(subject.model, texts, subject.classes[few], site), replacement_id(subject.tokenizer)
+    )
+    return {(REFERENCE_METHOD, ""): {name: subject.spread(values, few) for name, values in found.items()}}
 
 
-def _random_averaged(table: Table) -> Table:
+def _random_averaged(table: ResultTable) -> ResultTable:
     """The same with the mean of the random draws in their place."""
     kept = {place: values for place, values in table.items() if not place[0].startswith("random.")}
     for how in dict.fromkeys(how for _, how in table):

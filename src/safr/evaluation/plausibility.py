@@ -10,13 +10,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from safr.attribution.scores import Scores
 from safr.data.rationales import Rationale
-from safr.evaluation.faithfulness import Values
+from safr.evaluation.faithfulness import MetricValues
 
-OVERLAP = 0.5
+MIN_SPAN_OVERLAP = 0.5
 """Words that two runs of words must share, as a part of all in either, to count as the same; ERASER's."""
 
 
-def plausibility(scores: Scores, rationales: Sequence[Rationale | None]) -> Values:
+def plausibility(scores: Scores, rationales: Sequence[Rationale | None]) -> MetricValues:
     """How well scores find the words of a rationale.
 
     - `auprc`: area under the precision-recall curve, as average precision. By chance it is more than the share of words
@@ -42,14 +42,14 @@ def plausibility(scores: Scores, rationales: Sequence[Rationale | None]) -> Valu
     for number in np.flatnonzero(usable).tolist():
         rationale, score = rationales[number], scores[number]
         assert rationale is not None
-        chosen = highest(score, max(int(share * len(score) + 0.5), 1))
+        chosen = top_words_mask(score, max(int(share * len(score) + 0.5), 1))
         found["auprc"][number] = average_precision_score(rationale, score)
-        found["token_f1"][number] = f1(int((chosen & rationale).sum()), int(chosen.sum()), int(rationale.sum()))
-        found["iou_f1"][number] = runs_f1(chosen, rationale)
+        found["token_f1"][number] = f1_score(int((chosen & rationale).sum()), int(chosen.sum()), int(rationale.sum()))
+        found["iou_f1"][number] = span_f1(chosen, rationale)
     return found
 
 
-def pairs_found(
+def pair_auroc(
     interference: Sequence[NDArray[np.float64]], pairs: Sequence[Sequence[tuple[int, int]]]
 ) -> NDArray[np.float64]:
     """How well the size of interference finds the pair of words that belong together, (text,).
@@ -73,39 +73,39 @@ def pairs_found(
     return found
 
 
-def highest(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+def top_words_mask(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
     """True at the words with the highest scores; ties go to the earlier word."""
     chosen = np.zeros(len(scores), dtype=bool)
     chosen[np.argsort(-scores, kind="stable")[:count]] = True
     return chosen
 
 
-def f1(found: int, predicted: int, marked: int) -> float:
+def f1_score(found: int, predicted: int, marked: int) -> float:
     """Harmonic mean of precision and recall.
 
-    >>> f1(2, 4, 2)
+    >>> f1_score(2, 4, 2)
     0.6666666666666666
     """
     return 2 * found / (predicted + marked)
 
 
-def runs_f1(predicted: NDArray[np.bool_], marked: NDArray[np.bool_]) -> float:
+def span_f1(predicted: NDArray[np.bool_], marked: NDArray[np.bool_]) -> float:
     """F1 of runs of True.
 
-    >>> runs_f1(np.array([True, True, False, True]), np.array([True, True, False, False]))
+    >>> span_f1(np.array([True, True, False, True]), np.array([True, True, False, False]))
     0.6666666666666666
     """
-    ours, theirs = runs(predicted), runs(marked)
-    precise = sum(any(_overlap(own, other) >= OVERLAP for other in theirs) for own in ours)
-    recalled = sum(any(_overlap(own, other) >= OVERLAP for own in ours) for other in theirs)
+    ours, theirs = true_spans(predicted), true_spans(marked)
+    precise = sum(any(_overlap(own, other) >= MIN_SPAN_OVERLAP for other in theirs) for own in ours)
+    recalled = sum(any(_overlap(own, other) >= MIN_SPAN_OVERLAP for own in ours) for other in theirs)
     precision, recall = precise / len(ours), recalled / len(theirs)
     return 2 * precision * recall / (precision + recall) if precise else 0.0
 
 
-def runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def true_spans(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Where runs of True begin and end.
 
-    >>> runs(np.array([True, True, False, True]))
+    >>> true_spans(np.array([True, True, False, True]))
     [(0, 2), (3, 4)]
     """
     changes = np.flatnonzero(np.diff([False, *marked.tolist(), False]))

@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import answers, model_batches, shares, traced
+from safr.attribution.scores import class_probabilities, iter_model_batches, iter_traces, text_logits
 from safr.data.batches import EncodedText
 from safr.errors import InputError
-from safr.model.interventions import changed
+from safr.model.interventions import intervene
 
 Removal = Literal["delete", "replace", "hide", "average"]
 
@@ -31,11 +31,11 @@ REMOVALS: dict[Removal, str] = {
 LEAK_TEXTS = 5
 """Texts in which it is looked whether a model still reads what was removed."""
 
-Words = frozenset[int]
+WordSet = frozenset[int]
 """Numbers of some of a text's words."""
 
 
-class Answer(NamedTuple):
+class RemovalOutcome(NamedTuple):
     """What a model makes of a text without some words."""
 
     probability: float
@@ -59,9 +59,9 @@ class Remover:
     def answers(
         self,
         texts: Sequence[EncodedText],
-        removed: Sequence[Collection[Words]],
+        removed: Sequence[Collection[WordSet]],
         classes: Sequence[int],
-    ) -> list[dict[Words, Answer]]:
+    ) -> list[dict[WordSet, RemovalOutcome]]:
         """What the model answers without each set of words; every set is asked for once.
 
         Args:
@@ -69,10 +69,10 @@ class Remover:
             removed: For every text, sets of words that are removed together; the empty set leaves the whole text.
             classes: For every text, the class whose probability is told.
         """
-        found: list[dict[Words, Answer]] = [{} for _ in texts]
+        found: list[dict[WordSet, RemovalOutcome]] = [{} for _ in texts]
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
         left = [self._without(texts[number], words) for number, words in wanted]
-        for batch in model_batches(self.model, left):
+        for batch in iter_model_batches(self.model, left):
             asked = [wanted[row] for row in batch.numbers]
             inputs = batch.inputs
             change: AbstractContextManager[None] = nullcontext()
@@ -81,17 +81,19 @@ class Remover:
                 if self.how == "hide":
                     inputs = inputs | {"attention_mask": inputs["attention_mask"] * ~gone}
                 else:
-                    change = changed(self.model, "embedding", self._averaged(gone))
+                    change = intervene(self.model, "embedding", self._averaged(gone))
             with torch.inference_mode(), change:
-                chances = shares(self.model, answers(self.model, self.model(**inputs).get("logits"), batch))
+                chances = class_probabilities(
+                    self.model, text_logits(self.model, self.model(**inputs).get("logits"), batch)
+                )
             chosen = torch.tensor([classes[number] for number, _ in asked], device=chances.device)
             probabilities = chances.gather(1, chosen[:, None])[:, 0].tolist()
             predictions = chances.argmax(dim=-1).tolist()
             for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
-                found[number][words] = Answer(*answer)
+                found[number][words] = RemovalOutcome(*answer)
         return found
 
-    def _without(self, text: EncodedText, words: Words) -> EncodedText:
+    def _without(self, text: EncodedText, words: WordSet) -> EncodedText:
         if self.how == "delete":
             return text.without(words)
         if self.how == "replace":
@@ -105,7 +107,7 @@ class Remover:
         return lambda vectors: torch.where(gone[..., None], average.to(vectors), vectors)
 
 
-def remover(
+def make_remover(
     model: PreTrainedModel, how: Removal, tokenizer: PreTrainedTokenizerBase, texts: Sequence[EncodedText]
 ) -> Remover:
     """What removes words in one way.
@@ -121,7 +123,7 @@ def remover(
             language model reads a last word that nothing attends to, or a decoder the text itself.
     """
     if how == "replace":
-        if (token := stand_in(tokenizer)) is None:
+        if (token := replacement_id(tokenizer)) is None:
             raise InputError("words can't be replaced: the tokenizer has no token for masked or unknown words")
         return Remover(model, how, stand_in=token)
     made = Remover(model, how, mean_vector=_mean_vector(model, texts) if how == "average" else None)
@@ -130,7 +132,7 @@ def remover(
     return made
 
 
-def stand_in(tokenizer: PreTrainedTokenizerBase) -> int | None:
+def replacement_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Id of the token that takes a word's place: the mask token, or the unknown word's, or none that is not padding."""
     token = tokenizer.unk_token_id if tokenizer.mask_token_id is None else tokenizer.mask_token_id
     return None if token == tokenizer.pad_token_id else token
@@ -155,7 +157,7 @@ def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
     return not np.allclose(first, second, rtol=0, atol=1e-5)
 
 
-def _with_words_as(token: int, text: EncodedText, words: Words) -> EncodedText:
+def _with_words_as(token: int, text: EncodedText, words: WordSet) -> EncodedText:
     own = zip(text.ids, text.word_of_token, strict=True)
     return replace(text, ids=tuple(token if word in words else each for each, word in own))
 
@@ -163,7 +165,7 @@ def _with_words_as(token: int, text: EncodedText, words: Words) -> EncodedText:
 def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:
     """Mean of what enters the layers over all words' tokens of some texts."""
     total, count = torch.zeros(()), 0
-    for batch, seen in traced(model, texts, ("embedding", "vmask")):
+    for batch, seen in iter_traces(model, texts, ("embedding", "vmask")):
         vectors = seen.vectors.get("vmask", seen.vectors["embedding"])
         total = total.to(vectors.device) + vectors[batch.counting].double().sum(dim=0)
         count += int(batch.counting.sum())
@@ -171,7 +173,7 @@ def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[
 
 
 def _tokens(
-    removed: Sequence[tuple[EncodedText, Words]], counting: Bool[Tensor, "batch token"]
+    removed: Sequence[tuple[EncodedText, WordSet]], counting: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, "batch token"]:
     """Which tokens of a batch belong to words that are removed."""
     rows = [[word is not None and word in words for word in text.word_of_token] for text, words in removed]

@@ -28,17 +28,17 @@ class Estimate:
         return asdict(self)
 
 
-def percent(estimate: Mapping[str, float]) -> str:
+def format_percent(estimate: Mapping[str, float]) -> str:
     """An estimate's JSON values in per cent, with its interval.
 
-    >>> percent({"value": 0.701, "low": 0.679, "high": 0.722})
+    >>> format_percent({"value": 0.701, "low": 0.679, "high": 0.722})
     '70.1 [67.9, 72.2]'
     """
     value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
+def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     """Mean over texts with its 95 % percentile bootstrap interval; texts are resampled, not words.
 
     Args:
@@ -48,7 +48,7 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     Raises:
         InputError: Fewer than two texts.
 
-    >>> mean([0, 1, 1, 1]).value
+    >>> bootstrap_mean([0, 1, 1, 1]).value
     0.75
     """
     sample = np.asarray(values, dtype=np.float64)
@@ -69,7 +69,7 @@ def mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     return Estimate(float(_ratio(sample * weight, weight, axis=-1)), float(low), float(high))
 
 
-def over_seeds(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Estimate:
+def seed_mean(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Estimate:
     """Mean over runs that differ in their seed alone, with its 95 % interval by Student's t.
 
     Args:
@@ -80,7 +80,7 @@ def over_seeds(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> E
     Raises:
         InputError: Fewer than two runs.
 
-    >>> round(over_seeds([0.1, 0.2, 0.3]).high, 3)
+    >>> round(seed_mean([0.1, 0.2, 0.3]).high, 3)
     0.448
     """
     sample = np.asarray(values, dtype=np.float64)
@@ -91,7 +91,7 @@ def over_seeds(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> E
     return Estimate(float(sample.mean()), float(low), float(high))
 
 
-def mean_of(estimates: Sequence[Mapping[str, float]]) -> Estimate:
+def mean_over_runs(estimates: Sequence[Mapping[str, float]]) -> Estimate:
     """Mean over runs that differ in their seed alone, of one run's own interval where there is one alone.
 
     Args:
@@ -99,7 +99,7 @@ def mean_of(estimates: Sequence[Mapping[str, float]]) -> Estimate:
     """
     if len(estimates) == 1:
         return Estimate(**{end: estimates[0][end] for end in ("value", "low", "high")})
-    return over_seeds([each["value"] for each in estimates])
+    return seed_mean([each["value"] for each in estimates])
 
 
 def _ratio(totals: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

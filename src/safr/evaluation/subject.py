@@ -11,22 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import predicted_classes
+from safr.attribution.scores import predict
 from safr.data import TextDataset
 from safr.data.batches import EncodedText, encode
-from safr.data.rationales import JUDGED, Rationale, rationales
-from safr.data.splits import text_hash
+from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
+from safr.data.splits import hash_text
 from safr.errors import InputError
-from safr.evaluation.faithfulness import STEPS
+from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.model.saving import load
 from safr.runs import Run
 
-FEW = {"naopc": 100, "randomization": 50, "cause": 4000}
+SUBSET_SIZES = {"naopc": 100, "randomization": 50, "cause": 4000}
 """On how many texts at most what costs many passes for each; for `cause`, on how many words."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchmarkData:
     """A model and the texts that its explanations are judged on."""
 
     run: Run
@@ -58,11 +58,11 @@ class Subject:
         """
         fitting = [place for place, text in enumerate(self.texts) if len(text.words) >= 2]
         if name == "naopc":
-            fitting = [place for place in fitting if len(self.texts[place].words) <= STEPS + 1]
+            fitting = [place for place in fitting if len(self.texts[place].words) <= MAX_DELETION_STEPS + 1]
         if name == "cause":
             words = np.cumsum([len(self.texts[place].words) for place in fitting])
-            return fitting[: int(np.searchsorted(words, FEW[name]))]
-        return fitting[: FEW[name]]
+            return fitting[: int(np.searchsorted(words, SUBSET_SIZES[name]))]
+        return fitting[: SUBSET_SIZES[name]]
 
     def spread(self, values: NDArray[np.float64], few: list[int]) -> NDArray[np.float64]:
         """The values of a few texts among those of all, of which the others have none (NaN)."""
@@ -71,7 +71,7 @@ class Subject:
         return found
 
 
-def open_subject(run: Run, data: TextDataset, limit: int, data_dir: Path | None = None) -> Subject:
+def load_benchmark_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None = None) -> BenchmarkData:
     """The model of a run and its test texts.
 
     Args:
@@ -88,20 +88,20 @@ def open_subject(run: Run, data: TextDataset, limit: int, data_dir: Path | None 
     if (model.config.num_labels or 2) < 2:
         raise InputError(f"{run.folder}: expected a model that chooses among classes, got one with a single answer")
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
-    chosen = sorted(range(len(data.test)), key=lambda number: text_hash(data.test.texts[number]))[:limit]
+    chosen = sorted(range(len(data.test)), key=lambda number: hash_text(data.test.texts[number]))[:limit]
     encoded = encode(tokenizer, [data.test.texts[number] for number in chosen], run.settings.max_tokens)
     worded = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
     if len(worded) < 2:
         raise InputError(f"expected at least 2 test texts with words, got {len(worded)}; bring more data")
     numbers, texts = [number for number, _ in worded], [text for _, text in worded]
-    judged = run.settings.data in JUDGED
-    return Subject(
+    judged = run.settings.data in DATA_WITH_RATIONALES
+    return BenchmarkData(
         run,
         model,
         tokenizer,
         numbers,
         texts,
         [data.test.labels[number] for number in numbers],
-        predicted_classes(model, texts),
-        rationales(run.settings.data, texts, data_dir) if judged else [None] * len(texts),
+        predict(model, texts),
+        load_rationales(run.settings.data, texts, data_dir) if judged else [None] * len(texts),
     )

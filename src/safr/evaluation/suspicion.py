@@ -10,13 +10,13 @@ from torch import nn
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
 from safr.evaluation.correlation import rank_correlations
-from safr.evaluation.faithfulness import Values
+from safr.evaluation.faithfulness import MetricValues
 
-SUSPICIOUS = 0.5
+CONFOUND_THRESHOLD = 0.5
 """Correlation from which on scores are said to follow something else."""
 
 
-def suspicion(texts: Sequence[EncodedText], scores: Scores) -> Values:
+def confound_correlations(texts: Sequence[EncodedText], scores: Scores) -> MetricValues:
     """Rank correlation of scores with the length of the words, and with their place, by text.
 
     Neither is wrong by itself: long words may matter more. A method that knows nothing else has both near 1 or -1.

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from safr.evaluation.faithfulness import Values
+from safr.evaluation.faithfulness import MetricValues
 from safr.runs import write_parquet
 
-Table = dict[tuple[str, str], Values]
+ResultTable = dict[tuple[str, str], MetricValues]
 """Values by method and way of removal; the second is empty where no words are removed."""
 
 _SCHEMA = pyarrow.schema(
@@ -20,30 +20,30 @@ _SCHEMA = pyarrow.schema(
 )
 
 
-def merged(tables: Sequence[Table]) -> Table:
+def merge_tables(tables: Sequence[ResultTable]) -> ResultTable:
     """One table of the metrics of several, a later one's before an earlier one's."""
-    whole: Table = {}
+    whole: ResultTable = {}
     for table in tables:
         for place, values in table.items():
             whole[place] = whole.get(place, {}) | values
     return whole
 
 
-def write_values(path: Path, table: Table, texts: Sequence[int], key: str = "") -> None:
+def write_results(path: Path, table: ResultTable, texts: Sequence[int], key: str = "") -> None:
     """Write values as Parquet, a row each: text, method, removal, metric, value. What a text has none of is left out.
 
     Args:
         path: The file, written whole or not at all.
         table: The values.
         texts: Number of each text in its split.
-        key: What the values depend on; `read_values` asks for it.
+        key: What the values depend on; `read_results` asks for it.
     """
     parts = [_rows(place, metric, values, texts) for place, each in table.items() for metric, values in each.items()]
     write_parquet(path, pyarrow.concat_tables([_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key}))
 
 
-def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Table | None:
-    """What `write_values` wrote of some texts; None where no such file can be read, or it has another key or texts."""
+def read_results(path: Path, texts: Sequence[int], key: str | None = None) -> ResultTable | None:
+    """What `write_results` wrote of some texts; None where no such file can be read, or it has another key or texts."""
     if not path.is_file():
         return None
     try:
@@ -55,7 +55,7 @@ def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Tab
     place = {number: row for row, number in enumerate(texts)}
     if not place.keys() >= set(rows["text"].to_pylist()):
         return None
-    table: Table = {}
+    table: ResultTable = {}
     for (method, removal, metric), own in rows.to_pandas().groupby(["method", "removal", "metric"], sort=False):
         values = np.full(len(texts), np.nan)
         values[[place[number] for number in own["text"]]] = own["value"]
@@ -63,7 +63,7 @@ def read_values(path: Path, texts: Sequence[int], key: str | None = None) -> Tab
     return table
 
 
-def same_values(one: Table, other: Table) -> bool:
+def equal_results(one: ResultTable, other: ResultTable) -> bool:
     """Whether two tables hold the same; a metric that no text has a value of counts as absent."""
     first, second = ({place: _present(values) for place, values in table.items()} for table in (one, other))
     return first.keys() == second.keys() and all(
@@ -73,7 +73,7 @@ def same_values(one: Table, other: Table) -> bool:
     )
 
 
-def _present(values: Values) -> Values:
+def _present(values: MetricValues) -> MetricValues:
     return {metric: each for metric, each in values.items() if not np.isnan(each).all()}
 
 

@@ -14,16 +14,16 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.running import Outcome, RunProgress, SplitName, failure_file, finish_and_tell, is_finished
+from safr.experiments.running import Outcome, OutcomeCallback, SplitName, failure_path, is_run_finished, run_job
 from safr.runs import Run, write_text
 
 Engine = Literal["joblib", "ray"]
 
-TRIES = 3
+MAX_TRIES = 3
 """How often a run is begun whose process is killed, as by a system that has no memory left."""
 
 
-def run_all(
+def run_jobs(
     jobs: Mapping[str, Settings],
     folder: Path,
     splits: Sequence[SplitName],
@@ -31,7 +31,7 @@ def run_all(
     engine: Engine = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-    progress: RunProgress | None = None,
+    progress: OutcomeCallback | None = None,
 ) -> Iterator[Outcome]:
     """Finish every run that is not, and tell of each as it is done.
 
@@ -44,13 +44,13 @@ def run_all(
         workers: Runs at a time; the cores are shared out between them, also while fewer are left. Default: one for each
             core, with `ray` for each core of the cluster.
         data_dir: Folder where archives of data are looked for first.
-        progress: See `RunProgress`.
+        progress: See `OutcomeCallback`.
 
     Raises:
         InputError: The engine is not installed or can't be reached, or a file is where the folder should be.
     """
     folder = folder.resolve()
-    if not (open_jobs := unfinished(jobs, folder, splits)):
+    if not (open_jobs := find_unfinished(jobs, folder, splits)):
         return
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
@@ -68,12 +68,12 @@ def run_all(
         yield outcome
 
 
-def unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[SplitName]) -> dict[str, Settings]:
+def find_unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[SplitName]) -> dict[str, Settings]:
     """The runs that are not done with their settings; for the others nothing is left of a failure before."""
     left = {}
     for name, settings in jobs.items():
         if _is_done(Run(folder / name), settings, splits):
-            failure_file(folder, name).unlink(missing_ok=True)
+            failure_path(folder, name).unlink(missing_ok=True)
         else:
             left[name] = settings
     return left
@@ -81,7 +81,7 @@ def unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[Spli
 
 def _is_done(run: Run, settings: Settings, splits: Sequence[SplitName]) -> bool:
     try:
-        return run.config_file.is_file() and run.settings == settings and is_finished(run, splits)
+        return run.config_file.is_file() and run.settings == settings and is_run_finished(run, splits)
     except InputError:  # a damaged record: to finish the run fails with what is wrong with it, and stops no other
         return False
 
@@ -95,12 +95,12 @@ def _on_this_machine(
         # All processes end with one that was killed. What they had begun goes on from its last epoch, a run at a time,
         # so that one that takes all memory takes no other with it.
         for name in (yield from _in_processes(waiting, list(waiting), folder, how, workers)):
-            for _ in range(TRIES - 1):
+            for _ in range(MAX_TRIES - 1):
                 if not (yield from _in_processes(waiting, [name], folder, how, workers)):
                     break
             else:
                 del waiting[name]
-                yield _lost(folder, name, f"its process was killed {TRIES} times")
+                yield _lost(folder, name, f"its process was killed {MAX_TRIES} times")
 
 
 def _in_processes(
@@ -111,7 +111,7 @@ def _in_processes(
     try:
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=max(cpu_count() // workers, 1)):
             outcomes = Parallel(return_as="generator_unordered")(
-                delayed(finish_and_tell)(name, waiting[name], folder, *how, os.getpid()) for name in names
+                delayed(run_job)(name, waiting[name], folder, *how, os.getpid()) for name in names
             )
             for outcome in outcomes:
                 del waiting[outcome.name]
@@ -126,7 +126,7 @@ def _in_processes(
 
 def _lost(folder: Path, name: str, why: str) -> Outcome:
     """A run whose process could not say itself why it failed."""
-    write_text(failure_file(folder, name), f"{why}\n")
+    write_text(failure_path(folder, name), f"{why}\n")
     return Outcome(name, 0, why)
 
 
@@ -145,7 +145,7 @@ def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], wo
     # A task runs on one machine, and would wait for ever for more cores than any has.
     threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
     # Ray gives a task as many threads as it asks cores for.
-    remote = ray.remote(num_cpus=threads, max_retries=TRIES - 1)(finish_and_tell)
+    remote = ray.remote(num_cpus=threads, max_retries=MAX_TRIES - 1)(run_job)
     to_begin, waiting = iter(jobs.items()), {}
 
     def begin(count: int) -> None:

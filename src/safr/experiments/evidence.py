@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 
 from safr.config import setting_names
 from safr.errors import InputError
-from safr.evaluation.cause import CORRELATIONS
-from safr.evaluation.comparison import Difference, Pair, compared, differences_over_seeds, leaders
-from safr.evaluation.conclusions import RULES, conclusions
-from safr.evaluation.measuring import COMPARED
+from safr.evaluation.cause import CAUSAL_CORRELATIONS
+from safr.evaluation.comparison import Difference, PairedValues, compare_with_others, find_leaders, seed_differences
+from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
+from safr.evaluation.measuring import REFERENCE_METHOD
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.statistics import Estimate, over_seeds
-from safr.evaluation.values import Table, read_values
+from safr.evaluation.statistics import Estimate, seed_mean
+from safr.evaluation.values import ResultTable, read_results
 from safr.experiments.grid import is_baseline
 from safr.experiments.table import setting_labels
 from safr.experiments.text_table import TextTable
-from safr.runs import Run, read_json, refuse_other_data, write_json, write_text
+from safr.runs import Run, check_same_data, read_json, write_json, write_text
 
-SHOWN = (
+TABLE_METRICS = (
     ("delete", "srs"),
     ("delete", "comprehensiveness"),
     ("delete", "sufficiency"),
@@ -47,7 +47,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class Setting:
+class SeedGroup:
     """Runs that differ in their seed alone."""
 
     label: str
@@ -59,7 +59,7 @@ class Setting:
         return [read_json(run.benchmark_file) for run in self.runs]
 
 
-def by_setting(runs: Sequence[Run]) -> list[Setting]:
+def group_runs(runs: Sequence[Run]) -> list[SeedGroup]:
     """The runs by their settings, those without SAFR first."""
     rows = [{name: run.settings.get(name) for name in setting_names()} | {"folder": run} for run in runs]
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -67,10 +67,12 @@ def by_setting(runs: Sequence[Run]) -> list[Setting]:
         groups.setdefault(repr([row[name] for name in setting_names() if name != "seed"]), []).append(row)
     ordered = sorted(groups.values(), key=lambda group: not is_baseline(group[0]))
     labels = setting_labels([group[0] for group in ordered])
-    return [Setting(label, tuple(row["folder"] for row in group)) for label, group in zip(labels, ordered, strict=True)]
+    return [
+        SeedGroup(label, tuple(row["folder"] for row in group)) for label, group in zip(labels, ordered, strict=True)
+    ]
 
 
-def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
+def pool_seeds(setting: SeedGroup) -> dict[str, dict[str, dict[str, Estimate]]]:
     """Every number of a setting by method, way of removal and metric: the mean over seeds with its interval.
 
     The interval is Student's over seeds; of one seed alone it is over texts.
@@ -86,21 +88,21 @@ def pooled(setting: Setting) -> dict[str, dict[str, dict[str, Estimate]]]:
         if len(values) == 1:
             estimate = Estimate(**values[0])
         else:
-            most = 1.0 if metric in METRICS or metric in CORRELATIONS else np.inf
-            estimate = over_seeds([each["value"] for each in values], least=-most, most=most)
+            most = 1.0 if metric in METRICS or metric in CAUSAL_CORRELATIONS else np.inf
+            estimate = seed_mean([each["value"] for each in values], least=-most, most=most)
         found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
     return found
 
 
-def refuse_unlike(runs: Sequence[Run]) -> None:
+def check_comparable(runs: Sequence[Run]) -> None:
     """Raise an InputError for runs that can't stand in one table: of different data, or the same one twice."""
-    refuse_other_data(runs)
+    check_same_data(runs)
     settings = [repr(run.settings) for run in runs]
     if twice := [run.name for number, run in enumerate(runs) if settings[number] in settings[:number]]:
         raise InputError(f"{twice[0]}: another run has the same settings and seed; give each once")
 
 
-def common_texts(runs: Sequence[Run]) -> list[int]:
+def check_same_texts(runs: Sequence[Run]) -> list[int]:
     """The texts that benchmarked runs were judged on, by number; an InputError where they are not the same."""
     texts = {run.name: sorted(_texts(run)) for run in runs}
     first = texts[runs[0].name]
@@ -111,7 +113,7 @@ def common_texts(runs: Sequence[Run]) -> list[int]:
     return first
 
 
-def write_evidence(runs: Sequence[Run], folder: Path) -> str:
+def write_benchmark_table(runs: Sequence[Run], folder: Path) -> str:
     """Write `evidence.md` and `evidence.json` of benchmarked runs of the same data; returns the Markdown.
 
     Args:
@@ -121,16 +123,16 @@ def write_evidence(runs: Sequence[Run], folder: Path) -> str:
     Raises:
         InputError: The runs are of different data, were judged on different texts, or are the same.
     """
-    refuse_unlike(runs)
-    settings = by_setting(runs)
-    texts = common_texts(runs)
+    check_comparable(runs)
+    settings = group_runs(runs)
+    texts = check_same_texts(runs)
     tables = {each.label: _mean_table(each, texts) for each in settings}
     between = _between_settings(settings)
     found = {each.label: _found(each, tables[each.label]) for each in settings}
-    parts = [LEGEND, RULES]
+    parts = [LEGEND, CONCLUSION_RULES]
     for setting in settings:
         said = "\n".join(f"- {sentence}" for sentence in found[setting.label]["conclusions"])
-        parts += [setting_table(setting).to_markdown(), said]
+        parts += [seed_group_table(setting).to_markdown(), said]
     if between:
         parts.append(_difference_table(between).to_markdown())
     text = "\n\n".join(parts) + "\n"
@@ -140,7 +142,7 @@ def write_evidence(runs: Sequence[Run], folder: Path) -> str:
     return text
 
 
-def _found(setting: Setting, table: Table) -> dict[str, Any]:
+def _found(setting: SeedGroup, table: ResultTable) -> dict[str, Any]:
     """What is found about a setting over its seeds, laid out as a run's `benchmark.json`.
 
     Methods are compared on every text's mean over seeds: over these very seeds, not over all there could be.
@@ -162,11 +164,11 @@ def _found(setting: Setting, table: Table) -> dict[str, Any]:
                     how: {metric: value.to_dict() for metric, value in values.items()} for how, values in ways.items()
                 },
             }
-            for name, ways in pooled(setting).items()
+            for name, ways in pool_seeds(setting).items()
         },
-        "comparisons": [each.to_dict() for each in compared(COMPARED, table)],
+        "comparisons": [each.to_dict() for each in compare_with_others(REFERENCE_METHOD, table)],
     }
-    return result | {"conclusions": conclusions(result)}
+    return result | {"conclusions": draw_conclusions(result)}
 
 
 def _mean_cost(costs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
@@ -177,9 +179,9 @@ def _texts(run: Run) -> list[int]:
     return pyarrow.parquet.read_table(run.benchmark_values_file, columns=["text"])["text"].unique().to_pylist()
 
 
-def _mean_table(setting: Setting, texts: Sequence[int]) -> Table:
+def _mean_table(setting: SeedGroup, texts: Sequence[int]) -> ResultTable:
     """The values of every text, means over the setting's seeds."""
-    tables = [read_values(run.benchmark_values_file, texts) or {} for run in setting.runs]
+    tables = [read_results(run.benchmark_values_file, texts) or {} for run in setting.runs]
     return {
         place: {
             metric: np.mean([table[place][metric] for table in tables], axis=0)
@@ -190,38 +192,40 @@ def _mean_table(setting: Setting, texts: Sequence[int]) -> Table:
     }
 
 
-def _between_settings(settings: Sequence[Setting]) -> list[Difference]:
+def _between_settings(settings: Sequence[SeedGroup]) -> list[Difference]:
     """Capacity under one setting against capacity under another, words being deleted, over seeds."""
     pairs = []
     for one, other in combinations(settings, 2):
         first, second = _capacity_by_seed(one), _capacity_by_seed(other)
         pairs += [
-            Pair(metric, "delete", one.label, other.label, first[metric], second[metric])
+            PairedValues(metric, "delete", one.label, other.label, first[metric], second[metric])
             for metric, each in METRICS.items()
             if each.tested and metric in first and metric in second
         ]
-    return differences_over_seeds(pairs)
+    return seed_differences(pairs)
 
 
-def _capacity_by_seed(setting: Setting) -> dict[str, NDArray[np.float64]]:
+def _capacity_by_seed(setting: SeedGroup) -> dict[str, NDArray[np.float64]]:
     """Each run's mean of every metric of capacity that all runs have, (seed,)."""
-    values = [each["methods"][COMPARED]["values"]["delete"] for each in setting.results]
+    values = [each["methods"][REFERENCE_METHOD]["values"]["delete"] for each in setting.results]
     metrics = [metric for metric in values[0] if all(metric in each for each in values)]
     return {metric: np.array([each[metric]["value"] for each in values]) for metric in metrics}
 
 
-def setting_table(setting: Setting) -> TextTable:
-    """Every method of a setting by the metrics of `SHOWN`, the best of each standing out."""
-    numbers = pooled(setting)
+def seed_group_table(setting: SeedGroup) -> TextTable:
+    """Every method of a setting by the metrics of `TABLE_METRICS`, the best of each standing out."""
+    numbers = pool_seeds(setting)
     estimates = {
         (name, how, metric): value.to_dict()
         for name, ways in numbers.items()
         for how, some in ways.items()
         for metric, value in some.items()
     }
-    shown = [(how, metric) for how, metric in SHOWN if any(key[1:] == (how, metric) for key in estimates)]
+    shown = [(how, metric) for how, metric in TABLE_METRICS if any(key[1:] == (how, metric) for key in estimates)]
     best = {
-        (how, metric): leaders({key[0]: each for key, each in estimates.items() if key[1:] == (how, metric)}, metric)
+        (how, metric): find_leaders(
+            {key[0]: each for key, each in estimates.items() if key[1:] == (how, metric)}, metric
+        )
         for how, metric in shown
     }
     rows = []
@@ -265,7 +269,7 @@ def _difference_table(between: Sequence[Difference]) -> TextTable:
     )
 
 
-def _number(setting: Setting, metric: str) -> str:
+def _number(setting: SeedGroup, metric: str) -> str:
     """On how many texts a metric was measured, where it was not on all."""
     number = setting.results[0]["fewer_texts"].get(metric)
     return "" if number is None else f" (n = {number})"

@@ -16,10 +16,16 @@ import yaml
 from safr.config import Settings, setting_names, setting_type
 from safr.errors import InputError
 
-BASELINE = {"vmask": False, "importance": 0.0, "interaction": 0.0, "information": 0.0, "importance_weights": "auto"}
+BASELINE_SETTINGS = {
+    "vmask": False,
+    "importance": 0.0,
+    "interaction": 0.0,
+    "information": 0.0,
+    "importance_weights": "auto",
+}
 """The settings of a model that SAFR adds nothing to."""
 
-SEEDS = 3
+DEFAULT_SEEDS = 3
 """Seeds that every setting is run with unless somebody says otherwise."""
 
 _OF_DATA = ("data", "text_column", "label_column")
@@ -31,7 +37,7 @@ def is_baseline(settings: Mapping[str, Any]) -> bool:
     return not (settings["vmask"] or settings["importance"] or settings["interaction"])
 
 
-def grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> dict[str, Settings]:
+def expand_grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> dict[str, Settings]:
     """Every combination of the values, with every seed, by the name of its run.
 
     Args:
@@ -42,30 +48,32 @@ def grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[in
     Raises:
         InputError: Two runs would have the same name, or the data are varied.
 
-    >>> list(grid(Settings(), {"importance": [0.1, 1]}, [0]))
+    >>> list(expand_grid(Settings(), {"importance": [0.1, 1]}, [0]))
     ['importance=0.1,seed=0', 'importance=1,seed=0']
     """
     runs: dict[str, Settings] = {}
     for values in itertools.product(*varied.values()):
         changed = dict(zip(varied, values, strict=True))
-        name = ",".join(f"{name}={short(value)}" for name, value in changed.items())
-        runs = joined(runs, with_seeds(name, base, changed, seeds))
+        name = ",".join(f"{name}={short_value(value)}" for name, value in changed.items())
+        runs = merge_jobs(runs, expand_seeds(name, base, changed, seeds))
     return runs
 
 
-def with_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Settings]:
+def expand_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Settings]:
     """One setting with every seed, by the name of its run."""
     if others := [each for each in _OF_DATA if each in changed]:
         raise InputError(
             f"`{others[0]}` can't be varied: accuracies on other data can't be compared; run a sweep for each data set"
         )
     settings = base.changed(**changed)
-    if is_baseline({name: settings.get(name) for name in BASELINE}):
-        settings = settings.changed(**BASELINE)  # what is said of losses that are not there makes no other model
+    if is_baseline({name: settings.get(name) for name in BASELINE_SETTINGS}):
+        settings = settings.changed(
+            **BASELINE_SETTINGS
+        )  # what is said of losses that are not there makes no other model
     return {f"{name},seed={seed}".lstrip(","): settings.changed(seed=seed) for seed in seeds}
 
 
-def joined(runs: Mapping[str, Settings], more: Mapping[str, Settings]) -> dict[str, Settings]:
+def merge_jobs(runs: Mapping[str, Settings], more: Mapping[str, Settings]) -> dict[str, Settings]:
     """All runs, each once: of two names for the same settings the first one stays.
 
     Raises:
@@ -135,14 +143,14 @@ def read_plan(path: Path) -> dict[str, Settings]:
     if not isinstance(baseline, bool):
         raise InputError(f"{path}: `baseline` must be true or false, got {baseline!r}")
     base = Settings().changed(**_values(asked))
-    runs = with_seeds("baseline", base, BASELINE, numbers) if baseline else {}
+    runs = expand_seeds("baseline", base, BASELINE_SETTINGS, numbers) if baseline else {}
     if vary or not also:
         lists = {str(name): _list(path, str(name), each) for name, each in _mapping(path, "vary", vary).items()}
         varied = {name: parse_values(name, each) for name, each in lists.items()}
-        runs = joined(runs, grid(base, varied, numbers))
+        runs = merge_jobs(runs, expand_grid(base, varied, numbers))
     for name, changed in _mapping(path, "also", also).items():
         named = _folder_name(path, str(name))
-        runs = joined(runs, with_seeds(named, base, _values(_mapping(path, named, changed)), numbers))
+        runs = merge_jobs(runs, expand_seeds(named, base, _values(_mapping(path, named, changed)), numbers))
     return runs
 
 
@@ -188,7 +196,7 @@ def _list(path: Path, name: str, given: Any) -> list[Any]:
 def _seeds(path: Path, given: Any) -> list[int]:
     seeds = list(range(given)) if isinstance(given, int) and not isinstance(given, bool) else given
     if seeds is None:
-        return list(range(SEEDS))
+        return list(range(DEFAULT_SEEDS))
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
         raise InputError(f"{path}: `seeds` must be a number of at least 1 or a list of seeds, got {given!r}")
     return seeds
@@ -217,10 +225,10 @@ def _parse(name: str, value: Any) -> Any:
         raise InputError(f"`{name}` can't be {value!r}; see `safr train --help`") from None
 
 
-def short(value: Any) -> str:
+def short_value(value: Any) -> str:
     """A setting's value as a run's name shows it."""
     if isinstance(value, tuple):
-        return "+".join(map(short, value))
+        return "+".join(map(short_value, value))
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return Path(str(value)).name

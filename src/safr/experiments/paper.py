@@ -10,28 +10,28 @@ from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from safr.config import Settings
-from safr.evaluation.statistics import Estimate, mean_of, percent
-from safr.experiments.grid import BASELINE, short
-from safr.experiments.table import Row, estimate_of
+from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
+from safr.experiments.grid import BASELINE_SETTINGS, short_value
+from safr.experiments.table import ResultRow, row_estimate
 from safr.runs import Run
 
 Dataset = Literal["sst2", "imdb"]
 Padding = Literal["mask", "count"]
-Weights = tuple[float, float] | None
+LossWeights = tuple[float, float] | None
 """Weights of the importance and the interaction loss; None is the baseline."""
 
 VERSIONS = {"naacl": "paper", "preprint": "preprint"}
 VERDICTS = ("within", "direction", "no")
-RULE = (
+VERDICT_RULE = (
     "within: the paper's number lies in our 95 % interval (over seeds by Student's t; of one seed over texts). "
     "direction: not so, but it lies on the same side of the paper's baseline as ours of our baseline; for the baseline "
     "itself, SRS is above 0 in both; for average capacity, the same side of that of all words. no: neither. A number "
     "that only the preprint prints is judged by that. There is no verdict where neither prints one, and none but "
     "within where no baseline of ours is there."
 )
-DATA: dict[Dataset, str] = {"sst2": "sst2_paper", "imdb": "imdb"}
+DATASETS: dict[Dataset, str] = {"sst2": "sst2_paper", "imdb": "imdb"}
 QUICK_DATA = "rotten_tomatoes"
-PUBLISHED = {
+PUBLISHED_SETTINGS = {
     "padding": "count",
     "exclude_self": True,
     "interaction_estimator": "exact",
@@ -39,16 +39,16 @@ PUBLISHED = {
     "kept_epoch": "last",
 }
 """What our recipe has changed of the published one, but for the order of the texts; see docs/equations.md."""
-LONG = {"patience": 3}
+IMDB_SETTINGS = {"patience": 3}
 """What is changed for IMDB, whose 5,000 dev reviews tell a better epoch from chance, which SST-2's 825 do not."""
-QUICK = {"data": QUICK_DATA, "learning_rate": 3e-4, "epochs": 5}
+QUICK_SETTINGS = {"data": QUICK_DATA, "learning_rate": 3e-4, "epochs": 5}
 QUICK_NOTE = (
     "This is a small version: packaged film reviews in place of the paper's data, a higher learning rate, 5 epochs and "
     "a few settings. Its numbers are no reproduction, so they get no verdicts."
 )
-QUICK_WEIGHTS: tuple[Weights, ...] = (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.1))
+QUICK_WEIGHTS: tuple[LossWeights, ...] = (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.1))
 
-OPEN = "What the paper leaves open, and what was chosen"
+CHOICES_TITLE = "What the paper leaves open, and what was chosen"
 CHOICES = (
     "From the authors' published code, for the paper does not say: 8 heads, dropout of 0.1, torch's own initial "
     "weights, Adam at a rate of 1e-4, batches of 32 texts, at most 100 epochs; VMASK 1,024 wide with a tanh, at first "
@@ -85,105 +85,107 @@ class Comparison:
 
 
 @cache
-def paper() -> dict[str, Any]:
+def paper_numbers() -> dict[str, Any]:
     """All numbers of both versions, in per cent."""
     return json.loads(files("safr.experiments").joinpath("paper.json").read_text(encoding="utf-8"))
 
 
-def weights_of(dataset: Dataset) -> list[Weights]:
+def ablation_weights(dataset: Dataset) -> list[LossWeights]:
     """Every setting of either version's ablation, the baseline first."""
-    found: dict[Weights, None] = {None: None}
+    found: dict[LossWeights, None] = {None: None}
     for version in VERSIONS:
-        for row in paper()["versions"][version]["ablation"][dataset]:
+        for row in paper_numbers()["versions"][version]["ablation"][dataset]:
             found[_weights(row)] = None
     return list(found)
 
 
-def best_weights(dataset: Dataset, version: str = "naacl") -> tuple[float, float]:
+def best_paper_weights(dataset: Dataset, version: str = "naacl") -> tuple[float, float]:
     """The setting that a version of the paper finds best, which is what its Table 1 calls SAFR."""
-    best = paper()["versions"][version]["best"][dataset]
+    best = paper_numbers()["versions"][version]["best"][dataset]
     return float(best["importance"]), float(best["interaction"])
 
 
-def label(weights: Weights) -> str:
+def weights_label(weights: LossWeights) -> str:
     """What a setting is called."""
     if weights is None:
         return "baseline"
-    return f"importance={short(weights[0])},interaction={short(weights[1])}"
+    return f"importance={short_value(weights[0])},interaction={short_value(weights[1])}"
 
 
-def run_name(dataset: Dataset, padding: Padding, weights: Weights, seed: int) -> str:
+def paper_run_name(dataset: Dataset, padding: Padding, weights: LossWeights, seed: int) -> str:
     """The folder of a run."""
-    return f"{dataset},{padding},{label(weights)},seed={seed}"
+    return f"{dataset},{padding},{weights_label(weights)},seed={seed}"
 
 
-def settings_of(dataset: Dataset, padding: Padding, weights: Weights, seed: int, *, quick: bool = False) -> Settings:
+def paper_settings(
+    dataset: Dataset, padding: Padding, weights: LossWeights, seed: int, *, quick: bool = False
+) -> Settings:
     """The settings of a run of the paper."""
-    settings = Settings(data=DATA[dataset]).changed(seed=seed, **(LONG if dataset == "imdb" else {}))
+    settings = Settings(data=DATASETS[dataset]).changed(seed=seed, **(IMDB_SETTINGS if dataset == "imdb" else {}))
     if padding == "count":
-        settings = settings.changed(**PUBLISHED)
+        settings = settings.changed(**PUBLISHED_SETTINGS)
     if quick:
-        settings = settings.changed(**QUICK)
+        settings = settings.changed(**QUICK_SETTINGS)
     if weights is None:
-        return settings.changed(**BASELINE)
+        return settings.changed(**BASELINE_SETTINGS)
     return settings.changed(importance=weights[0], interaction=weights[1])
 
 
-def three_rows(dataset: Dataset) -> list[Weights]:
+def table_1_weights(dataset: Dataset) -> list[LossWeights]:
     """Table 1: the baseline, the mask alone, and the best setting."""
-    return [None, (0.0, 0.0), best_weights(dataset)]
+    return [None, (0.0, 0.0), best_paper_weights(dataset)]
 
 
-def jobs(dataset: Dataset, seeds: int, *, quick: bool = False) -> dict[str, Settings]:
+def paper_jobs(dataset: Dataset, seeds: int, *, quick: bool = False) -> dict[str, Settings]:
     """All runs of a data set, those of one seed before those of the next, and of these first what Table 1 shows.
 
     With padding masked every setting is run, with padding counted, which takes up to four times as long, the three of
     Table 1; quickly, four are.
     """
-    chosen: list[tuple[Padding, Weights]]
+    chosen: list[tuple[Padding, LossWeights]]
     if quick:
         chosen = [("mask", each) for each in QUICK_WEIGHTS]
     else:
-        chosen = [(padding, each) for padding in get_args(Padding) for each in three_rows(dataset)]
-        chosen += [("mask", each) for each in weights_of(dataset)]  # those of Table 1 keep their place
+        chosen = [(padding, each) for padding in get_args(Padding) for each in table_1_weights(dataset)]
+        chosen += [("mask", each) for each in ablation_weights(dataset)]  # those of Table 1 keep their place
     return {
-        run_name(dataset, padding, weights, seed): settings_of(dataset, padding, weights, seed, quick=quick)
+        paper_run_name(dataset, padding, weights, seed): paper_settings(dataset, padding, weights, seed, quick=quick)
         for seed in range(seeds)
         for padding, weights in chosen
     }
 
 
-def compared(rows: Sequence[Row], dataset: Dataset) -> dict[Weights, dict[str, Comparison]]:
+def compare_with_paper(rows: Sequence[ResultRow], dataset: Dataset) -> dict[LossWeights, dict[str, Comparison]]:
     """Ours and the paper's accuracy, accuracy after deletion, and SRS, by setting; rows of other data get no verdicts.
 
     Args:
-        rows: Test rows (`rows_of`) of one data set and one way of padding.
+        rows: Test rows (`result_rows`) of one data set and one way of padding.
         dataset: The data set.
     """
-    groups: dict[Weights, list[Row]] = {}
+    groups: dict[LossWeights, list[ResultRow]] = {}
     for row in rows:
         groups.setdefault(_weights(row) if row["vmask"] else None, []).append(row)
-    base = {name: estimate_of(groups[None], name) for name in _SCORES} if None in groups else {}
+    base = {name: row_estimate(groups[None], name) for name in _SCORES} if None in groups else {}
     found = {
         weights: {
-            name: _comparison(estimate_of(group, name), base.get(name), dataset, weights, name) for name in _SCORES
+            name: _comparison(row_estimate(group, name), base.get(name), dataset, weights, name) for name in _SCORES
         }
         for weights, group in sorted(groups.items(), key=lambda item: (item[0] is not None, item[0] or ()))
     }
-    if all(row["data"] == DATA[dataset] for row in rows):
+    if all(row["data"] == DATASETS[dataset] for row in rows):
         return found
     return {weights: _without_verdicts(comparisons) for weights, comparisons in found.items()}
 
 
-def compared_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Comparison]:
+def compare_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Comparison]:
     """Table 3: average capacity of all words, of the most important 30 % and of the rest, over a setting's seeds.
 
     Runs of other data get no verdicts.
     """
     found: dict[str, Comparison] = {}
     for group in ("all", "important", "rest"):
-        ours = mean_of([run.scores["capacity"][group] for run in runs])
-        printed = {each: paper()["versions"][each]["average_capacity"][dataset][group] for each in VERSIONS}
+        ours = mean_over_runs([run.scores["capacity"][group] for run in runs])
+        printed = {each: paper_numbers()["versions"][each]["average_capacity"][dataset][group] for each in VERSIONS}
         verdict = "no"
         if ours.low <= printed["naacl"] <= ours.high:
             verdict = "within"
@@ -191,7 +193,7 @@ def compared_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Compar
             theirs = printed["naacl"] - found["all"].printed["naacl"]
             verdict = "direction" if theirs * (ours.value - found["all"].ours.value) > 0 else "no"
         found[group] = Comparison(ours, printed, verdict)
-    return found if all(run.settings.data == DATA[dataset] for run in runs) else _without_verdicts(found)
+    return found if all(run.settings.data == DATASETS[dataset] for run in runs) else _without_verdicts(found)
 
 
 def _without_verdicts(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
@@ -201,7 +203,7 @@ def _without_verdicts(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
 _SCORES = ("accuracy", "random", "capacity", "srs")
 
 
-def _comparison(ours: Estimate, base: Estimate | None, dataset: Dataset, weights: Weights, name: str) -> Comparison:
+def _comparison(ours: Estimate, base: Estimate | None, dataset: Dataset, weights: LossWeights, name: str) -> Comparison:
     printed = {version: _printed(version, dataset, weights, name) for version in VERSIONS}
     version = next((each for each, value in printed.items() if value is not None), None)
     if version is None:
@@ -220,21 +222,21 @@ def _comparison(ours: Estimate, base: Estimate | None, dataset: Dataset, weights
     return Comparison(ours, printed, "direction" if same else "no")
 
 
-def _printed(version: str, dataset: Dataset, weights: Weights, name: str) -> float | None:
+def _printed(version: str, dataset: Dataset, weights: LossWeights, name: str) -> float | None:
     """A number of the paper, as a fraction."""
-    for row in paper()["versions"][version]["ablation"][dataset]:
+    for row in paper_numbers()["versions"][version]["ablation"][dataset]:
         if _weights(row) == weights:
             return row[name] / 100
     return None
 
 
-def _weights(row: Mapping[str, Any]) -> Weights:
+def _weights(row: Mapping[str, Any]) -> LossWeights:
     if row["importance"] is None:
         return None
     return float(row["importance"]), float(row["interaction"])
 
 
-def cells(comparison: Comparison) -> list[str]:
+def comparison_cells(comparison: Comparison) -> list[str]:
     """Ours, the paper's, the preprint's, and the verdict, as a table shows them."""
     printed = ["" if value is None else f"{100 * value:.2f}" for value in comparison.printed.values()]
-    return [percent(comparison.ours.to_dict()), *printed, comparison.verdict or ""]
+    return [format_percent(comparison.ours.to_dict()), *printed, comparison.verdict or ""]

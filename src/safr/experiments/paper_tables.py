@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 
 from safr.config import Settings
 from safr.experiments.paper import (
-    DATA,
+    DATASETS,
     VERSIONS,
     Comparison,
     Dataset,
+    LossWeights,
     Padding,
-    Weights,
-    best_weights,
-    cells,
-    compared,
-    compared_capacity,
-    label,
-    paper,
-    run_name,
-    three_rows,
+    best_paper_weights,
+    compare_capacity,
+    compare_with_paper,
+    comparison_cells,
+    paper_numbers,
+    paper_run_name,
+    table_1_weights,
+    weights_label,
 )
-from safr.experiments.table import rows_of
+from safr.experiments.table import result_rows
 from safr.experiments.text_table import TextTable
 from safr.runs import Run
 
@@ -41,20 +41,22 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
         chosen = [run for name, run in runs.items() if name.startswith(f"{dataset},{padding},")]
         if not chosen:
             continue
-        comparisons = compared(rows_of(chosen, "test"), dataset)
-        counts = {weights: len(runs_of(runs, dataset, padding, weights, seeds)) for weights in comparisons}
+        comparisons = compare_with_paper(result_rows(chosen, "test"), dataset)
+        counts = {weights: len(select_runs(runs, dataset, padding, weights, seeds)) for weights in comparisons}
         data = f"{chosen[0].record['data']['name']}, {how}"
-        called = {each: label(each) for each in comparisons}
+        called = {each: weights_label(each) for each in comparisons}
         for version, name in reversed(VERSIONS.items()):
-            weights = best_weights(dataset, version)
-            called |= {weights: f"{label(weights)}, SAFR of the {name}"} if weights in called else {}
-        first = dict.fromkeys([*three_rows(dataset), *(best_weights(dataset, version) for version in VERSIONS)])
+            weights = best_paper_weights(dataset, version)
+            called |= {weights: f"{weights_label(weights)}, SAFR of the {name}"} if weights in called else {}
+        first = dict.fromkeys(
+            [*table_1_weights(dataset), *(best_paper_weights(dataset, version) for version in VERSIONS)]
+        )
         rows = {each: comparisons[each] for each in first if each in comparisons}
         found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts, called))
         if set(comparisons) > set(rows):
             title = f"Tables 2 and 6, {data}, in %"
             found.append(_ablation(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, called))
-        best = runs_of(runs, dataset, padding, best_weights(dataset), seeds)
+        best = select_runs(runs, dataset, padding, best_paper_weights(dataset), seeds)
         if best:
             found.append(_capacity(best, dataset, padding, data))
     return found
@@ -63,13 +65,13 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
 def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
     """Tables 4 and 5: the sizes of the data and of the model."""
     rows = []
-    for dataset, data in DATA.items():
+    for dataset, data in DATASETS.items():
         run = next((each for each in runs.values() if each.record["data"]["name"] == data), None)
         if run is not None:
             ours = " / ".join(f"{run.record['data']['sizes'][split]:,}" for split in ("train", "dev", "test"))
-            printed = (paper()["versions"][version]["dataset_sizes"][dataset] for version in VERSIONS)
+            printed = (paper_numbers()["versions"][version]["dataset_sizes"][dataset] for version in VERSIONS)
             rows.append((dataset, ours, *(" / ".join(f"{size:,}" for size in sizes) for sizes in printed)))
-    model, size = paper()["model"], Settings().architecture
+    model, size = paper_numbers()["model"], Settings().architecture
     sizes = (
         ("layers", str(size.hidden_layers), str(model["layers"])),
         ("embedding", str(size.width), str(model["embedding"])),
@@ -83,18 +85,20 @@ def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
     return tables
 
 
-def runs_of(runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: Weights, seeds: int) -> list[Run]:
+def select_runs(
+    runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: LossWeights, seeds: int
+) -> list[Run]:
     """The runs of one setting that are there, by seed."""
-    names = [run_name(dataset, padding, weights, seed) for seed in range(seeds)]
+    names = [paper_run_name(dataset, padding, weights, seed) for seed in range(seeds)]
     return [runs[name] for name in names if name in runs]
 
 
 def _ablation(
     name: str,
     title: str,
-    comparisons: Mapping[Weights, Mapping[str, Comparison]],
-    counts: Mapping[Weights, int],
-    called: Mapping[Weights, str],
+    comparisons: Mapping[LossWeights, Mapping[str, Comparison]],
+    counts: Mapping[LossWeights, int],
+    called: Mapping[LossWeights, str],
 ) -> TextTable:
     # The paper's last column comes second, where a screen still shows it.
     names = {"accuracy": "accuracy", "srs": "SRS", "random": "random deletion", "capacity": "by capacity"}
@@ -102,7 +106,7 @@ def _ablation(
     for shown in names.values():
         columns += [shown, *(f"{shown} ({each})" for each in (*VERSIONS.values(), "verdict"))]
     rows = [
-        (called[weights], str(counts[weights]), *(cell for name in names for cell in cells(found[name])))
+        (called[weights], str(counts[weights]), *(cell for name in names for cell in comparison_cells(found[name])))
         for weights, found in comparisons.items()
     ]
     return TextTable(name, title, tuple(columns), tuple(rows))
@@ -111,13 +115,13 @@ def _ablation(
 def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> TextTable:
     words = {"all": "all", "important": "most important 30 %", "rest": "the rest"}
     rows = []
-    for name, each in compared_capacity(runs, dataset).items():
+    for name, each in compare_capacity(runs, dataset).items():
         printed = (f"{value:.4f}" for value in each.printed.values() if value is not None)
         ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
         rows.append((words[name], ours, *printed, each.verdict or ""))
-    title = f"Table 3, {data}: average capacity with {label(best_weights(dataset))}"
-    if (other := best_weights(dataset, "preprint")) != best_weights(dataset):
-        title += f"; the preprint's presumably with {label(other)}"
+    title = f"Table 3, {data}: average capacity with {weights_label(best_paper_weights(dataset))}"
+    if (other := best_paper_weights(dataset, "preprint")) != best_paper_weights(dataset):
+        title += f"; the preprint's presumably with {weights_label(other)}"
     return TextTable(
         f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows)
     )

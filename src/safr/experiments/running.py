@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from safr.config import Settings
 from safr.data import load_data
-from safr.data.quiet import silence
+from safr.data.quiet import silence_libraries
 from safr.errors import InputError
 from safr.evaluation.evaluate import evaluate
 from safr.runs import Run, write_json, write_text
@@ -34,21 +34,21 @@ class Outcome:
     """One line that says why it failed, if it did."""
 
 
-RunProgress = Callable[[Outcome | None, int, int], None]
+OutcomeCallback = Callable[[Outcome | None, int, int], None]
 """Called with each outcome, how many there are so far and how many runs were to do; with None before the first."""
 
 
-def is_finished(run: Run, splits: Sequence[SplitName]) -> bool:
+def is_run_finished(run: Run, splits: Sequence[SplitName]) -> bool:
     """Whether a run is trained and evaluated on some splits."""
-    return run.is_trained and all(scores_file(run, split).is_file() for split in splits)
+    return run.is_trained and all(scores_path(run, split).is_file() for split in splits)
 
 
-def scores_file(run: Run, split: SplitName) -> Path:
+def scores_path(run: Run, split: SplitName) -> Path:
     """Where a run keeps the scores of a split."""
     return run.scores_file if split == "test" else run.folder / f"scores_{split}.json"
 
 
-def finish(settings: Settings, folder: Path, splits: Sequence[SplitName], data_dir: Path | None = None) -> Run:
+def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], data_dir: Path | None = None) -> Run:
     """Train and evaluate what of a run is not done yet; two processes never work on the same run.
 
     Args:
@@ -66,19 +66,19 @@ def finish(settings: Settings, folder: Path, splits: Sequence[SplitName], data_d
         there = run.config_file.exists()
         if there and run.settings != settings:
             raise InputError(f"{folder}: holds a run with other settings; choose another folder")
-        if is_finished(run, splits):
+        if is_run_finished(run, splits):
             return run
         data = load_data(
             settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
         )
         run = train(settings, data, folder, resume=there)
         for split in splits:
-            if not scores_file(run, split).is_file():
-                write_json(scores_file(run, split), evaluate(run, data, split=split))
+            if not scores_path(run, split).is_file():
+                write_json(scores_path(run, split), evaluate(run, data, split=split))
     return run
 
 
-def finish_and_tell(
+def run_job(
     name: str,
     settings: Settings,
     folder: Path,
@@ -86,7 +86,7 @@ def finish_and_tell(
     data_dir: Path | None = None,
     parent: int | None = None,
 ) -> Outcome:
-    """`finish`, in a process of an engine: what goes wrong is written down beside the others, which go on.
+    """`finish_run`, in a process of an engine: what goes wrong is written down beside the others, which go on.
 
     Args:
         name: The run's name, a folder in `folder`.
@@ -98,11 +98,11 @@ def finish_and_tell(
     """
     if parent not in (None, os.getpid()):  # one worker alone is the parent itself
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    silence()
+    silence_libraries()
     started = time.monotonic()
-    report = failure_file(folder, name)
+    report = failure_path(folder, name)
     try:
-        finish(settings, folder / name, splits, data_dir)
+        finish_run(settings, folder / name, splits, data_dir)
     except Exception as error:
         reason = str(error).strip() if isinstance(error, InputError) else traceback.format_exception_only(error)[-1]
         write_text(report, traceback.format_exc())
@@ -111,7 +111,7 @@ def finish_and_tell(
     return Outcome(name, time.monotonic() - started)
 
 
-def failure_file(folder: Path, name: str) -> Path:
+def failure_path(folder: Path, name: str) -> Path:
     """Where it stands why a run failed."""
     return folder / f"{name}.failed.txt"
 

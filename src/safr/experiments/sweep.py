@@ -10,26 +10,26 @@ import pyarrow
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.evaluation.statistics import percent
-from safr.experiments.engines import Engine, run_all
+from safr.evaluation.statistics import format_percent
+from safr.experiments.engines import Engine, run_jobs
 from safr.experiments.grid import is_baseline
-from safr.experiments.running import RunProgress, SplitName
-from safr.experiments.table import Row, by_setting, recommended, rows_of
+from safr.experiments.running import OutcomeCallback, SplitName
+from safr.experiments.table import ResultRow, group_rows, recommend_setting, result_rows
 from safr.figures import pareto_front, save_figure
-from safr.runs import Run, refuse_other_data, write_parquet, write_text
+from safr.runs import Run, check_same_data, write_parquet, write_text
 
-MARGIN = 0.02
+ACCURACY_MARGIN = 0.02
 """Accuracy that a recommended setting may lose."""
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepResult:
     """What a sweep has found."""
 
     folder: Path
-    rows: list[Row]
+    rows: list[ResultRow]
     """One for each finished run."""
-    groups: list[Row]
+    groups: list[ResultRow]
     """One for each setting, over its seeds."""
     failed: dict[str, str]
     """Why, by the name of the run."""
@@ -37,17 +37,17 @@ class Sweep:
     """The table as Markdown, with the recommended setting."""
 
 
-def sweep(
+def run_sweep(
     jobs: Mapping[str, Settings],
     folder: Path,
     *,
     engine: Engine = "joblib",
     workers: int | None = None,
     test: bool = False,
-    margin: float = MARGIN,
+    margin: float = ACCURACY_MARGIN,
     data_dir: Path | None = None,
-    progress: RunProgress | None = None,
-) -> Sweep:
+    progress: OutcomeCallback | None = None,
+) -> SweepResult:
     """Run what is not finished, and write `table.md`, `runs.parquet` and `pareto.svg` beside the runs.
 
     Settings are chosen by their scores on the dev split, and by no others.
@@ -55,12 +55,12 @@ def sweep(
     Args:
         jobs: Settings by the name of the run, a folder in `folder`.
         folder: Folder of all runs.
-        engine: See `run_all`.
-        workers: See `run_all`.
+        engine: See `run_jobs`.
+        workers: See `run_jobs`.
         test: Score the test split too, and add it to `runs.parquet`.
         margin: Accuracy, as a fraction, that the recommended setting may lose.
         data_dir: Folder where archives of data are looked for first.
-        progress: See `run_all`.
+        progress: See `run_jobs`.
 
     Raises:
         InputError: There are no runs, the margin is none, all runs failed, or the data have changed between some.
@@ -70,27 +70,27 @@ def sweep(
     if not 0 <= margin < 1:
         raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
     splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
-    outcomes = run_all(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir, progress=progress)
+    outcomes = run_jobs(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir, progress=progress)
     failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error is not None}
     finished = [Run(folder / name) for name in jobs if name not in failed]
     if not finished:
         raise InputError(f"all {len(jobs)} runs failed; the first: {next(iter(failed.values()))}")
-    refuse_other_data(finished)
-    rows = rows_of(finished, "dev")
-    groups = by_setting(rows)
-    text = table_text(groups, failed, margin)
+    check_same_data(finished)
+    rows = result_rows(finished, "dev")
+    groups = group_rows(rows)
+    text = sweep_table(groups, failed, margin)
     write_text(folder / "table.md", text)
-    every = rows + (rows_of(finished, "test") if test else [])
+    every = rows + (result_rows(finished, "test") if test else [])
     write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(every))
-    best, _ = recommended(groups, margin)
+    best, _ = recommend_setting(groups, margin)
     points = {each["label"]: (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
     save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
-    return Sweep(folder, rows, groups, failed, text)
+    return SweepResult(folder, rows, groups, failed, text)
 
 
-def table_text(groups: list[Row], failed: Mapping[str, str], margin: float) -> str:
+def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: float) -> str:
     """The table, best SRS first, and in words what it recommends."""
-    best, baseline = recommended(groups, margin)
+    best, baseline = recommend_setting(groups, margin)
     columns = ("accuracy", "random", "capacity", "srs")
     lines = [
         "Dev split, in %: mean over seeds [95 % interval; of one seed it is over texts].",
@@ -99,7 +99,7 @@ def table_text(groups: list[Row], failed: Mapping[str, str], margin: float) -> s
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for each in sorted(groups, key=lambda group: -group["srs"].value):
-        cells = " | ".join(percent(each[name].to_dict()) for name in columns)
+        cells = " | ".join(format_percent(each[name].to_dict()) for name in columns)
         lines.append(f"| {each['label']} | {each['seeds']} | {cells} |")
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
     lines += [

@@ -7,12 +7,12 @@ from typing import Any
 
 from safr.config import setting_names
 from safr.evaluation.deletion import MAIN_PERCENT
-from safr.evaluation.statistics import Estimate, over_seeds
-from safr.experiments.grid import BASELINE, is_baseline, short
-from safr.experiments.running import SplitName, scores_file
+from safr.evaluation.statistics import Estimate, seed_mean
+from safr.experiments.grid import BASELINE_SETTINGS, is_baseline, short_value
+from safr.experiments.running import SplitName, scores_path
 from safr.runs import Run, read_json
 
-SCORES = {
+SCORE_PATHS = {
     "accuracy": ("accuracy",),
     "random": ("deletion", "random", str(MAIN_PERCENT)),
     "capacity": ("deletion", "capacity", str(MAIN_PERCENT)),
@@ -21,25 +21,25 @@ SCORES = {
 }
 """Columns of the table, and where a run's scores hold them: accuracy, also after deletion, and what it falls by."""
 
-Row = dict[str, Any]
+ResultRow = dict[str, Any]
 
 
-def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
+def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
     """A row for each run: its settings, its epochs, and its scores with their intervals over texts.
 
     `srs_site` is the site whose capacity was read, which `site` may leave to each model.
     """
     found = []
     for run in runs:
-        settings, scores, history = run.settings, read_json(scores_file(run, split)), run.history
-        row: Row = {"run": run.name, "split": split}
+        settings, scores, history = run.settings, read_json(scores_path(run, split)), run.history
+        row: ResultRow = {"run": run.name, "split": split}
         row |= {name: _plain(name, settings.get(name)) for name in setting_names()}
         row |= {
             "srs_site": scores["site"],
             "epochs_run": len(history),
             "training_seconds": sum(line["seconds"] for line in history),
         }
-        for name, path in SCORES.items():
+        for name, path in SCORE_PATHS.items():
             estimate: Any = scores
             for key in path:
                 estimate = estimate[key]
@@ -48,7 +48,7 @@ def rows_of(runs: Sequence[Run], split: SplitName) -> list[Row]:
     return found
 
 
-def setting_labels(groups: Sequence[Row]) -> list[str]:
+def setting_labels(groups: Sequence[ResultRow]) -> list[str]:
     """What each setting is called in tables and pictures: by what tells it from the others, no two alike."""
     among_baselines = _varying([each for each in groups if is_baseline(each)])
     names = _varying([each for each in groups if not is_baseline(each)]) | among_baselines
@@ -56,39 +56,39 @@ def setting_labels(groups: Sequence[Row]) -> list[str]:
     labels = []
     for each in groups:
         plain = is_baseline(each)
-        told = [name for name in names if not plain or name not in BASELINE or name in among_baselines]
+        told = [name for name in names if not plain or name not in BASELINE_SETTINGS or name in among_baselines]
         parts = [f"{name} {shown[name][repr(each[name])]}" for name in setting_names() if name in told]
         labels.append(", ".join(["baseline", *parts] if plain else parts) or "SAFR")
     return labels
 
 
-def by_setting(rows: Sequence[Row]) -> list[Row]:
+def group_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """A row for each setting: what it is and is called, and the means over its seeds with their intervals."""
     names = [name for name in setting_names() if name != "seed"]
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+    groups: dict[tuple[Any, ...], list[ResultRow]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
     labels = setting_labels([group[0] for group in groups.values()])
     return [
         dict(zip(names, values, strict=True))
         | {"label": label, "seeds": len(group), "srs_site": group[0]["srs_site"]}
-        | {name: estimate_of(group, name) for name in SCORES}
+        | {name: row_estimate(group, name) for name in SCORE_PATHS}
         for label, (values, group) in zip(labels, groups.items(), strict=True)
     ]
 
 
-def estimate_of(group: Sequence[Row], name: str) -> Estimate:
+def row_estimate(group: Sequence[ResultRow], name: str) -> Estimate:
     """A score's mean over seeds; of one seed its interval is over texts."""
     if len(group) == 1:
         return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
-    return over_seeds([row[name] for row in group], least=-1.0 if name in ("srs", "above_random") else 0.0)
+    return seed_mean([row[name] for row in group], least=-1.0 if name in ("srs", "above_random") else 0.0)
 
 
-def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
+def recommend_setting(groups: Sequence[ResultRow], margin: float) -> tuple[ResultRow, ResultRow]:
     """The setting with the highest SRS among those whose accuracy is within a margin of the baseline's, and that.
 
     Args:
-        groups: What `by_setting` gave, from the dev split.
+        groups: What `group_rows` gave, from the dev split.
         margin: Accuracy, as a fraction, that may be lost.
 
     Returns:
@@ -101,14 +101,14 @@ def recommended(groups: Sequence[Row], margin: float) -> tuple[Row, Row]:
     return max(enough, key=lambda each: each["srs"].value), baseline
 
 
-def _varying(rows: Sequence[Row]) -> set[str]:
+def _varying(rows: Sequence[ResultRow]) -> set[str]:
     """Names of the settings in which some rows differ."""
     return {name for name in setting_names() if name != "seed" and len({repr(each[name]) for each in rows}) > 1}
 
 
 def _shortened(values: Sequence[Any]) -> dict[str, str]:
     """Each value, by its `repr`, as briefly as keeps them apart: of paths the last part, unless several end alike."""
-    found = {repr(value): short(value) for value in values}
+    found = {repr(value): short_value(value) for value in values}
     return found if len(set(found.values())) == len(found) else {repr(value): str(value) for value in values}
 
 

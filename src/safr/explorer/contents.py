@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 import safr
 from safr.data import load_data
-from safr.data.batches import readable
+from safr.data.batches import replace_surrogates
 from safr.errors import InputError
-from safr.explorer.readings import Reading
+from safr.explorer.readings import ExplanationPayload
 from safr.explorer.what_if import WhatIf
-from safr.report.report import refuse_mixed
+from safr.report.report import check_same_data_and_names
 from safr.runs import Run, read_json
 
-SHOWN_ANYWAY = ("capacity", "keep", "attention")
+INTERNAL_METHODS = ("capacity", "keep", "attention")
 """Attribution methods whose scores the model itself tells of any text."""
 
 
@@ -44,7 +44,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class Row:
+class TextRow:
     """One text to open."""
 
     number: int
@@ -61,7 +61,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Contents:
+class PagePayload:
     """Everything that the page is given."""
 
     live: bool
@@ -72,11 +72,11 @@ class Contents:
 
     labels: list[str]
     runs: list[RunSummary]
-    rows: list[Row]
+    rows: list[TextRow]
     total: int
     """Texts of the test split, of which `rows` may be some."""
 
-    readings: dict[str, dict[int, Reading]] = field(default_factory=dict)
+    readings: dict[str, dict[int, ExplanationPayload]] = field(default_factory=dict)
     """By run and number of the text; empty where a server answers."""
 
     what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
@@ -85,14 +85,14 @@ class Contents:
     version: str = safr.__version__
 
 
-def summary(run: Run) -> RunSummary:
+def summarize_run(run: Run) -> RunSummary:
     """What the page tells of a run as a whole; an InputError where it is not evaluated."""
     scores = run.scores
     history = [{name: value if isfinite(value) else None for name, value in line.items()} for line in run.history]
     return RunSummary(run.name, scores["site"], run.settings.command, scores, history)
 
 
-def rows(runs: Sequence[Run]) -> list[Row]:
+def list_texts(runs: Sequence[Run]) -> list[TextRow]:
     """The test texts that hold a word, in their order, with what every run says.
 
     Args:
@@ -101,19 +101,26 @@ def rows(runs: Sequence[Run]) -> list[Row]:
     Raises:
         InputError: Two runs share a name, or they were made from different data.
     """
-    refuse_mixed(runs)
+    check_same_data_and_names(runs)
     tables = {run.name: _first_words(run) for run in runs}
-    texts, (first, *_) = test_texts(runs[0]), tables.values()
+    texts, (first, *_) = load_test_texts(runs[0]), tables.values()
     predicted = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
     counted = zip(first["text"], first["label"], first["words"], strict=True)
     return [
-        Row(number, readable(texts[number]), label, words, {name: each[number] for name, each in predicted.items()}, {})
+        TextRow(
+            number,
+            replace_surrogates(texts[number]),
+            label,
+            words,
+            {name: each[number] for name, each in predicted.items()},
+            {},
+        )
         for number, label, words in counted
         if all(number in each for each in predicted.values())
     ]
 
 
-def test_texts(run: Run) -> Mapping[int, str]:
+def load_test_texts(run: Run) -> Mapping[int, str]:
     """The texts that a run was evaluated on, by number.
 
     They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
@@ -134,23 +141,23 @@ def test_texts(run: Run) -> Mapping[int, str]:
     return dict(enumerate(data.test.texts))
 
 
-def other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
+def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
     """Scores per word of one test text by other attribution methods, where `safr benchmark` has left any."""
     found = {}
     for file in sorted(run.attributions_folder.glob("*.parquet")):
-        if file.stem not in SHOWN_ANYWAY:
+        if file.stem not in INTERNAL_METHODS:
             rows = pyarrow.parquet.read_table(file, filters=[("text", "==", number)]).sort_by("position")
             if len(rows):
                 found[file.stem] = rows["score"].to_numpy().astype(np.float64)
     return found
 
 
-def chosen_rows(runs: Sequence[Run], everything: Sequence[Row], texts: int) -> list[Row]:
+def choose_texts(runs: Sequence[Run], everything: Sequence[TextRow], texts: int) -> list[TextRow]:
     """The last run's examples, and then the texts whose SHA-256 comes first, which cannot pick the pretty ones.
 
     Args:
         runs: Evaluated runs of the same data.
-        everything: What `rows` gives.
+        everything: What `list_texts` gives.
         texts: How many are chosen.
 
     Raises:
@@ -159,8 +166,10 @@ def chosen_rows(runs: Sequence[Run], everything: Sequence[Row], texts: int) -> l
     if texts < 1:
         raise InputError(f"--texts must be at least 1, got {texts}")
     by_text = {row.text: row for row in everything}
-    shown = [(readable(each["text"]), each["label"]) for each in read_json(runs[-1].examples_file)]
-    first = [by_text.get(text, Row(-1 - place, text, label, 0, {}, {})) for place, (text, label) in enumerate(shown)]
+    shown = [(replace_surrogates(each["text"]), each["label"]) for each in read_json(runs[-1].examples_file)]
+    first = [
+        by_text.get(text, TextRow(-1 - place, text, label, 0, {}, {})) for place, (text, label) in enumerate(shown)
+    ]
     known = {row.number for row in first}
     rest = [row for row in everything if row.number not in known]
     rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())

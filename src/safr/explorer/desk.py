@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from safr.explorer.contents import Contents, other_scores
-from safr.explorer.reader import Reader
-from safr.explorer.readings import Numbers, Reading, reading
+from safr.explorer.contents import PagePayload, load_other_scores
+from safr.explorer.reader import ModelSession
+from safr.explorer.readings import ExplanationPayload, RoundedValues, pack_explanation
 
-MOST_WAITING = 256
+MAX_WAITING = 256
 """Questions that may wait; one more is sent away, to be asked again."""
 
-SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 """How long a question may wait and be worked on."""
 
-Found = TypeVar("Found")
+_Answer = TypeVar("_Answer")
 
 
 class BusyError(Exception):
     """Too many questions wait already."""
 
 
-class Desk:
+class ModelWorker:
     """What the server's answers are made of.
 
     One thread does all the work: torch uses every core by itself, and a model records one pass at a time.
@@ -35,16 +35,16 @@ class Desk:
         contents: What the page was given.
     """
 
-    def __init__(self, readers: Mapping[str, Reader], contents: Contents) -> None:
+    def __init__(self, readers: Mapping[str, ModelSession], contents: PagePayload) -> None:
         self.readers = readers
         self.contents = contents
         self.texts = {row.number: row.text for row in contents.rows}
         self.effects: dict[str, dict[int, float | None]] = {name: {} for name in readers}
         self.pending = True
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safr")
-        self._places = threading.BoundedSemaphore(MOST_WAITING)
+        self._places = threading.BoundedSemaphore(MAX_WAITING)
 
-    async def answer(self, work: Callable[[], Found]) -> Found:
+    async def answer(self, work: Callable[[], _Answer]) -> _Answer:
         """What the work gives.
 
         Raises:
@@ -55,13 +55,15 @@ class Desk:
             raise BusyError
         task = self._pool.submit(work)
         task.add_done_callback(lambda _: self._places.release())
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await asyncio.wrap_future(task)
 
-    def read(self, run: str, text: str, number: int | None) -> Reading:
+    def read(self, run: str, text: str, number: int | None) -> ExplanationPayload:
         """A text as one model reads it, with the scores that its run keeps of a test text."""
         reader = self.readers[run]
-        return reading(reader.explain(text), other=None if number is None else other_scores(reader.run, number))
+        return pack_explanation(
+            reader.explain(text), other=None if number is None else load_other_scores(reader.run, number)
+        )
 
     async def find_effects(self) -> None:
         """Fill in what deleting does to every text, a few at a time, while questions come between."""
@@ -78,7 +80,7 @@ class Desk:
             done = len(self.effects[run])
             self.effects[run] |= dict(zip(numbers[done : done + len(some)], some, strict=True))
 
-    async def _next(self, chunks: Iterator[Numbers]) -> Sequence[float | None] | None:
+    async def _next(self, chunks: Iterator[RoundedValues]) -> Sequence[float | None] | None:
         return await asyncio.wrap_future(self._pool.submit(next, chunks, None))
 
     def close(self) -> None:

@@ -8,29 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from safr.explorer.contents import Contents, Row, chosen_rows, other_scores, rows, summary
-from safr.explorer.page import page
-from safr.explorer.reader import Reader, open_reader
-from safr.explorer.readings import Reading, reading
+from safr.explorer.contents import PagePayload, TextRow, choose_texts, list_texts, load_other_scores, summarize_run
+from safr.explorer.page import render_page
+from safr.explorer.reader import ModelSession, open_session
+from safr.explorer.readings import ExplanationPayload, pack_explanation
 from safr.explorer.what_if import WhatIf
 from safr.runs import Run, write_text
 
-TEXTS = 200
+EXPORTED_TEXTS = 200
 """Texts of a file unless told otherwise."""
 
-LARGEST_MATRICES = 3_000_000
+MAX_MATRIX_BYTES = 3_000_000
 """Bytes of a file that its matrices may take, so that it can be mailed; only texts with many words reach it."""
 
-Progress = Callable[[int, int], None]
+ExportProgress = Callable[[int, int], None]
 
-Found = dict[str, tuple[Reading, WhatIf]]
+_TextResults = dict[str, tuple[ExplanationPayload, WhatIf]]
 """What the models say about one text, by run."""
 
 
-def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progress: Progress | None = None) -> Path:
+def export_page(
+    runs: Sequence[Run], output: Path, *, texts: int = EXPORTED_TEXTS, progress: ExportProgress | None = None
+) -> Path:
     """Write one HTML file that shows runs on some of their test texts; returns its path.
 
-    See `chosen_rows` for which texts those are.
+    See `choose_texts` for which texts those are.
 
     Args:
         runs: Evaluated runs of the same data.
@@ -41,17 +43,17 @@ def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progre
     Raises:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
-    summaries, everything = [summary(run) for run in runs], rows(runs)
-    readers = [open_reader(run) for run in runs]
-    chosen = chosen_rows(runs, everything, texts)
+    summaries, everything = [summarize_run(run) for run in runs], list_texts(runs)
+    readers = [open_session(run) for run in runs]
+    chosen = choose_texts(runs, everything, texts)
     most_paired = _most_paired(readers, chosen)
-    found: dict[int, Found] = {}
+    found: dict[int, _TextResults] = {}
     for done, row in enumerate(chosen, start=1):
         found[row.number] = {reader.run.name: _read(reader, row, most_paired) for reader in readers}
         if progress is not None:
             progress(done, len(chosen))
     data, names = runs[0].record["data"], [run.name for run in runs]
-    contents = Contents(
+    contents = PagePayload(
         live=False,
         data=data["name"],
         labels=data["labels"],
@@ -61,18 +63,18 @@ def export_page(runs: Sequence[Run], output: Path, *, texts: int = TEXTS, progre
         readings={name: {number: each[name][0] for number, each in found.items()} for name in names},
         what_ifs={name: {number: each[name][1] for number, each in found.items()} for name in names},
     )
-    write_text(output, page(contents))
+    write_text(output, render_page(contents))
     return output
 
 
-def _read(reader: Reader, row: Row, most_paired: int) -> tuple[Reading, WhatIf]:
+def _read(reader: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
     """What one model says about one text; of the explanation only the numbers are kept, which are a hundredth of it."""
-    other = other_scores(reader.run, row.number)
-    told = reading(reader.explain(row.text), most_paired=most_paired, other=other)
+    other = load_other_scores(reader.run, row.number)
+    told = pack_explanation(reader.explain(row.text), most_paired=most_paired, other=other)
     return told, reader.what_if(row.text)
 
 
-def _completed(row: Row, found: Found) -> Row:
+def _completed(row: TextRow, found: _TextResults) -> TextRow:
     """The row with what the models say; an example that is not in the test split had none."""
     effects: dict[str, float | None] = {}
     for name, (_, what_if) in found.items():
@@ -84,7 +86,7 @@ def _completed(row: Row, found: Found) -> Row:
     )
 
 
-def _most_paired(readers: Sequence[Reader], chosen: Sequence[Row]) -> int:
+def _most_paired(readers: Sequence[ModelSession], chosen: Sequence[TextRow]) -> int:
     """The most words of a text whose pairs can be told without the file growing too large."""
     words = np.array([row.words or len(row.text.split()) for row in chosen])
     shortest = chosen[int(words.argmin())].text
@@ -96,4 +98,4 @@ def _most_paired(readers: Sequence[Reader], chosen: Sequence[Row]) -> int:
         numbers = sites * paired * (paired - 1) / 2 + layers * paired**2
         return float((numbers * 2 * 4 / 3).sum())  # base64 of 2 bytes each
 
-    return max(most for most in range(2, max(int(words.max()), 2) + 1) if most == 2 or size(most) <= LARGEST_MATRICES)
+    return max(most for most in range(2, max(int(words.max()), 2) + 1) if most == 2 or size(most) <= MAX_MATRIX_BYTES)

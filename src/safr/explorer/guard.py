@@ -12,16 +12,16 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 1_500_000
+MAX_BODY_BYTES = 1_500_000
 """Of a request's body: the longest text that is read, 100,000 letters, takes up to 12 bytes for each as JSON."""
 
 BODY_SECONDS = 10.0
 """In which a body must have come."""
 
-COOKIE = "safr_token_{port}"
+COOKIE_NAME = "safr_token_{port}"
 """Servers on one host share their cookies, whatever their ports."""
 
-HEADERS = {
+SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -33,7 +33,7 @@ HEADERS = {
 """What every answer carries; one that brings a policy of its own keeps that."""
 
 
-class RefusedError(Exception):
+class RejectedRequestError(Exception):
     """A request that goes no further, with its status."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -41,7 +41,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class Guard:
+class AccessMiddleware:
     """Stands before an application.
 
     Args:
@@ -64,7 +64,7 @@ class Guard:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -75,7 +75,7 @@ class Guard:
                 return await _answer(send_safely, 303, "", {"Location": address, "Set-Cookie": self._cookie(scope)})
             self._refuse_without_token(scope, headers)
             body = await _whole_body(headers, receive)
-        except RefusedError as refused:
+        except RejectedRequestError as refused:
             about = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
             return await _answer(send_safely, refused.status, str(refused), {**about, "Connection": "close"})
         return await self.application(scope, _replayed(body, receive), send_safely)
@@ -84,10 +84,14 @@ class Guard:
         """Requests that other pages send through a visitor's browser."""
         host = headers.get("host", "")
         if self.hosts is not None and _name(host) not in self.hosts:
-            raise RefusedError(421, f"expected a request to {' or '.join(sorted(self.hosts))}, got one to another host")
+            raise RejectedRequestError(
+                421, f"expected a request to {' or '.join(sorted(self.hosts))}, got one to another host"
+            )
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise RefusedError(403, "expected a request from this server's own page, got one from another origin")
+            raise RejectedRequestError(
+                403, "expected a request from this server's own page, got one from another origin"
+            )
 
     def _entered(self, scope: Scope) -> str | None:
         """Where to send someone who comes with the token in the address, so that it doesn't stay there."""
@@ -105,7 +109,7 @@ class Guard:
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         cookie = _cookie_value(headers.get("cookie", ""), _cookie_name(scope))
         if not any(self._matches(given) for given in (bearer, cookie)):
-            raise RefusedError(401, "expected the token; open the address that `safr explore` printed")
+            raise RejectedRequestError(401, "expected the token; open the address that `safr explore` printed")
 
     def _matches(self, given: str) -> bool:
         return secrets.compare_digest(given.encode("utf-8", "replace"), (self.token or "").encode())
@@ -120,7 +124,7 @@ def _name(host: str) -> str:
 
 
 def _cookie_name(scope: Scope) -> str:
-    return COOKIE.format(port=scope["server"][1])
+    return COOKIE_NAME.format(port=scope["server"][1])
 
 
 def _cookie_value(header: str, name: str) -> str:
@@ -133,9 +137,9 @@ def _cookie_value(header: str, name: str) -> str:
 
 async def _whole_body(headers: Headers, receive: Receive) -> bytes:
     """All of a body, unless it is too large or too slow."""
-    too_large = RefusedError(413, f"expected a body of at most {MOST_BYTES:,} bytes; send a shorter text")
+    too_large = RejectedRequestError(413, f"expected a body of at most {MAX_BODY_BYTES:,} bytes; send a shorter text")
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MOST_BYTES:
+    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
         raise too_large
     parts: list[bytes] = []
     try:
@@ -143,12 +147,14 @@ async def _whole_body(headers: Headers, receive: Receive) -> bytes:
             while True:
                 message = await receive()
                 parts.append(message.get("body", b""))
-                if sum(map(len, parts)) > MOST_BYTES:
+                if sum(map(len, parts)) > MAX_BODY_BYTES:
                     raise too_large
                 if message["type"] != "http.request" or not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError as error:
-        raise RefusedError(408, f"expected a body within {BODY_SECONDS:.0f} seconds; send it at once") from error
+        raise RejectedRequestError(
+            408, f"expected a body within {BODY_SECONDS:.0f} seconds; send it at once"
+        ) from error
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -7,12 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from safr.explorer.page import hashed, page_style
+from safr.explorer.page import csp_hash, page_style
 
 _METHODS = ("get", "post")
 
 
-def interface_page(document: Mapping[str, Any]) -> tuple[str, str]:
+def render_api_page(document: Mapping[str, Any]) -> tuple[str, str]:
     """The page, and the policy that it needs.
 
     Args:
@@ -21,7 +21,7 @@ def interface_page(document: Mapping[str, Any]) -> tuple[str, str]:
     environment = Environment(
         loader=PackageLoader("safr.explorer", "browser"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["kind"] = kind
+    environment.filters["kind"] = describe_schema
     style = page_style()
     operations = [
         {"path": path, "method": method.upper(), **operation}
@@ -32,23 +32,23 @@ def interface_page(document: Mapping[str, Any]) -> tuple[str, str]:
     html = environment.get_template("interface.html.jinja").render(
         about=document["info"], operations=operations, schemas=document["components"]["schemas"], style=style
     )
-    return html, f"default-src 'none'; style-src '{hashed(style)}'; img-src data:; frame-ancestors 'none'"
+    return html, f"default-src 'none'; style-src '{csp_hash(style)}'; img-src data:; frame-ancestors 'none'"
 
 
-def kind(schema: Mapping[str, Any]) -> str:
+def describe_schema(schema: Mapping[str, Any]) -> str:
     """A schema in a few words.
 
-    >>> kind({"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}})
+    >>> describe_schema({"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}})
     'list of number or null'
-    >>> kind({"$ref": "#/components/schemas/Reading"})
+    >>> describe_schema({"$ref": "#/components/schemas/Reading"})
     'Reading'
     """
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(kind(each) for each in schema["anyOf"])
+        return " or ".join(describe_schema(each) for each in schema["anyOf"])
     if schema.get("type") == "array":
-        return f"list of {kind(schema.get('items', {}))}"
+        return f"list of {describe_schema(schema.get('items', {}))}"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
-        return f"{kind(schema['additionalProperties'])} by name"
+        return f"{describe_schema(schema['additionalProperties'])} by name"
     return str(schema.get("type", "anything"))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from html import escape
 
 from safr.attribution.explanation import Explanation
-from safr.explorer.contents import Contents, Row, RunSummary
-from safr.explorer.page import page
-from safr.explorer.readings import reading
+from safr.explorer.contents import PagePayload, RunSummary, TextRow
+from safr.explorer.page import render_page
+from safr.explorer.readings import pack_explanation
 
-NAME = "model"
+NOTEBOOK_RUN = "model"
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,24 @@ class NotebookPage:
         )
 
 
-def notebook_page(explanation: Explanation, *, height: int = 900) -> NotebookPage:
+def make_notebook_page(explanation: Explanation, *, height: int = 900) -> NotebookPage:
     """The explorer's page about one explanation, without a model behind it.
 
     Args:
         explanation: Of one text.
         height: Of the frame, in pixels.
     """
-    told = reading(explanation)
-    row = Row(0, " ".join(explanation.words), None, len(explanation.words), {NAME: explanation.prediction}, {})
-    contents = Contents(
+    told = pack_explanation(explanation)
+    row = TextRow(
+        0, " ".join(explanation.words), None, len(explanation.words), {NOTEBOOK_RUN: explanation.prediction}, {}
+    )
+    contents = PagePayload(
         live=False,
         data="",
         labels=[],
-        runs=[RunSummary(NAME, explanation.explaining_site, "", {}, [])],
+        runs=[RunSummary(NOTEBOOK_RUN, explanation.explaining_site, "", {}, [])],
         rows=[row],
         total=1,
-        readings={NAME: {0: told}},
+        readings={NOTEBOOK_RUN: {0: told}},
     )
-    return NotebookPage(page(contents), height)
+    return NotebookPage(render_page(contents), height)

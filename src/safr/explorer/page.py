@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from safr.explorer.contents import Contents
+from safr.explorer.contents import PagePayload
 from safr.figures import colours, graph, layout
 
 MODULES = (
@@ -39,13 +39,13 @@ _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function|const) (\w+)", re.MULTILINE)
 
 
-def page(contents: Contents) -> str:
+def render_page(contents: PagePayload) -> str:
     """The whole page; it loads nothing, and its policy lets it run no script but its own."""
     script, style = page_script(), page_style()
     parts = {
-        "{{ policy }}": policy(script, style, live=contents.live),
+        "{{ policy }}": content_security_policy(script, style, live=contents.live),
         "{{ style }}": style,
-        "{{ data }}": json_in_html({**asdict(contents), "look": look()}),
+        "{{ data }}": json_in_html({**asdict(contents), "look": graph_constants()}),
         "{{ script }}": script,
     }
     template = _asset("page.html")
@@ -68,12 +68,12 @@ def page_style() -> str:
     """The styles, with the colours of the figures as variables."""
     named = {"positive": colours.POSITIVE, "negative": colours.NEGATIVE, "bar": colours.BAR}
     named |= {"circle": colours.CIRCLE, "circle-edge": colours.CIRCLE_EDGE}
-    named |= {f"run-{number}": shades for number, shades in enumerate(colours.RUNS)}
+    named |= {f"run-{number}": shades for number, shades in enumerate(colours.RUN_SHADES)}
     variables = "".join(f"--{name}: light-dark({each.light}, {each.dark}); " for name, each in named.items())
     return f":root {{ {variables}}}\n" + _asset("style.css")
 
 
-def look() -> dict[str, Any]:
+def graph_constants() -> dict[str, Any]:
     """What the page's graph has in common with the figure's."""
     return {
         "shortest": layout.SHORTEST,
@@ -82,15 +82,15 @@ def look() -> dict[str, Any]:
         "mostLines": graph.MOST_LINES,
         "largestRadius": graph.LARGEST_RADIUS,
         "smallestRadius": graph.SMALLEST_RADIUS,
-        "runColours": len(colours.RUNS),
+        "runColours": len(colours.RUN_SHADES),
     }
 
 
-def policy(script: str, style: str, *, live: bool) -> str:
+def content_security_policy(script: str, style: str, *, live: bool) -> str:
     """A content security policy under which the page runs nothing but itself and asks at most its own server."""
     server = "'self'" if live else "'none'"
     return (
-        f"default-src 'none'; script-src '{hashed(script)}'; style-src '{hashed(style)}'; img-src data: blob:; "
+        f"default-src 'none'; script-src '{csp_hash(script)}'; style-src '{csp_hash(style)}'; img-src data: blob:; "
         f"connect-src {server}; base-uri 'none'; form-action 'none'"
     )
 
@@ -100,12 +100,12 @@ def json_in_html(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def live_policy() -> str:
+def live_security_policy() -> str:
     """The policy of a page that a server brings, which also keeps it out of other pages' frames."""
-    return policy(page_script(), page_style(), live=True) + "; frame-ancestors 'none'"
+    return content_security_policy(page_script(), page_style(), live=True) + "; frame-ancestors 'none'"
 
 
-def hashed(text: str) -> str:
+def csp_hash(text: str) -> str:
     """A script or style as a policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.attribution.explanation import Explanation, Site
-from safr.figures.selection import highest
+from safr.attribution.explanation import Explanation, SiteScores
+from safr.figures.selection import top_positions
 
-MOST_PAIRED = 200
+MAX_PAIRED_WORDS = 200
 """Words whose pairs are told; the matrices of more would take megabytes, and a screen has no room for them."""
 
 _HIGHEST = 32767
 _NOT_FINITE = -32768
 
-Numbers = list[float | None]
+RoundedValues = list[float | None]
 """Rounded to 4 digits; None where a number is not finite."""
 
 
 @dataclass(frozen=True)
-class Pairs:
+class PackedMatrix:
     """One value for every pair of words, as base64 of little-endian 16-bit integers times `unit`."""
 
     values: str
@@ -32,26 +32,26 @@ class Pairs:
     unit: float
     """What the integer 1 stands for; a value is off by half of it at most."""
 
-    diagonal: Numbers | None
+    diagonal: RoundedValues | None
     """Values of each word with itself, or None where they stand in `values` as all others do."""
 
 
 @dataclass(frozen=True)
-class SiteReading:
+class SitePayload:
     """How the words share one site's directions."""
 
-    capacity: Numbers
+    capacity: RoundedValues
     """In [0, 1], one per word."""
 
-    polysemanticity: Numbers
+    polysemanticity: RoundedValues
     """At least 0, one per word."""
 
-    interference: Pairs
+    interference: PackedMatrix
     """Between every two of the paired words."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class ExplanationPayload:
     """What one model says about one text, word by word."""
 
     words: list[str]
@@ -69,28 +69,31 @@ class Reading:
     truncated: bool
     """Whether the text went on after the last word."""
 
-    keep: Numbers | None
+    keep: RoundedValues | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
 
-    sites: dict[str, SiteReading]
+    sites: dict[str, SitePayload]
     """By site: `embedding`, `vmask`, `fc1.0`, ..."""
 
-    attention: dict[str, Pairs]
+    attention: dict[str, PackedMatrix]
     """By layer, the mean over heads of the attention that words pay (rows) to words (columns)."""
 
-    received: dict[str, Numbers]
+    received: dict[str, RoundedValues]
     """By layer, the attention that each word receives from all words, on average."""
 
     paired: list[int] | None
     """Words that the pairs are of, by number; None where they are of all words."""
 
-    other: dict[str, Numbers] = field(default_factory=dict)
+    other: dict[str, RoundedValues] = field(default_factory=dict)
     """Other scores per word, by name, where they were computed."""
 
 
-def reading(
-    explanation: Explanation, *, most_paired: int = MOST_PAIRED, other: Mapping[str, NDArray[np.float64]] | None = None
-) -> Reading:
+def pack_explanation(
+    explanation: Explanation,
+    *,
+    most_paired: int = MAX_PAIRED_WORDS,
+    other: Mapping[str, NDArray[np.float64]] | None = None,
+) -> ExplanationPayload:
     """Everything that an explanation tells, ready for JSON.
 
     Args:
@@ -99,37 +102,37 @@ def reading(
         other: Further scores per word, by name.
     """
     count = len(explanation.words)
-    chosen = highest(np.nan_to_num(explanation.capacity), most_paired)
+    chosen = top_positions(np.nan_to_num(explanation.capacity), most_paired)
     paired = None if count <= most_paired else chosen.tolist()
-    return Reading(
+    return ExplanationPayload(
         words=list(explanation.words),
         text_of_word=list(explanation.text_of_word),
         prediction=explanation.prediction,
-        probabilities={name: rounded([value])[0] for name, value in explanation.probabilities.items()},
+        probabilities={name: round_values([value])[0] for name, value in explanation.probabilities.items()},
         truncated=explanation.truncated,
-        keep=None if explanation.keep is None else rounded(explanation.keep),
+        keep=None if explanation.keep is None else round_values(explanation.keep),
         sites={name: _site(site, chosen) for name, site in explanation.sites.items()},
         attention={
-            str(layer): pairs(weights[np.ix_(chosen, chosen)], symmetric=False)
+            str(layer): pack_matrix(weights[np.ix_(chosen, chosen)], symmetric=False)
             for layer, weights in explanation.attention.items()
         },
-        received={str(layer): rounded(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
+        received={str(layer): round_values(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
         paired=paired,
-        other={name: rounded(values) for name, values in (other or {}).items()},
+        other={name: round_values(values) for name, values in (other or {}).items()},
     )
 
 
-def _site(site: Site, chosen: NDArray[np.intp]) -> SiteReading:
-    between = pairs(site.interference[np.ix_(chosen, chosen)], symmetric=True)
-    return SiteReading(rounded(site.capacity), rounded(site.polysemanticity), between)
+def _site(site: SiteScores, chosen: NDArray[np.intp]) -> SitePayload:
+    between = pack_matrix(site.interference[np.ix_(chosen, chosen)], symmetric=True)
+    return SitePayload(round_values(site.capacity), round_values(site.polysemanticity), between)
 
 
-def pairs(matrix: NDArray[np.float64], *, symmetric: bool) -> Pairs:
+def pack_matrix(matrix: NDArray[np.float64], *, symmetric: bool) -> PackedMatrix:
     """A matrix in 2 bytes a value.
 
     Of a symmetric one half is told, and the diagonal apart: its squared norms would leave the rest too few digits.
 
-    >>> told = pairs(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
+    >>> told = pack_matrix(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
     >>> told.diagonal, round(-32767 * told.unit, 6)
     ([9.0, 4.0], -1.0)
     """
@@ -138,13 +141,13 @@ def pairs(matrix: NDArray[np.float64], *, symmetric: bool) -> Pairs:
     unit = float(np.abs(told[finite]).max(initial=0.0)) / _HIGHEST or 1.0
     whole = np.where(finite, np.rint(np.where(finite, told, 0.0) / unit), _NOT_FINITE).astype("<i2")
     values = base64.b64encode(whole.tobytes()).decode("ascii")
-    return Pairs(values, unit, rounded(matrix.diagonal()) if symmetric else None)
+    return PackedMatrix(values, unit, round_values(matrix.diagonal()) if symmetric else None)
 
 
-def rounded(values: Sequence[float] | NDArray[np.floating]) -> Numbers:
+def round_values(values: Sequence[float] | NDArray[np.floating]) -> RoundedValues:
     """The values with 4 significant digits, None where one is not finite.
 
-    >>> rounded([0.123456, float("nan"), 1234567])
+    >>> round_values([0.123456, float("nan"), 1234567])
     [0.1235, None, 1235000.0]
     """
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values).tolist()]

@@ -15,21 +15,21 @@ from starlette.exceptions import HTTPException
 
 import safr
 from safr.errors import InputError
-from safr.explorer.contents import Contents, Row, RunSummary
-from safr.explorer.desk import BusyError, Desk
-from safr.explorer.interface_page import interface_page
-from safr.explorer.page import live_policy, page
-from safr.explorer.reader import Reader
-from safr.explorer.readings import Pairs, Reading, SiteReading
-from safr.explorer.what_if import Prediction, WhatIf
+from safr.explorer.contents import PagePayload, RunSummary, TextRow
+from safr.explorer.desk import BusyError, ModelWorker
+from safr.explorer.interface_page import render_api_page
+from safr.explorer.page import live_security_policy, render_page
+from safr.explorer.reader import ModelSession
+from safr.explorer.readings import ExplanationPayload, PackedMatrix, SitePayload
+from safr.explorer.what_if import WhatIf, WhatIfPrediction
 
-MOST_LETTERS = 100_000
+MAX_LETTERS = 100_000
 """Of a text; what a model reads of it is limited by the tokens it was trained with."""
 
-MOST_DELETED = 10_000
+MAX_DELETED = 10_000
 
 
-_TOLD: tuple[Any, ...] = (Pairs, SiteReading, Reading, Prediction, WhatIf, Row, RunSummary)
+_TOLD: tuple[Any, ...] = (PackedMatrix, SitePayload, ExplanationPayload, WhatIfPrediction, WhatIf, TextRow, RunSummary)
 for _each in _TOLD:  # what the fields' own lines say of them is what the interface says too
     _each.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
 
@@ -46,7 +46,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: str = Field(description="Name of the run whose model is asked.", max_length=500)
-    text: str | None = Field(None, description="Any text.", max_length=MOST_LETTERS)
+    text: str | None = Field(None, description="Any text.", max_length=MAX_LETTERS)
     number: int | None = Field(None, description="Number of a text of the test split, instead of `text`.")
 
     @model_validator(mode="after")
@@ -60,7 +60,7 @@ class DeletionQuestion(Question):
     """A text without some of its words, for one of the models."""
 
     deleted: list[Annotated[int, Field(ge=0)]] = Field(
-        description="Numbers of the words that are missing, from 0.", max_length=MOST_DELETED
+        description="Numbers of the words that are missing, from 0.", max_length=MAX_DELETED
     )
 
 
@@ -78,7 +78,7 @@ class Texts(BaseModel):
     """Some of the texts."""
 
     total: int = Field(description="How many texts there are to ask for.")
-    rows: list[Row]
+    rows: list[TextRow]
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -98,14 +98,14 @@ _READING: dict[int | str, dict[str, Any]] = {status: _PROBLEMS[status] for statu
 routes = APIRouter()
 
 
-def application(readers: Sequence[Reader], contents: Contents) -> FastAPI:
+def create_app(readers: Sequence[ModelSession], contents: PagePayload) -> FastAPI:
     """The page and its interface; what stands before it is `Guard`'s.
 
     Args:
         readers: The models of the runs that the contents tell of.
         contents: What the page is given.
     """
-    desk = Desk({reader.run.name: reader for reader in readers}, contents)
+    desk = ModelWorker({reader.run.name: reader for reader in readers}, contents)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -125,7 +125,7 @@ def application(readers: Sequence[Reader], contents: Contents) -> FastAPI:
         lifespan=lifespan,
     )
     made.state.desk = desk
-    made.state.page = page(contents)
+    made.state.page = render_page(contents)
     made.include_router(routes)
     made.add_exception_handler(InputError, lambda _, error: _problem(422, str(error)))
     made.add_exception_handler(BusyError, lambda *_: _problem(503, "too many questions wait already; ask again soon"))
@@ -137,26 +137,26 @@ def application(readers: Sequence[Reader], contents: Contents) -> FastAPI:
 
 
 @routes.get("/", response_class=HTMLResponse, include_in_schema=False)
-def show_page(request: Request) -> HTMLResponse:
+def get_page(request: Request) -> HTMLResponse:
     """The page."""
-    return HTMLResponse(request.app.state.page, headers={"Content-Security-Policy": live_policy()})
+    return HTMLResponse(request.app.state.page, headers={"Content-Security-Policy": live_security_policy()})
 
 
 @routes.get("/docs", response_class=HTMLResponse, include_in_schema=False)
-def show_interface(request: Request) -> HTMLResponse:
+def get_api_page(request: Request) -> HTMLResponse:
     """The page about the interface."""
-    html, policy = interface_page(request.app.openapi())
+    html, policy = render_api_page(request.app.openapi())
     return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
 
 @routes.get("/api/runs", responses=_READING)
-async def runs(request: Request) -> list[RunSummary]:
+async def get_runs(request: Request) -> list[RunSummary]:
     """The runs with their scores and the history of their training."""
     return _desk(request).contents.runs
 
 
 @routes.get("/api/texts", responses=_READING)
-async def texts(
+async def get_texts(
     request: Request,
     start: Annotated[int, Query(ge=0, le=10**9, description="How many to pass over.")] = 0,
     count: Annotated[int, Query(ge=1, le=1000, description="How many to tell.")] = 100,
@@ -167,7 +167,7 @@ async def texts(
 
 
 @routes.get("/api/texts/{number}", responses={**_READING, 404: _PROBLEMS[404]})
-async def text(request: Request, number: Annotated[int, Path(description="As in `/api/texts`.")]) -> Row:
+async def get_text(request: Request, number: Annotated[int, Path(description="As in `/api/texts`.")]) -> TextRow:
     """One of them."""
     found = next((row for row in _desk(request).contents.rows if row.number == number), None)
     if found is None:
@@ -176,35 +176,35 @@ async def text(request: Request, number: Annotated[int, Path(description="As in 
 
 
 @routes.get("/api/effects", responses=_READING)
-async def effects(request: Request) -> Effects:
+async def get_effects(request: Request) -> Effects:
     """What deleting does to each text, which is computed while the server runs."""
     desk = _desk(request)
     return Effects(effects=desk.effects, pending=desk.pending)
 
 
 @routes.post("/api/explain", responses=_PROBLEMS)
-async def explain(request: Request, question: Question) -> Reading:
+async def post_explain(request: Request, question: Question) -> ExplanationPayload:
     """How the words of a text share a model's neurons, at every site."""
     desk, (asked, number) = _desk(request), _asked(request, question)
     return await desk.answer(lambda: desk.read(question.run, asked, number))
 
 
 @routes.post("/api/what-if", responses=_PROBLEMS)
-async def what_if(request: Request, question: Question) -> WhatIf:
+async def post_what_if(request: Request, question: Question) -> WhatIf:
     """What becomes of the prediction as more and more words are deleted, by scores and at random."""
     desk, (asked, _) = _desk(request), _asked(request, question)
     return await desk.answer(lambda: desk.readers[question.run].what_if(asked))
 
 
 @routes.post("/api/predict", responses=_PROBLEMS)
-async def predict(request: Request, question: DeletionQuestion) -> Prediction:
+async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPrediction:
     """What the model predicts without some of the words."""
     desk, (asked, _) = _desk(request), _asked(request, question)
     return await desk.answer(lambda: desk.readers[question.run].predict_without(asked, frozenset(question.deleted)))
 
 
-def _desk(request: Request) -> Desk:
-    return cast(Desk, request.app.state.desk)
+def _desk(request: Request) -> ModelWorker:
+    return cast(ModelWorker, request.app.state.desk)
 
 
 def _asked(request: Request, question: Question) -> tuple[str, int | None]:

@@ -13,14 +13,14 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from safr.errors import InputError
-from safr.explorer.contents import Contents, Row, chosen_rows, rows, summary
-from safr.explorer.reader import Reader, open_reader
+from safr.explorer.contents import PagePayload, TextRow, choose_texts, list_texts, summarize_run
+from safr.explorer.reader import ModelSession, open_session
 from safr.runs import Run
 
-TEXTS = 5_000
+SERVED_TEXTS = 5_000
 """Texts of the table unless told otherwise: all of most test splits."""
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_LENGTH = 16
 
 
 def serve(
@@ -29,7 +29,7 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     token: str | None = None,
-    texts: int = TEXTS,
+    texts: int = SERVED_TEXTS,
     browser: bool = True,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
@@ -50,19 +50,19 @@ def serve(
     try:
         import uvicorn
 
-        from safr.explorer.guard import Guard
-        from safr.explorer.server import application
+        from safr.explorer.guard import AccessMiddleware
+        from safr.explorer.server import create_app
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed; run `pip install 'safr[app]'`, or use --export FILE"
         ) from error
-    token = checked_token(host, token)
+    token = check_token(host, token)
     listening = _listen(host, port)
     with listening:
-        everything = rows(runs)
-        readers = [open_reader(run) for run in runs]
-        made = application(readers, live_contents(readers, everything, texts))
-        guarded = Guard(made, hosts=_own_names(host) if token is None else None, token=token)
+        everything = list_texts(runs)
+        readers = [open_session(run) for run in runs]
+        made = create_app(readers, live_payload(readers, everything, texts))
+        guarded = AccessMiddleware(made, hosts=_own_names(host) if token is None else None, token=token)
         server = uvicorn.Server(
             uvicorn.Config(
                 guarded, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=1
@@ -77,27 +77,29 @@ def serve(
     tell("stopped")
 
 
-def live_contents(readers: Sequence[Reader], everything: Sequence[Row], texts: int = TEXTS) -> Contents:
+def live_payload(
+    readers: Sequence[ModelSession], everything: Sequence[TextRow], texts: int = SERVED_TEXTS
+) -> PagePayload:
     """What the page is given where a server answers the rest.
 
     Args:
         readers: The models.
-        everything: The test texts, as `rows` gives them.
+        everything: The test texts, as `list_texts` gives them.
         texts: How many of them the page's table holds.
     """
     runs = [reader.run for reader in readers]
     data = runs[0].record["data"]
-    return Contents(
+    return PagePayload(
         live=True,
         data=data["name"],
         labels=data["labels"],
-        runs=[summary(run) for run in runs],
-        rows=[_predicted(row, readers) for row in chosen_rows(runs, everything, texts)],
+        runs=[summarize_run(run) for run in runs],
+        rows=[_predicted(row, readers) for row in choose_texts(runs, everything, texts)],
         total=len(everything),
     )
 
 
-def _predicted(row: Row, readers: Sequence[Reader]) -> Row:
+def _predicted(row: TextRow, readers: Sequence[ModelSession]) -> TextRow:
     """The row; of an example that is not in the test split, the runs keep no predictions."""
     if row.predictions:
         return row
@@ -106,25 +108,27 @@ def _predicted(row: Row, readers: Sequence[Reader]) -> Row:
     return replace(row, words=words, predictions={name: each.prediction for name, each in found.items()})
 
 
-def checked_token(host: str, token: str | None) -> str | None:
+def check_token(host: str, token: str | None) -> str | None:
     """The token that visitors need: the given one, or a new one where others than this machine can come.
 
     Raises:
         InputError: It is too short, or holds what an address or a cookie can't.
     """
     if token is None:
-        return None if is_local(host) else secrets.token_urlsafe(24)
-    if len(token) < SHORTEST_TOKEN or not all(
+        return None if is_loopback(host) else secrets.token_urlsafe(24)
+    if len(token) < MIN_TOKEN_LENGTH or not all(
         letter.isascii() and (letter.isalnum() or letter in "-_") for letter in token
     ):
-        raise InputError(f"--token must be at least {SHORTEST_TOKEN} letters, digits, - or _; leave it out to get one")
+        raise InputError(
+            f"--token must be at least {MIN_TOKEN_LENGTH} letters, digits, - or _; leave it out to get one"
+        )
     return token
 
 
-def is_local(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address.
 
-    >>> is_local("localhost"), is_local("127.0.0.1"), is_local("0.0.0.0")
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
     (True, True, False)
     """
     if host == "localhost":

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.explanation import answer_names
+from safr.attribution.explanation import output_names
 from safr.data.batches import EncodedText
 from safr.errors import InputError
-from safr.evaluation.deletion import MAIN_PERCENT, by_importance, deleted_count, probabilities
+from safr.evaluation.deletion import MAIN_PERCENT, count_deleted, predict_probabilities, rank_words
 from safr.evaluation.evaluate import RANDOM_DRAWS
-from safr.explorer.readings import Numbers, rounded
+from safr.explorer.readings import RoundedValues, round_values
 
-MOST_STEPS = 32
+MAX_STEPS = 32
 """Counts of deleted words that are tried; all of them where the text is short enough."""
 
-MOST_ALONE = 64
+MAX_SINGLE_DELETIONS = 64
 """Words above which none is deleted by itself: each costs a pass."""
 
 
@@ -40,27 +40,27 @@ class WhatIf:
     orders: dict[str, list[int]]
     """By score, the words in the order they go, the most important first."""
 
-    probability: dict[str, Numbers]
+    probability: dict[str, RoundedValues]
     """By score, the followed class's probability at each step."""
 
     predictions: dict[str, list[str]]
     """By score, the prediction at each step."""
 
-    random: Numbers
+    random: RoundedValues
     """Mean over 5 random orders of the followed class's probability at each step."""
 
-    random_low: Numbers
+    random_low: RoundedValues
     """The lowest of them."""
 
-    random_high: Numbers
+    random_high: RoundedValues
     """The highest of them."""
 
-    alone: Numbers | None
+    alone: RoundedValues | None
     """The followed class's probability with one word missing, for each word; None for long texts."""
 
 
 @dataclass(frozen=True)
-class Prediction:
+class WhatIfPrediction:
     """What a model says about a text without some of its words."""
 
     prediction: str
@@ -73,7 +73,7 @@ class Prediction:
     """Probability of the predicted class."""
 
 
-def what_if(
+def compute_what_if(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     text: EncodedText,
@@ -92,14 +92,14 @@ def what_if(
     """
     draw = np.random.default_rng(seed)
     words, texts = len(text.words), text.text_of_word
-    orders = {name: by_importance(values, text_of_word=texts) for name, values in scores.items()}
-    random = [by_importance(draw.random(words), text_of_word=texts) for _ in range(RANDOM_DRAWS)]
+    orders = {name: rank_words(values, text_of_word=texts) for name, values in scores.items()}
+    random = [rank_words(draw.random(words), text_of_word=texts) for _ in range(RANDOM_DRAWS)]
     movable = len(random[0])
-    main = deleted_count(words, MAIN_PERCENT, texts=words - movable)
-    counts = steps(movable, main)
+    main = count_deleted(words, MAIN_PERCENT, texts=words - movable)
+    counts = deletion_counts(movable, main)
     deletions = [frozenset(order[:count]) for order in (*orders.values(), *random) for count in counts]
-    single = [frozenset([word]) for word in range(words)] if 1 < words <= MOST_ALONE else []
-    found = probabilities(model, [text.without(gone) for gone in (*deletions, *single)])  # (deletion, label)
+    single = [frozenset([word]) for word in range(words)] if 1 < words <= MAX_SINGLE_DELETIONS else []
+    found = predict_probabilities(model, [text.without(gone) for gone in (*deletions, *single)])  # (deletion, label)
     followed = int(found[0].argmax())
     by_step = found[: len(deletions)].reshape(len(orders) + RANDOM_DRAWS, len(counts), -1)
     at_random = by_step[len(orders) :, :, followed]  # (draw, step)
@@ -109,18 +109,18 @@ def what_if(
         counts=counts,
         main=main,
         orders=orders,
-        probability={name: rounded(by_step[n, :, followed]) for n, name in enumerate(orders)},
+        probability={name: round_values(by_step[n, :, followed]) for n, name in enumerate(orders)},
         predictions={name: names[n * len(counts) : (n + 1) * len(counts)] for n, name in enumerate(orders)},
-        random=rounded(at_random.mean(axis=0)),
-        random_low=rounded(at_random.min(axis=0)),
-        random_high=rounded(at_random.max(axis=0)),
-        alone=rounded(found[len(deletions) :, followed]) if single else None,
+        random=round_values(at_random.mean(axis=0)),
+        random_low=round_values(at_random.min(axis=0)),
+        random_high=round_values(at_random.max(axis=0)),
+        alone=round_values(found[len(deletions) :, followed]) if single else None,
     )
 
 
-def prediction_without(
+def predict_without_words(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: EncodedText, deleted: Collection[int]
-) -> Prediction:
+) -> WhatIfPrediction:
     """What a model says about a text without some of its words.
 
     Raises:
@@ -131,23 +131,23 @@ def prediction_without(
     left = text.without(deleted)
     if len(set(left.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
-    whole, rest = probabilities(model, [text, left])
+    whole, rest = predict_probabilities(model, [text, left])
     followed, likeliest = int(whole.argmax()), int(rest.argmax())
-    return Prediction(_names(model, tokenizer, [likeliest])[0], *rounded(rest[[followed, likeliest]]))
+    return WhatIfPrediction(_names(model, tokenizer, [likeliest])[0], *round_values(rest[[followed, likeliest]]))
 
 
-def steps(movable: int, main: int) -> list[int]:
+def deletion_counts(movable: int, main: int) -> list[int]:
     """How many words are deleted at each step: from none to all that may go, evenly, and the count of SRS.
 
-    >>> steps(3, 1), steps(100, 30)[:4]
+    >>> deletion_counts(3, 1), deletion_counts(100, 30)[:4]
     ([0, 1, 2, 3], [0, 3, 6, 10])
     """
-    even = np.rint(np.linspace(0, movable, min(movable + 1, MOST_STEPS))).astype(int).tolist()
+    even = np.rint(np.linspace(0, movable, min(movable + 1, MAX_STEPS))).astype(int).tolist()
     return sorted({*even, main})
 
 
 def _names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
     """A name for each answer; one that comes twice is asked for once, since equal names are told apart."""
     distinct = list(dict.fromkeys(numbers))
-    names: dict[int, Any] = dict(zip(distinct, answer_names(model, tokenizer, distinct), strict=True))
+    names: dict[int, Any] = dict(zip(distinct, output_names(model, tokenizer, distinct), strict=True))
     return [names[number] for number in numbers]

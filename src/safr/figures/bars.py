@@ -8,16 +8,16 @@ from numpy.typing import ArrayLike
 
 from safr.figures.arrays import Array, finite_vector, in_readable_units
 from safr.figures.colours import BAR_COLOUR
-from safr.figures.drawing import new_figure, our_style, widest, words_below
-from safr.figures.selection import highest, shown_note
-from safr.figures.words import LONGEST_NAME, readable, readable_words
+from safr.figures.drawing import draw_words_below, figure_style, new_figure, widest_word
+from safr.figures.selection import selection_note, top_positions
+from safr.figures.words import LONGEST_NAME, drawable_text, drawable_words
 
 MOST_BARS = 40
 FEW_BARS = 7
 BAR_PITCH = 0.17  # inches from bar to bar: a line of 8 point text turned on its side, with air
 
 
-@our_style()
+@figure_style()
 def capacity_bars(
     words: Sequence[str], capacity: ArrayLike, *, title: str | None = None, label: str = "capacity"
 ) -> Figure:
@@ -34,22 +34,22 @@ def capacity_bars(
     Raises:
         InputError: A shape that doesn't fit the words, or a value that isn't finite.
     """
-    names = readable_words(words)
+    names = drawable_words(words)
     values = finite_vector(capacity, len(names), name="capacity")
-    label = readable(label, longest=LONGEST_NAME)
-    kept = highest(values, MOST_BARS)
+    label = drawable_text(label, longest=LONGEST_NAME)
+    kept = top_positions(values, MOST_BARS)
     shown = [names[position] for position in kept]
 
     figure = new_figure(
         max(BAR_PITCH * len(shown) + 0.7, 3.2),
-        1.9 + widest(shown),
+        1.9 + widest_word(shown),
         title=title,
-        caption=shown_note(len(shown), len(names), f"those with the highest {label}"),
+        caption=selection_note(len(shown), len(names), f"those with the highest {label}"),
     )
     axes = figure.subplots()
     unit = draw_bars(axes, values[kept])
     axes.set_ylabel(label + unit)
-    words_below(axes, shown)
+    draw_words_below(axes, shown)
     return figure
 
 

@@ -14,7 +14,7 @@ class Shades(NamedTuple):
 
 
 # Okabe and Ito's colours for the colour-blind, without the yellow that white paper swallows.
-RUNS = (
+RUN_SHADES = (
     Shades("#0072B2", "#56B4E9"),
     Shades("#D55E00", "#FF9448"),
     Shades("#009E73", "#3ED9AB"),
@@ -23,13 +23,13 @@ RUNS = (
     Shades("#56B4E9", "#9ED4F5"),
     Shades("#E69F00", "#FFC24D"),
 )
-BAR = RUNS[0]
+BAR = RUN_SHADES[0]
 POSITIVE = Shades("#B2182B", "#F4806B")
 NEGATIVE = Shades("#2166AC", "#6DB3F2")
 CIRCLE = Shades("#FBE6C2", "#4A3B1E")
 CIRCLE_EDGE = Shades("#444444", "#D9C29A")
 
-RUN_COLOURS = tuple(each.light for each in RUNS)
+RUN_COLOURS = tuple(each.light for each in RUN_SHADES)
 BAR_COLOUR = BAR.light
 POSITIVE_COLOUR = POSITIVE.light
 NEGATIVE_COLOUR = NEGATIVE.light

@@ -12,18 +12,18 @@ from numpy.typing import ArrayLike
 
 from safr.errors import InputError
 from safr.figures.arrays import Array, finite_vector, fractions
-from safr.figures.drawing import new_figure, our_style, run_look, widest
-from safr.figures.words import LONGEST_NAME, readable
+from safr.figures.drawing import figure_style, new_figure, run_line_style, widest_word
+from safr.figures.words import LONGEST_NAME, drawable_text
 
 SIDESTEP = 0.5  # per cent from run to run, so that their intervals don't hide each other
-CAPTION = (
+_CAPTION = (
     "Solid: the words of highest capacity deleted, with the interval of the accuracy; runs are set a little apart. "
     "Dotted: as many random words deleted, with theirs."
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class DeletionCurve:
     """Accuracy of one run after deletion: arrays of shape (percent,), accuracies and their limits in [0, 1]."""
 
     percent: ArrayLike
@@ -55,8 +55,8 @@ class Curve:
         fractions([self.full], 1, name="full")
 
 
-@our_style()
-def deletion_curves(curves: Mapping[str, Curve], *, title: str | None = None) -> Figure:
+@figure_style()
+def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = None) -> Figure:
     """Accuracy against the share of deleted words, for several runs.
 
     Each run has one colour: a solid line with markers for the words of highest capacity, and a dotted line in a light
@@ -71,23 +71,23 @@ def deletion_curves(curves: Mapping[str, Curve], *, title: str | None = None) ->
     """
     if not curves:
         raise InputError("`curves` must hold at least one run, got none")
-    names = [readable(name, longest=LONGEST_NAME) for name in curves]
-    legend_width = widest(names) + 0.6
-    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=CAPTION)
+    names = [drawable_text(name, longest=LONGEST_NAME) for name in curves]
+    legend_width = widest_word(names) + 0.6
+    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=_CAPTION)
     axes = figure.subplots()
     for number, curve in enumerate(curves.values()):
-        _draw_curve(axes, curve, run_look(number), aside=SIDESTEP * (number - (len(curves) - 1) / 2))
+        _draw_curve(axes, curve, run_line_style(number), aside=SIDESTEP * (number - (len(curves) - 1) / 2))
     axes.set_xlabel("deleted words (% of each text)")
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.set_xlim(left=-1)
-    handles = [Line2D([], [], **run_look(number)) for number in range(len(names))]
+    handles = [Line2D([], [], **run_line_style(number)) for number in range(len(names))]
     figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
     return figure
 
 
-def _draw_curve(axes: Axes, curve: Curve, look: dict[str, Any], *, aside: float) -> None:
+def _draw_curve(axes: Axes, curve: DeletionCurve, look: dict[str, Any], *, aside: float) -> None:
     colour = look["color"]
     percent = np.concatenate([[0.0], np.asarray(curve.percent, dtype=float)])
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
 from safr.figures.colours import RUN_COLOURS
-from safr.figures.words import readable
+from safr.figures.words import drawable_text
 
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart where there is no colour
 TEXT_SIZE = 8.0  # points; nothing is smaller
@@ -52,7 +52,7 @@ _in_our_style = ContextVar("_in_our_style", default=False)
 
 
 @contextmanager
-def our_style(salt: str = "safr") -> Iterator[None]:
+def figure_style(salt: str = "safr") -> Iterator[None]:
     """Within it, matplotlib draws in our style, whatever the user's settings, and is quiet about missing glyphs.
 
     A script that DejaVu Sans doesn't hold shows as boxes in a PNG and in the reader's own font in an SVG. Within itself
@@ -78,12 +78,12 @@ class StyledFigure(Figure):
 
     def draw(self, renderer: Any) -> None:
         """Draws the figure."""
-        with our_style():
+        with figure_style():
             super().draw(renderer)
 
     def get_tightbbox(self, *arguments: Any, **options: Any) -> Any:
         """Box around all that is drawn, in inches; notebooks ask for it."""
-        with our_style():
+        with figure_style():
             return super().get_tightbbox(*arguments, **options)
 
 
@@ -97,8 +97,8 @@ def new_figure(width: float, height: float, *, title: str | None, caption: str, 
         caption: Wrapped to the width; may be empty.
         constrained: Whether matplotlib arranges the axes around their labels.
     """
-    heading = wrapped(readable(title, longest=300), width, size=TEXT_SIZE + 2) if title else ""
-    caption = wrapped(caption, width)
+    heading = wrap_text(drawable_text(title, longest=300), width, size=TEXT_SIZE + 2) if title else ""
+    caption = wrap_text(caption, width)
     figure = StyledFigure(
         figsize=(width, height + line_height(heading, TEXT_SIZE + 2) + line_height(caption)),
         layout="constrained" if constrained else None,
@@ -111,7 +111,7 @@ def new_figure(width: float, height: float, *, title: str | None, caption: str, 
     return figure
 
 
-def wrapped(text: str, width: float, *, size: float = TEXT_SIZE) -> str:
+def wrap_text(text: str, width: float, *, size: float = TEXT_SIZE) -> str:
     """The text broken into lines that fit a figure of `width` inches."""
     if not text:
         return ""
@@ -125,7 +125,7 @@ def line_height(text: str, size: float = TEXT_SIZE) -> float:
     return (text.count("\n") + 1.6) * 1.3 * size / POINTS_PER_INCH if text else 0.0
 
 
-def widest(words: list[str], size: float = TEXT_SIZE) -> float:
+def widest_word(words: list[str], size: float = TEXT_SIZE) -> float:
     """Width in inches of the widest of the words."""
     return max(text_width(word, size) for word in words) / POINTS_PER_INCH
 
@@ -134,12 +134,12 @@ def widest(words: list[str], size: float = TEXT_SIZE) -> float:
 def text_width(text: str, size: float = TEXT_SIZE) -> float:
     """Width in points of one line of text."""
     finer = 4  # measured larger than drawn, so that no pixel grid rounds it
-    with our_style():
+    with figure_style():
         renderer = RendererAgg(1, 1, POINTS_PER_INCH * finer)
         return renderer.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / finer
 
 
-def run_look(number: int) -> dict[str, Any]:
+def run_line_style(number: int) -> dict[str, Any]:
     """How the line of run `number` looks in every figure: its colour and, for print without colour, its marker."""
     return {
         "color": RUN_COLOURS[number % len(RUN_COLOURS)],
@@ -149,7 +149,7 @@ def run_look(number: int) -> dict[str, Any]:
     }
 
 
-def words_below(axes: Axes, words: list[str]) -> None:
+def draw_words_below(axes: Axes, words: list[str]) -> None:
     """Writes one word under each of the positions 0, 1, ..., reading upwards."""
     # An anchored end keeps the words at the axis in a browser whose font is narrower than ours.
     axes.set_xticks(range(len(words)), words, rotation=90, rotation_mode="anchor", ha="right", va="center")

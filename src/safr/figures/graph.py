@@ -14,15 +14,15 @@ from safr.figures.colours import CIRCLE, CIRCLE_EDGE, NEGATIVE_COLOUR, POSITIVE_
 from safr.figures.drawing import (
     POINTS_PER_INCH,
     TEXT_SIZE,
+    figure_style,
     line_height,
     new_figure,
-    our_style,
     text_width,
-    wrapped,
+    wrap_text,
 )
-from safr.figures.layout import Box, circle_centres, label_boxes, strengths
-from safr.figures.selection import highest, shown_note
-from safr.figures.words import readable_words
+from safr.figures.layout import Box, place_circles, place_labels, relative_strength
+from safr.figures.selection import selection_note, top_positions
+from safr.figures.words import drawable_words
 
 MOST_CIRCLES = 30
 MOST_LINES = 40
@@ -35,10 +35,10 @@ KEY_CAPACITIES = (1.0, 0.5, 0.1)
 KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
 CIRCLE_LOOK: dict[str, Any] = {"facecolor": CIRCLE.light, "edgecolor": CIRCLE_EDGE.light, "linewidth": 0.8}
 
-Pair = tuple[int, int]
+WordPair = tuple[int, int]
 
 
-@our_style()
+@figure_style()
 def allocation_graph(
     words: Sequence[str],
     capacity: ArrayLike,
@@ -63,21 +63,21 @@ def allocation_graph(
     Raises:
         InputError: A shape that doesn't fit the words, a value out of range, or a matrix that isn't symmetric.
     """
-    names = readable_words(words)
+    names = drawable_words(words)
     sizes = fractions(capacity, len(names), name="capacity")
     matrix = symmetric_matrix(interference, len(names), name="interference")
-    kept = highest(sizes, MOST_CIRCLES)
+    kept = top_positions(sizes, MOST_CIRCLES)
     shown, sizes, matrix = [names[position] for position in kept], sizes[kept], matrix[np.ix_(kept, kept)]
 
-    radii = radius(sizes)
-    strength = strengths(matrix)
-    pairs = strongest_pairs(strength, most_lines)
-    centres = circle_centres(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown)))
+    radii = circle_radius(sizes)
+    strength = relative_strength(matrix)
+    pairs = find_strongest_pairs(strength, most_lines)
+    centres = place_circles(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown)))
     widths = np.array([text_width(word) for word in shown])
-    labels = label_boxes(centres, radii, widths, LINE_HEIGHT, _points_along(centres, pairs))
+    labels = place_labels(centres, radii, widths, LINE_HEIGHT, _points_along(centres, pairs))
     frame = _frame(centres, radii, labels)
 
-    note = shown_note(len(shown), len(names), "those with the highest capacity")
+    note = selection_note(len(shown), len(names), "those with the highest capacity")
     caption = f"{note} {_lines_note(len(pairs), int(np.count_nonzero(np.triu(strength))))}".strip()
     figure, axes = _figure_around(frame, title, caption)
     _draw_lines(axes, centres, matrix, strength, pairs)
@@ -85,12 +85,12 @@ def allocation_graph(
     return figure
 
 
-def radius(capacity: Array) -> Array:
+def circle_radius(capacity: Array) -> Array:
     """Radius in points of a circle whose area is proportional to capacity, with a dot for the smallest."""
     return np.maximum(LARGEST_RADIUS * np.sqrt(capacity), SMALLEST_RADIUS)
 
 
-def strongest_pairs(strength: Array, most: int) -> list[Pair]:
+def find_strongest_pairs(strength: Array, most: int) -> list[WordPair]:
     """The `most` strongest pairs (i, j) with i < j and a strength above 0, the strongest first."""
     rows, columns = np.triu_indices(len(strength), k=1)
     order = np.argsort(-strength[rows, columns], kind="stable")[: max(most, 0)]
@@ -111,7 +111,7 @@ def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure,
     width, height = right - left, max(top - bottom, KEY_HEIGHT)
     inches = (width + KEY_WIDTH) / POINTS_PER_INCH, height / POINTS_PER_INCH
     figure = new_figure(*inches, title=title, caption=caption, constrained=False)
-    below = line_height(wrapped(caption, inches[0])) / figure.get_figheight()
+    below = line_height(wrap_text(caption, inches[0])) / figure.get_figheight()
     share = width / (width + KEY_WIDTH), inches[1] / figure.get_figheight()
     axes = figure.add_axes((0, below, share[0], share[1]), xlim=(left, right))
     middle = (bottom + top) / 2
@@ -123,7 +123,7 @@ def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure,
     return figure, axes
 
 
-def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[Pair]) -> None:
+def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[WordPair]) -> None:
     for i, j in reversed(pairs):  # the strongest on top
         look = _line_look(positive=bool(interference[i, j] > 0))
         axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **look)
@@ -142,7 +142,7 @@ def _draw_key(axes: Axes) -> None:
     """Says what size, line and length mean, from the top left of axes in points."""
     axes.text(10, -12, "circle area: capacity", va="center_baseline")
     for centre, capacity in zip((34, 84, 120), KEY_CAPACITIES, strict=True):
-        axes.add_patch(Circle((centre, -44), float(radius(np.array([capacity]))[0]), **CIRCLE_LOOK))
+        axes.add_patch(Circle((centre, -44), float(circle_radius(np.array([capacity]))[0]), **CIRCLE_LOOK))
         axes.text(centre, -74, f"{capacity:g}", ha="center", va="center_baseline")
     for height, positive, words in ((-98, True, "positive interference"), (-114, False, "negative interference")):
         axes.plot([10, 38], [height, height], linewidth=1.6, **_line_look(positive=positive))
@@ -156,7 +156,7 @@ def _line_look(*, positive: bool) -> dict[str, Any]:
     return {"color": NEGATIVE_COLOUR, "linestyle": (0, (3, 1.6))}
 
 
-def _points_along(centres: Array, pairs: list[Pair]) -> Array:
+def _points_along(centres: Array, pairs: list[WordPair]) -> Array:
     """Points along each line, shape (POINTS_PER_LINE * pair, 2)."""
     along = np.linspace(0, 1, POINTS_PER_LINE)[:, None]
     lines = [centres[i] + along * (centres[j] - centres[i]) for i, j in pairs]

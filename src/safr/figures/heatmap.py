@@ -15,12 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from safr.figures.arrays import Array, in_readable_units, symmetric_matrix, without_diagonal
-from safr.figures.drawing import new_figure, our_style, widest, words_below
-from safr.figures.selection import capacity_of_interference, highest, shown_note
-from safr.figures.words import readable_words
+from safr.figures.drawing import draw_words_below, figure_style, new_figure, widest_word
+from safr.figures.selection import capacity_of_interference, selection_note, top_positions
+from safr.figures.words import drawable_words
 
 MOST_MAPPED = 40
-CELL = 0.16  # inches: a line of 8 point text, with air
+_CELL = 0.16  # inches: a line of 8 point text, with air
 MARKED_FROM = 0.15  # share of the colour scale from which a negative cell carries a dash
 DIAGONAL_NOTE = (
     "Hatched diagonal: each word with itself, its squared norm, which is off the colour scale. "
@@ -28,7 +28,7 @@ DIAGONAL_NOTE = (
 )
 
 
-@our_style()
+@figure_style()
 def interference_heatmap(words: Sequence[str], interference: ArrayLike, *, title: str | None = None) -> Figure:
     """Map of the interference of every pair of words, on a colour scale centred on 0.
 
@@ -44,22 +44,22 @@ def interference_heatmap(words: Sequence[str], interference: ArrayLike, *, title
     Raises:
         InputError: A shape that doesn't fit the words, a value that isn't finite, or a matrix that isn't symmetric.
     """
-    names = readable_words(words)
+    names = drawable_words(words)
     matrix = symmetric_matrix(interference, len(names), name="interference")
-    kept = highest(capacity_of_interference(matrix), MOST_MAPPED)
+    kept = top_positions(capacity_of_interference(matrix), MOST_MAPPED)
     shown = [names[position] for position in kept]
 
-    side = max(CELL * len(shown), 1.2) + widest(shown)
-    note = shown_note(len(shown), len(names), "those with the highest capacity")
+    side = max(_CELL * len(shown), 1.2) + widest_word(shown)
+    note = selection_note(len(shown), len(names), "those with the highest capacity")
     figure = new_figure(
         max(side * 1.06 + 0.75, 3.2), side + 0.2, title=title, caption=f"{note} {DIAGONAL_NOTE}".strip()
     )
     axes = figure.subplots()
     image, unit = draw_heatmap(axes, matrix[np.ix_(kept, kept)], hatch_diagonal=True)
     axes.set_aspect("equal")
-    words_below(axes, shown)
-    words_beside(axes, shown)
-    colour_bar(axes, image, location="right").set_label(f"interference hᵢ·hⱼ{unit}")
+    draw_words_below(axes, shown)
+    draw_words_beside(axes, shown)
+    add_colour_bar(axes, image, location="right").set_label(f"interference hᵢ·hⱼ{unit}")
     return figure
 
 
@@ -88,12 +88,12 @@ def draw_heatmap(axes: Axes, matrix: Array, *, hatch_diagonal: bool) -> tuple[Ax
     return image, unit
 
 
-def words_beside(axes: Axes, words: list[str]) -> None:
+def draw_words_beside(axes: Axes, words: list[str]) -> None:
     """Writes one word to the left of each row."""
     axes.set_yticks(range(len(words)), words)
 
 
-def colour_bar(axes: Axes, image: AxesImage, *, location: Literal["right", "bottom"]) -> Colorbar:
+def add_colour_bar(axes: Axes, image: AxesImage, *, location: Literal["right", "bottom"]) -> Colorbar:
     """Adds the bar that says what the colours mean, without the half below zero if no value is there."""
     scale = axes.figure.colorbar(image, ax=axes, location=location, shrink=0.85, fraction=0.05, pad=0.03)
     assert scale.solids is not None  # only bars of contour lines have none

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from safr.errors import InputError
 from safr.figures.arrays import Array, in_readable_units
-from safr.figures.drawing import new_figure, our_style, run_look, widest
-from safr.figures.words import LONGEST_NAME, readable
+from safr.figures.drawing import figure_style, new_figure, run_line_style, widest_word
+from safr.figures.words import LONGEST_NAME, drawable_text
 
 MOST_COLUMNS = 2
 MOST_MARKED = 25  # points; more markers would hide the line
@@ -22,7 +22,7 @@ Series = tuple[ArrayLike, ArrayLike]
 Runs = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 
-@our_style()
+@figure_style()
 def training_history(
     history: Mapping[str, Mapping[str, Series]], *, title: str | None = None, x_label: str = "epoch"
 ) -> Figure:
@@ -51,8 +51,8 @@ def training_history(
 
     columns = min(MOST_COLUMNS, len(charts))
     rows = math.ceil(len(charts) / columns)
-    names = [readable(run, longest=LONGEST_NAME) for run in runs]
-    legend_width = widest(names) + 0.6 if len(runs) > 1 else 0.0
+    names = [drawable_text(run, longest=LONGEST_NAME) for run in runs]
+    legend_width = widest_word(names) + 0.6 if len(runs) > 1 else 0.0
     figure = new_figure(
         3.3 * columns + legend_width, max(2.0 * rows + 0.2, 0.2 * len(names)), title=title, caption=_left_out(runs)
     )
@@ -62,7 +62,7 @@ def training_history(
     for axes in all_axes[len(charts) :]:
         axes.set_axis_off()
     if len(runs) > 1:
-        handles = [Line2D([], [], **run_look(number)) for number in range(len(runs))]
+        handles = [Line2D([], [], **run_line_style(number)) for number in range(len(runs))]
         figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
     return figure
 
@@ -73,12 +73,12 @@ def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
     together, unit = in_readable_units(np.concatenate([y for _, y in present.values()]))
     ends = np.cumsum([len(y) for _, y in present.values()])[:-1]
     for (number, (x, _)), y in zip(present.items(), np.split(together, ends), strict=True):
-        look = run_look(number)
+        look = run_line_style(number)
         if len(x) > MOST_MARKED:
             look["marker"] = ""
         axes.plot(x, y, **look)
-    axes.set_title(readable(chart, longest=LONGEST_NAME) + unit, loc="left")
-    axes.set_xlabel(readable(x_label, longest=LONGEST_NAME))
+    axes.set_title(drawable_text(chart, longest=LONGEST_NAME) + unit, loc="left")
+    axes.set_xlabel(drawable_text(x_label, longest=LONGEST_NAME))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.grid(axis="y")
     axes.set_axisbelow(True)
@@ -100,7 +100,7 @@ def _finite_points(x: Array, y: Array) -> tuple[Array, Array]:
 def _left_out(runs: Runs) -> str:
     """The caption's words about the values that are not finite."""
     missing = {
-        readable(run, longest=LONGEST_NAME): sum(len(x) - len(_finite_points(x, y)[0]) for x, y in named.values())
+        drawable_text(run, longest=LONGEST_NAME): sum(len(x) - len(_finite_points(x, y)[0]) for x, y in named.values())
         for run, named in runs.items()
     }
     counts = ", ".join(f"{count} in {run}" for run, count in missing.items() if count)

@@ -18,13 +18,13 @@ FAR_COST = 8.0  # and each point further from the circle, where a reader may tak
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 
-def strengths(interference: Array) -> Array:
+def relative_strength(interference: Array) -> Array:
     """Absolute interference of each pair relative to the strongest pair, in [0, 1], shape (word, word), diagonal 0."""
     size = np.abs(without_diagonal(interference))
     return size / (size.max() or 1.0)
 
 
-def circle_centres(strength: Array, radii: Array, *, side: float) -> Array:
+def place_circles(strength: Array, radii: Array, *, side: float) -> Array:
     """Centres of the circles, in points, shape (word, 2): the stronger a pair, the nearer it is.
 
     Kamada and Kawai's layout, with distances that fall from 1 to 0.15 with the strength, turned so that its longest
@@ -45,10 +45,10 @@ def circle_centres(strength: Array, radii: Array, *, side: float) -> Array:
     placed = nx.kamada_kawai_layout(graph, dist=between)
     centres = _longest_direction_across(np.array([placed[i] for i in range(count)]))
     centres *= side / max(np.ptp(centres, axis=0).max(), 1e-9)
-    return pushed_apart(centres, radii, gap=CIRCLE_GAP)
+    return push_apart(centres, radii, gap=CIRCLE_GAP)
 
 
-def pushed_apart(centres: Array, radii: Array, *, gap: float) -> Array:
+def push_apart(centres: Array, radii: Array, *, gap: float) -> Array:
     """The centres moved as little as it takes for no two circles to be nearer than `gap` points."""
     centres = centres.copy()
     needed = radii[:, None] + radii[None, :] + gap  # (word, word)
@@ -67,7 +67,7 @@ def pushed_apart(centres: Array, radii: Array, *, gap: float) -> Array:
     return centres
 
 
-def label_boxes(centres: Array, radii: Array, widths: Array, height: float, lines: Array) -> list[Box]:
+def place_labels(centres: Array, radii: Array, widths: Array, height: float, lines: Array) -> list[Box]:
     """For each word the box its label takes: inside its circle if it fits, else the least crowded place beside it.
 
     Larger circles choose first.

@@ -6,10 +6,10 @@ from matplotlib.figure import Figure
 
 from safr.errors import InputError
 from safr.figures.colours import BAR_COLOUR, POSITIVE_COLOUR
-from safr.figures.drawing import new_figure, our_style
-from safr.figures.words import LONGEST_NAME, readable
+from safr.figures.drawing import figure_style, new_figure
+from safr.figures.words import LONGEST_NAME, drawable_text
 
-CAPTION = (
+_CAPTION = (
     "Each point is a setting, with its intervals, which may be cut off. The line joins those that no other beats in "
     "both; the star is the "
     "recommended one."
@@ -20,7 +20,7 @@ Interval = tuple[float, float, float]
 """A value and the ends of its interval, as fractions."""
 
 
-@our_style()
+@figure_style()
 def pareto_front(
     points: Mapping[str, tuple[Interval, Interval]], *, recommended: str | None = None, title: str | None = None
 ) -> Figure:
@@ -38,9 +38,9 @@ def pareto_front(
         raise InputError("`points` must hold at least one setting, got none")
     if recommended is not None and recommended not in points:
         raise InputError(f"`recommended` must be one of the settings, got {recommended!r}")
-    figure = new_figure(6.4, 4.2, title=title, caption=CAPTION)
+    figure = new_figure(6.4, 4.2, title=title, caption=_CAPTION)
     axes = figure.subplots()
-    front = undominated({name: (accuracy[0], srs[0]) for name, (accuracy, srs) in points.items()})
+    front = find_pareto_optimal({name: (accuracy[0], srs[0]) for name, (accuracy, srs) in points.items()})
     line = sorted((100 * points[name][0][0], 100 * points[name][1][0]) for name in front)
     axes.plot(*zip(*line, strict=True), color=BAR_COLOUR, linewidth=1.0, zorder=1)
     for name, (accuracy, srs) in points.items():
@@ -58,7 +58,7 @@ def pareto_front(
             zorder=3 if best else 2,
         )
         if best or name in front:
-            label = readable(name, longest=LONGEST_NAME)
+            label = drawable_text(name, longest=LONGEST_NAME)
             place = (100 * accuracy[0], 100 * srs[0])
             axes.annotate(label, place, xytext=(5, 5 if best else -11), textcoords="offset points", color=colour)
     axes.set_xlabel("accuracy (%)")
@@ -72,10 +72,10 @@ def pareto_front(
     return figure
 
 
-def undominated(points: Mapping[str, tuple[float, float]]) -> list[str]:
+def find_pareto_optimal(points: Mapping[str, tuple[float, float]]) -> list[str]:
     """Names of the points that no other one beats in one value and equals in the other.
 
-    >>> undominated({"a": (0.7, 0.2), "b": (0.8, 0.1), "c": (0.7, 0.1)})
+    >>> find_pareto_optimal({"a": (0.7, 0.2), "b": (0.8, 0.1), "c": (0.7, 0.1)})
     ['a', 'b']
     """
     return [

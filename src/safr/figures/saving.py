@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from safr.figures.drawing import our_style
+from safr.figures.drawing import figure_style
 
 PNG_DPI = 160
 SVG_DPI = 72  # of the few parts that are pixels
@@ -26,7 +26,7 @@ def save_figure(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     return [_written(path.with_name(path.name + suffix), content) for suffix, content in contents.items()]
 
 
-def svg_text(figure: Figure, *, salt: str = "safr") -> str:
+def figure_to_svg(figure: Figure, *, salt: str = "safr") -> str:
     """The figure as an <svg> element for embedding in a page.
 
     Args:
@@ -40,7 +40,7 @@ def svg_text(figure: Figure, *, salt: str = "safr") -> str:
 
 def _svg(figure: Figure, salt: str) -> bytes:
     buffer = io.BytesIO()
-    with our_style(salt):
+    with figure_style(salt):
         _settle(figure)
         nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
         figure.savefig(buffer, format="svg", dpi=SVG_DPI, metadata=nothing)
@@ -49,7 +49,7 @@ def _svg(figure: Figure, salt: str) -> bytes:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    with our_style():
+    with figure_style():
         _settle(figure)
         figure.savefig(buffer, format="png", dpi=PNG_DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -8,10 +8,10 @@ from safr.figures.arrays import Array
 Positions = NDArray[np.intp]
 
 
-def highest(scores: Array, most: int) -> Positions:
+def top_positions(scores: Array, most: int) -> Positions:
     """Positions of the `most` highest scores, in text order; of equal scores the earlier one stays.
 
-    >>> highest(np.array([0.1, 0.9, 0.5, 0.9]), 2)
+    >>> top_positions(np.array([0.1, 0.9, 0.5, 0.9]), 2)
     array([1, 3])
     """
     return np.sort(np.argsort(-scores, kind="stable")[:most])
@@ -27,10 +27,10 @@ def capacity_of_interference(interference: Array) -> Array:
     return np.divide(squared.diagonal(), total, out=np.zeros(len(total)), where=total > 0)
 
 
-def shown_note(shown: int, total: int, reason: str) -> str:
+def selection_note(shown: int, total: int, reason: str) -> str:
     """The caption's words about what was left out, or nothing if nothing was.
 
-    >>> shown_note(24, 180, "those with the highest capacity")
+    >>> selection_note(24, 180, "those with the highest capacity")
     '24 of 180 words: those with the highest capacity.'
     """
     return "" if shown == total else f"{shown} of {total} words: {reason}."

@@ -11,16 +11,16 @@ from numpy.typing import ArrayLike
 from safr.errors import InputError
 from safr.figures.arrays import Array, finite_matrix, finite_vector
 from safr.figures.bars import draw_bars
-from safr.figures.drawing import TEXT_SIZE, new_figure, our_style, widest, words_below
-from safr.figures.heatmap import colour_bar, draw_heatmap, words_beside
-from safr.figures.selection import highest, shown_note
-from safr.figures.words import readable, readable_words
+from safr.figures.drawing import TEXT_SIZE, draw_words_below, figure_style, new_figure, widest_word
+from safr.figures.heatmap import add_colour_bar, draw_heatmap, draw_words_beside
+from safr.figures.selection import selection_note, top_positions
+from safr.figures.words import drawable_text, drawable_words
 
 MOST_WORDS = 30  # five columns of them are as wide as a screen shows without shrinking the words away
 MOST_SITES = 12
-CELL = 0.13  # inches: a line of 8 point text
+_CELL = 0.13  # inches: a line of 8 point text
 BARS_HEIGHT = 1.1  # inches
-CAPTION = (
+_CAPTION = (
     "Above: one value per word. Below: one value per pair, row to column, each map on its own colour scale. "
     "Dashes mark negative cells; a hatched diagonal holds squared norms, which are off the scale."
 )
@@ -39,7 +39,7 @@ class SitePicture(NamedTuple):
     """What the map holds: overlaps, whose diagonal of squared norms is off the scale, or weights that are all shown."""
 
 
-@our_style()
+@figure_style()
 def sites_panel(words: Sequence[str], sites: Mapping[str, SitePicture], *, title: str | None = None) -> Figure:
     """Panel with a column per site: bars above, map of pairs below, and the words between them for both.
 
@@ -54,26 +54,26 @@ def sites_panel(words: Sequence[str], sites: Mapping[str, SitePicture], *, title
     Raises:
         InputError: No site or more than 12, a shape that doesn't fit the words, or a value that isn't finite.
     """
-    names = readable_words(words)
+    names = drawable_words(words)
     if not 1 <= len(sites) <= MOST_SITES:
         raise InputError(f"`sites` must hold 1 to {MOST_SITES} sites, got {len(sites)}; draw some of them at a time")
     checked = {name: _checked(name, site, length=len(names)) for name, site in sites.items()}
-    kept = highest(_average_share([values for values, _, _ in checked.values()]), MOST_WORDS)
+    kept = top_positions(_average_share([values for values, _, _ in checked.values()]), MOST_WORDS)
     shown = [names[position] for position in kept]
 
-    titles = [readable(name, longest=24) for name in checked]
-    side = max(CELL * len(shown), 1.3, widest(titles, TEXT_SIZE + 1))
-    note = shown_note(len(shown), len(names), "those with the highest bars, averaged over the sites")
+    titles = [drawable_text(name, longest=24) for name in checked]
+    side = max(_CELL * len(shown), 1.3, widest_word(titles, TEXT_SIZE + 1))
+    note = selection_note(len(shown), len(names), "those with the highest bars, averaged over the sites")
     figure = new_figure(
-        (side + 0.42) * len(sites) + widest(shown) + 0.2,
-        BARS_HEIGHT + side + widest(shown) + 0.8,
+        (side + 0.42) * len(sites) + widest_word(shown) + 0.2,
+        BARS_HEIGHT + side + widest_word(shown) + 0.8,
         title=title,
-        caption=f"{note} {CAPTION}".strip(),
+        caption=f"{note} {_CAPTION}".strip(),
     )
     columns = figure.subplots(2, len(sites), squeeze=False, height_ratios=[BARS_HEIGHT, side]).T
     for column, site_title, (values, matrix, hatched) in zip(columns, titles, checked.values(), strict=True):
         _draw_site(tuple(column), shown, site_title, values[kept], matrix[np.ix_(kept, kept)], hatch_diagonal=hatched)
-    words_beside(columns[0][1], shown)
+    draw_words_beside(columns[0][1], shown)
     return figure
 
 
@@ -84,11 +84,11 @@ def _draw_site(
     unit = draw_bars(above, values)
     above.set_title(title + unit)
     above.set_xlim(-0.5, len(words) - 0.5)  # each bar over its column of the map
-    words_below(above, words)
+    draw_words_below(above, words)
     image, unit = draw_heatmap(below, matrix, hatch_diagonal=hatch_diagonal)
     below.set_xticks([])
     below.set_yticks([])
-    scale = colour_bar(below, image, location="bottom")
+    scale = add_colour_bar(below, image, location="bottom")
     if unit:
         scale.set_label(unit.strip())
 

@@ -11,7 +11,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 NOTHING_TO_SEE = "\N{OPEN BOX}"
 
 
-def readable_words(words: Sequence[str]) -> list[str]:
+def drawable_words(words: Sequence[str]) -> list[str]:
     """The words as they are drawn; repeated words stay apart.
 
     Raises:
@@ -21,15 +21,15 @@ def readable_words(words: Sequence[str]) -> list[str]:
         raise InputError("`words` must be a list of words, got one string; try text.split()")
     if len(words) == 0:
         raise InputError("`words` must hold at least one word, got none; leave this figure out for an empty text")
-    return [readable(word) for word in words]
+    return [drawable_text(word) for word in words]
 
 
-def readable(text: str, *, longest: int = LONGEST_WORD) -> str:
+def drawable_text(text: str, *, longest: int = LONGEST_WORD) -> str:
     """One line of text that is safe in SVG and PNG, with an ellipsis in place of what is over `longest` characters.
 
     Characters that XML forbids are replaced, white space becomes one blank, and nothing at all becomes an open box.
 
-    >>> readable("antidisestablishmentarianism")
+    >>> drawable_text("antidisestablishmentarianism")
     'antidisestablishm…'
     """
     line = "".join(_safe(character) for character in " ".join(text.split()))

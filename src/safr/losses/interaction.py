@@ -74,7 +74,7 @@ def blocked_interaction_loss(
         heads: Queries, keys, and what is added to their scores.
         mask: See `interaction_loss`.
         exclude_self: See `interaction_loss`.
-        pairs: How many pairs of a text see each other, from `visible_pairs`. Default: all.
+        pairs: How many pairs of a text see each other, from `count_visible_pairs`. Default: all.
         probes: Random vectors for each head of each text. Default: none, the exact sum.
         generator: Where the random vectors come from. Default: torch's own, on the heads' device.
 

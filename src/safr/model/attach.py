@@ -16,26 +16,26 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from safr.config import Regularization
-from safr.data.batches import special_ids_of
-from safr.data.pieces import word_pieces
+from safr.data.batches import special_token_ids
+from safr.data.pieces import find_word_pieces
 from safr.errors import InputError
-from safr.model.attachment import Attachment, attachment, special_ids
-from safr.model.attention import NAME as SAFR_ATTENTION
-from safr.model.choices import reads_attention, settled
-from safr.model.layers import network, refuse_unseen_attention
+from safr.model.attachment import Regularizer, get_regularizer, special_ids_of_model
+from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
+from safr.model.choices import reads_attention, resolve_auto
+from safr.model.layers import check_visible_attention, unwrap
 
-Model = TypeVar("Model", bound=nn.Module)
+ModelT = TypeVar("ModelT", bound=nn.Module)
 """A transformers model, perhaps with adapters around it."""
 
 _LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
 
 
 def attach(
-    model: Model,
+    model: ModelT,
     regularization: Regularization | None = None,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-) -> Model:
+) -> ModelT:
     r"""Put SAFR on a model: from here on `outputs.loss` is $CE + \lambda_{Imp} L_{Imp} + \lambda_{Inter} L_{Inter}$.
 
     Source: SAFR (Chang et al. 2025), section 3. The model is changed in place; its class, its `forward` and its own
@@ -57,22 +57,22 @@ def attach(
     Raises:
         InputError: SAFR is on the model already, or the model shows no attention or no feed-forward layer.
     """
-    if attachment(model) is not None:
+    if get_regularizer(model) is not None:
         raise InputError(f"SAFR is already attached to this {type(model).__name__}; call safr.detach(model) first")
-    inner = network(model)
-    regularization = settled(regularization or Regularization(), inner)
-    special = special_ids(inner) if tokenizer is None else special_ids_of(tokenizer)
+    inner = unwrap(model)
+    regularization = resolve_auto(regularization or Regularization(), inner)
+    special = special_ids_of_model(inner) if tokenizer is None else special_token_ids(tokenizer)
     pieces = _pieces(inner, tokenizer) if regularization.whole_words else None
-    attach_settled(inner, regularization, special, pieces)
+    attach_resolved(inner, regularization, special, pieces)
     return model
 
 
-def attach_settled(
+def attach_resolved(
     model: PreTrainedModel,
     regularization: Regularization,
     special_ids: Collection[int],
     pieces: Bool[Tensor, "2 word"] | None = None,
-) -> Attachment:
+) -> Regularizer:
     """Put SAFR on a model with settings that leave nothing open, such as those that were saved with it.
 
     Args:
@@ -82,8 +82,8 @@ def attach_settled(
         pieces: Where the mask goes by whole words: which ids of the vocabulary continue a word, and which close one.
     """
     if reads_attention(regularization):
-        refuse_unseen_attention(model)
-    attached = Attachment(model, regularization, special_ids, pieces)
+        check_visible_attention(model)
+    attached = Regularizer(model, regularization, special_ids, pieces)
     model.safr = attached.train(model.training)
     if not _counts_label_tokens(model):
         vars(model)["accepts_loss_kwargs"] = False
@@ -92,16 +92,16 @@ def attach_settled(
     return attached
 
 
-def detach(model: Model) -> Model:
+def detach(model: ModelT) -> ModelT:
     """Take SAFR off again; the model computes what it would have computed without it.
 
     Raises:
         InputError: SAFR is not on the model.
     """
-    attached = attachment(model)
+    attached = get_regularizer(model)
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
-    inner = network(model)
+    inner = unwrap(model)
     attached.detach(inner)
     if inner._can_set_attn_implementation():
         inner.set_attn_implementation(attached.attention_before)
@@ -123,7 +123,7 @@ def parameter_groups(
     Raises:
         InputError: SAFR is not on the model.
     """
-    attached = attachment(model)
+    attached = get_regularizer(model)
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
     masks = set(attached.parameters())
@@ -155,6 +155,6 @@ def _pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -
             "piece would depend on pieces yet to come; leave it False"
         )
     pieces = torch.zeros(2, max(len(tokenizer), model.config.get_text_config().vocab_size), dtype=torch.bool)
-    for row, ids in zip(pieces, word_pieces(tokenizer), strict=True):
+    for row, ids in zip(pieces, find_word_pieces(tokenizer), strict=True):
         row[sorted(ids)] = True
     return pieces

@@ -20,23 +20,23 @@ from transformers.utils.generic import find_labels
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.choices import layer_numbers
-from safr.model.counting import counting_tokens
-from safr.model.layers import RECORDING_HOOKS, encoder, feed_forward_layers, hidden_layers, record_once, watch
-from safr.model.reading import readers, terms_of
-from safr.model.recording import (
-    Pass,
-    close_pass,
-    current_pass,
-    open_pass,
-    recorded_pass,
-    replay_checkpoints,
+from safr.model.choices import resolve_layers
+from safr.model.counting import compute_content_mask
+from safr.model.layers import (
+    RECORDING_HOOKS,
+    add_recording_hooks,
+    count_layers,
+    find_feed_forward_layers,
+    get_encoder,
+    record_once,
 )
-from safr.model.smoothing import regularize_label_smoothing, share_of_batch
+from safr.model.reading import compute_loss_terms, make_site_readers
+from safr.model.recording import ForwardPass, close_pass, current_pass, open_pass, recording_pass, replay_checkpoints
+from safr.model.smoothing import batch_fraction, regularize_label_smoothing
 from safr.model.vmask import VMASK
 
 
-class Attachment(nn.Module):
+class Regularizer(nn.Module):
     """What `attach` puts on a model as `model.safr`: the mask, the settings, and the hooks that compute the losses."""
 
     steps: Tensor
@@ -50,12 +50,12 @@ class Attachment(nn.Module):
         pieces: Bool[Tensor, "2 word"] | None,
     ) -> None:
         super().__init__()
-        embeddings = encoder(model).get_input_embeddings()
+        embeddings = get_encoder(model).get_input_embeddings()
         weight = cast("Tensor", embeddings.weight)
         self.regularization = regularization
         self.special_ids = tuple(sorted(special_ids))
-        self.hidden_layers = hidden_layers(model)
-        self.layers = layer_numbers(regularization, model)
+        self.hidden_layers = count_layers(model)
+        self.layers = resolve_layers(regularization, model)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
         """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
@@ -73,7 +73,7 @@ class Attachment(nn.Module):
         """Where the last loss was computed outside the model: whether it reached the outputs, and the regularizers."""
         self.watched: dict[str, nn.Module] = {}
         self._watch(model)
-        part = encoder(model)
+        part = get_encoder(model)
         self.reads_encoder = part is not model
         self.handles = [
             model.register_forward_pre_hook(self._begin, with_kwargs=True),
@@ -93,9 +93,9 @@ class Attachment(nn.Module):
         if self.watched and all(_module_at(model, path) is module for path, module in self.watched.items()):
             return
         _take_off_recording(model)
-        embeddings = encoder(model).get_input_embeddings()
-        layers = feed_forward_layers(model, self.regularization.fc1)
-        watch(layers)
+        embeddings = get_encoder(model).get_input_embeddings()
+        layers = find_feed_forward_layers(model, self.regularization.fc1)
+        add_recording_hooks(layers)
         embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
         there = {embeddings, *(module for pair in layers for module in pair if module is not None)}
         self.watched = {path: module for path, module in model.named_modules() if module in there}
@@ -107,29 +107,29 @@ class Attachment(nn.Module):
         self._watch(cast("PreTrainedModel", model))
         now = current_pass()
         if now is None or not now.joinable:
-            now = Pass(frozenset())
+            now = ForwardPass(frozenset())
         labels = given.get("labels")
         now.labelled = any(given.get(name) is not None for name in self.label_names)
         now.gradient = model.training and torch.is_grad_enabled()
         if now.labelled or now.gradient:
-            now.readers = readers(self.regularization, self.layers, now)
+            now.readers = make_site_readers(self.regularization, self.layers, now)
         if now.gradient:
             self._refuse_lost()
             replay_checkpoints(model, now)
         if labels is not None and given.get("num_items_in_batch") is not None:
-            now.share = share_of_batch(labels, given["num_items_in_batch"], self.shifts_labels)
+            now.share = batch_fraction(labels, given["num_items_in_batch"], self.shifts_labels)
         open_pass(now)
 
     def _enter(self, part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """The recorded part begins; while text is generated an encoder is called without the model around it."""
         given, now = _given(part, args, options), current_pass()
         if now is None:
-            now = Pass(frozenset(), alone=True)
+            now = ForwardPass(frozenset(), alone=True)
             open_pass(now)
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
         if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
-            now.counting = counting_tokens(given, self.special_ids)
-        now.attended = counting_tokens(given, ())
+            now.counting = compute_content_mask(given, self.special_ids)
+        now.attended = compute_content_mask(given, ())
         now.inside = True
 
     def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
@@ -169,7 +169,7 @@ class Attachment(nn.Module):
     def _mask_embeddings(
         self, module: nn.Module, args: tuple, options: dict[str, Any], output: Tensor
     ) -> Tensor | None:
-        now = recorded_pass()
+        now = recording_pass()
         record_once("embedding", output)
         # A decoder may look its tokens up in the same embeddings; it is not what is explained.
         if self.vmask is None or (self.reads_encoder and now is None):
@@ -177,7 +177,7 @@ class Attachment(nn.Module):
         ids = args[0] if args else options["input"]
         counting = None
         if self.regularization.padding == "mask":
-            counting = now.counting if now is not None else counting_tokens({"input_ids": ids}, self.special_ids)
+            counting = now.counting if now is not None else compute_content_mask({"input_ids": ids}, self.special_ids)
         # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
         # what another hook has done to the rows of the table may differ from token to token.
         alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
@@ -211,7 +211,7 @@ class Attachment(nn.Module):
             return None
         if self.vmask is not None and now.keep is None:
             raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
-        terms = terms_of(self.regularization, self.hidden_layers, now)
+        terms = compute_loss_terms(self.regularization, self.hidden_layers, now)
         now.let_go()
         if now.gradient and not now.joinable:
             self.steps += 1
@@ -266,7 +266,7 @@ def _module_at(model: nn.Module, path: str) -> nn.Module | None:
 
 def _take_off_recording(model: nn.Module) -> None:
     """Take the recording hooks off whatever bears them, also copies that adapters have made of a module."""
-    ours = {*RECORDING_HOOKS, Attachment._mask_embeddings}
+    ours = {*RECORDING_HOOKS, Regularizer._mask_embeddings}
     for module in model.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:
@@ -274,21 +274,21 @@ def _take_off_recording(model: nn.Module) -> None:
                 module._forward_hooks_with_kwargs.pop(number, None)
 
 
-def attachment(model: nn.Module) -> Attachment | None:
+def get_regularizer(model: nn.Module) -> Regularizer | None:
     """What `attach` has put on a model, if anything."""
     found = getattr(model, "safr", None)
-    return found if isinstance(found, Attachment) else None
+    return found if isinstance(found, Regularizer) else None
 
 
-def explaining_site(model: nn.Module) -> str:
+def get_explaining_site(model: nn.Module) -> str:
     """Site whose capacity explains what a model predicts: the one it was attached with, else the first layer's FC1."""
-    attached = attachment(model)
+    attached = get_regularizer(model)
     return "fc1.0" if attached is None else attached.regularization.site
 
 
-def special_ids(model: nn.Module) -> tuple[int, ...]:
+def special_ids_of_model(model: nn.Module) -> tuple[int, ...]:
     """Ids that never count: what `attach` was told, else what the model's config names."""
-    if (attached := attachment(model)) is not None:
+    if (attached := get_regularizer(model)) is not None:
         return attached.special_ids
     names = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
     named = [getattr(model.config, name, None) for name in names]

@@ -19,13 +19,13 @@ from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
 from safr.losses.heads import BlockedAttention
-from safr.model.recording import Pass, recorded_pass
+from safr.model.recording import ForwardPass, recording_pass
 
-NAME = "safr"
+ATTENTION_NAME = "safr"
 """What transformers calls this implementation."""
 
 
-def attention(
+def safr_attention(
     module: nn.Module,
     query: Float[Tensor, "batch head query size"],
     key: Float[Tensor, "batch groups key size"],
@@ -57,7 +57,7 @@ def attention(
     Returns:
         Mixed values, and the weights before dropout where the open pass keeps this layer's, else None.
     """
-    now = recorded_pass()
+    now = recording_pass()
     if attention_mask is not None:
         attention_mask = _additive(attention_mask, query.dtype, now)
     name = "" if now is None else now.next_layer("attention")
@@ -144,12 +144,12 @@ def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any)
     if mask is None:
         return None
     mask = _finite(mask)
-    if (now := recorded_pass()) is not None:
+    if (now := recording_pass()) is not None:
         now.masks.append((mask, mask))
     return mask
 
 
-def _additive(mask: Tensor, dtype: torch.dtype, now: Pass | None) -> Tensor:
+def _additive(mask: Tensor, dtype: torch.dtype, now: ForwardPass | None) -> Tensor:
     """What is added to the scores for a mask, made once in a pass: layers share a mask, or two that take turns."""
     for known, additive in () if now is None else now.masks:
         if known is mask:
@@ -173,5 +173,5 @@ def _finite(mask: Tensor) -> Tensor:
     return mask.clamp_min(lowest).masked_fill((mask <= lowest / 2).all(dim=-1, keepdim=True), 0.0)
 
 
-AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, _additive_mask)
+AttentionInterface.register(ATTENTION_NAME, safr_attention)
+AttentionMaskInterface.register(ATTENTION_NAME, _additive_mask)

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.layers import hidden_layers
+from safr.model.layers import count_layers
 from safr.traces import SITES
 
 PRETRAINED_KEEP = 0.97
@@ -18,7 +18,7 @@ PRETRAINED_WARMUP = 200
 """Steps over which the weights rise on pretrained weights, about an epoch of the sentences that this was tried on."""
 
 
-def settled(regularization: Regularization, model: PreTrainedModel) -> Regularization:
+def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regularization:
     """The same settings with every `auto` replaced by what it means for this model, as they are saved with it.
 
     A model is taken to be pretrained where its config names where it came from, as after `from_pretrained`. New weights
@@ -27,7 +27,7 @@ def settled(regularization: Regularization, model: PreTrainedModel) -> Regulariz
     Raises:
         InputError: A layer or a site is none of this model's.
     """
-    layers = layer_numbers(regularization, model)
+    layers = resolve_layers(regularization, model)
     pretrained = bool(model.name_or_path)
     sites, weights = regularization.importance_at, regularization.importance_weights
     automatic = sites == "auto" and pretrained and weights != "keep" and model._can_set_attn_implementation()
@@ -48,7 +48,7 @@ def settled(regularization: Regularization, model: PreTrainedModel) -> Regulariz
         raise InputError(
             f"`importance_weights='attention'` needs sites of a layer, such as fc1, got {regularization.importance_at}"
         )
-    total = hidden_layers(model)
+    total = count_layers(model)
     if beyond := [site for site in settings.importance_at if int(site.partition(".")[2] or 0) >= total]:
         raise InputError(f"`importance_at` names {', '.join(beyond)}, but the model's {total} layers count from 0")
     return replace(settings, site=_explaining_site(settings))
@@ -59,9 +59,9 @@ def reads_attention(settled: Regularization) -> bool:
     return bool(settled.interaction or (settled.importance and settled.importance_weights == "attention"))
 
 
-def layer_numbers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
+def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
     """The chosen layers, counted from 0."""
-    total = hidden_layers(model)
+    total = count_layers(model)
     asked = regularization.layers
     if asked == "all":
         return tuple(range(total))

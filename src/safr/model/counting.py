@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 
-def counting_tokens(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
+def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> Bool[Tensor, "batch token"] | None:
     """True where a token is neither padding nor special; None where the batch says nothing about its tokens.
 
     The choices of a multiple choice count as texts, (batch, choice, token) as (batch * choice, token).

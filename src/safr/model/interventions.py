@@ -9,15 +9,15 @@ from itertools import count
 from torch import Tensor, nn
 
 from safr.errors import InputError
-from safr.model.attachment import attachment
-from safr.model.layers import encoder, feed_forward_layers, hidden_layers, network
+from safr.model.attachment import get_regularizer
+from safr.model.layers import count_layers, find_feed_forward_layers, get_encoder, unwrap
 
-Change = Callable[[Tensor], Tensor]
+Intervention = Callable[[Tensor], Tensor]
 """What a site shows, (batch, token, width), in; what the rest of the network gets in its place out."""
 
 
 @contextmanager
-def changed(model: nn.Module, site: str, change: Change) -> Iterator[None]:
+def intervene(model: nn.Module, site: str, change: Intervention) -> Iterator[None]:
     """Put something else in the place of what a site shows, in every forward pass inside the block.
 
     Args:
@@ -28,18 +28,18 @@ def changed(model: nn.Module, site: str, change: Change) -> Iterator[None]:
     Raises:
         InputError: Another site, or a layer that the model does not have.
     """
-    inner = network(model)
-    part = encoder(inner)
+    inner = unwrap(model)
+    part = get_encoder(inner)
     name, _, layer = site.partition(".")
     if name == "embedding" and not layer:
         modules, wanted = [part.get_input_embeddings()], 0
-    elif name == "fc1" and layer.isdecimal() and int(layer) < hidden_layers(inner):
-        attached = attachment(model)
-        pairs = feed_forward_layers(inner, attached.regularization.fc1 if attached is not None else None)
+    elif name == "fc1" and layer.isdecimal() and int(layer) < count_layers(inner):
+        attached = get_regularizer(model)
+        pairs = find_feed_forward_layers(inner, attached.regularization.fc1 if attached is not None else None)
         modules, wanted = [first for first, _ in pairs], int(layer)
     else:
         raise InputError(
-            f"expected the site embedding or fc1.0 to fc1.{hidden_layers(inner) - 1}, got '{site}'; others can't be "
+            f"expected the site embedding or fc1.0 to fc1.{count_layers(inner) - 1}, got '{site}'; others can't be "
             "changed"
         )
     calls, sizes = count(), [0]

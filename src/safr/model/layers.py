@@ -10,9 +10,9 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from safr.errors import InputError
-from safr.model.recording import recorded_pass
+from safr.model.recording import recording_pass
 
-FEED_FORWARD = {
+FEED_FORWARD_NAMES = {
     "fc1": "fc2",  # the paper's transformer; also OPT and BART
     "intermediate.dense": "output.dense",  # BERT, RoBERTa, ELECTRA, DeBERTa
     "ffn": "ffn_output",  # ALBERT
@@ -28,7 +28,7 @@ FEED_FORWARD = {
 """How families call their first feed-forward layer, and the second one that belongs to it."""
 
 
-def network(model: nn.Module) -> PreTrainedModel:
+def unwrap(model: nn.Module) -> PreTrainedModel:
     """The transformers model itself, also where adapters (PEFT) are wrapped around it."""
     adapted: Any = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
     inner = adapted.get_base_model() if hasattr(adapted, "get_base_model") else adapted
@@ -37,17 +37,19 @@ def network(model: nn.Module) -> PreTrainedModel:
     return inner
 
 
-def encoder(model: PreTrainedModel) -> PreTrainedModel:
+def get_encoder(model: PreTrainedModel) -> PreTrainedModel:
     """The part whose tokens are the text that is explained: all of it, or the encoder of an encoder-decoder."""
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
-def hidden_layers(model: PreTrainedModel) -> int:
+def count_layers(model: PreTrainedModel) -> int:
     """How many layers a model has; of an encoder-decoder, its encoder."""
     return model.config.get_text_config().num_hidden_layers
 
 
-def feed_forward_layers(model: PreTrainedModel, fc1: str | None = None) -> list[tuple[nn.Module, nn.Module | None]]:
+def find_feed_forward_layers(
+    model: PreTrainedModel, fc1: str | None = None
+) -> list[tuple[nn.Module, nn.Module | None]]:
     """The first and second feed-forward layer of every block, in the order of the layers.
 
     Args:
@@ -59,13 +61,13 @@ def feed_forward_layers(model: PreTrainedModel, fc1: str | None = None) -> list[
         InputError: Nothing matches; the message lists the layers that could be meant.
     """
     # A block may bear a layer's name; only a layer has weights. One that adapters are put on keeps its path.
-    part = set(encoder(model).modules())
+    part = set(get_encoder(model).modules())
     modules = {path: module for path, module in model.named_modules() if module in part and hasattr(module, "weight")}
     found = []
     for path, module in modules.items():
-        name = next((each for each in FEED_FORWARD if f".{path}".endswith(f".{each}")), None)
+        name = next((each for each in FEED_FORWARD_NAMES if f".{path}".endswith(f".{each}")), None)
         if fnmatch(path, fc1) if fc1 is not None else name is not None:
-            second = modules.get(path.removesuffix(name) + FEED_FORWARD[name]) if name else None
+            second = modules.get(path.removesuffix(name) + FEED_FORWARD_NAMES[name]) if name else None
             found.append((module, second))
     if not found:
         asked = f"no module path matches fc1='{fc1}'" if fc1 else "the first feed-forward layers (FC1) were not found"
@@ -73,7 +75,7 @@ def feed_forward_layers(model: PreTrainedModel, fc1: str | None = None) -> list[
     return found
 
 
-def watch(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
+def add_recording_hooks(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
     """Put the recording hooks on feed-forward layers; returns the handles to remove them."""
     handles = []
     for first, second in layers:
@@ -84,14 +86,14 @@ def watch(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHan
     return handles
 
 
-def shows_attention(model: PreTrainedModel) -> bool:
+def has_visible_attention(model: PreTrainedModel) -> bool:
     """Whether a model's attention can be seen: it goes through transformers' attention interface."""
     return model._can_set_attn_implementation()
 
 
-def refuse_unseen_attention(model: PreTrainedModel) -> None:
+def check_visible_attention(model: PreTrainedModel) -> None:
     """A model whose attention can't be seen is told what is missing and what to pass."""
-    if not shows_attention(model):
+    if not has_visible_attention(model):
         raise InputError(
             f"{type(model).__name__} does not go through transformers' attention interface, so its attention can't be "
             "seen; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"
@@ -100,7 +102,7 @@ def refuse_unseen_attention(model: PreTrainedModel) -> None:
 
 def record_once(site: str, vectors: Tensor) -> None:
     """Record a site that exists once in a model."""
-    if (now := recorded_pass()) is not None:
+    if (now := recording_pass()) is not None:
         now.record(site, vectors)
 
 
@@ -116,7 +118,7 @@ def _candidates(modules: dict[str, nn.Module]) -> str:
 
 
 def _record_layer(site: str, vectors: Tensor) -> None:
-    if (now := recorded_pass()) is not None:
+    if (now := recording_pass()) is not None:
         if vectors.dim() == 2 and now.attended is not None:  # OPT runs its feed-forward layers on one long row
             vectors = vectors.view(*now.attended.shape, -1)
         now.record(now.next_layer(site), vectors)
@@ -135,4 +137,4 @@ def _record_fc2(module: nn.Module, args: tuple, output: Tensor) -> None:
 
 
 RECORDING_HOOKS = (_record_fc1, _record_fc1_out, _record_fc2)
-"""The hooks that `watch` puts on."""
+"""The hooks that `add_recording_hooks` puts on."""

@@ -15,7 +15,7 @@ from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.losses.heads import BlockedAttention
 from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
 from safr.model.attention import received_attention
-from safr.model.recording import Pass, Reader
+from safr.model.recording import ForwardPass, SiteReader
 
 ALL_HEADS, ALL_TEXTS, EXACT = 128, 256, 1024
 """Tokens up to which `interaction_estimator="auto"` reads all heads, a quarter of them in all texts, and an eighth of
@@ -23,7 +23,7 @@ them in a quarter of the texts; up to there it reads exactly, since random vecto
 texts at the same cost (docs/speed.md)."""
 
 
-def readers(settings: Regularization, layers: Sequence[int], now: Pass) -> dict[str, Reader]:
+def make_site_readers(settings: Regularization, layers: Sequence[int], now: ForwardPass) -> dict[str, SiteReader]:
     """What the losses whose weight is not 0 read, site by site.
 
     Args:
@@ -31,7 +31,7 @@ def readers(settings: Regularization, layers: Sequence[int], now: Pass) -> dict[
         layers: The layers that it chooses, counted from 0.
         now: The pass that will be read.
     """
-    found: dict[str, Reader] = {}
+    found: dict[str, SiteReader] = {}
     if settings.importance:
         found |= {site: partial(_importance, settings, now, site) for site in settings.importance_at}
     if settings.interaction:
@@ -45,7 +45,7 @@ def readers(settings: Regularization, layers: Sequence[int], now: Pass) -> dict[
     return found
 
 
-def terms_of(settings: Regularization, hidden_layers: int, now: Pass) -> dict[str, Tensor]:
+def compute_loss_terms(settings: Regularization, hidden_layers: int, now: ForwardPass) -> dict[str, Tensor]:
     """The losses whose weight is not 0, each the mean over the sites that were read.
 
     Args:
@@ -74,7 +74,7 @@ def terms_of(settings: Regularization, hidden_layers: int, now: Pass) -> dict[st
     return terms
 
 
-def _importance(settings: Regularization, now: Pass, site: str, vectors: Tensor) -> Tensor:
+def _importance(settings: Regularization, now: ForwardPass, site: str, vectors: Tensor) -> Tensor:
     weights = None
     if settings.importance_weights == "keep":
         weights = now.keep
@@ -86,7 +86,7 @@ def _importance(settings: Regularization, now: Pass, site: str, vectors: Tensor)
 
 
 def _interaction(
-    settings: Regularization, now: Pass, attention: Tensor | BlockedAttention, mask: Tensor | None
+    settings: Regularization, now: ForwardPass, attention: Tensor | BlockedAttention, mask: Tensor | None
 ) -> Tensor:
     if isinstance(attention, Tensor):
         visible = None if mask is None or settings.padding == "count" else mask == 0
@@ -130,7 +130,7 @@ def _probes(settings: Regularization, tokens: int) -> int | None:
     return PROBES if chosen == "probes" or (chosen == "auto" and tokens > EXACT) else None
 
 
-def _pairs(now: Pass, mask: Tensor) -> Tensor:
+def _pairs(now: ForwardPass, mask: Tensor) -> Tensor:
     """How many pairs see each other under an attention mask; layers share one, or two that take turns."""
     for known, pairs in now.pairs:
         if known is mask:
@@ -140,7 +140,7 @@ def _pairs(now: Pass, mask: Tensor) -> Tensor:
 
 
 def _received(
-    now: Pass, layer: str, reader: Reader | None, attention: Tensor | BlockedAttention, mask: Tensor | None
+    now: ForwardPass, layer: str, reader: SiteReader | None, attention: Tensor | BlockedAttention, mask: Tensor | None
 ) -> Tensor | None:
     """Note how much attention each token receives from all that are no padding, special ones too."""
     now.received[layer] = received_attention(attention, now.attended)

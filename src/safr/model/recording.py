@@ -17,19 +17,19 @@ from torch import Tensor, nn
 
 from safr.errors import InputError
 
-Reader = Callable[..., Tensor | None]
+SiteReader = Callable[..., Tensor | None]
 """Makes a number, or a note, of what a site shows: vectors, or attention and the mask that is added to it. Attention
 comes as weights where there are any, else as the heads that make them."""
 
 
 @dataclass
-class Pass:
+class ForwardPass:
     """One forward pass under way."""
 
     wanted: frozenset[str]
     """Sites to keep, as `fc1` for every layer or `fc1.0` for one."""
 
-    readers: Mapping[str, Reader] = field(default_factory=dict)
+    readers: Mapping[str, SiteReader] = field(default_factory=dict)
     """What to make of a site where it stands, by site and layer, so that its values need not be kept."""
 
     joinable: bool = False
@@ -114,24 +114,24 @@ class Pass:
         self.keep = None if self.keep is None else self.keep.detach()
 
 
-_open: ContextVar[Pass | None] = ContextVar("safr_pass", default=None)
+_open: ContextVar[ForwardPass | None] = ContextVar("safr_pass", default=None)
 
 
-def current_pass() -> Pass | None:
+def current_pass() -> ForwardPass | None:
     """The pass that is being recorded in this context, if any."""
     return _open.get()
 
 
-def recorded_pass() -> Pass | None:
+def recording_pass() -> ForwardPass | None:
     """The pass that is being recorded, if the part of the model that it records runs now."""
     now = _open.get()
     return now if now is not None and now.inside else None
 
 
 @contextmanager
-def recording(wanted: frozenset[str]) -> Iterator[Pass]:
+def recording(wanted: frozenset[str]) -> Iterator[ForwardPass]:
     """Record every forward pass inside the block into the pass that is handed over."""
-    now = Pass(wanted, joinable=True)
+    now = ForwardPass(wanted, joinable=True)
     token = _open.set(now)
     try:
         yield now
@@ -139,7 +139,7 @@ def recording(wanted: frozenset[str]) -> Iterator[Pass]:
         _open.reset(token)
 
 
-def open_pass(now: Pass) -> None:
+def open_pass(now: ForwardPass) -> None:
     """Start recording without a block, for hooks that see the beginning and the end of a forward pass."""
     _open.set(now)
 
@@ -149,7 +149,7 @@ def close_pass() -> None:
     _open.set(None)
 
 
-def replay_checkpoints(model: nn.Module, now: Pass) -> None:
+def replay_checkpoints(model: nn.Module, now: ForwardPass) -> None:
     """Let layers that are computed twice, under activation checkpointing, report the same both times.
 
     The second time is during the backward pass, where no pass is open and perhaps in another thread; without this the
@@ -167,7 +167,7 @@ def replay_checkpoints(model: nn.Module, now: Pass) -> None:
 class _Replaying:
     """A checkpointing function whose layers run, also the second time, as in the pass that they first ran in."""
 
-    def __init__(self, original: Callable[..., Any], now: Pass) -> None:
+    def __init__(self, original: Callable[..., Any], now: ForwardPass) -> None:
         self.original = original
         self.now = now
 

@@ -24,8 +24,8 @@ import safr
 import safr.model.transformer
 from safr.config import Regularization, regularization_from_dict
 from safr.errors import InputError
-from safr.model.attach import attach_settled
-from safr.model.attachment import attachment
+from safr.model.attach import attach_resolved
+from safr.model.attachment import get_regularizer
 from safr.model.card import Score, model_card
 from safr.model.hub import is_hub_name, model_folder
 
@@ -58,7 +58,7 @@ def save(
     Raises:
         InputError: SAFR is not on the model, or `load` could not read what would be written.
     """
-    if attachment(model) is None:
+    if get_regularizer(model) is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}; use its own save_pretrained")
     plain = _without_adapters(model)
     folder = Path(folder)
@@ -86,7 +86,7 @@ def load(folder: str | Path) -> PreTrainedModel:
     weights = _weights(folder)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
     model = _network(folder, config, weights)
-    attached = attach_settled(model, regularization, special_ids, ours.get("pieces"))
+    attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))
     expected = attached.state_dict()
     unfit = {key for key in {*ours, *expected} if _shape(ours.get(key)) != _shape(expected.get(key))}
     _refuse_damaged(folder, {f"{_PREFIX}{key}" for key in unfit})
@@ -130,7 +130,7 @@ def _written_whole(folder: Path) -> Iterator[Path]:
 
 def _add_settings(path: Path, model: PreTrainedModel) -> None:
     """Write SAFR's settings into the `config.json` that `save_pretrained` has left, and take local paths out of it."""
-    attached = attachment(model)
+    attached = get_regularizer(model)
     assert attached is not None
     text = path.read_text(encoding="utf-8")
     config = json.loads(text, object_hook=lambda each: {key: each[key] for key in each if key != "_name_or_path"})

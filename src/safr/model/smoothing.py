@@ -29,12 +29,12 @@ def regularize_label_smoothing() -> None:
             return loss
         if num_items_in_batch is None:
             return loss + penalty
-        return loss + share_of_batch(labels, num_items_in_batch, shift_labels) * penalty
+        return loss + batch_fraction(labels, num_items_in_batch, shift_labels) * penalty
 
     LabelSmoother.__call__ = regularized  # type: ignore[method-assign]
 
 
-def share_of_batch(labels: Tensor, items: Tensor | int, shift_labels: bool) -> Tensor:
+def batch_fraction(labels: Tensor, items: Tensor | int, shift_labels: bool) -> Tensor:
     """The part of a whole batch's label items that some of its texts hold, as the Trainer counts them.
 
     Args:

@@ -9,10 +9,17 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from safr.errors import InputError
-from safr.model.attachment import attachment, special_ids
-from safr.model.attention import NAME as SAFR_ATTENTION
-from safr.model.counting import counting_tokens
-from safr.model.layers import encoder, feed_forward_layers, network, record_once, refuse_unseen_attention, watch
+from safr.model.attachment import get_regularizer, special_ids_of_model
+from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
+from safr.model.counting import compute_content_mask
+from safr.model.layers import (
+    add_recording_hooks,
+    check_visible_attention,
+    find_feed_forward_layers,
+    get_encoder,
+    record_once,
+    unwrap,
+)
 from safr.model.recording import current_pass, recording
 from safr.traces import SITES, Trace
 
@@ -42,9 +49,9 @@ def trace(
     if unknown := [site for site in sites if site.partition(".")[0] not in SITES]:
         raise InputError(f"unknown sites: {', '.join(unknown)}; known are {', '.join(SITES)}")
     if counting is None:
-        counting = counting_tokens(batch, special_ids(model))
+        counting = compute_content_mask(batch, special_ids_of_model(model))
     assert counting is not None
-    attached = attachment(model)
+    attached = get_regularizer(model)
     with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
         if attached is None or attached.regularization.padding == "mask":
             now.counting = counting
@@ -60,13 +67,13 @@ def trace(
 def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
     """Recording hooks for the length of a block, on a model that has none."""
     names = {site.partition(".")[0] for site in sites}
-    inner = network(model)
+    inner = unwrap(model)
     if "attention" in names:
-        refuse_unseen_attention(inner)
-    if attachment(model) is not None:
+        check_visible_attention(inner)
+    if get_regularizer(model) is not None:
         yield
         return
-    part, before = encoder(inner), inner.config._attn_implementation
+    part, before = get_encoder(inner), inner.config._attn_implementation
     handles = [
         part.get_input_embeddings().register_forward_hook(lambda _, args, output: record_once("embedding", output)),
         part.register_forward_pre_hook(lambda *_: _inside(True)),
@@ -74,7 +81,7 @@ def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Itera
     ]
     try:
         if names & {"fc1", "fc1_out", "fc2"}:
-            handles += watch(feed_forward_layers(inner, fc1))
+            handles += add_recording_hooks(find_feed_forward_layers(inner, fc1))
         if "attention" in names:
             inner.set_attn_implementation(SAFR_ATTENTION)
         yield

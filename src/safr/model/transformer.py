@@ -18,7 +18,7 @@ from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from safr.model.attention import attention
+from safr.model.attention import safr_attention
 
 
 @no_type_check  # transformers gives configs an __init__ of its own, which takes more than the fields
@@ -72,7 +72,7 @@ class SelfAttention(nn.Module):
         query, key, value = (
             project(hidden).view(heads).transpose(1, 2) for project in (self.query, self.key, self.value)
         )  # (batch, head, token, size)
-        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, attention)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, safr_attention)
         mixed, _ = attend(self, query, key, value, attention_mask, dropout=0.0, scaling=self.size**-0.5)
         return self.out(mixed.reshape(hidden.shape))
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Masked(NamedTuple):
+class MaskedEmbeddings(NamedTuple):
     """What VMASK makes of a batch of embeddings."""
 
     vectors: Float[Tensor, "batch token width"]
@@ -66,7 +66,7 @@ class VMASK(nn.Module):
         counting: Bool[Tensor, "batch token"] | None = None,
         words: Int[Tensor, "batch token"] | None = None,
         ids: Int[Tensor, "batch token"] | None = None,
-    ) -> Masked:
+    ) -> MaskedEmbeddings:
         """Mask a batch of embeddings.
 
         Args:
@@ -86,7 +86,7 @@ class VMASK(nn.Module):
             keep, gate = (each.gather(1, words) for each in (keep, gate))
         if counting is not None:
             keep, gate = (torch.where(counting, each, 1.0) for each in (keep, gate))
-        return Masked(embeddings * gate[..., None].to(embeddings.dtype), keep)
+        return MaskedEmbeddings(embeddings * gate[..., None].to(embeddings.dtype), keep)
 
     def _logits(self, embeddings: Tensor) -> Tensor:
         return self.outer(torch.tanh(self.inner(embeddings * self.scale))).float()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-MAIN = "30"
+MAIN_K = "30"
 
 CLOSED_MASK = 0.05
 """Mean keep probability under which the mask lets next to nothing through."""
@@ -14,7 +14,7 @@ FLAT_ATTENTION = 0.98
 """Share of the largest entropy above which attention no longer picks anything."""
 
 
-def findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the numbers say, in words, the first run being what the others are compared with.
 
     Rules: capacity finds words that matter where deleting by it costs more than deleting at random, the 95 % interval
@@ -31,7 +31,7 @@ def findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _faithful(name: str, scores: Mapping[str, Any]) -> str:
-    gap = scores["srs"]["above_random"][MAIN]
+    gap = scores["srs"]["above_random"][MAIN_K]
     points, costs = 100 * gap["value"], "deleting the words of highest capacity costs"
     if gap["low"] > 0:
         return f"{name}: {costs} {points:.1f} points more than deleting at random, so it finds words that matter."
@@ -42,7 +42,7 @@ def _faithful(name: str, scores: Mapping[str, Any]) -> str:
 
 def _compared(name: str, scores: Mapping[str, Any], first: str, others: Mapping[str, Any]) -> str:
     accuracy = _difference(scores["accuracy"], others["accuracy"])
-    srs = _difference(scores["srs"][MAIN], others["srs"][MAIN])
+    srs = _difference(scores["srs"][MAIN_K], others["srs"][MAIN_K])
     return f"{name} against {first}: accuracy is {accuracy}, SRS is {srs}."
 
 

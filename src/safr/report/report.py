@@ -14,30 +14,37 @@ from transformers import AutoTokenizer
 import safr
 from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
-from safr.evaluation.audit import MEASURES
-from safr.evaluation.conclusions import RULES
-from safr.evaluation.deletion import CURVE, MAIN_PERCENT
-from safr.evaluation.evaluate import random_draws
-from safr.evaluation.examples import RULE
+from safr.evaluation.audit import AUDIT_MEASURES
+from safr.evaluation.conclusions import CONCLUSION_RULES
+from safr.evaluation.deletion import DELETION_PERCENTS, MAIN_PERCENT
+from safr.evaluation.evaluate import count_random_draws
+from safr.evaluation.examples import EXAMPLE_RULE
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.statistics import Estimate, mean_of, percent
-from safr.experiments.evidence import LEGEND, Setting, by_setting, common_texts, refuse_unlike, setting_table
+from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
+from safr.experiments.evidence import (
+    LEGEND,
+    SeedGroup,
+    check_comparable,
+    check_same_texts,
+    group_runs,
+    seed_group_table,
+)
 from safr.figures import (
-    Curve,
+    DeletionCurve,
     allocation_graph,
     capacity_bars,
     deletion_curves,
+    figure_to_svg,
     interference_heatmap,
     save_figure,
     sites_panel,
-    svg_text,
     training_history,
 )
 from safr.model.saving import load
-from safr.report.findings import findings
-from safr.runs import Run, read_json, refuse_other_data, write_text
+from safr.report.findings import state_findings
+from safr.runs import Run, check_same_data, read_json, write_text
 
-TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
+HISTORY_TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
 """What a history holds, in the order in which it is drawn."""
 
 
@@ -51,10 +58,10 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     Raises:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
-    refuse_mixed(runs)
+    check_same_data_and_names(runs)
     history = _training_history(runs)
     page = (
-        page_environment()
+        template_environment()
         .get_template("report.html.jinja")
         .render(
             version=safr.__version__,
@@ -64,16 +71,16 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             scores={run.name: run.scores for run in runs},
             settings={run.name: _flat(run.settings.to_dict()) for run in runs},
             commands={run.name: run.settings.command for run in runs},
-            findings=findings({run.name: run.scores for run in runs}),
-            curves=picture_address(deletion_curves({run.name: curve_of(run) for run in runs})),
-            history=None if history is None else picture_address(history),
-            measures=MEASURES,
+            findings=state_findings({run.name: run.scores for run in runs}),
+            curves=svg_data_uri(deletion_curves({run.name: load_curve(run) for run in runs})),
+            history=None if history is None else svg_data_uri(history),
+            measures=AUDIT_MEASURES,
             examples=_examples(runs),
             **_evidence(runs),
-            rule=RULE,
+            rule=EXAMPLE_RULE,
             k=str(MAIN_PERCENT),
-            percents=[str(each) for each in CURVE],
-            draws=random_draws(runs[0].scores["texts"]),
+            percents=[str(each) for each in DELETION_PERCENTS],
+            draws=count_random_draws(runs[0].scores["texts"]),
         )
     )
     write_text(output, page)
@@ -85,22 +92,22 @@ def _evidence(runs: Sequence[Run]) -> dict[str, Any]:
     benchmarked = [run for run in runs if run.benchmark_file.is_file()]
     results = {run.name: read_json(run.benchmark_file) for run in benchmarked}
     return {
-        "evidence": [setting_table(each) for each in _pooled(benchmarked)] if benchmarked else [],
+        "evidence": [seed_group_table(each) for each in _pooled(benchmarked)] if benchmarked else [],
         "conclusions": {name: result["conclusions"] for name, result in results.items()},
         "metrics": METRICS,
         "legend": LEGEND,
-        "rules": RULES,
+        "rules": CONCLUSION_RULES,
     }
 
 
-def _pooled(runs: Sequence[Run]) -> list[Setting]:
+def _pooled(runs: Sequence[Run]) -> list[SeedGroup]:
     """Benchmarked runs by their settings, or each by itself where they are no seeds that could be pooled."""
     try:
-        refuse_unlike(runs)
-        common_texts(runs)
+        check_comparable(runs)
+        check_same_texts(runs)
     except InputError:
-        return [Setting(run.name, (run,)) for run in runs]
-    return by_setting(runs)
+        return [SeedGroup(run.name, (run,)) for run in runs]
+    return group_runs(runs)
 
 
 def write_figures(run: Run) -> list[Path]:
@@ -109,7 +116,7 @@ def write_figures(run: Run) -> list[Path]:
     Returns:
         The files, each as SVG and PNG.
     """
-    figures = {"deletion": deletion_curves({run.name: curve_of(run)})}
+    figures = {"deletion": deletion_curves({run.name: load_curve(run)})}
     if (history := _training_history([run])) is not None:
         figures["history"] = history
     examples = read_json(run.examples_file)
@@ -119,21 +126,21 @@ def write_figures(run: Run) -> list[Path]:
     return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
 
 
-def page_environment() -> Environment:
+def template_environment() -> Environment:
     """Where the pages' templates are found; whatever goes into one is escaped."""
     environment = Environment(
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": percent, "number": _number}
+    environment.filters |= {"percent": format_percent, "number": _number}
     return environment
 
 
-def refuse_mixed(runs: Sequence[Run]) -> None:
+def check_same_data_and_names(runs: Sequence[Run]) -> None:
     """Raise an InputError where two runs share a name or were made from different data."""
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"the runs' folders need different names, got {', '.join(names)}")
-    refuse_other_data(runs)
+    check_same_data(runs)
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -144,23 +151,23 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def curve_of(*runs: Run) -> Curve:
+def load_curve(*runs: Run) -> DeletionCurve:
     """Accuracy after deleting more and more words: of one run over texts, of several with other seeds over these."""
     scores = [run.scores for run in runs]
 
     def over_runs(score: str) -> list[Estimate]:
-        return [mean_of([each["deletion"][score][str(k)] for each in scores]) for k in CURVE]
+        return [mean_over_runs([each["deletion"][score][str(k)] for each in scores]) for k in DELETION_PERCENTS]
 
     capacity, random = over_runs("capacity"), over_runs("random")
-    return Curve(
-        percent=list(CURVE),
+    return DeletionCurve(
+        percent=list(DELETION_PERCENTS),
         deleted=[each.value for each in capacity],
         low=[each.low for each in capacity],
         high=[each.high for each in capacity],
         random=[each.value for each in random],
         random_low=[each.low for each in random],
         random_high=[each.high for each in random],
-        full=mean_of([each["accuracy"] for each in scores]).value,
+        full=mean_over_runs([each["accuracy"] for each in scores]).value,
     )
 
 
@@ -168,7 +175,7 @@ def _training_history(runs: Sequence[Run]) -> Figure | None:
     series = {}
     for run in runs:
         lines = run.history
-        terms = [term for term in TERMS if lines and all(term in line for line in lines)]
+        terms = [term for term in HISTORY_TERMS if lines and all(term in line for line in lines)]
         series[run.name] = {term: ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms}
     drawn = {name: terms for name, terms in series.items() if terms}
     return training_history(drawn) if drawn else None
@@ -202,13 +209,13 @@ def _reading(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
         "prediction": explanation.prediction,
         "probability": explanation.probabilities[explanation.prediction],
         "words": [(word, value, value / highest) for word, value in zip(words, capacity.tolist(), strict=True)],
-        "pictures": {name: picture_address(figure) for name, figure in pictures.items()},
+        "pictures": {name: svg_data_uri(figure) for name, figure in pictures.items()},
     }
 
 
-def picture_address(figure: Figure) -> str:
+def svg_data_uri(figure: Figure) -> str:
     """An SVG as a data address: inside an `img` it can neither run scripts nor clash with other pictures' names."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg_text(figure).encode("utf-8")).decode("ascii")
+    return "data:image/svg+xml;base64," + base64.b64encode(figure_to_svg(figure).encode("utf-8")).decode("ascii")
 
 
 def _number(estimate: dict[str, float]) -> str:

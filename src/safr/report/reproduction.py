@@ -13,27 +13,27 @@ import safr
 from safr.attribution.explanation import explain
 from safr.errors import InputError
 from safr.evaluation.examples import PAPER_SENTENCE
-from safr.experiments.engines import Engine, run_all, unfinished
-from safr.experiments.grid import SEEDS
+from safr.experiments.engines import Engine, find_unfinished, run_jobs
+from safr.experiments.grid import DEFAULT_SEEDS
 from safr.experiments.paper import (
     CHOICES,
-    DATA,
-    OPEN,
+    CHOICES_TITLE,
+    DATASETS,
     QUICK_NOTE,
-    RULE,
+    VERDICT_RULE,
     VERDICTS,
     Dataset,
-    best_weights,
-    jobs,
-    label,
-    three_rows,
+    best_paper_weights,
+    paper_jobs,
+    table_1_weights,
+    weights_label,
 )
-from safr.experiments.paper_tables import paper_tables, runs_of, size_tables
-from safr.experiments.running import RunProgress
+from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
+from safr.experiments.running import OutcomeCallback
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
-from safr.report.report import curve_of, page_environment, picture_address
-from safr.runs import Run, refuse_other_data, write_text
+from safr.report.report import load_curve, svg_data_uri, template_environment
+from safr.runs import Run, check_same_data, write_text
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageFigure:
     """A figure of the page."""
 
     name: str
@@ -60,19 +60,19 @@ class Picture:
     @property
     def address(self) -> str:
         """The figure as a data address."""
-        return picture_address(self.figure)
+        return svg_data_uri(self.figure)
 
 
-def reproduce(
+def reproduce_paper(
     folder: Path,
     datasets: Sequence[Dataset] = ("sst2",),
     *,
-    seeds: int = SEEDS,
+    seeds: int = DEFAULT_SEEDS,
     quick: bool = False,
     engine: Engine = "joblib",
     workers: int | None = None,
     data_dir: Path | None = None,
-    progress: RunProgress | None = None,
+    progress: OutcomeCallback | None = None,
 ) -> Reproduction:
     """Run what is not finished of the paper's settings, and write its tables, figures and the page, also when stopped.
 
@@ -81,30 +81,30 @@ def reproduce(
         datasets: The paper's data to run. What is finished of the others is shown too.
         seeds: How many seeds each setting is run with.
         quick: The small version, on data that need no download; one of "sst2".
-        engine: See `run_all`.
-        workers: See `run_all`.
+        engine: See `run_jobs`.
+        workers: See `run_jobs`.
         data_dir: Folder where archives of data are looked for first.
-        progress: See `run_all`.
+        progress: See `run_jobs`.
 
     Raises:
         InputError: There are no seeds or data to run, or all runs failed.
     """
     if seeds < 1 or not datasets:
         raise InputError(f"expected at least one seed and one data set, got {seeds} and {len(datasets)}")
-    known: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATA)
-    everything = {name: jobs(name, seeds, quick=quick) for name in known}
+    known: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATASETS)
+    everything = {name: paper_jobs(name, seeds, quick=quick) for name in known}
     asked = {name: settings for dataset in datasets for name, settings in everything[dataset].items()}
     runs = folder / "runs"
     failed: dict[str, str] = {}
     try:
-        for outcome in run_all(
+        for outcome in run_jobs(
             asked, runs, ("test",), engine=engine, workers=workers, data_dir=data_dir, progress=progress
         ):
             if outcome.error is not None:
                 failed[outcome.name] = outcome.error
     finally:  # who stops it sees what there is
         every = {name: settings for of_one in everything.values() for name, settings in of_one.items()}
-        left = unfinished(every, runs, ("test",))
+        left = find_unfinished(every, runs, ("test",))
         finished = {name: Run(runs / name) for name in every if name not in left}
         if finished:
             page = write_reproduction(
@@ -136,30 +136,30 @@ def write_reproduction(
     Raises:
         InputError: Runs of the same data were made from other contents of it.
     """
-    for dataset in DATA:
-        refuse_other_data([run for name, run in runs.items() if name.startswith(f"{dataset},")])
+    for dataset in DATASETS:
+        check_same_data([run for name, run in runs.items() if name.startswith(f"{dataset},")])
     tables = size_tables(runs)
     pictures = []
-    for dataset in DATA:
+    for dataset in DATASETS:
         tables += paper_tables(runs, dataset, seeds)
         pictures += _pictures(runs, dataset, seeds)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table.to_csv())
     texts = [f"{QUICK_NOTE}\n"] if quick else []
-    texts += [f"{RULE}\n", *(table.to_markdown() for table in tables), f"### {OPEN}\n"]
+    texts += [f"{VERDICT_RULE}\n", *(table.to_markdown() for table in tables), f"### {CHOICES_TITLE}\n"]
     write_text(folder / "tables.md", "\n".join([*texts, *(f"- {choice}" for choice in CHOICES)]) + "\n")
     for picture in pictures:
         save_figure(picture.figure, folder / picture.name)
     page = (
-        page_environment()
+        template_environment()
         .get_template("reproduction.html.jinja")
         .render(
             version=safr.__version__,
             tables=tables,
             pictures=pictures,
-            rule=RULE,
+            rule=VERDICT_RULE,
             verdicts=VERDICTS,
-            opened=OPEN,
+            opened=CHOICES_TITLE,
             choices=CHOICES,
             note=QUICK_NOTE if quick else "",
             finished=len(runs),
@@ -183,26 +183,26 @@ def _versions(runs: Iterable[Run]) -> dict[str, str]:
     return {name: " and ".join(versions) for name, versions in found.items()}
 
 
-def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Picture]:
+def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[PageFigure]:
     """Figure 3 over the seeds of the three settings of Table 1, Figures 2, 4 and 5 from the first run of the best."""
     there = {
-        label(weights): of_seeds
-        for weights in three_rows(dataset)
-        if (of_seeds := runs_of(runs, dataset, "mask", weights, seeds))
+        weights_label(weights): of_seeds
+        for weights in table_1_weights(dataset)
+        if (of_seeds := select_runs(runs, dataset, "mask", weights, seeds))
     }
     if not there:
         return []
     data = next(iter(there.values()))[0].record["data"]["name"]
     counts = ", ".join(f"{name} {len(of_seeds)}" for name, of_seeds in there.items())
     found = [
-        Picture(
+        PageFigure(
             f"figure_3_{dataset}",
             f"Figure 3, {data}: more and more words deleted",
             f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
-            deletion_curves({name: curve_of(*of_seeds) for name, of_seeds in there.items()}),
+            deletion_curves({name: load_curve(*of_seeds) for name, of_seeds in there.items()}),
         )
     ]
-    if (name_of_best := label(best_weights(dataset))) not in there:
+    if (name_of_best := weights_label(best_paper_weights(dataset))) not in there:
         return found
     best = there[name_of_best][0]
     model, tokenizer = load(best.model_folder), AutoTokenizer.from_pretrained(best.model_folder)
@@ -215,7 +215,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Pic
     }
     for name, title in titles.items():
         found.append(
-            Picture(
+            PageFigure(
                 f"{'figures_4_and_5' if name == 'sites' else 'figure_2_' + name}_{dataset}",
                 f"{title}, {data}",
                 f"The paper's sentence, {best.name}.",
