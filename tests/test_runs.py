@@ -5,7 +5,8 @@ import pytest
 
 from safr.config import Recipe, Settings
 from safr.errors import InputError
-from safr.runs import Run, create_run, open_run, open_trained_run, read_json, write_json, write_text
+from safr.runs import Run, create_run, open_run, open_trained_run
+from safr.storage import read_json, write_json, write_text
 
 DATA = {"origin": "here", "fingerprint": "f00", "labels": ["<no>", "ja"]}
 

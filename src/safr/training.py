@@ -41,7 +41,8 @@ from safr.errors import InputError
 from safr.model.attach import attach, parameter_groups
 from safr.model.saving import save
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
-from safr.runs import Run, create_run, open_run, write_json, write_text
+from safr.runs import Run, create_run, open_run
+from safr.storage import write_json, write_text
 
 PAPER_MODEL = "transformer"
 """The `model` setting that means the paper's transformer."""

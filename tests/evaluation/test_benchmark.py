@@ -16,7 +16,8 @@ from safr.errors import InputError
 from safr.evaluation import measuring
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny
 
 SCHEMA = json.loads(files("safr.evaluation").joinpath("benchmark.schema.json").read_text())

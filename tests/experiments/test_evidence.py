@@ -11,7 +11,8 @@ from safr.evaluation.values import read_results, write_results
 from safr.experiments.evidence import group_runs, pool_seeds, seed_group_table, write_benchmark_table
 from safr.experiments.text_table import TextTable
 from safr.report import write_report
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny
 
 

@@ -18,7 +18,8 @@ from safr.experiments.paper import (
 from safr.experiments.paper_tables import paper_tables, size_tables
 from safr.experiments.running import Outcome
 from safr.report.reproduction import reproduce_paper, write_reproduction
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny
 
 

@@ -23,7 +23,8 @@ from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
 from safr.experiments.running import Outcome, finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
 from safr.experiments.table import SCORE_PATHS, group_rows, recommend_setting
-from safr.runs import Run, write_json
+from safr.runs import Run
+from safr.storage import write_json
 from tests import tiny
 
 

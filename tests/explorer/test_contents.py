@@ -11,7 +11,8 @@ from safr.evaluation.benchmark import benchmark
 from safr.explorer import contents
 from safr.explorer.contents import choose_texts, list_texts, load_other_scores, summarize_run
 from safr.model.saving import load
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny
 
 

@@ -11,7 +11,6 @@ import pytest
 import safr.explorer.page
 from safr.explorer.contents import PagePayload, RunSummary, TextRow
 from safr.explorer.page import MODULES, json_in_html, live_security_policy, page_script, page_style, render_page
-from safr.figures import colours
 from tests.explorer.conftest import contents_of
 
 BROWSER = Path(safr.explorer.page.__file__).parent / "browser"
@@ -91,11 +90,11 @@ def test_every_script_is_in_the_page_after_those_it_imports():
 
 
 def test_the_colours_are_those_of_the_figures():
-    style = page_style()
+    css = page_style()
     for name, shades in (
-        ("positive", colours.POSITIVE),
-        ("negative", colours.NEGATIVE),
-        ("run-1", colours.RUN_SHADES[1]),
+        ("positive", style.POSITIVE),
+        ("negative", style.NEGATIVE),
+        ("run-1", style.RUN_SHADES[1]),
     ):
-        assert f"--{name}: light-dark({shades.light}, {shades.dark});" in style
-    assert len(colours.RUN_SHADES) == len(re.findall(r"^\.run-\d", style, re.MULTILINE))
+        assert f"--{name}: light-dark({shades.light}, {shades.dark});" in css
+    assert len(style.RUN_SHADES) == len(re.findall(r"^\.run-\d", css, re.MULTILINE))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from safr.errors import InputError
-from safr.losses import importance_loss
+from safr.losses import importance_loss, information_loss
 from safr.superposition import capacity
 
 
@@ -121,3 +121,20 @@ def test_a_second_derivative_is_refused(scale_free):
     vectors = torch.randn(1, 3, 4, requires_grad=True)
     with pytest.raises(InputError, match="differentiated once"):
         torch.autograd.grad(importance_loss(vectors, scale_free=scale_free), vectors, create_graph=True)
+
+
+def test_information_by_hand():
+    assert float(information_loss(torch.full((2, 3), 0.5))) == pytest.approx(-math.log(2))
+    assert float(information_loss(torch.tensor([[0.0, 1.0]]))) == 0
+
+
+def test_a_text_without_counting_tokens_has_no_information():
+    assert float(information_loss(torch.rand(1, 4), torch.zeros(1, 4, dtype=torch.bool))) == 0
+
+
+def test_gradients_are_right_and_finite():
+    keep = torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
+    torch.autograd.gradcheck(information_loss, (keep,))
+    settled = torch.tensor([[0.0, 0.5, 1.0]], requires_grad=True)
+    information_loss(settled).backward()
+    assert settled.grad.isfinite().all()

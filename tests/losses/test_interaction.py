@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-import safr.losses.heads as blocks
+import safr.losses.blocked_attention as blocks
 from safr.errors import InputError
 from safr.losses import interaction_loss
-from safr.losses.heads import BlockedAttention
+from safr.losses.blocked_attention import BlockedAttention
 from safr.losses.interaction import blocked_interaction_loss, count_visible_pairs
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import safr
-import safr.losses.heads as blocks
+import safr.losses.blocked_attention as blocks
 from safr.config import Regularization
 from safr.model import reading
 from safr.model.attach import attach

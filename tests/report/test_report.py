@@ -14,7 +14,8 @@ from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.deletion import DELETION_PERCENTS
 from safr.report import write_report
 from safr.report.report import load_curve
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny
 
 WITHOUT_END = {"meta", "img"}

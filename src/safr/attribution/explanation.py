@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.notebook import shaded_words_html
 from safr.attribution.scores import class_probabilities, iter_traces, text_logits, to_numpy
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch, EncodedText, encode
 from safr.errors import InputError
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.figures.notebook import shaded_words_html
 from safr.model.attachment import get_explaining_site
 from safr.superposition import capacity, interference, polysemanticity
 from safr.traces import SITES, Trace

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from safr.attribution.scores import Scores
 from safr.data.batches import EncodedText
 from safr.errors import InputError
-from safr.runs import write_parquet
+from safr.storage import write_parquet
 
 _COLUMNS = ("text", "position", "word", "score")
 

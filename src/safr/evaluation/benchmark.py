@@ -37,7 +37,8 @@ from safr.evaluation.statistics import bootstrap_mean
 from safr.evaluation.subject import SUBSET_SIZES, BenchmarkData, load_benchmark_data
 from safr.evaluation.values import ResultTable, equal_results, read_results, write_results
 from safr.model.attachment import get_explaining_site
-from safr.runs import Run, read_json, write_json
+from safr.runs import Run
+from safr.storage import read_json, write_json
 
 SCHEMA_VERSION = 1
 """Version of what `benchmark.json` holds; see `benchmark.schema.json`."""

@@ -28,7 +28,8 @@ from safr.model.attachment import get_explaining_site
 from safr.model.card import model_card
 from safr.model.layers import has_visible_attention, unwrap
 from safr.model.saving import load
-from safr.runs import Run, write_json, write_parquet, write_text
+from safr.runs import Run
+from safr.storage import write_json, write_parquet, write_text
 
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20

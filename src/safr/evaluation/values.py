@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 
 from safr.evaluation.faithfulness import MetricValues
-from safr.runs import write_parquet
+from safr.storage import write_parquet
 
 ResultTable = dict[tuple[str, str], MetricValues]
 """Values by method and way of removal; the second is empty where no words are removed."""

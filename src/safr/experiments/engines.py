@@ -15,7 +15,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments.running import Outcome, OutcomeCallback, SplitName, failure_path, is_run_finished, run_job
-from safr.runs import Run, write_text
+from safr.runs import Run
+from safr.storage import write_text
 
 Engine = Literal["joblib", "ray"]
 

@@ -25,7 +25,8 @@ from safr.evaluation.values import ResultTable, read_results
 from safr.experiments.grid import is_baseline
 from safr.experiments.table import setting_labels
 from safr.experiments.text_table import TextTable
-from safr.runs import Run, check_same_data, read_json, write_json, write_text
+from safr.runs import Run, check_same_data
+from safr.storage import read_json, write_json, write_text
 
 TABLE_METRICS = (
     ("delete", "srs"),

@@ -18,7 +18,8 @@ from safr.data import load_data
 from safr.data.quiet import silence_libraries
 from safr.errors import InputError
 from safr.evaluation.evaluate import evaluate
-from safr.runs import Run, write_json, write_text
+from safr.runs import Run
+from safr.storage import write_json, write_text
 from safr.training import train
 
 SplitName = Literal["dev", "test"]

@@ -16,7 +16,8 @@ from safr.experiments.grid import is_baseline
 from safr.experiments.running import OutcomeCallback, SplitName
 from safr.experiments.table import ResultRow, group_rows, recommend_setting, result_rows
 from safr.figures import pareto_front, save_figure
-from safr.runs import Run, check_same_data, write_parquet, write_text
+from safr.runs import Run, check_same_data
+from safr.storage import write_parquet, write_text
 
 ACCURACY_MARGIN = 0.02
 """Accuracy that a recommended setting may lose."""

@@ -10,7 +10,8 @@ from safr.evaluation.deletion import MAIN_PERCENT
 from safr.evaluation.statistics import Estimate, seed_mean
 from safr.experiments.grid import BASELINE_SETTINGS, is_baseline, short_value
 from safr.experiments.running import SplitName, scores_path
-from safr.runs import Run, read_json
+from safr.runs import Run
+from safr.storage import read_json
 
 SCORE_PATHS = {
     "accuracy": ("accuracy",),

@@ -19,7 +19,8 @@ from safr.errors import InputError
 from safr.explorer.readings import ExplanationPayload
 from safr.explorer.what_if import WhatIf
 from safr.report.report import check_same_data_and_names
-from safr.runs import Run, read_json
+from safr.runs import Run
+from safr.storage import read_json
 
 INTERNAL_METHODS = ("capacity", "keep", "attention")
 """Attribution methods whose scores the model itself tells of any text."""

@@ -13,7 +13,8 @@ from safr.explorer.page import render_page
 from safr.explorer.reader import ModelSession, open_session
 from safr.explorer.readings import ExplanationPayload, pack_explanation
 from safr.explorer.what_if import WhatIf
-from safr.runs import Run, write_text
+from safr.runs import Run
+from safr.storage import write_text
 
 EXPORTED_TEXTS = 200
 """Texts of a file unless told otherwise."""

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from safr.explorer.contents import PagePayload
-from safr.figures import colours, graph, layout
+from safr.figures import allocation, layout, style
 
 MODULES = (
     "elements",
@@ -66,9 +66,9 @@ def _scope(name: str, source: str) -> str:
 
 def page_style() -> str:
     """The styles, with the colours of the figures as variables."""
-    named = {"positive": colours.POSITIVE, "negative": colours.NEGATIVE, "bar": colours.BAR}
-    named |= {"circle": colours.CIRCLE, "circle-edge": colours.CIRCLE_EDGE}
-    named |= {f"run-{number}": shades for number, shades in enumerate(colours.RUN_SHADES)}
+    named = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR}
+    named |= {"circle": style.CIRCLE, "circle-edge": style.CIRCLE_EDGE}
+    named |= {f"run-{number}": shades for number, shades in enumerate(style.RUN_SHADES)}
     variables = "".join(f"--{name}: light-dark({each.light}, {each.dark}); " for name, each in named.items())
     return f":root {{ {variables}}}\n" + _asset("style.css")
 
@@ -78,11 +78,11 @@ def graph_constants() -> dict[str, Any]:
     return {
         "shortest": layout.SHORTEST,
         "gap": layout.CIRCLE_GAP,
-        "mostCircles": graph.MOST_CIRCLES,
-        "mostLines": graph.MOST_LINES,
-        "largestRadius": graph.LARGEST_RADIUS,
-        "smallestRadius": graph.SMALLEST_RADIUS,
-        "runColours": len(colours.RUN_SHADES),
+        "mostCircles": allocation.MOST_CIRCLES,
+        "mostLines": allocation.MOST_LINES,
+        "largestRadius": allocation.LARGEST_RADIUS,
+        "smallestRadius": allocation.SMALLEST_RADIUS,
+        "runColours": len(style.RUN_SHADES),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safr.attribution.explanation import Explanation, SiteScores
-from safr.figures.selection import top_positions
+from safr.figures.inputs import top_positions
 
 MAX_PAIRED_WORDS = 200
 """Words whose pairs are told; the matrices of more would take megabytes, and a screen has no room for them."""

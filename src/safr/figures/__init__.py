@@ -3,13 +3,13 @@
 Nothing here knows about models. Figures are drawn without a display, with any words, and are the same each time.
 """
 
+from safr.figures.allocation import allocation_graph
 from safr.figures.bars import capacity_bars
-from safr.figures.curves import DeletionCurve, deletion_curves
-from safr.figures.graph import allocation_graph
+from safr.figures.deletion_curve import DeletionCurve, deletion_curves
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
 from safr.figures.pareto import pareto_front
-from safr.figures.saving import figure_to_svg, save_figure
+from safr.figures.save import figure_to_svg, save_figure
 from safr.figures.sites import SitePicture, sites_panel
 
 __all__ = [

@@ -6,11 +6,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from safr.figures.arrays import Array, finite_vector, in_readable_units
-from safr.figures.colours import BAR_COLOUR
-from safr.figures.drawing import draw_words_below, figure_style, new_figure, widest_word
-from safr.figures.selection import selection_note, top_positions
-from safr.figures.words import LONGEST_NAME, drawable_text, drawable_words
+from safr.figures.inputs import (
+    LONGEST_NAME,
+    Array,
+    drawable_text,
+    drawable_words,
+    finite_vector,
+    in_readable_units,
+    selection_note,
+    top_positions,
+)
+from safr.figures.style import BAR_COLOUR, draw_words_below, figure_style, new_figure, widest_word
 
 MOST_BARS = 40
 FEW_BARS = 7

@@ -14,10 +14,17 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from safr.figures.arrays import Array, in_readable_units, symmetric_matrix, without_diagonal
-from safr.figures.drawing import draw_words_below, figure_style, new_figure, widest_word
-from safr.figures.selection import capacity_of_interference, selection_note, top_positions
-from safr.figures.words import drawable_words
+from safr.figures.inputs import (
+    Array,
+    capacity_of_interference,
+    drawable_words,
+    in_readable_units,
+    selection_note,
+    symmetric_matrix,
+    top_positions,
+    without_diagonal,
+)
+from safr.figures.style import draw_words_below, figure_style, new_figure, widest_word
 
 MOST_MAPPED = 40
 _CELL = 0.16  # inches: a line of 8 point text, with air

@@ -11,9 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
-from safr.figures.arrays import Array, in_readable_units
-from safr.figures.drawing import figure_style, new_figure, run_line_style, widest_word
-from safr.figures.words import LONGEST_NAME, drawable_text
+from safr.figures.inputs import LONGEST_NAME, Array, drawable_text, in_readable_units
+from safr.figures.style import figure_style, new_figure, run_line_style, widest_word
 
 MOST_COLUMNS = 2
 MOST_MARKED = 25  # points; more markers would hide the line

@@ -5,7 +5,7 @@ from itertools import product
 import networkx as nx
 import numpy as np
 
-from safr.figures.arrays import Array, without_diagonal
+from safr.figures.inputs import Array, without_diagonal
 
 SHORTEST = 0.15  # distance of the strongest pair, where a pair without interference has 1
 ROUNDS = 200  # of pushing circles apart; most texts need fewer than 50

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from safr.errors import InputError
-from safr.figures.colours import BAR_COLOUR, POSITIVE_COLOUR
-from safr.figures.drawing import figure_style, new_figure
-from safr.figures.words import LONGEST_NAME, drawable_text
+from safr.figures.inputs import LONGEST_NAME, drawable_text
+from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, figure_style, new_figure
 
 _CAPTION = (
     "Each point is a setting, with its intervals, which may be cut off. The line joins those that no other beats in "

@@ -9,12 +9,18 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
-from safr.figures.arrays import Array, finite_matrix, finite_vector
 from safr.figures.bars import draw_bars
-from safr.figures.drawing import TEXT_SIZE, draw_words_below, figure_style, new_figure, widest_word
 from safr.figures.heatmap import add_colour_bar, draw_heatmap, draw_words_beside
-from safr.figures.selection import selection_note, top_positions
-from safr.figures.words import drawable_text, drawable_words
+from safr.figures.inputs import (
+    Array,
+    drawable_text,
+    drawable_words,
+    finite_matrix,
+    finite_vector,
+    selection_note,
+    top_positions,
+)
+from safr.figures.style import TEXT_SIZE, draw_words_below, figure_style, new_figure, widest_word
 
 MOST_WORDS = 30  # five columns of them are as wide as a screen shows without shrinking the words away
 MOST_SITES = 12

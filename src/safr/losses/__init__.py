@@ -1,7 +1,6 @@
 """Vectors, attention and keep probabilities in, the losses that SAFR trains with out."""
 
-from safr.losses.importance import importance_loss
-from safr.losses.information import information_loss
+from safr.losses.importance import importance_loss, information_loss
 from safr.losses.interaction import interaction_loss
 
 __all__ = ["importance_loss", "information_loss", "interaction_loss"]

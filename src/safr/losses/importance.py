@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.losses.averaging import mean_over_texts
-from safr.losses.differentiation import check_differentiated_once
+from safr.errors import InputError
 from safr.superposition import in_full_precision, shared_directions, vector_norms
 
 
@@ -43,6 +42,51 @@ def importance_loss(
         vectors = torch.where(mask[..., None], vectors, 0.0)  # whatever stood there
     shared = _share_of_others(vectors) if scale_free else _root_per_neuron(vectors)  # (batch, token)
     return mean_over_texts(shared if weights is None else shared * weights, mask)
+
+
+def information_loss(
+    keep: Float[Tensor, "batch token"],
+    mask: Bool[Tensor, "batch token"] | None = None,
+) -> Float[Tensor, ""]:
+    r"""Negative entropy of the keep probabilities: low when the mask stays undecided, so that it passes little on.
+
+    $$\frac{1}{N} \sum_n \frac{1}{T} \sum_i [r_i \log r_i + (1 - r_i) \log (1 - r_i)]$$
+
+    Source: VMASK (Chen and Ji 2020), eq. 7; weighted there by beta, off in SAFR.
+
+    Args:
+        keep: Keep probabilities r in [0, 1].
+        mask: True where a token counts. Default: all count.
+
+    Returns:
+        Mean over texts, in [-log 2, 0], in nats.
+    """
+    probability = keep.to(torch.promote_types(keep.dtype, torch.float32))
+    # The entropy's slope is infinite at 0 and 1; a probability that has rounded to either is settled and gets slope 0.
+    open_ = (probability > 0) & (probability < 1)
+    safe = probability.where(open_, 0.5)
+    negative_entropy = torch.where(open_, safe * safe.log() + (1 - safe) * (1 - safe).log(), 0.0)
+    return mean_over_texts(negative_entropy, mask)
+
+
+def mean_over_texts(
+    values: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"] | None
+) -> Float[Tensor, ""]:
+    """Mean over texts of the mean over each text's counting tokens; a text without any adds 0.
+
+    Args:
+        values: One value per token; those of tokens that don't count are ignored.
+        mask: True where a token counts. Default: all count.
+    """
+    if mask is None:
+        return (values.sum(dim=-1) / max(values.shape[-1], 1)).mean()
+    return (torch.where(mask, values, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp_min(1)).mean()
+
+
+def check_differentiated_once() -> None:
+    """Refuse, in a backward pass, to be differentiated again: the closed form would count as a constant there."""
+    if torch.is_grad_enabled():
+        raise InputError("SAFR's losses can be differentiated once; keep them out of what create_graph=True reaches")
 
 
 def _share_of_others(vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token"]:

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.losses.differentiation import check_differentiated_once
-from safr.losses.heads import BlockedAttention
+from safr.losses.blocked_attention import BlockedAttention
+from safr.losses.importance import check_differentiated_once
 from safr.superposition import in_full_precision
 
 PROBES = 8

@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_f
 from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
-from safr.losses.heads import BlockedAttention
+from safr.losses.blocked_attention import BlockedAttention
 from safr.model.recording import ForwardPass, recording_pass
 
 ATTENTION_NAME = "safr"

@@ -12,7 +12,7 @@ from torch import Tensor
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
-from safr.losses.heads import BlockedAttention
+from safr.losses.blocked_attention import BlockedAttention
 from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
 from safr.model.attention import received_attention
 from safr.model.recording import ForwardPass, SiteReader

@@ -42,7 +42,8 @@ from safr.figures import (
 )
 from safr.model.saving import load
 from safr.report.findings import state_findings
-from safr.runs import Run, check_same_data, read_json, write_text
+from safr.runs import Run, check_same_data
+from safr.storage import read_json, write_text
 
 HISTORY_TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
 """What a history holds, in the order in which it is drawn."""

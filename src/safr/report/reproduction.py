@@ -33,7 +33,8 @@ from safr.experiments.running import OutcomeCallback
 from safr.figures import deletion_curves, save_figure
 from safr.model.saving import load
 from safr.report.report import load_curve, svg_data_uri, template_environment
-from safr.runs import Run, check_same_data, write_text
+from safr.runs import Run, check_same_data
+from safr.storage import write_text
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib import style
 from matplotlib.axes import Axes
@@ -15,12 +15,16 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
-from safr.figures.colours import RUN_COLOURS
-from safr.figures.words import drawable_text
+from safr.figures.inputs import drawable_text
 
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart where there is no colour
+
+
 TEXT_SIZE = 8.0  # points; nothing is smaller
+
+
 POINTS_PER_INCH = 72.0
+
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -46,8 +50,11 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small files, searchable, and the browser's fonts for every script
 }
 
+
 # matplotlib's settings and Python's warning filters belong to the whole process, and a server draws in several threads.
 _one_at_a_time = threading.RLock()
+
+
 _in_our_style = ContextVar("_in_our_style", default=False)
 
 
@@ -154,3 +161,49 @@ def draw_words_below(axes: Axes, words: list[str]) -> None:
     # An anchored end keeps the words at the axis in a browser whose font is narrower than ours.
     axes.set_xticks(range(len(words)), words, rotation=90, rotation_mode="anchor", ha="right", va="center")
     axes.tick_params(axis="x", length=0, pad=4)
+
+
+class Shades(NamedTuple):
+    """One colour in two lights."""
+
+    light: str
+    dark: str
+
+
+# Okabe and Ito's colours for the colour-blind, without the yellow that white paper swallows.
+RUN_SHADES = (
+    Shades("#0072B2", "#56B4E9"),
+    Shades("#D55E00", "#FF9448"),
+    Shades("#009E73", "#3ED9AB"),
+    Shades("#CC79A7", "#E6A3C6"),
+    Shades("#000000", "#FFFFFF"),
+    Shades("#56B4E9", "#9ED4F5"),
+    Shades("#E69F00", "#FFC24D"),
+)
+
+
+BAR = RUN_SHADES[0]
+
+
+POSITIVE = Shades("#B2182B", "#F4806B")
+
+
+NEGATIVE = Shades("#2166AC", "#6DB3F2")
+
+
+CIRCLE = Shades("#FBE6C2", "#4A3B1E")
+
+
+CIRCLE_EDGE = Shades("#444444", "#D9C29A")
+
+
+RUN_COLOURS = tuple(each.light for each in RUN_SHADES)
+
+
+BAR_COLOUR = BAR.light
+
+
+POSITIVE_COLOUR = POSITIVE.light
+
+
+NEGATIVE_COLOUR = NEGATIVE.light

@@ -11,9 +11,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
-from safr.figures.arrays import Array, finite_vector, fractions
-from safr.figures.drawing import figure_style, new_figure, run_line_style, widest_word
-from safr.figures.words import LONGEST_NAME, drawable_text
+from safr.figures.inputs import LONGEST_NAME, Array, drawable_text, finite_vector, fractions
+from safr.figures.style import figure_style, new_figure, run_line_style, widest_word
 
 SIDESTEP = 0.5  # per cent from run to run, so that their intervals don't hide each other
 _CAPTION = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from safr.figures.drawing import figure_style
+from safr.figures.style import figure_style
 
 PNG_DPI = 160
 SVG_DPI = 72  # of the few parts that are pixels

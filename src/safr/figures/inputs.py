@@ -1,6 +1,8 @@
 """What callers bring in, float arrays of the right shape out, or one line that says what is wrong with them."""
 
 import math
+import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,9 +11,29 @@ from safr.errors import InputError
 
 Array = NDArray[np.float64]
 
+
 ROUNDING = 1e-3  # how far, relative to its largest value, a matrix in half precision may be from symmetric
+
+
 SMALLEST = 1e-290  # anything below is drawn as zero, so that dividing by a power of ten stays exact
+
+
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+LONGEST_WORD = 18  # characters, the ellipsis included
+
+
+LONGEST_NAME = 40  # for the names of runs and sites
+
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+
+NOTHING_TO_SEE = "\N{OPEN BOX}"
+
+
+Positions = NDArray[np.intp]
 
 
 def finite_vector(values: ArrayLike, length: int, *, name: str) -> Array:
@@ -73,6 +95,61 @@ def in_readable_units(values: Array) -> tuple[Array, str]:
     return values / 10.0**exponent, f" (×10{str(exponent).translate(SUPERSCRIPTS)})"
 
 
+def drawable_words(words: Sequence[str]) -> list[str]:
+    """The words as they are drawn; repeated words stay apart.
+
+    Raises:
+        InputError: There is no word, or `words` is one string instead of a list of words.
+    """
+    if isinstance(words, str):
+        raise InputError("`words` must be a list of words, got one string; try text.split()")
+    if len(words) == 0:
+        raise InputError("`words` must hold at least one word, got none; leave this figure out for an empty text")
+    return [drawable_text(word) for word in words]
+
+
+def drawable_text(text: str, *, longest: int = LONGEST_WORD) -> str:
+    """One line of text that is safe in SVG and PNG, with an ellipsis in place of what is over `longest` characters.
+
+    Characters that XML forbids are replaced, white space becomes one blank, and nothing at all becomes an open box.
+
+    >>> drawable_text("antidisestablishmentarianism")
+    'antidisestablishm…'
+    """
+    line = "".join(_safe(character) for character in " ".join(text.split()))
+    if len(line) > longest:
+        line = line[: longest - 1].rstrip() + "…"
+    return line or NOTHING_TO_SEE
+
+
+def top_positions(scores: Array, most: int) -> Positions:
+    """Positions of the `most` highest scores, in text order; of equal scores the earlier one stays.
+
+    >>> top_positions(np.array([0.1, 0.9, 0.5, 0.9]), 2)
+    array([1, 3])
+    """
+    return np.sort(np.argsort(-scores, kind="stable")[:most])
+
+
+def capacity_of_interference(interference: Array) -> Array:
+    """Capacity in [0, 1] of each word, shape (word,), from the matrix h_i . h_j with the squared norms on its diagonal.
+
+    The diagonal squared over the sum of the squared row (SAFR, Chang et al. 2025, eq. 3); 0 for an empty row.
+    """
+    squared = np.square(interference / (np.abs(interference).max() or 1.0))  # unit size: no overflow
+    total = squared.sum(axis=1)
+    return np.divide(squared.diagonal(), total, out=np.zeros(len(total)), where=total > 0)
+
+
+def selection_note(shown: int, total: int, reason: str) -> str:
+    """The caption's words about what was left out, or nothing if nothing was.
+
+    >>> selection_note(24, 180, "those with the highest capacity")
+    '24 of 180 words: those with the highest capacity.'
+    """
+    return "" if shown == total else f"{shown} of {total} words: {reason}."
+
+
 def _finite(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -83,3 +160,9 @@ def _finite(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     if not np.isfinite(array).all():
         raise InputError(f"`{name}` must be finite, got NaN or infinity; has the training diverged?")
     return array
+
+
+def _safe(character: str) -> str:
+    """The character itself, or the replacement character for control characters, surrogates and non-characters."""
+    is_noncharacter = ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF
+    return REPLACEMENT if is_noncharacter or unicodedata.category(character) in {"Cc", "Cs"} else character

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-import safr.losses.heads as module
-from safr.losses.heads import BlockedAttention
+import safr.losses.blocked_attention as module
+from safr.losses.blocked_attention import BlockedAttention
 
 
 @pytest.mark.parametrize("block", [2**20, 100, 30, 3])

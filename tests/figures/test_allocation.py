@@ -5,8 +5,8 @@ from matplotlib.patches import Circle
 
 from safr.errors import InputError
 from safr.figures import allocation_graph
-from safr.figures.colours import NEGATIVE_COLOUR, POSITIVE_COLOUR
-from safr.figures.graph import MOST_CIRCLES, MOST_LINES, find_strongest_pairs
+from safr.figures.allocation import MOST_CIRCLES, MOST_LINES, find_strongest_pairs
+from safr.figures.style import NEGATIVE_COLOUR, POSITIVE_COLOUR
 
 
 def circles(figure):

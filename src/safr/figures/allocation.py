@@ -9,10 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
-from safr.figures.arrays import Array, fractions, symmetric_matrix
-from safr.figures.colours import CIRCLE, CIRCLE_EDGE, NEGATIVE_COLOUR, POSITIVE_COLOUR
-from safr.figures.drawing import (
+from safr.figures.inputs import Array, drawable_words, fractions, selection_note, symmetric_matrix, top_positions
+from safr.figures.layout import Box, place_circles, place_labels, relative_strength
+from safr.figures.style import (
+    CIRCLE,
+    CIRCLE_EDGE,
+    NEGATIVE_COLOUR,
     POINTS_PER_INCH,
+    POSITIVE_COLOUR,
     TEXT_SIZE,
     figure_style,
     line_height,
@@ -20,9 +24,6 @@ from safr.figures.drawing import (
     text_width,
     wrap_text,
 )
-from safr.figures.layout import Box, place_circles, place_labels, relative_strength
-from safr.figures.selection import selection_note, top_positions
-from safr.figures.words import drawable_words
 
 MOST_CIRCLES = 30
 MOST_LINES = 40

@@ -5,7 +5,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from safr.figures import capacity_bars
-from safr.figures.drawing import new_figure, text_width, wrap_text
+from safr.figures.style import new_figure, text_width, wrap_text
 
 
 def test_drawing_leaves_the_users_settings_alone(sentence):

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.figures.words import drawable_text
+from safr.figures.inputs import drawable_text
 
 MAX_OPACITY = 0.7
 """Opacity of the highest capacity's blue, under which a light notebook's dark letters and a dark one's light letters
