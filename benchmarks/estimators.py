@@ -23,7 +23,7 @@ from torch import Tensor
 import safr
 from safr.config import Regularization
 from safr.data import load_data
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.losses.interaction import PROBES
 

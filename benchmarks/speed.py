@@ -30,14 +30,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 import safr
-from safr.attribution.scores import random_scores
+from safr.attribution.words import random_scores
 from safr.config import Regularization
 from safr.data import load_data
-from safr.data.batches import EncodedText, LengthGroupedSampler, encode
+from safr.data.batches import LengthGroupedSampler
+from safr.data.encoding import EncodedText, encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.evaluation.deletion import delete_words, predict_after_deletion, predict_distinct
-from safr.model.attachment import get_explaining_site
+from safr.evaluation.srs import delete_words, predict_after_deletion
+from safr.inference import predict_distinct
+from safr.model.regularizer import get_explaining_site
 
 WARM_UP = 2
 VOCABULARY = 14_000

@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from transformers import AutoTokenizer
 
 import safr
-from safr.evaluation.examples import PAPER_SENTENCE
+from safr.evaluation.evaluate import PAPER_SENTENCE
 from safr.explorer import export_page
 from safr.figures import save_figure
 from safr.runs import Run, open_trained_run

@@ -5,7 +5,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from safr.data.planted_words import WORDS
+from safr.data.planted import WORDS
 from tests import tiny
 
 STRENGTH = 0.8

@@ -18,12 +18,12 @@ ORDER = [
     "errors",
     "config",
     "storage",
-    "traces",
     "superposition",
     "losses",
     "figures",
     "data",
     "model",
+    "inference",
     "runs",
     "attribution",
     "evaluation",
@@ -31,8 +31,6 @@ ORDER = [
     "experiments",
     "report",
     "explorer",
-    "arguments",
-    "console",
     "cli",
     "__main__",
 ]
@@ -82,7 +80,7 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_trace_is_the_function():
-    import safr.traces
+    import safr.model.trace
 
     assert callable(safr.trace)
 

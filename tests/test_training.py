@@ -12,11 +12,11 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 import safr
 from safr import training
 from safr.config import Architecture, Recipe, Regularization, Settings
-from safr.data import Split, TextDataset, downloads
-from safr.data.batches import encode
+from safr.data import Split, TextDataset, archives
+from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.evaluation.deletion import predict_distinct
+from safr.inference import predict_distinct
 from safr.runs import Run
 from safr.training import train
 
@@ -281,7 +281,7 @@ def test_texts_that_are_found_tokenized_train_the_same_weights(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     trained = []
     for folder, cache in ((made, tmp_path / "cache"), (found, tmp_path / "cache"), (kept, tmp_path / "file")):
-        monkeypatch.setattr(downloads, "cache_folder", lambda cache=cache: cache)
+        monkeypatch.setattr(archives, "cache_folder", lambda cache=cache: cache)
         trained.append(weights(train(with_recipe(epochs=1), small_data(), folder)))
     assert len(list((tmp_path / "cache" / "tokens").iterdir())) == 2  # the training and the dev texts
     assert same(trained[0], trained[1])

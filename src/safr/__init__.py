@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from safr.evaluation.evaluate import evaluate
     from safr.losses import importance_loss, information_loss, interaction_loss
     from safr.model.attach import attach, detach, parameter_groups
-    from safr.model.saving import load, save
-    from safr.model.tracing import trace
+    from safr.model.save import load, save
+    from safr.model.trace import Trace, trace
     from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
     from safr.model.vmask import VMASK
     from safr.runs import Run, open_run
     from safr.superposition import capacity, interference, polysemanticity
-    from safr.traces import Trace
     from safr.training import train
 
 __version__ = "0.1.0"
@@ -37,13 +36,12 @@ _HOME = {
     "safr.evaluation.evaluate": ["evaluate"],
     "safr.losses": ["importance_loss", "information_loss", "interaction_loss"],
     "safr.model.attach": ["attach", "detach", "parameter_groups"],
-    "safr.model.saving": ["load", "save"],
+    "safr.model.save": ["load", "save"],
     "safr.model.transformer": ["TransformerConfig", "TransformerForSequenceClassification"],
-    "safr.model.tracing": ["trace"],
     "safr.model.vmask": ["VMASK"],
     "safr.runs": ["Run", "open_run"],
     "safr.superposition": ["capacity", "interference", "polysemanticity"],
-    "safr.traces": ["Trace"],
+    "safr.model.trace": ["Trace", "trace"],
     "safr.training": ["train"],
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}

@@ -35,11 +35,10 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from safr.config import Recipe, Settings
 from safr.data import TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
-from safr.data.token_cache import tokenize_dataset
-from safr.data.tokenizer import train_word_tokenizer
+from safr.data.tokenizer import tokenize_dataset, train_word_tokenizer
 from safr.errors import InputError
 from safr.model.attach import attach, parameter_groups
-from safr.model.saving import save
+from safr.model.save import save
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 from safr.runs import Run, create_run, open_run
 from safr.storage import write_json, write_text

@@ -8,12 +8,12 @@ from matplotlib.figure import Figure
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
 from safr.attribution.explanation import explain, token_names
-from safr.attribution.scores import internal_scores
+from safr.attribution.internals import internal_scores
 from safr.config import Regularization
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.model.attach import attach
-from safr.model.tracing import trace
+from safr.model.trace import trace
 from tests import tiny, tiny_tokenizers
 
 TEXT = "the film was funny but the cast was dull"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
-from safr.data.batches import EncodedText, encode
+from safr.data.encoding import EncodedText, encode
 
 # [CLS] un ##believ ##able film [SEP]
 TEXT = EncodedText((1, 5, 6, 7, 8, 2), ("unbelievable", "film"), (None, 0, 0, 0, 1, None), truncated=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safr.data import downloads
+from safr.data import archives as archives_module
 
 _NAMED_FOLDER = os.environ.get("SAFR_DATA")  # read before any test hides it
 _NEIGHBOUR_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -15,7 +15,7 @@ _NEIGHBOUR_FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"
 def cache(tmp_path, monkeypatch):
     """An empty cache folder, and no $SAFR_DATA."""
     folder = tmp_path / "cache"
-    monkeypatch.setattr(downloads, "cache_folder", lambda: folder)
+    monkeypatch.setattr(archives_module, "cache_folder", lambda: folder)
     monkeypatch.delenv("SAFR_DATA", raising=False)
     return folder
 
@@ -31,12 +31,12 @@ def archives():
 
 @pytest.fixture(scope="session")
 def sst_archive(archives):
-    return _found(downloads.SST, archives)
+    return _found(archives.SST, archives)
 
 
 @pytest.fixture(scope="session")
 def imdb_archive(archives):
-    return _found(downloads.IMDB, archives)
+    return _found(archives.IMDB, archives)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def write(tmp_path):
 
 
 def _found(archive, folder):
-    path = downloads.find_archive(archive, folder)
+    path = archives.find_archive(archive, folder)
     if path is None:
         pytest.skip(f"{archive.file_name} is not in {folder}")
     return path

@@ -4,14 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, ByT5Tokenizer
 
-from safr.data.batches import (
-    EncodedText,
-    LengthGroupedSampler,
-    encode,
-    iter_batches,
-    replace_surrogates,
-    special_token_ids,
-)
+from safr.data.batches import LengthGroupedSampler, iter_batches
+from safr.data.encoding import EncodedText, encode, replace_surrogates, special_token_ids
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from tests.tiny_tokenizers import FAMILIES, tokenizer

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from safr.data import load_data
-from safr.data.planted import PlantedTruth, generate_sentence, planted, planted_truth
-from safr.data.planted_words import KIND_OF_WORD, LETTERS, WORDS
+from safr.data.planted import KIND_OF_WORD, LETTERS, WORDS, PlantedTruth, generate_sentence, planted, planted_truth
 from safr.errors import InputError
 
 SENTENCES = 6_000

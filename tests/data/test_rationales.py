@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from safr.data import load_data
 from safr.data import rationales as module
 from safr.data.archives import parse_tree
-from safr.data.batches import EncodedText, encode
+from safr.data.encoding import EncodedText, encode
 from safr.data.planted import planted, planted_truth
 from safr.data.rationales import load_rationales, load_sst_rationales
 from safr.data.tokenizer import train_word_tokenizer

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from safr.attribution.scores import iter_traces
 from safr.config import Regularization
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.evaluation.audit import AUDIT_MEASURES, attention_entropy, audit
+from safr.inference import iter_traces
 from safr.losses import importance_loss
-from safr.model.tracing import trace
+from safr.model.trace import trace
 from tests import tiny
 
 TEXTS = [text for text, _ in tiny.sentences(12, seed=5, longest=9)]

@@ -8,12 +8,12 @@ import pyarrow.parquet
 import pytest
 
 import safr
-from safr.attribution.files import write_scores
-from safr.attribution.methods import METHODS as ATTRIBUTIONS
-from safr.attribution.methods import AttributionMethod
-from safr.data.batches import encode
+from safr.attribution.registry import METHODS as ATTRIBUTIONS
+from safr.attribution.registry import AttributionMethod
+from safr.attribution.score_files import write_scores
+from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.evaluation import measuring
+from safr.evaluation import benchmark_metrics
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
 from safr.runs import Run
@@ -74,7 +74,7 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
     first = benchmark(copied, tiny.dataset(), **options)
     (copied.folder / "benchmark.json").unlink()
     for name in ("attribute", "faithfulness", "search_aopc_bounds", "causal_effects", "shuffle_weights"):
-        for module in ("safr.evaluation.benchmark", "safr.evaluation.measuring"):
+        for module in ("safr.evaluation.benchmark", "safr.evaluation.benchmark_metrics"):
             monkeypatch.setattr(f"{module}.{name}", None, raising=False)
     assert benchmark(copied, tiny.dataset(), **options) == first
 
@@ -82,10 +82,12 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
 def test_only_what_is_new_is_measured(copied, monkeypatch):
     benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
     for name in ("search_aopc_bounds", "causal_effects"):
-        monkeypatch.setattr(f"safr.evaluation.measuring.{name}", None)
+        monkeypatch.setattr(f"safr.evaluation.benchmark_metrics.{name}", None)
     asked = []
-    real = measuring.faithfulness
-    monkeypatch.setattr(measuring, "faithfulness", lambda *each, **named: asked.extend(each[4]) or real(*each, **named))
+    real = benchmark_metrics.faithfulness
+    monkeypatch.setattr(
+        benchmark_metrics, "faithfulness", lambda *each, **named: asked.extend(each[4]) or real(*each, **named)
+    )
     found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     assert {"capacity", "occlusion", "absolute_occlusion", "random"} == set(found["methods"])
     assert asked == ["occlusion", "absolute_occlusion"]
@@ -130,8 +132,8 @@ def test_a_part_that_a_kill_has_left_damaged_is_made_again(copied):
 
 
 def test_a_model_whose_site_is_not_fc1_and_texts_too_long_for_single_steps_are_judged(copied, monkeypatch):
-    monkeypatch.setattr("safr.evaluation.measuring.get_explaining_site", lambda _: "vmask")
-    monkeypatch.setattr("safr.evaluation.subject.MAX_DELETION_STEPS", 0)
+    monkeypatch.setattr("safr.evaluation.benchmark_metrics.get_explaining_site", lambda _: "vmask")
+    monkeypatch.setattr("safr.evaluation.benchmark_data.MAX_DELETION_STEPS", 0)
     found = benchmark(copied, tiny.dataset(), methods=["capacity", "occlusion"], removals=["delete"])
     values = found["methods"]["capacity"]["values"]
     assert "own" not in values["none"]

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from safr.attribution.scores import predict, random_scores
+from safr.attribution.words import random_scores
 from safr.config import Regularization
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.data.planted import planted, planted_truth
 from safr.data.tokenizer import train_word_tokenizer
 from safr.evaluation import faithfulness as module
-from safr.evaluation.deletion import count_deleted, rank_words, select_top_words
-from safr.evaluation.faithfulness import ERASER_PERCENTS, faithfulness
-from safr.evaluation.limits import normalized_aopc, search_aopc_bounds
+from safr.evaluation.faithfulness import ERASER_PERCENTS, faithfulness, normalized_aopc, search_aopc_bounds
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.removal import Remover
+from safr.evaluation.srs import count_deleted, rank_words, select_top_words
+from safr.inference import predict
 from tests import linear, tiny
 
 MEASURED = ("comprehensiveness", "sufficiency", "aopc", "first_flip", "words_to_flip", "leave_one_out", "srs")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from safr.attribution.scores import random_scores
-from safr.data.batches import encode
+from safr.attribution.words import random_scores
+from safr.data.encoding import encode
 from safr.data.planted import planted, planted_truth
 from safr.data.rationales import find_planted_pairs, load_rationales
 from safr.data.tokenizer import train_word_tokenizer

@@ -2,11 +2,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification
 
-from safr.attribution.scores import iter_traces
 from safr.config import Regularization
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.evaluation.removal import REMOVALS, Remover, make_remover
+from safr.inference import iter_traces
 from safr.model.interventions import intervene
 from tests import tiny
 

@@ -18,11 +18,11 @@ import pytest
 from safr.config import Settings, setting_names
 from safr.errors import InputError
 from safr.evaluation.statistics import Estimate
-from safr.experiments import engines
+from safr.experiments import runner
 from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
-from safr.experiments.running import Outcome, finish_run, run_job
+from safr.experiments.run_table import SCORE_PATHS, group_rows, recommend_setting
+from safr.experiments.runner import Outcome, finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
-from safr.experiments.table import SCORE_PATHS, group_rows, recommend_setting
 from safr.runs import Run
 from safr.storage import write_json
 from tests import tiny
@@ -125,10 +125,10 @@ def test_a_file_in_the_folders_place_is_told(data, tmp_path):
 def test_what_is_said_of_a_failure_goes_when_the_run_is_done(data, tmp_path):
     name, folder = "one", tmp_path / "sweep"
     finish_run(data, folder / name, ("dev",))
-    engines.failure_path(folder, name).write_text("no memory")
-    assert engines.find_unfinished({name: data}, folder, ("dev",)) == {}
-    assert not engines.failure_path(folder, name).exists()
-    assert engines.find_unfinished({name: data.changed(importance=5.0)}, folder, ("dev",)).keys() == {name}
+    runner.failure_path(folder, name).write_text("no memory")
+    assert runner.find_unfinished({name: data}, folder, ("dev",)) == {}
+    assert not runner.failure_path(folder, name).exists()
+    assert runner.find_unfinished({name: data.changed(importance=5.0)}, folder, ("dev",)).keys() == {name}
 
 
 def command(folder, data):
@@ -170,10 +170,10 @@ def kill_once(name, settings, folder, splits, data_dir=None, parent=None):
 
 @pytest.mark.slow
 def test_a_run_whose_process_is_killed_is_tried_again_and_at_last_given_up(monkeypatch, tmp_path):
-    monkeypatch.setattr(engines, "run_job", kill_once)
-    monkeypatch.setattr(engines, "MAX_TRIES", 2)
+    monkeypatch.setattr(runner, "run_job", kill_once)
+    monkeypatch.setattr(runner, "MAX_TRIES", 2)
     jobs = {name: Settings() for name in ("good", "once", "bad")}
-    outcomes = {each.name: each for each in engines.run_jobs(jobs, tmp_path, ("dev",), workers=2)}
+    outcomes = {each.name: each for each in runner.run_jobs(jobs, tmp_path, ("dev",), workers=2)}
     assert outcomes["good"].error is None
     assert outcomes["once"].error is None
     assert outcomes["bad"].error == "its process was killed 2 times"
@@ -297,15 +297,15 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
     data, whole, tmp_path, monkeypatch
 ):
     ray = pytest.importorskip("ray")
-    monkeypatch.setattr(engines, "run_job", finish_but_be_killed_once)
+    monkeypatch.setattr(runner, "run_job", finish_but_be_killed_once)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         run_sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
-        monkeypatch.setattr(engines, "run_job", take_a_while)
+        monkeypatch.setattr(runner, "run_job", take_a_while)
         # On two cores of which a run takes one, more than one would fit.
         monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1}}])
         jobs = {name: Settings() for name in "abc"}
-        assert len(list(engines.run_jobs(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
+        assert len(list(runner.run_jobs(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
     finally:
         ray.shutdown()
     times = sorted(json.loads((tmp_path / "one" / name).read_text()) for name in jobs)

@@ -7,11 +7,11 @@ import pytest
 import uvicorn
 
 from safr.explorer import export_page
-from safr.explorer.contents import list_texts
-from safr.explorer.guard import AccessMiddleware
-from safr.explorer.reader import open_session
-from safr.explorer.server import create_app
-from safr.explorer.serving import live_payload
+from safr.explorer.app import create_app
+from safr.explorer.middleware import AccessMiddleware
+from safr.explorer.model_session import open_session
+from safr.explorer.payload import list_texts
+from safr.explorer.serve import live_payload
 
 LOCAL = frozenset({"127.0.0.1", "localhost"})
 

@@ -1,12 +1,15 @@
 import dataclasses
+import re
+from html import unescape
 
 import numpy as np
 import pytest
 
 from safr.explorer import export, export_page
-from safr.explorer.contents import list_texts
-from safr.explorer.readings import pack_explanation
+from safr.explorer.explanation_payload import pack_explanation
+from safr.explorer.payload import list_texts
 from safr.explorer.what_if import compute_what_if
+from tests import tiny
 from tests.explorer.conftest import contents_of
 
 
@@ -67,3 +70,23 @@ def test_many_long_texts_keep_only_the_pairs_that_fit(safr_run, tmp_path, monkey
     sizes = [len(pairs["interference"]["values"]) for each in readings for pairs in each["sites"].values()]
     sizes += [len(pairs["values"]) for each in readings for pairs in each["attention"].values()]
     assert np.sum(sizes) < 3000 * 1.5  # base64 rounds up to 4 letters for each of many small matrices
+
+
+def test_an_explanation_opens_the_page_about_itself(readers):
+    made = readers[1].explain("a bright film <b>&</b>")
+    shown = made.explore(height=500)
+    frame = shown._repr_html_()
+    assert re.match(r'<iframe srcdoc="[^"]*" sandbox="allow-scripts allow-downloads" ', frame)
+    assert "height:500px" in frame
+    inside = unescape(re.search(r'srcdoc="([^"]*)"', frame)[1])
+    assert inside == shown.html
+    told = contents_of(inside)
+    assert told["readings"]["model"]["0"]["words"] == ["a", "bright", "film", "<b>&</b>"]
+    assert told["what_ifs"] == {}
+    assert told["live"] is False
+
+
+def test_hostile_words_stay_inside_the_frame(readers):
+    frame = readers[1].explain(tiny.HOSTILE[0]).explore()._repr_html_()
+    assert "<script>alert" not in frame
+    assert frame.count("<") == 2  # the frame's own tags

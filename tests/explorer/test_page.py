@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import safr.explorer.page
-from safr.explorer.contents import PagePayload, RunSummary, TextRow
 from safr.explorer.page import MODULES, json_in_html, live_security_policy, page_script, page_style, render_page
+from safr.explorer.payload import PagePayload, RunSummary, TextRow
+from safr.figures import style
 from tests.explorer.conftest import contents_of
 
 BROWSER = Path(safr.explorer.page.__file__).parent / "browser"

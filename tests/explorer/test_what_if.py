@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from safr.data.batches import encode
+from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.evaluation.deletion import rank_words
+from safr.evaluation.srs import rank_words
 from safr.explorer.what_if import RANDOM_DRAWS, compute_what_if, deletion_counts, predict_without_words
 from tests import tiny
 

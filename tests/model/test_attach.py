@@ -18,9 +18,8 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, interaction_loss
 from safr.model.attach import attach, detach, parameter_groups
-from safr.model.recording import current_pass
-from safr.model.tracing import trace
-from safr.traces import SITES
+from safr.model.forward_pass import SITES, current_pass
+from safr.model.trace import trace
 from tests.model.families import batch, tiny
 from tests.tiny_tokenizers import tokenizer
 

@@ -8,8 +8,8 @@ import torch
 from safr.config import Regularization
 from safr.losses import importance_loss, information_loss
 from safr.model.attach import attach, detach
-from safr.model.attachment import get_regularizer
-from safr.model.tracing import trace
+from safr.model.regularizer import get_regularizer
+from safr.model.trace import trace
 from tests.model.families import CAUSAL, FC1, LEFTMOST_POSITION, LENGTHS, batch, tiny, visible
 
 LABELS = torch.tensor([0, 1, 1])

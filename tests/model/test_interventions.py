@@ -5,7 +5,7 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach
 from safr.model.interventions import intervene
-from safr.model.tracing import trace
+from safr.model.trace import trace
 from tests import tiny
 from tests.model import families
 

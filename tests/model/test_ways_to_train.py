@@ -19,9 +19,9 @@ from transformers import Trainer, TrainingArguments
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.attach import attach, detach
-from safr.model.attachment import get_regularizer
-from safr.model.saving import load, save
-from safr.model.tracing import trace
+from safr.model.regularizer import get_regularizer
+from safr.model.save import load, save
+from safr.model.trace import trace
 from tests.model.families import batch, tiny
 from tests.model.two_processes import Expected
 

@@ -11,14 +11,16 @@ import pytest
 import safr
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
-from safr.evaluation.deletion import DELETION_PERCENTS
+from safr.evaluation.srs import DELETION_PERCENTS
 from safr.report import write_report
-from safr.report.report import load_curve
+from safr.report.report import load_curve, state_findings
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
 
 WITHOUT_END = {"meta", "img"}
+
+
 LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")
 
 
@@ -71,6 +73,24 @@ def shown(estimate):
 def copied(run, folder, name):
     shutil.copytree(run.folder, folder / name)
     return Run(folder / name)
+
+
+def estimate(value, low=None, high=None):
+    return {"value": value, "low": value if low is None else low, "high": value if high is None else high}
+
+
+def scores(*, accuracy=(0.7, 0.65, 0.75), srs=(0.2, 0.15, 0.25), above=(0.16, 0.1, 0.2), **audit):
+    measures = {"norm": 10.0, "attention_entropy": 0.5, "shared_directions": 1.0, **audit}
+    return {
+        "accuracy": estimate(*accuracy),
+        "srs": {"30": estimate(*srs), "above_random": {"30": estimate(*above)}},
+        "audit": {name: estimate(value) for name, value in measures.items()},
+    }
+
+
+def only(sentences):
+    (sentence,) = sentences
+    return sentence
 
 
 def test_the_tags_balance(page):
@@ -208,3 +228,86 @@ def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline,
         np.testing.assert_allclose(getattr(both, middle), (first + second) / 2)
         np.testing.assert_allclose(getattr(both, low), ((first + second) / 2 - half).clip(0), rtol=1e-4)
         np.testing.assert_allclose(getattr(both, high), ((first + second) / 2 + half).clip(max=1), rtol=1e-4)
+
+
+def test_capacity_that_costs_more_than_chance_finds_words_that_matter():
+    assert only(state_findings({"a": scores()})) == (
+        "a: deleting the words of highest capacity costs 16.0 points more than deleting at random, "
+        "so it finds words that matter."
+    )
+
+
+def test_capacity_that_costs_less_than_chance_misses_what_matters():
+    said = only(state_findings({"a": scores(above=(-0.09, -0.1, -0.01))}))
+    assert said == (
+        "a: deleting the words of highest capacity costs 9.0 points less than deleting at random, "
+        "so it misses what matters."
+    )
+
+
+@pytest.mark.parametrize("above", [(0.05, -0.01, 0.1), (0.05, 0.0, 0.1), (-0.05, -0.1, 0.0)])
+def test_a_difference_whose_interval_holds_or_touches_zero_is_not_clear(above):
+    assert only(state_findings({"a": scores(above=above)})) == (
+        "a: deleting the words of highest capacity costs no clearly other number of points than deleting at random "
+        f"({100 * above[0]:+.1f})."
+    )
+
+
+def test_the_others_are_compared_with_the_first():
+    said = state_findings(
+        {
+            "base": scores(accuracy=(0.7, 0.68, 0.72), srs=(0.2, 0.18, 0.22)),
+            "b": scores(accuracy=(0.8, 0.78, 0.82), srs=(0.1, 0.08, 0.12)),
+            "c": scores(accuracy=(0.71, 0.69, 0.73), srs=(0.195, 0.175, 0.215)),
+        }
+    )
+    assert [sentence for sentence in said if "against" in sentence] == [
+        "b against base: accuracy is 10.0 points higher, SRS is 10.0 points lower.",
+        "c against base: accuracy is not clearly different (+1.0 points, the intervals overlap), "
+        "SRS is not clearly different (-0.5 points, the intervals overlap).",
+    ]
+
+
+@pytest.mark.parametrize("accuracy", [(0.8, 0.75, 0.85), (0.6, 0.55, 0.65)])
+def test_touching_intervals_are_not_clearly_different(accuracy):
+    said = state_findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
+    gap = 100 * (accuracy[0] - 0.7)
+    assert f"accuracy is not clearly different ({gap:+.1f} points" in said[2]
+
+
+@pytest.mark.parametrize(("keep", "closed"), [(0.049, True), (0.05, False), (0.9, False)])
+def test_a_nearly_closed_mask_is_warned_about(keep, closed):
+    said = state_findings({"a": scores(keep=keep)})
+    assert ("a: the mask is nearly closed, which lowers the importance loss without any sharing." in said) is closed
+
+
+@pytest.mark.parametrize(("norm", "short"), [(4.9, True), (5.0, False), (16.0, False)])
+def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, short):
+    said = state_findings({"base": scores(), "a": scores(norm=norm)})
+    warned = [sentence for sentence in said if "the vectors passed on" in sentence]
+    assert len(warned) == short
+    if short:
+        assert warned[0] == (
+            "a: the vectors passed on are 49% as long as the first run's, which lowers the importance loss; "
+            "they share no fewer directions."
+        )
+
+
+def test_shorter_vectors_that_share_less_are_told_apart():
+    said = state_findings({"base": scores(), "a": scores(norm=1.0, shared_directions=0.5)})
+    assert any(sentence.endswith("by itself; they share fewer directions too.") for sentence in said)
+
+
+@pytest.mark.parametrize(("entropy", "flat"), [(0.981, True), (0.98, False), (0.3, False)])
+def test_even_attention_is_warned_about(entropy, flat):
+    said = state_findings({"a": scores(attention_entropy=entropy)})
+    assert any(sentence.startswith("a: attention is nearly even over all words") for sentence in said) is flat
+
+
+def test_a_run_without_a_mask_is_not_warned_about_it():
+    assert len(state_findings({"a": scores()})) == 1
+
+
+def test_every_run_is_judged_and_warned_about():
+    said = state_findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
+    assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]

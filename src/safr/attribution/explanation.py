@@ -15,18 +15,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import class_probabilities, iter_traces, text_logits, to_numpy
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
-from safr.data.batches import Batch, EncodedText, encode
+from safr.data.batches import Batch
+from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.figures.notebook import shaded_words_html
-from safr.model.attachment import get_explaining_site
+from safr.inference import class_probabilities, iter_traces, text_logits, to_numpy
+from safr.model.forward_pass import SITES
+from safr.model.regularizer import get_explaining_site
+from safr.model.trace import Trace
 from safr.superposition import capacity, interference, polysemanticity
-from safr.traces import SITES, Trace
 
 if TYPE_CHECKING:
-    from safr.explorer.notebook import NotebookPage
+    from safr.explorer.export import NotebookPage
 
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
@@ -186,9 +188,7 @@ class Explanation:
         Args:
             height: Of its frame, in pixels.
         """
-        from safr.explorer.notebook import (
-            make_notebook_page,  # a page is drawn from explanations: it stands to the right
-        )
+        from safr.explorer.export import make_notebook_page
 
         return make_notebook_page(self, height=height)
 

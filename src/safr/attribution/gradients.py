@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from captum.attr import InputXGradient, IntegratedGradients
-from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import Scores, has_exclusive_classes, iter_traces, text_logits, to_numpy
-from safr.attribution.words import scores_per_word
-from safr.data.batches import Batch, EncodedText
+from safr.attribution.words import Scores, scores_per_word
+from safr.data.batches import Batch
+from safr.data.encoding import EncodedText
 from safr.errors import InputError
+from safr.inference import iter_traces, log_odds, text_logits, to_numpy
 from safr.model.interventions import intervene
 
 INTEGRATION_STEPS = 50
 """Steps of integrated gradients, Captum's own number."""
+
 
 CaptumCall = Callable[[Callable[..., Tensor], Tensor, Tensor, tuple], Tensor]
 """Captum's part: a function of the vectors and of more, the vectors, those to begin at, and the more."""
@@ -60,19 +61,6 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
         )
 
     return _attributed(model, texts, attribute)
-
-
-def log_odds(
-    model: PreTrainedModel, logits: Float[Tensor, "batch label"], classes: Int[Tensor, " batch"]
-) -> Float[Tensor, " batch"]:
-    r"""By how much a class is preferred to all others together, $\log(p / (1 - p))$: it does not saturate as p does.
-
-    Of a model whose classes don't exclude each other it is the class's own logit, as of one with a single logit.
-    """
-    if not has_exclusive_classes(model, logits):
-        return logits.gather(1, classes[:, None])[:, 0]
-    others = logits.scatter(1, classes[:, None], -torch.inf).logsumexp(dim=-1)
-    return logits.gather(1, classes[:, None])[:, 0] - others
 
 
 def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute: CaptumCall) -> Scores:

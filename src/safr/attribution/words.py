@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.data.batches import EncodedText
+from safr.data.encoding import EncodedText
+
+Scores = list[NDArray[np.float64]]
+"""One score per word, for every text."""
 
 
 def scores_per_word(
@@ -61,6 +65,12 @@ def attention_per_word(text: EncodedText, weights: NDArray[np.floating]) -> NDAr
     pieces = np.diff([*starts, len(tokens)])
     received = np.add.reduceat(values, starts, axis=1)  # (token, word)
     return np.add.reduceat(received, starts, axis=0) / pieces[:, None]
+
+
+def random_scores(texts: Sequence[EncodedText], seed: int | Sequence[int]) -> Scores:
+    """A score in [0, 1) drawn for every word: the attribution that every other one has to beat."""
+    draw = np.random.default_rng(seed)
+    return [draw.random(len(text.words)) for text in texts]
 
 
 def _pieces(text: EncodedText) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

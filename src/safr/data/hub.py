@@ -6,9 +6,9 @@ import os
 from collections import Counter
 from typing import Any
 
+from safr.data.cleaning import LabelledText, build_dataset, clean_rows, normalize_label
 from safr.data.files import SPLIT_STEMS, RawRow, column_position
 from safr.data.quiet import hide_progress_bars
-from safr.data.rows import LabelledText, build_dataset, clean_rows, normalize_label
 from safr.data.splits import TextDataset
 from safr.errors import InputError
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.data.batches import EncodedText
-from safr.data.downloads import SST, locate_archive
-from safr.data.planted import planted_truth
-from safr.data.planted_words import KIND_OF_WORD
+from safr.data.archives import SST, locate_archive
+from safr.data.encoding import EncodedText
+from safr.data.planted import KIND_OF_WORD, planted_truth
 from safr.errors import InputError
 
 DATA_WITH_RATIONALES = ("planted", "sst2", "sst2_paper")

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from safr.data.archives import SentimentTree
-from safr.data.downloads import (
+from safr.data.archives import (
     IMDB,
     SST,
     Archive,
     DownloadProgress,
+    SentimentTree,
     download_instructions,
     find_archive,
     locate_archive,
 )
+from safr.data.cleaning import LabelledText, build_dataset, clean_rows
 from safr.data.files import EXTENSIONS, read_rows, split_files
 from safr.data.hub import load_from_hub
 from safr.data.planted import planted
-from safr.data.rows import LabelledText, build_dataset, clean_rows
 from safr.data.splits import (
     Example,
     Split,

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from safr.attribution.scores import iter_traces
-from safr.data.batches import EncodedText
-from safr.model.layers import has_visible_attention, unwrap
+from safr.data.encoding import EncodedText
+from safr.inference import iter_traces
+from safr.model.families import has_visible_attention, unwrap
 from safr.superposition import normalize, polysemanticity
 
 AUDIT_MEASURES = {

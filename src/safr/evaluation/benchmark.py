@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 import safr
-from safr.attribution.files import read_scores, write_scores
-from safr.attribution.methods import (
+from safr.attribution.registry import (
     ABSOLUTE_PREFIX,
     AttributionResult,
     attribute,
@@ -24,19 +23,20 @@ from safr.attribution.methods import (
     is_method,
     is_signed,
 )
+from safr.attribution.score_files import read_scores, write_scores
 from safr.data import TextDataset
 from safr.errors import InputError
-from safr.evaluation.cause import CAUSAL_METRICS
-from safr.evaluation.comparison import compare_with_others
+from safr.evaluation.benchmark_data import SUBSET_SIZES, BenchmarkData, load_benchmark_data
+from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, StepProgress, compute_metrics
+from safr.evaluation.causal import CAUSAL_METRICS
 from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
 from safr.evaluation.faithfulness import MetricValues
-from safr.evaluation.measuring import CACHE_VERSION, REFERENCE_METHOD, StepProgress, compute_metrics
 from safr.evaluation.metrics import METRICS
+from safr.evaluation.per_text_results import ResultTable, equal_results, read_results, write_results
 from safr.evaluation.removal import REMOVALS, Removal, Remover, make_remover
+from safr.evaluation.significance import compare_with_others
 from safr.evaluation.statistics import bootstrap_mean
-from safr.evaluation.subject import SUBSET_SIZES, BenchmarkData, load_benchmark_data
-from safr.evaluation.values import ResultTable, equal_results, read_results, write_results
-from safr.model.attachment import get_explaining_site
+from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 from safr.storage import read_json, write_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from safr.evaluation.suspicion import CONFOUND_THRESHOLD
+from safr.evaluation.sanity_checks import CONFOUND_THRESHOLD
 
 FAITHFULNESS_METRICS = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
 """The metrics that decide whether one method is more faithful than another; leave-one-out favours occlusion, which it

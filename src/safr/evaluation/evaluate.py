@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,31 +13,49 @@ import pyarrow
 from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedModel
 
-from safr.attribution.scores import InternalScores, Scores, internal_scores, random_scores
+from safr.attribution.internals import InternalScores, internal_scores
+from safr.attribution.words import Scores, random_scores
 from safr.data import Split, TextDataset
-from safr.data.batches import EncodedText, encode
+from safr.data.encoding import EncodedText, encode
 from safr.evaluation.audit import audit
-from safr.evaluation.deletion import (
-    DELETION_PERCENTS,
-    MAIN_PERCENT,
-    TextProgress,
-    predict_after_deletion,
-    select_top_words,
-)
-from safr.evaluation.examples import choose_examples
+from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, TextProgress, predict_after_deletion, select_top_words
 from safr.evaluation.statistics import bootstrap_mean
-from safr.model.attachment import get_explaining_site
-from safr.model.card import model_card
-from safr.model.layers import has_visible_attention, unwrap
-from safr.model.saving import load
+from safr.model.families import has_visible_attention, unwrap
+from safr.model.model_card import model_card
+from safr.model.regularizer import get_explaining_site
+from safr.model.save import load
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
 
 RANDOM_DRAWS = 5
+
+
 MAIN_RANDOM_DRAWS = 20
 """Random deletions at the other k and at the main one, on up to 2,000 texts; see `count_random_draws`."""
 
+
 CAPACITY_SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
+
+
+MIN_WORDS, MAX_WORDS = 8, 30
+"""Words of an example; shorter ones show little, longer ones don't fit a figure."""
+
+
+EXAMPLES_PER_OUTCOME = 2
+
+
+EXAMPLE_RULE = (
+    f"Of the test texts with {MIN_WORDS} to {MAX_WORDS} words, the {EXAMPLES_PER_OUTCOME} that the last run classifies "
+    f"right and the {EXAMPLES_PER_OUTCOME} that it classifies wrong whose SHA-256 comes first. The paper's own "
+    "sentence comes before them where the classes are negative and positive."
+)
+
+
+PAPER_SENTENCE = (
+    "Preposterous and tedious , Sonny is spiked with unintentional laughter that , unfortunately , occurs too "
+    "infrequently to make the film even a guilty pleasure ."
+)
+"""The sentence of the paper's figures, in the treebank's spelling; its label is negative."""
 
 
 def count_random_draws(texts: int) -> tuple[int, int]:
@@ -82,6 +102,31 @@ def evaluate(
         write_text(run.model_folder / "README.md", card)
         write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
     return scores
+
+
+@dataclass(frozen=True)
+class ShownText:
+    """A text to show."""
+
+    text: str
+    label: str
+    origin: str
+    """Why it is shown: `paper`, `right` or `wrong`."""
+
+
+def choose_examples(
+    split: Split, texts: Sequence[EncodedText], scored: Sequence[InternalScores], label_names: Sequence[str]
+) -> list[dict[str, str]]:
+    """The examples of a run, as JSON values, by `EXAMPLE_RULE`."""
+    found = [_paper_example(split)] if set(label_names) == {"negative", "positive"} else []
+    fitting = [n for n, text in enumerate(texts) if MIN_WORDS <= len(text.words) <= MAX_WORDS and not text.truncated]
+    fitting.sort(key=lambda n: hashlib.sha256(split.texts[n].encode("utf-8", "surrogatepass")).digest())
+    for origin, is_right in (("right", True), ("wrong", False)):
+        matching = [n for n in fitting if (scored[n].prediction == split.labels[n]) == is_right]
+        found += [
+            ShownText(split.texts[n], label_names[split.labels[n]], origin) for n in matching[:EXAMPLES_PER_OUTCOME]
+        ]
+    return [asdict(example) for example in found]
 
 
 def _scores(
@@ -218,3 +263,9 @@ def _write_words(
     for site in scored[0].capacity:
         columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in scored])
     write_parquet(run.words_file, pyarrow.table(columns))
+
+
+def _paper_example(split: Split) -> ShownText:
+    """The paper's sentence, spelled as the data spell it where it is among them."""
+    alike = (text for text in split.texts if text.lower() == PAPER_SENTENCE.lower())
+    return ShownText(next(alike, PAPER_SENTENCE), "negative", "paper")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from safr.attribution.scores import Scores
+from safr.attribution.words import Scores
 from safr.data.rationales import Rationale
 from safr.evaluation.faithfulness import MetricValues
 

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.scores import class_probabilities, iter_model_batches, iter_traces, text_logits
-from safr.data.batches import EncodedText
+from safr.data.encoding import EncodedText
 from safr.errors import InputError
+from safr.inference import class_probabilities, iter_model_batches, iter_traces, text_logits
 from safr.model.interventions import intervene
 
 Removal = Literal["delete", "replace", "hide", "average"]

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from safr.config import Settings
 from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
 from safr.experiments.grid import BASELINE_SETTINGS, short_value
-from safr.experiments.table import ResultRow, row_estimate
+from safr.experiments.run_table import ResultRow, row_estimate
 from safr.runs import Run
 
 Dataset = Literal["sst2", "imdb"]

@@ -21,7 +21,7 @@ from safr.experiments.paper import (
     table_1_weights,
     weights_label,
 )
-from safr.experiments.table import result_rows
+from safr.experiments.run_table import result_rows
 from safr.experiments.text_table import TextTable
 from safr.runs import Run
 

@@ -11,10 +11,9 @@ import pyarrow
 from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import format_percent
-from safr.experiments.engines import Engine, run_jobs
 from safr.experiments.grid import is_baseline
-from safr.experiments.running import OutcomeCallback, SplitName
-from safr.experiments.table import ResultRow, group_rows, recommend_setting, result_rows
+from safr.experiments.run_table import ResultRow, group_rows, recommend_setting, result_rows
+from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
 from safr.figures import pareto_front, save_figure
 from safr.runs import Run, check_same_data
 from safr.storage import write_parquet, write_text

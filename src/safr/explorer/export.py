@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from safr.explorer.contents import PagePayload, TextRow, choose_texts, list_texts, load_other_scores, summarize_run
+from safr.attribution.explanation import Explanation
+from safr.explorer.explanation_payload import ExplanationPayload, pack_explanation
+from safr.explorer.model_session import ModelSession, open_session
 from safr.explorer.page import render_page
-from safr.explorer.reader import ModelSession, open_session
-from safr.explorer.readings import ExplanationPayload, pack_explanation
+from safr.explorer.payload import (
+    PagePayload,
+    RunSummary,
+    TextRow,
+    choose_texts,
+    list_texts,
+    load_other_scores,
+    summarize_run,
+)
 from safr.explorer.what_if import WhatIf
 from safr.runs import Run
 from safr.storage import write_text
@@ -19,13 +29,19 @@ from safr.storage import write_text
 EXPORTED_TEXTS = 200
 """Texts of a file unless told otherwise."""
 
+
 MAX_MATRIX_BYTES = 3_000_000
 """Bytes of a file that its matrices may take, so that it can be mailed; only texts with many words reach it."""
 
+
 ExportProgress = Callable[[int, int], None]
+
 
 _TextResults = dict[str, tuple[ExplanationPayload, WhatIf]]
 """What the models say about one text, by run."""
+
+
+NOTEBOOK_RUN = "model"
 
 
 def export_page(
@@ -66,6 +82,47 @@ def export_page(
     )
     write_text(output, render_page(contents))
     return output
+
+
+@dataclass(frozen=True)
+class NotebookPage:
+    """The page about one explanation; a notebook shows it where it is the value of a cell."""
+
+    html: str
+    """The whole page, which can also be written to a file."""
+
+    height: int = 900
+    """Pixels."""
+
+    def _repr_html_(self) -> str:
+        # A frame of its own: the page's styles and scripts can't touch the notebook, nor the notebook's the page.
+        return (
+            f'<iframe srcdoc="{escape(self.html, quote=True)}" sandbox="allow-scripts allow-downloads" '
+            f'title="SAFR explorer" style="width:100%;height:{self.height}px;border:0"></iframe>'
+        )
+
+
+def make_notebook_page(explanation: Explanation, *, height: int = 900) -> NotebookPage:
+    """The explorer's page about one explanation, without a model behind it.
+
+    Args:
+        explanation: Of one text.
+        height: Of the frame, in pixels.
+    """
+    told = pack_explanation(explanation)
+    row = TextRow(
+        0, " ".join(explanation.words), None, len(explanation.words), {NOTEBOOK_RUN: explanation.prediction}, {}
+    )
+    contents = PagePayload(
+        live=False,
+        data="",
+        labels=[],
+        runs=[RunSummary(NOTEBOOK_RUN, explanation.explaining_site, "", {}, [])],
+        rows=[row],
+        total=1,
+        readings={NOTEBOOK_RUN: {0: told}},
+    )
+    return NotebookPage(render_page(contents), height)
 
 
 def _read(reader: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:

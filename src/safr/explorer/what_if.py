@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import output_names
-from safr.data.batches import EncodedText
+from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.evaluation.deletion import MAIN_PERCENT, count_deleted, predict_probabilities, rank_words
 from safr.evaluation.evaluate import RANDOM_DRAWS
-from safr.explorer.readings import RoundedValues, round_values
+from safr.evaluation.srs import MAIN_PERCENT, count_deleted, rank_words
+from safr.explorer.explanation_payload import RoundedValues, round_values
+from safr.inference import predict_probabilities
 
 MAX_STEPS = 32
 """Counts of deleted words that are tried; all of them where the text is short enough."""

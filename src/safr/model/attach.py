@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection
 from typing import Any, TypeVar
 
@@ -10,24 +9,18 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.models.auto.modeling_auto import (
-    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 
 from safr.config import Regularization
-from safr.data.batches import special_token_ids
-from safr.data.pieces import find_word_pieces
+from safr.data.encoding import find_word_pieces, special_token_ids
 from safr.errors import InputError
-from safr.model.attachment import Regularizer, get_regularizer, special_ids_of_model
 from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
-from safr.model.choices import reads_attention, resolve_auto
-from safr.model.layers import check_visible_attention, unwrap
+from safr.model.families import check_visible_attention, unwrap
+from safr.model.regularizer import Regularizer, get_regularizer, special_ids_of_model
+from safr.model.resolve import reads_attention, resolve_auto
+from safr.model.trainer_compat import counts_label_tokens
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 """A transformers model, perhaps with adapters around it."""
-
-_LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
 
 
 def attach(
@@ -85,7 +78,7 @@ def attach_resolved(
         check_visible_attention(model)
     attached = Regularizer(model, regularization, special_ids, pieces)
     model.safr = attached.train(model.training)
-    if not _counts_label_tokens(model):
+    if not counts_label_tokens(model):
         vars(model)["accepts_loss_kwargs"] = False
     if model._can_set_attn_implementation():
         model.set_attn_implementation(SAFR_ATTENTION)
@@ -133,16 +126,6 @@ def parameter_groups(
         learnt = [weight for weight in attached.parameters() if weight.requires_grad]
         groups.append({"params": learnt, "lr": vmask_learning_rate or learning_rate})
     return groups
-
-
-def _counts_label_tokens(model: PreTrainedModel) -> bool:
-    """Whether a model's loss is a mean over the label tokens of all the batches that the Trainer accumulates.
-
-    Those language models' is that hand it to transformers' own loss function. Others' is a batch's mean, whatever their
-    signature says, and there the Trainer must divide.
-    """
-    forward: Any = inspect.unwrap(type(model).forward)
-    return type(model).__name__ in _LANGUAGE_MODELS and "loss_function" in forward.__code__.co_names
 
 
 def _pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, "2 word"]:

@@ -19,7 +19,7 @@ from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
 from safr.losses.blocked_attention import BlockedAttention
-from safr.model.recording import ForwardPass, recording_pass
+from safr.model.forward_pass import ForwardPass, recording_pass
 
 ATTENTION_NAME = "safr"
 """What transformers calls this implementation."""

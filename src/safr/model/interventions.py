@@ -9,8 +9,8 @@ from itertools import count
 from torch import Tensor, nn
 
 from safr.errors import InputError
-from safr.model.attachment import get_regularizer
-from safr.model.layers import count_layers, find_feed_forward_layers, get_encoder, unwrap
+from safr.model.families import count_layers, find_feed_forward_layers, get_encoder, unwrap
+from safr.model.regularizer import get_regularizer
 
 Intervention = Callable[[Tensor], Tensor]
 """What a site shows, (batch, token, width), in; what the rest of the network gets in its place out."""

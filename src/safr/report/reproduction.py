@@ -12,8 +12,7 @@ from transformers import AutoTokenizer
 import safr
 from safr.attribution.explanation import explain
 from safr.errors import InputError
-from safr.evaluation.examples import PAPER_SENTENCE
-from safr.experiments.engines import Engine, find_unfinished, run_jobs
+from safr.evaluation.evaluate import PAPER_SENTENCE
 from safr.experiments.grid import DEFAULT_SEEDS
 from safr.experiments.paper import (
     CHOICES,
@@ -29,9 +28,9 @@ from safr.experiments.paper import (
     weights_label,
 )
 from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
-from safr.experiments.running import OutcomeCallback
+from safr.experiments.runner import Engine, OutcomeCallback, find_unfinished, run_jobs
 from safr.figures import deletion_curves, save_figure
-from safr.model.saving import load
+from safr.model.save import load
 from safr.report.report import load_curve, svg_data_uri, template_environment
 from safr.runs import Run, check_same_data
 from safr.storage import write_text

@@ -1,0 +1,512 @@
+"""The command line: options in, one of the library's functions called, its result shown.
+
+Heavy imports stand inside the commands, so that `safr --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
+from safr.config import Settings
+from safr.errors import InputError
+
+DEMO_TEXTS = 50
+"""Test texts of the demonstration's explorer, which is written in half a minute."""
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from safr.attribution.explanation import Explanation
+    from safr.data import TextDataset
+    from safr.runs import Run
+
+
+def demo_command(output: Path = Path("runs/demo"), seed: int = 0) -> None:
+    """Train a plain transformer, one with VMASK and one with SAFR on real sentences, and report on all three.
+
+    Args:
+        output: Folder for the three runs and the report; what is finished there is not run again.
+        seed: Seed of all three.
+    """
+    from safr.experiments.demo import demo_settings
+
+    console = _console()
+    runs = [_train_and_evaluate(settings, output / name, console) for name, settings in demo_settings(seed).items()]
+    _show_scores(runs, console)
+    _write_report(runs, output / "report.html", console)
+    _export_page(runs, output / "explorer.html", console, DEMO_TEXTS)
+
+
+def train_command(
+    settings: Settings,
+    output: Path | None = None,
+    resume: Path | None = None,
+    preset: str | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Train a model with SAFR on it and evaluate it on the test split.
+
+    Args:
+        settings: What to train and how.
+        output: Folder of the run. Default: a name under `runs/` made from the settings.
+        resume: Folder of a run that was stopped; it goes on with its own settings, and other options are not read.
+        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    console = _console()
+    if resume is not None:
+        from safr.runs import open_run
+
+        settings = open_run(resume).settings
+    folder = resume or output or Path("runs") / default_run_name(settings)
+    settings = settings if resume else resolve_paths(settings)
+    run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
+    _show_scores([run], console)
+
+
+def evaluate_command(
+    run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None
+) -> None:
+    """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
+
+    Args:
+        run: Folder of the run.
+        split: `test`, or `dev` to choose settings by; only the test split's scores are kept in the run.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.runs import open_trained_run
+
+    if split not in ("test", "dev"):
+        raise InputError(f"--split must be test or dev, got {split!r}")
+    console = _console()
+    opened = open_trained_run(run)
+    scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split)
+    if split == "test":
+        _show_scores([opened], console)
+        console.print(f"All scores: {opened.scores_file}")
+    else:
+        from safr.evaluation.statistics import format_percent
+
+        console.print(
+            f"{split} accuracy {format_percent(scores['accuracy'])}, SRS(30) {format_percent(scores['srs']['30'])}"
+        )
+
+
+def sweep_command(
+    settings: Settings,
+    output: Path,
+    vary: tuple[str, ...] = (),
+    preset: str | None = None,
+    seeds: int | None = None,
+    plan: Path | None = None,
+    baseline: bool = True,
+    test: bool = False,
+    margin: float = 2.0,
+    engine: Literal["joblib", "ray"] = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Train with every combination of some settings and seeds, and say which is worth its price in accuracy.
+
+    What is finished is never run again, so that a sweep that was stopped goes on when it is called again.
+
+    Args:
+        settings: What all runs share.
+        output: Folder of the runs and the table.
+        vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
+        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
+        seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
+        plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
+        baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
+        test: Score the test split too. The setting is recommended by the dev split all the same.
+        margin: Points of accuracy that the recommended setting may lose against the baseline.
+        engine: Processes of this machine, or tasks on a Ray cluster.
+        workers: Runs at a time. Default: one for each core.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.cli.console import outcome_printer
+    from safr.experiments.sweep import run_sweep
+
+    jobs = parse_sweep_jobs(settings, vary, seeds, plan, baseline)
+    console = _console()
+    console.print(f"{len(jobs)} runs in {output}", highlight=False)
+    found = run_sweep(
+        jobs,
+        output,
+        engine=engine,
+        workers=workers,
+        test=test,
+        margin=margin / 100,
+        data_dir=data_dir,
+        progress=outcome_printer(console),
+    )
+    console.print(found.text, highlight=False)
+    console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
+    return 1 if found.failed else 0
+
+
+def reproduce_command(
+    output: Path = Path("runs/paper"),
+    dataset: Literal["sst2", "imdb", "both"] | None = None,
+    seeds: int | None = None,
+    quick: bool = False,
+    engine: Literal["joblib", "ray"] = "joblib",
+    workers: int | None = None,
+    data_dir: Path | None = None,
+) -> int:
+    """Make the paper's tables and figures, its numbers beside ours, as CSV, Markdown and one HTML page.
+
+    What is finished is never run again, so that a reproduction that was stopped goes on when it is called again.
+
+    Args:
+        output: Folder of the runs, tables, figures and the page; of a quick version, the folder `quick` in it.
+        dataset: The paper's data. Default: sst2. All its settings with 3 seeds take hours on 2 cores, IMDB's days. The
+            page also shows what is finished of the other.
+        seeds: How many seeds each setting is run with. Default: 3.
+        quick: A small version in a few minutes, with one seed, on data that need no download: other numbers, the same
+            page.
+        engine: Processes of this machine, or tasks on a Ray cluster.
+        workers: Runs at a time. Default: one for each core.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.cli.console import outcome_printer
+    from safr.experiments.grid import DEFAULT_SEEDS
+    from safr.report.reproduction import reproduce_paper as run_reproduction
+
+    if quick and (dataset or seeds is not None):
+        raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
+    if seeds is not None and seeds < 1:
+        raise InputError(f"--seeds must be at least 1, got {seeds}")
+    console, folder = _console(), output / "quick" if quick else output
+    console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
+    found = run_reproduction(
+        folder,
+        ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
+        seeds=1 if quick else seeds or DEFAULT_SEEDS,
+        quick=quick,
+        engine=engine,
+        workers=workers,
+        data_dir=data_dir,
+        progress=outcome_printer(console),
+    )
+    console.print(f"page: {found.page.resolve()}", highlight=False)
+    return 1 if found.failed else 0
+
+
+def benchmark_command(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    methods: tuple[str, ...] = (),
+    scores: tuple[str, ...] = (),
+    removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = (),
+    texts: int = 2000,
+    output: Path | None = None,
+    data_dir: Path | None = None,
+) -> None:
+    """Judge a run's explanations: by the standard metrics, beside other attribution methods, with tests and costs.
+
+    What is done is not done again, so that a benchmark that was stopped goes on when it is called again.
+
+    Args:
+        runs: Folders of trained runs; those that differ in their seed alone are pooled.
+        methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
+            Shapley values.
+        scores: Scores of other tools, as `lime=lime.parquet`, files in the run's folder or anywhere.
+        removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
+        texts: Test texts at most.
+        output: Folder for the table over all runs. Default: beside the runs.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.cli.console import ProgressBar
+    from safr.evaluation.benchmark import benchmark as benchmark_run
+    from safr.experiments.benchmark_table import check_comparable, write_benchmark_table
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr benchmark runs/a runs/b`")
+    if texts < 2:
+        raise InputError(f"--texts must be at least 2, got {texts}")
+    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    check_comparable(opened)
+    folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder for the table, found a file")
+    loaded = _load(opened[0].settings, data_dir, console)  # the others' data are the same
+    for run in opened:
+        with ProgressBar(console, run.name) as steps:
+            benchmark_run(
+                run,
+                loaded,
+                methods=methods or None,
+                files=parse_score_files(scores, run),
+                removals=removals or None,
+                limit=texts,
+                data_dir=data_dir,
+                progress=steps.named,
+            )
+    console.print(write_benchmark_table(opened, folder), highlight=False)
+    console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
+
+
+def explain_command(
+    run: Annotated[Path, tyro.conf.Positional],
+    text: Annotated[str, tyro.conf.Positional],
+    json: bool = False,
+    figures: Path | None = None,
+) -> None:
+    """Show a prediction with its words coloured by capacity.
+
+    Args:
+        run: Folder of a trained run.
+        text: The text; `-` reads it from standard input.
+        json: Print every number as JSON instead.
+        figures: Folder for the text's figures, as SVG and PNG.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    from safr.cli.console import list_words, printable, shade_words
+
+    explanation = _explain(run, text)
+    if json:
+        sys.stdout.write(explanation.to_json() + "\n")
+    else:
+        console = Console()
+        share = explanation.probabilities[explanation.prediction]
+        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share:.1%})", highlight=False)
+        if console.is_terminal:
+            console.print(shade_words(explanation))
+        else:
+            console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
+        if explanation.truncated:
+            console.print(f"(only the first {len(explanation.words)} words were read)")
+    if figures is not None:
+        from safr.figures import save_figure
+
+        for name, figure in explanation.figures().items():
+            for path in save_figure(figure, figures / name):
+                sys.stderr.write(f"{path}\n")
+
+
+def report_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
+    """Write one HTML file that shows evaluated runs side by side and can be mailed.
+
+    Args:
+        runs: Folders of evaluated runs.
+        output: The file. Default: `report.html` in the run's folder, or beside the runs if there are several.
+    """
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr report runs/a runs/b`")
+    opened = [open_trained_run(folder) for folder in runs]
+    beside = runs[0] if len(runs) == 1 else runs[0].parent
+    _write_report(opened, output or beside / "report.html", _console())
+
+
+def explore_command(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    export: Path | None = None,
+    texts: int | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    browser: bool = True,
+) -> None:
+    """Open a page to click through: how the words of any sentence share the neurons of some runs.
+
+    Args:
+        runs: Folders of evaluated runs of the same data.
+        export: Write one HTML file that works from disk instead, to be kept or mailed.
+        texts: Test texts to choose from. Default: 200 in a file, 5,000 of a server.
+        host: Address to listen at; any but this machine's own asks visitors for a token.
+        port: Port to listen at; 0 takes a free one.
+        token: What visitors must bring; printed once, and made up where it is needed and none is given.
+        browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
+            see it.
+    """
+    from safr.explorer.export import EXPORTED_TEXTS
+    from safr.explorer.serve import SERVED_TEXTS as TEXTS_SERVED
+    from safr.explorer.serve import serve
+    from safr.runs import open_trained_run
+
+    if not runs:
+        raise InputError("expected the folder of at least one run, got none; as in `safr explore runs/a runs/b`")
+    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    if export is not None:
+        _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts)
+        return
+    count = TEXTS_SERVED if texts is None else texts
+    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, tell=_said(console))
+
+
+def data_command(data_dir: Path | None = None) -> None:
+    """List the data sets, whether they are ready, and how to get the rest.
+
+    Args:
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.data import list_data
+
+    lines = [
+        (each.name, "ready" if each.ready else "not here yet", each.description, each.where)
+        for each in list_data(data_dir)
+    ]
+    yours = "--text-column and --label-column name the columns"
+    lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
+    lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION where it has several", yours))
+    for name, ready, description, where in lines:
+        sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": demo_command,
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "benchmark": benchmark_command,
+    "sweep": sweep_command,
+    "reproduce": reproduce_command,
+    "explain": explain_command,
+    "explore": explore_command,
+    "report": report_command,
+    "data": data_command,
+}
+"""What each word after `safr` runs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 when stopped."""
+    # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
+    # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given == ["--version"]:
+        from safr import __version__
+
+        sys.stdout.write(f"safr {__version__}\n")
+        return 0
+    try:
+        return parse_command(given, COMMANDS)() or 0
+    except InputError as error:
+        sys.stderr.write(f"safr: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"safr: {error.strerror or error}: {error.filename or 'no file named'}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
+        return 130
+
+
+def _console() -> Console:
+    """Where people are told how it goes; also silences what the libraries below would say there."""
+    from rich.console import Console
+
+    from safr.data.quiet import silence_libraries
+
+    silence_libraries()
+    return Console(stderr=False, soft_wrap=True, markup=False)  # paths and labels may hold brackets
+
+
+def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:
+    from safr.cli.console import ProgressBar
+    from safr.data import load_data
+
+    with ProgressBar(console, f"data {settings.data}") as steps:
+        loaded = load_data(
+            settings.data,
+            data_dir=data_dir,
+            text_column=settings.text_column,
+            label_column=settings.label_column,
+            progress=steps,
+        )
+    sizes = " / ".join(f"{len(split.texts):,}" for split in (loaded.train, loaded.dev, loaded.test))
+    console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}", highlight=False)
+    for what, count in loaded.mended.items():
+        console.print(f"  {count:,} {what}", highlight=False)
+    return loaded
+
+
+def _train_and_evaluate(
+    settings: Settings, folder: Path, console: Console, data_dir: Path | None = None, *, resume: bool | None = None
+) -> Run:
+    """Train and evaluate what of it is not done yet; `resume=None` goes on with a run that is there."""
+    from safr.cli.console import TrainingProgress
+    from safr.report import write_figures
+    from safr.runs import Run
+    from safr.training import train as train_run
+
+    there = Run(folder).config_file.exists()
+    loaded = _load(settings, data_dir, console)
+    with TrainingProgress(console, folder.name) as progress:
+        try:
+            run = train_run(settings, loaded, folder, resume=there if resume is None else resume, callbacks=[progress])
+        except KeyboardInterrupt:
+            progress.progress.stop()
+            console.print(f"stopped; go on with: safr train --resume {folder}", highlight=False)
+            raise
+    if not run.scores_file.exists():
+        _evaluate(run, loaded, console)
+    if not run.figures_folder.exists():
+        write_figures(run)
+    return run
+
+
+def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test") -> dict:
+    from safr.cli.console import ProgressBar
+    from safr.evaluation.evaluate import evaluate as evaluate_run
+
+    with ProgressBar(console, f"{run.name}: deleting words") as steps:
+        return evaluate_run(run, loaded, split=split, progress=steps)
+
+
+def _explain(folder: Path, text: str) -> Explanation:
+    from transformers import AutoTokenizer
+
+    from safr.attribution.explanation import explain as explain_text
+    from safr.model.save import load
+    from safr.runs import open_trained_run
+
+    _console()
+    run = open_trained_run(folder)
+    if text == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "replace")
+    model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+    return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
+
+
+def _show_scores(runs: Sequence[Run], console: Console) -> None:
+    from safr.cli.console import scores_table
+
+    console.print(scores_table(runs))
+
+
+def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
+    from safr.report import write_report
+
+    path = write_report(runs, output)
+    console.print(f"report: {path.resolve()}", highlight=False)
+
+
+def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int) -> None:
+    from safr.cli.console import ProgressBar
+    from safr.explorer.export import export_page
+
+    with ProgressBar(console, "reading texts for the explorer") as steps:
+        path = export_page(runs, output, texts=texts, progress=steps)
+    console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False)
+
+
+def _said(console: Console) -> Callable[[str], None]:
+    return functools.partial(console.print, highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

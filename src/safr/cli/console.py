@@ -1,0 +1,171 @@
+"""What the command line shows: progress, tables and coloured words. A terminal gets bars, anything else plain lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from safr.evaluation.srs import MAIN_PERCENT
+from safr.evaluation.statistics import format_percent
+
+if TYPE_CHECKING:
+    from safr.attribution.explanation import Explanation
+    from safr.experiments.runner import Outcome, OutcomeCallback
+    from safr.runs import Run
+
+_SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+"""ColorBrewer's Blues: readable for the colour-blind, darker is more."""
+
+_LIGHT_SHADES = 6
+"""Up to this shade dark letters are readable, beyond it light ones."""
+
+
+class ProgressBar:
+    """A bar over steps that are known beforehand; where there is no terminal a line for each part that has a name."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.console, self.title, self.part = console, title, ""
+        self.task = self.progress.add_task(title, total=None)
+
+    def __enter__(self) -> ProgressBar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def named(self, what: str, done: int, total: int) -> None:
+        """Show how far one of several parts is."""
+        if what != self.part and not self.console.is_terminal:
+            self.console.print(f"{self.title}: {what}", highlight=False)
+        self.part = what
+        self.progress.update(self.task, description=f"{self.title}: {what}", completed=done, total=total)
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Show how far it is."""
+        self.progress.update(self.task, completed=done, total=total)
+
+
+class TrainingProgress(TrainerCallback):
+    """One bar per training with the loss terms in it, and one line per epoch."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console, self.title = console, title
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[terms]}"),
+        )
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.progress.add_task(title, total=None, terms="")
+
+    def __enter__(self) -> TrainingProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A new epoch begins at 0."""
+        epoch = round(state.epoch or 0) + 1
+        steps = state.max_steps // max(int(args.num_train_epochs), 1)
+        self.progress.update(self.task, description=f"{self.title}, epoch {epoch}", completed=0, total=steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The terms are read only as often as a person can read them."""
+        self.progress.advance(self.task)
+        if not self.progress.disable and state.global_step % 20 == 0:
+            terms = kwargs["model"].safr.terms
+            self.progress.update(self.task, terms="  ".join(f"{name} {float(terms[name]):.3f}" for name in terms))
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One line that stays."""
+        accuracy = kwargs["metrics"]["eval_accuracy"]
+        best = " *" if accuracy > (state.best_metric or 0) else ""
+        line = f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}"
+        self.console.print(line, highlight=False, markup=False)
+
+
+def scores_table(runs: Sequence[Run]) -> Table:
+    """The paper's Table 1 for some runs, every number with its 95 % interval."""
+    title = (
+        f"Test accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity [95 % interval]"
+    )
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("run", no_wrap=True, min_width=8)
+    for name in ("accuracy", "random", "capacity", "SRS (drop)"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        scores, k = run.scores, str(MAIN_PERCENT)
+        cells = (
+            scores["accuracy"],
+            scores["deletion"]["random"][k],
+            scores["deletion"]["capacity"][k],
+            scores["srs"][k],
+        )
+        # Without the space after the comma a row fits a terminal of 80 columns.
+        table.add_row(Text(run.name), *(format_percent(cell).replace(", ", ",") for cell in cells))
+    return table
+
+
+def shade_words(explanation: Explanation) -> Text:
+    """The words, each on a background that is darker the higher its capacity; the highest is underlined too."""
+    capacity = explanation.capacity
+    highest = max(float(capacity.max()), 1e-12)
+    line = Text()
+    for word, value in zip(explanation.words, capacity, strict=True):
+        shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
+        letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
+        marked = "bold underline " if value == capacity.max() else ""
+        line.append(printable(word), style=f"{marked}{letters} on {_SHADES[shade]}")
+        line.append(" ")
+    return line
+
+
+def list_words(explanation: Explanation) -> str:
+    """The words, one on a line with its capacity, for where there are no colours."""
+    pairs = zip(explanation.words, explanation.capacity, strict=True)
+    return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters, which could drive a terminal, shown as escapes.
+
+    >>> printable("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def outcome_printer(console: Console) -> OutcomeCallback:
+    """Prints how many runs are to do, and a line for each that is done, with the time that the others will take."""
+    started = time.monotonic()
+
+    def tell(outcome: Outcome | None, done: int, total: int) -> None:
+        if outcome is None:
+            console.print(f"{total} {'run' if total == 1 else 'runs'} to do", highlight=False)
+            return
+        left = (time.monotonic() - started) / done * (total - done) / 60
+        ended = "done" if outcome.error is None else f"failed: {outcome.error}"
+        console.print(f"[{done} of {total}, about {left:.0f} min left] {outcome.name}: {ended}", highlight=False)
+
+    return tell

@@ -1,0 +1,204 @@
+"""Evaluated runs in, what the page knows of them before a text is opened out: scores, curves, and the test texts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+import safr
+from safr.data import load_data
+from safr.data.encoding import replace_surrogates
+from safr.errors import InputError
+from safr.explorer.explanation_payload import ExplanationPayload
+from safr.explorer.what_if import WhatIf
+from safr.report.report import check_same_data_and_names
+from safr.runs import Run
+from safr.storage import read_json
+
+INTERNAL_METHODS = ("capacity", "keep", "attention")
+"""Attribution methods whose scores the model itself tells of any text."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run."""
+
+    name: str
+    site: str
+    """Where its capacity is the explanation, as in `fc1.0`."""
+
+    command: str
+    """What trains it again."""
+
+    scores: dict[str, Any]
+    """What `scores.json` holds: accuracy, deletion and SRS as fractions with their 95 % intervals."""
+
+    history: list[dict[str, float | None]]
+    """One entry per epoch of its training; None where a loss was not finite."""
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """One text to open."""
+
+    number: int
+    """Its place in the test split; below 0 for a text that is not in it."""
+
+    text: str
+    label: str | None
+    words: int
+    predictions: dict[str, str]
+    """By run."""
+
+    effects: dict[str, float | None]
+    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity."""
+
+
+@dataclass(frozen=True)
+class PagePayload:
+    """Everything that the page is given."""
+
+    live: bool
+    """Whether a server answers; otherwise all there is to see is in here."""
+
+    data: str
+    """Name of the data set."""
+
+    labels: list[str]
+    runs: list[RunSummary]
+    rows: list[TextRow]
+    total: int
+    """Texts of the test split, of which `rows` may be some."""
+
+    readings: dict[str, dict[int, ExplanationPayload]] = field(default_factory=dict)
+    """By run and number of the text; empty where a server answers."""
+
+    what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
+    """By run and number of the text; empty where a server answers or there is no model."""
+
+    version: str = safr.__version__
+
+
+def summarize_run(run: Run) -> RunSummary:
+    """What the page tells of a run as a whole; an InputError where it is not evaluated."""
+    scores = run.scores
+    history = [{name: value if isfinite(value) else None for name, value in line.items()} for line in run.history]
+    return RunSummary(run.name, scores["site"], run.settings.command, scores, history)
+
+
+def list_texts(runs: Sequence[Run]) -> list[TextRow]:
+    """The test texts that hold a word, in their order, with what every run says.
+
+    Args:
+        runs: Evaluated runs of the same data.
+
+    Raises:
+        InputError: Two runs share a name, or they were made from different data.
+    """
+    check_same_data_and_names(runs)
+    tables = {run.name: _first_words(run) for run in runs}
+    texts, (first, *_) = load_test_texts(runs[0]), tables.values()
+    predicted = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
+    counted = zip(first["text"], first["label"], first["words"], strict=True)
+    return [
+        TextRow(
+            number,
+            replace_surrogates(texts[number]),
+            label,
+            words,
+            {name: each[number] for name, each in predicted.items()},
+            {},
+        )
+        for number, label, words in counted
+        if all(number in each for each in predicted.values())
+    ]
+
+
+def load_test_texts(run: Run) -> Mapping[int, str]:
+    """The texts that a run was evaluated on, by number.
+
+    They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
+    """
+    settings = run.settings
+    if settings.data.startswith("hub:"):  # would ask the hub
+        return _joined_words(run)
+    try:
+        data = load_data(
+            settings.data,
+            text_column=settings.text_column,
+            label_column=settings.label_column,
+            download=False,
+        )
+        run.refuse_other(data)
+    except (InputError, OSError):
+        return _joined_words(run)
+    return dict(enumerate(data.test.texts))
+
+
+def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
+    """Scores per word of one test text by other attribution methods, where `safr benchmark` has left any."""
+    found = {}
+    for file in sorted(run.attributions_folder.glob("*.parquet")):
+        if file.stem not in INTERNAL_METHODS:
+            rows = pyarrow.parquet.read_table(file, filters=[("text", "==", number)]).sort_by("position")
+            if len(rows):
+                found[file.stem] = rows["score"].to_numpy().astype(np.float64)
+    return found
+
+
+def choose_texts(runs: Sequence[Run], everything: Sequence[TextRow], texts: int) -> list[TextRow]:
+    """The last run's examples, and then the texts whose SHA-256 comes first, which cannot pick the pretty ones.
+
+    Args:
+        runs: Evaluated runs of the same data.
+        everything: What `list_texts` gives.
+        texts: How many are chosen.
+
+    Raises:
+        InputError: Fewer than one.
+    """
+    if texts < 1:
+        raise InputError(f"--texts must be at least 1, got {texts}")
+    by_text = {row.text: row for row in everything}
+    shown = [(replace_surrogates(each["text"]), each["label"]) for each in read_json(runs[-1].examples_file)]
+    first = [
+        by_text.get(text, TextRow(-1 - place, text, label, 0, {}, {})) for place, (text, label) in enumerate(shown)
+    ]
+    known = {row.number for row in first}
+    rest = [row for row in everything if row.number not in known]
+    rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
+    return [*first, *rest][:texts]
+
+
+def _first_words(run: Run) -> dict[str, list[Any]]:
+    """Number, label, prediction and number of words of every text that a run keeps words of."""
+    table = _words(run, ["text", "label", "prediction"])
+    grouped = table.group_by("text", use_threads=False).aggregate(
+        [("label", "first"), ("prediction", "first"), ("label", "count")]
+    )
+    names = {"text": "text", "label": "label_first", "prediction": "prediction_first", "words": "label_count"}
+    return {name: grouped[column].to_pylist() for name, column in names.items()}
+
+
+def _joined_words(run: Run) -> Mapping[int, str]:
+    texts: dict[int, list[str]] = {}
+    table = _words(run, ["text", "word"])
+    for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
+        texts.setdefault(number, []).append(word)
+    return {number: " ".join(words) for number, words in texts.items()}
+
+
+def _words(run: Run, columns: list[str]) -> pyarrow.Table:
+    if not run.words_file.is_file():
+        raise InputError(f"{run.folder}: keeps no words of its test texts; run `safr evaluate {run.folder}` first")
+    try:
+        return pyarrow.parquet.read_table(run.words_file, columns=columns)
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise InputError(f"{run.words_file}: expected a table of words, but it is damaged ({error})") from error

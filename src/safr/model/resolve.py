@@ -1,0 +1,100 @@
+"""Settings that leave something to us and a model in; settings that say everything out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from transformers import PreTrainedModel
+
+from safr.config import Regularization
+from safr.errors import InputError
+from safr.model.families import count_layers
+from safr.model.forward_pass import SITES
+
+PRETRAINED_KEEP = 0.97
+"""Keep probability that VMASK starts with on pretrained weights: almost open, so that they are not destroyed."""
+
+PRETRAINED_WARMUP = 200
+"""Steps over which the weights rise on pretrained weights, about an epoch of the sentences that this was tried on."""
+
+
+def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regularization:
+    """The same settings with every `auto` replaced by what it means for this model, as they are saved with it.
+
+    A model is taken to be pretrained where its config names where it came from, as after `from_pretrained`. New weights
+    on a config that was loaded are taken so too; there the settings are to be named.
+
+    Raises:
+        InputError: A layer or a site is none of this model's.
+    """
+    layers = resolve_layers(regularization, model)
+    pretrained = bool(model.name_or_path)
+    sites, weights = regularization.importance_at, regularization.importance_weights
+    automatic = sites == "auto" and pretrained and weights != "keep" and model._can_set_attn_implementation()
+    if sites == "auto":
+        sites = _upper(layers) if automatic else "vmask"
+    if weights == "auto":
+        weights = "attention" if automatic else "equal"
+    warmup = regularization.warmup_steps
+    settings = replace(
+        regularization,
+        warmup_steps=(PRETRAINED_WARMUP if pretrained else 0) if warmup is None else warmup,
+        vmask_keep=regularization.vmask_keep or (PRETRAINED_KEEP if pretrained else None),
+        importance_at=_sites(sites, layers, regularization.vmask),
+        importance_weights=weights,
+        scale_free=weights != "equal" if regularization.scale_free is None else regularization.scale_free,
+    )
+    if weights == "attention" and any("." not in site for site in settings.importance_at):
+        raise InputError(
+            f"`importance_weights='attention'` needs sites of a layer, such as fc1, got {regularization.importance_at}"
+        )
+    total = count_layers(model)
+    if beyond := [site for site in settings.importance_at if int(site.partition(".")[2] or 0) >= total]:
+        raise InputError(f"`importance_at` names {', '.join(beyond)}, but the model's {total} layers count from 0")
+    return replace(settings, site=_explaining_site(settings))
+
+
+def reads_attention(settled: Regularization) -> bool:
+    """Whether a loss needs to see the model's attention."""
+    return bool(settled.interaction or (settled.importance and settled.importance_weights == "attention"))
+
+
+def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
+    """The chosen layers, counted from 0."""
+    total = count_layers(model)
+    asked = regularization.layers
+    if asked == "all":
+        return tuple(range(total))
+    numbers = (asked,) if isinstance(asked, int) else tuple(asked)
+    if not numbers or not all(-total <= number < total for number in numbers):
+        raise InputError(f"`layers` must be 'all' or numbers from {-total} to {total - 1} for this model, got {asked}")
+    return tuple(sorted({number % total for number in numbers}))
+
+
+def _upper(layers: tuple[int, ...]) -> tuple[str, ...]:
+    """FC1 of the upper half of the layers, where attention has come to tell what matters."""
+    return tuple(f"fc1.{layer}" for layer in layers[len(layers) // 2 :])
+
+
+def _sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -> tuple[str, ...]:
+    """Each site with its layer; one without stands for it at every chosen layer."""
+    sites: list[str] = []
+    for site in (asked,) if isinstance(asked, str) else asked:
+        kind = site.partition(".")[0]
+        if kind not in SITES or kind == "attention":
+            raise InputError(f"`importance_at` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}")
+        if kind in ("vmask", "embedding"):
+            sites.append("vmask" if vmask and kind == "vmask" else "embedding")
+        else:
+            sites += [site] if "." in site else [f"{site}.{layer}" for layer in layers]
+    return tuple(dict.fromkeys(sites))
+
+
+def _explaining_site(settings: Regularization) -> str:
+    if settings.site != "auto":
+        if settings.site.partition(".")[0] not in SITES or settings.site == "attention":
+            raise InputError(f"`site` must be auto or a site such as fc1.0, fc1_out.3 or vmask, got {settings.site!r}")
+        return settings.site
+    read = [site for site in settings.importance_at if site.startswith("fc1.")] if settings.importance else []
+    # Not the last if there are others: a classifier that reads one token never sees the others' FC1 of the last layer.
+    return (read[:-1] or read or ["fc1.0"])[-1]

@@ -1,0 +1,279 @@
+"""A model with SAFR on it to a folder and back: `save_pretrained`'s layout, safetensors, settings in `config.json`.
+
+Loading reads numbers and JSON only, never pickled code and never code from the folder.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+import safr
+import safr.model.transformer
+from safr.config import Regularization, regularization_from_dict
+from safr.errors import InputError
+from safr.model.attach import attach_resolved
+from safr.model.hub import is_hub_name, model_folder
+from safr.model.model_card import Score, model_card
+from safr.model.regularizer import get_regularizer
+
+_SETTINGS = "safr"
+_PREFIX = "safr."
+_WEIGHTS, _INDEX, _SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
+_PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
+
+
+def save(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    scores: Mapping[str, Score] | None = None,
+    max_shard_size: int | str = "50GB",
+) -> Path:
+    """Write a model with SAFR on it to a folder that `safr.load` reads and a hub accepts.
+
+    Adapters of PEFT (LoRA) are merged into the weights that are written; the model in memory stays as it is.
+
+    Args:
+        model: A transformers model after `safr.attach`, or PEFT's around one.
+        folder: Made if it isn't there. A model in it is replaced, other files stay.
+        tokenizer: Written beside the model.
+        scores: Lines for the model card, by name: a text, a number, or a mapping with `value`, `low` and `high`, which
+            are shares and shown in per cent.
+        max_shard_size: Bytes, or a text such as "5GB", above which the weights go into several files.
+
+    Raises:
+        InputError: SAFR is not on the model, or `load` could not read what would be written.
+    """
+    if get_regularizer(model) is None:
+        raise InputError(f"SAFR is not attached to this {type(model).__name__}; use its own save_pretrained")
+    plain = _without_adapters(model)
+    folder = Path(folder)
+    with _written_whole(folder) as unfinished:
+        plain.save_pretrained(unfinished, max_shard_size=max_shard_size)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(unfinished)
+        _add_settings(unfinished / "config.json", plain)
+        (unfinished / "README.md").write_text(model_card(unfinished, scores), encoding="utf-8")
+    return folder
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """The model that `safr.save` wrote, with SAFR on it, in evaluation mode.
+
+    Args:
+        folder: The folder, or the name "owner/name" of a model on the Hugging Face hub. An existing path always wins.
+
+    Raises:
+        InputError: It is not there, is damaged, or was not written by `safr.save`.
+    """
+    name, folder = str(folder), model_folder(folder)
+    config = _config(folder)
+    regularization, special_ids = _settings(folder, config.pop(_SETTINGS))
+    weights = _weights(folder)
+    ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
+    model = _network(folder, config, weights)
+    attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))
+    expected = attached.state_dict()
+    unfit = {key for key in {*ours, *expected} if _shape(ours.get(key)) != _shape(expected.get(key))}
+    _refuse_damaged(folder, {f"{_PREFIX}{key}" for key in unfit})
+    attached.load_state_dict(ours)
+    model.config.name_or_path = name
+    return model.eval()
+
+
+def _without_adapters(model: Any) -> PreTrainedModel:
+    """The model itself; of one that PEFT has wrapped, a copy with the adapters merged into its weights."""
+    if getattr(model, "_hf_peft_config_loaded", False):
+        raise InputError("expected adapters from peft.get_peft_model, got model.add_adapter's, which can't be merged")
+    # PEFT's models are told by their methods, so that nothing here needs it installed.
+    if not hasattr(model, "get_base_model"):
+        return model
+    if not hasattr(model, "merge_and_unload"):
+        raise InputError("expected adapters that can be merged into the weights, such as LoRA's; got others")
+    return copy.deepcopy(model).merge_and_unload()
+
+
+@contextmanager
+def _written_whole(folder: Path) -> Iterator[Path]:
+    """A place to write a model's files; afterwards they replace those in the folder, `config.json` last.
+
+    Nothing loads without a `config.json`: a crash leaves the model that was there, or none, never a mixture.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder to save the model in, found a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".saving-", dir=folder) as name:
+        unfinished = Path(name)
+        yield unfinished
+        for old in (folder / "config.json", folder / _WEIGHTS, folder / _INDEX, *folder.glob(_SHARDS)):
+            old.unlink(missing_ok=True)
+        written = [path for path in unfinished.rglob("*") if path.is_file()]
+        for path in sorted(written, key=lambda path: path == unfinished / "config.json"):
+            target = folder / path.relative_to(unfinished)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+
+
+def _add_settings(path: Path, model: PreTrainedModel) -> None:
+    """Write SAFR's settings into the `config.json` that `save_pretrained` has left, and take local paths out of it."""
+    attached = get_regularizer(model)
+    assert attached is not None
+    text = path.read_text(encoding="utf-8")
+    config = json.loads(text, object_hook=lambda each: {key: each[key] for key in each if key != "_name_or_path"})
+    _model_class(config)
+    config[_SETTINGS] = {
+        "version": safr.__version__,
+        "base_model": _base_model(model.config.name_or_path or ""),
+        "special_ids": list(attached.special_ids),
+        "regularization": asdict(attached.regularization),
+    }
+    path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _base_model(name: str) -> str | None:
+    """The hub name of what a model was fine-tuned from, also by way of a folder of `save`'s; never a path."""
+    if is_hub_name(name):
+        return name
+    try:
+        return _config(Path(name))[_SETTINGS]["base_model"] if name else None
+    except (InputError, KeyError, TypeError):
+        return None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json")
+    config = _read_json(path)
+    if not isinstance(config, dict) or not isinstance(config.get(_SETTINGS), dict):
+        raise InputError(
+            f"{path}: expected SAFR's settings under '{_SETTINGS}', found none; was it written by safr.save?"
+        )
+    return config
+
+
+def _settings(folder: Path, written: dict[str, Any]) -> tuple[Regularization, tuple[int, ...]]:
+    try:
+        regularization = regularization_from_dict(written["regularization"])
+        return regularization, tuple(int(each) for each in written["special_ids"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder}: written by SAFR {written.get('version')}, and SAFR {safr.__version__} can't read its settings "
+            f"({_first_line(error)}); update SAFR or save it again"
+        ) from error
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    weights: dict[str, Tensor] = {}
+    try:
+        for path in _weight_files(folder):
+            with safe_open(path, framework="pt") as file:
+                weights |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is no mapping
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: the model's weights can't be read ({_first_line(error)})") from error
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """One file of weights, or those that the index names."""
+    if (folder / _WEIGHTS).is_file():
+        return [folder / _WEIGHTS]
+    if (folder / _INDEX).is_file():
+        return _shards(folder / _INDEX)
+    if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES):
+        raise InputError(
+            f"{folder}: expected {_WEIGHTS}, found {', '.join(pickles)}, pickles that could run code; save it again"
+        )
+    raise InputError(f"{folder}: the model's weights can't be read (no {_WEIGHTS})")
+
+
+def _shards(index: Path) -> list[Path]:
+    content = _read_json(index)
+    try:
+        names = sorted(set(content["weight_map"].values()))
+        shards = [index.with_name(name) for name in names]  # with_name takes no path that leads elsewhere
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(f"{index}: expected the names of the weights' files ({_first_line(error)})") from error
+    if missing := [shard.name for shard in shards if shard.suffix != ".safetensors" or not shard.is_file()]:
+        raise InputError(f"{index.parent}: the model's weights can't be read (no {', '.join(missing)})")
+    return shards
+
+
+def _network(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> PreTrainedModel:
+    """The model without SAFR; weights that are missing or of another shape are damage, not a fresh start.
+
+    transformers gets the weights themselves: in the folder it would look for adapters, pickles and code as well.
+    """
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # what it would warn of is refused below
+    try:
+        model_class = _model_class(config)
+        config_class: Any = model_class.config_class
+        built = config_class.from_dict({key: value for key, value in config.items() if key != "auto_map"})
+        built._attn_implementation = None  # a name here can be that of a kernel on the hub, which is code
+        generation = folder / "generation_config.json"
+        loaded: Any = model_class.from_pretrained(
+            None,
+            config=built,
+            state_dict=weights,
+            generation_config=GenerationConfig.from_pretrained(folder) if generation.is_file() else None,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+    except Exception as error:  # whatever a damaged or foreign config brings: the user gets one line
+        raise InputError(f"{folder}: the model can't be built from its config.json ({_first_line(error)})") from error
+    finally:
+        transformers.logging.set_verbosity(before)
+    model, report = loaded
+    _refuse_damaged(folder, {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
+    return model
+
+
+def _model_class(config: dict[str, Any]) -> type[PreTrainedModel]:
+    """The class that a config names, if it is one of transformers' or ours."""
+    name = str((config.get("architectures") or ["none"])[0])
+    found = getattr(transformers, name, None) or getattr(safr.model.transformer, name, None)
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise InputError(f"the model class {name} is neither transformers' nor SAFR's; update transformers or SAFR")
+    kind, expected = config.get("model_type"), getattr(found.config_class, "model_type", None)
+    if kind != expected:
+        raise InputError(f"a {name} has the model type {expected}, but config.json says {kind}; save it again")
+    return found
+
+
+def _refuse_damaged(folder: Path, missing: Collection[str]) -> None:
+    if missing:
+        raise InputError(
+            f"{folder}: damaged, the weights of {', '.join(sorted(missing))} are missing or do not fit; save it again"
+        )
+
+
+def _shape(weight: Tensor | None) -> torch.Size | None:
+    return None if weight is None else weight.shape
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected JSON, but it is damaged ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,131 @@
+"""A model and a batch in, with SAFR on it or not; the Trace of one forward pass out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from safr.errors import InputError
+from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
+from safr.model.content_mask import compute_content_mask
+from safr.model.families import (
+    add_recording_hooks,
+    check_visible_attention,
+    find_feed_forward_layers,
+    get_encoder,
+    record_once,
+    unwrap,
+)
+from safr.model.forward_pass import SITES, current_pass, recording
+from safr.model.regularizer import get_regularizer, special_ids_of_model
+
+
+def trace(
+    model: nn.Module,
+    batch: Mapping[str, Tensor],
+    sites: Collection[str] = ("fc1",),
+    *,
+    counting: Bool[Tensor, "batch token"] | None = None,
+    fc1: str | None = None,
+) -> Trace:
+    """Run a batch through a model, with SAFR on it or not, and keep what it shows at some sites.
+
+    The model runs in the mode it is in: call `model.eval()` first for an explanation.
+
+    Args:
+        model: The model.
+        batch: What the model takes: `input_ids`, `attention_mask`, ...
+        sites: Names of `safr.traces.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`).
+        counting: True where a token counts. Default: neither padding nor a special token that the model knows of.
+        fc1: Wildcard of the first feed-forward layers' paths, for a model without SAFR whose family is not known.
+
+    Raises:
+        InputError: A site's name is not known, or the model does not show it.
+    """
+    if unknown := [site for site in sites if site.partition(".")[0] not in SITES]:
+        raise InputError(f"unknown sites: {', '.join(unknown)}; known are {', '.join(SITES)}")
+    if counting is None:
+        counting = compute_content_mask(batch, special_ids_of_model(model))
+    assert counting is not None
+    attached = get_regularizer(model)
+    with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
+        if attached is None or attached.regularization.padding == "mask":
+            now.counting = counting
+        outputs = model(**batch)
+    names = sorted(now.kept, key=_flow_order)
+    attention = {int(name.partition(".")[2]): now.kept[name] for name in names if name.startswith("attention")}
+    vectors = {name: now.kept[name] for name in names if not name.startswith("attention")}
+    logits = outputs.get("logits")
+    return Trace(batch["input_ids"], counting, logits, now.keep, attention, vectors)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass over a batch, with only the sites that were asked for."""
+
+    ids: Int[Tensor, "batch token"]
+    """Token ids, padding included."""
+
+    counting: Bool[Tensor, "batch token"]
+    """True where a token counts: neither padding nor a special token."""
+
+    logits: Float[Tensor, "batch *token label"] | None
+    """The model's output, of a language model for every token; None for a model without a head."""
+
+    keep: Float[Tensor, "batch token"] | None
+    """VMASK's keep probabilities in [0, 1], before any sampling; None for a model without VMASK."""
+
+    attention: Mapping[int, Float[Tensor, "batch head query key"]]
+    """Attention weights by layer, before dropout."""
+
+    vectors: Mapping[str, Float[Tensor, "batch token width"]]
+    """Vectors by site: `embedding`, `vmask`, `fc1.0` (before the activation), `fc1_out.0` (after it), `fc2.0`, ..."""
+
+    def site(self, name: str) -> Float[Tensor, "batch token width"]:
+        """The vectors recorded at one site; an InputError lists the recorded ones if there are none."""
+        if name not in self.vectors:
+            raise InputError(f"no vectors at site '{name}'; recorded are: {', '.join(self.vectors) or 'none'}")
+        return self.vectors[name]
+
+
+@contextmanager
+def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
+    """Recording hooks for the length of a block, on a model that has none."""
+    names = {site.partition(".")[0] for site in sites}
+    inner = unwrap(model)
+    if "attention" in names:
+        check_visible_attention(inner)
+    if get_regularizer(model) is not None:
+        yield
+        return
+    part, before = get_encoder(inner), inner.config._attn_implementation
+    handles = [
+        part.get_input_embeddings().register_forward_hook(lambda _, args, output: record_once("embedding", output)),
+        part.register_forward_pre_hook(lambda *_: _inside(True)),
+        part.register_forward_hook(lambda *_: _inside(False)),
+    ]
+    try:
+        if names & {"fc1", "fc1_out", "fc2"}:
+            handles += add_recording_hooks(find_feed_forward_layers(inner, fc1))
+        if "attention" in names:
+            inner.set_attn_implementation(SAFR_ATTENTION)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        if inner.config._attn_implementation != before:
+            inner.set_attn_implementation(before)
+
+
+def _inside(inside: bool) -> None:
+    if (now := current_pass()) is not None:
+        now.inside = inside
+
+
+def _flow_order(name: str) -> tuple[int, int]:
+    site, _, layer = name.partition(".")
+    return SITES.index(site), int(layer or 0)

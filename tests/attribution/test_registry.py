@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+
+from safr.attribution.gradients import gradient_x_input, integrated_gradients
+from safr.attribution.internals import attention_received, attention_rollout, compute_rollout
+from safr.attribution.perturbation import occlusion, shapley
+from safr.attribution.registry import ABSOLUTE_PREFIX, METHODS, attribute, default_methods, get_method, is_signed
+from safr.config import Regularization
+from safr.data.encoding import encode
+from safr.errors import InputError
+from safr.inference import class_probabilities, iter_traces, log_odds, predict
+from safr.model.interventions import intervene
+from tests import linear, tiny
+
+TEXTS = (
+    "a lovely film",
+    "the dull story was awful but funny",
+    "moving",
+    "this plot idea of fresh scene and weak cast",
+    "",
+)
+
+
+def encoded(texts=TEXTS):
+    return encode(tiny.tokenizer(), texts)
+
+
+@pytest.fixture(scope="module")
+def masked():
+    return tiny.model(Regularization(vmask_width=8))
+
+
+@pytest.mark.parametrize("score", [gradient_x_input, integrated_gradients, occlusion, shapley])
+def test_signed_methods_find_the_true_effects_of_a_linear_model(score):
+    model, texts = linear.model(), encoded()
+    found = score(model, texts)
+    expected = linear.effects(texts, predict(model, texts))
+    for own, true in zip(found, expected, strict=True):
+        np.testing.assert_allclose(own, true, atol=1e-5)
+
+
+def test_integrated_gradients_add_up_to_what_the_words_bring(masked):
+    texts = encoded(TEXTS[:4])
+    scores = integrated_gradients(masked, texts)
+    classes = torch.from_numpy(predict(masked, texts))
+    for text, own, chosen in zip(texts, scores, classes, strict=True):
+        ids = torch.tensor([text.ids])
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.no_grad():
+            whole = log_odds(masked, masked(**inputs).logits, chosen[None])
+            with intervene(masked, "embedding", torch.zeros_like):
+                nothing = log_odds(masked, masked(**inputs).logits, chosen[None])
+        assert own.sum() == pytest.approx((whole - nothing).item(), rel=0.02)
+
+
+def test_gradient_x_input_is_the_slow_gradient(masked):
+    (text,) = encoded(["the dull story was awful but funny"])
+    ids = torch.tensor([text.ids])
+    kept = []
+
+    def keep(vectors):
+        kept.append(vectors.detach().requires_grad_())
+        return kept[0]
+
+    with intervene(masked, "embedding", keep):
+        logits = masked(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+    log_odds(masked, logits, logits.argmax(dim=-1)).sum().backward()
+    slow = (kept[0].grad * kept[0]).sum(dim=-1)[0].detach().numpy()
+    np.testing.assert_allclose(gradient_x_input(masked, [text])[0], slow, rtol=1e-4, atol=1e-7)
+
+
+def test_log_odds_are_those_of_the_probability(masked):
+    logits = torch.tensor([[0.3, -1.0, 2.0], [1.0, 1.0, 1.0]])
+    share = logits.softmax(dim=-1)[[0, 1], [2, 0]]
+    expected = (share / (1 - share)).log()
+    torch.testing.assert_close(log_odds(masked, logits, torch.tensor([2, 0])), expected)
+
+
+def test_log_odds_of_classes_that_may_both_be_right_are_their_own():
+    model = tiny.model(problem_type="multi_label_classification")
+    logits = torch.tensor([[2.0, 3.0, -5.0]])
+    share = class_probabilities(model, logits)[:, 0]
+    torch.testing.assert_close(log_odds(model, logits, torch.tensor([0])), (share / (1 - share)).log())
+
+
+def test_occlusion_is_a_slow_loop_over_deletions(masked):
+    texts = encoded(TEXTS[:2])
+    classes = predict(masked, texts)
+    for text, own, chosen in zip(texts, occlusion(masked, texts), classes, strict=True):
+        values = []
+        for kept in (text, *(text.without({word}) for word in range(len(text.words)))):
+            ids = torch.tensor([kept.ids])
+            with torch.no_grad():
+                logits = masked(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
+            values.append(log_odds(masked, logits, torch.tensor([chosen])).item())
+        np.testing.assert_allclose(own, values[0] - np.array(values[1:]), atol=1e-5)
+
+
+def test_rollout_by_hand():
+    first = torch.tensor([[[[1.0, 0.0], [0.5, 0.5]]]])
+    second = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]])
+    mixed = torch.tensor([[0.5, 0.5], [0.5, 0.5]]) @ torch.tensor([[1.0, 0.0], [0.25, 0.75]])
+    torch.testing.assert_close(compute_rollout([first, second])[0], mixed)
+
+
+def test_rollout_is_read_where_the_model_reads(masked, minilm):
+    # The paper's transformer takes the mean over all tokens.
+    texts = encoded(["the dull story was awful"])
+    (_, seen), *_ = iter_traces(masked, texts, ["attention"])
+    flow = compute_rollout(list(seen.attention.values()))[0].mean(dim=0)
+    np.testing.assert_allclose(attention_rollout(masked, texts)[0], flow.numpy(), atol=1e-6)
+
+
+def test_attention_received_sums_what_all_tokens_pay(masked):
+    texts = encoded(["the dull story was awful"])
+    (_, seen), *_ = iter_traces(masked, texts, ["attention"])
+    slow = seen.attention[0][0].mean(dim=0).sum(dim=0)
+    np.testing.assert_allclose(attention_received(masked, texts)[0], slow.numpy(), atol=1e-6)
+
+
+def test_every_method_scores_every_word_of_any_text(masked):
+    texts = encoded()
+    for name in [*default_methods(masked), "shapley", ABSOLUTE_PREFIX + "occlusion", "capacity@fc1_out.0"]:
+        scores = get_method(name).score(masked, texts)
+        assert [len(each) for each in scores] == [len(text.words) for text in texts], name
+        assert all(np.isfinite(each).all() for each in scores), name
+
+
+def test_passes_are_counted():
+    model, texts = tiny.model(Regularization(vmask_width=8)), encoded(TEXTS[:2])
+    words = sum(len(text.words) for text in texts)
+    costs = {
+        name: attribute(model, texts, get_method(name).score) for name in ("capacity", "integrated_gradients", "random")
+    }
+    assert (costs["capacity"].forward, costs["capacity"].backward) == (1, 0)
+    assert (costs["integrated_gradients"].forward, costs["integrated_gradients"].backward) == (51, 50)
+    assert costs["random"].forward == 0
+    # Texts of their own for the prediction and once more for their log-odds.
+    assert attribute(model, texts, METHODS["occlusion"].score).forward == 2 + words / len(texts)
+    assert costs["capacity"].seconds > 0
+
+
+def test_names_of_methods():
+    assert is_signed("occlusion")
+    assert not is_signed(f"{ABSOLUTE_PREFIX}occlusion")
+    assert not is_signed("lime.parquet")
+    for wrong in ("capasity", f"{ABSOLUTE_PREFIX}capacity", ABSOLUTE_PREFIX):
+        with pytest.raises(InputError, match="no attribution method is called"):
+            get_method(wrong)
+    with pytest.raises(InputError, match="keep needs a model with VMASK"):
+        get_method("keep").score(tiny.model(), encoded())
+    assert "keep" not in default_methods(tiny.model())

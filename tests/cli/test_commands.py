@@ -1,0 +1,346 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from safr.cli.commands import main, train_command
+from safr.cli.parse import parse_command
+from safr.config import PRESETS
+from safr.errors import InputError
+from safr.experiments import paper
+from safr.runs import Run
+from tests.test_training import small_data
+
+SMALL = [
+    "--width",
+    "16",
+    "--heads",
+    "2",
+    "--feed-forward",
+    "32",
+    "--vmask-width",
+    "8",
+    "--batch-size",
+    "8",
+    "--learning-rate",
+    "3e-3",
+]
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory) -> Path:
+    """A user's own file."""
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    data = small_data(60)
+    rows = zip(data.train.texts, data.train.labels, strict=True)
+    path.write_text("text,label\n" + "".join(f"{text},{data.label_names[label]}\n" for text, label in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(reviews, tmp_path_factory) -> Path:
+    """A run that the command line has trained and evaluated."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    assert main(["train", "--data", str(reviews), "--output", str(folder), "--epochs", "2", *SMALL]) == 0
+    return folder
+
+
+def failure(capsys, *arguments: str) -> str:
+    """The one line that a command ends with, after checking that it is one line and the status is 2."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("safr: ")
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
+
+
+def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
+    assert {path.name for path in run.iterdir()} == {
+        "config.json",
+        "examples.json",
+        "figures",
+        "history.jsonl",
+        "model",
+        "scores.json",
+        "tokens.parquet",
+    }
+    assert main(["evaluate", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "small" in shown
+    assert "95 % interval" in shown
+    assert f"{100 * Run(run).scores['accuracy']['value']:.1f} [" in shown.replace("\n", "")
+
+
+def test_evaluate_on_dev_leaves_the_scores_alone(run, capsys):
+    before = (run / "scores.json").read_bytes()
+    assert main(["evaluate", str(run), "--split", "dev"]) == 0
+    assert "dev accuracy" in capsys.readouterr().out
+    assert (run / "scores.json").read_bytes() == before
+
+
+def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
+    assert main(["explain", str(run), "word1 good film"]) == 0
+    shown = capsys.readouterr().out
+    assert "predicted" in shown
+    assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
+
+
+def test_explain_gives_json(run, capsys):
+    assert main(["explain", str(run), "word1 good film", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["words"] == ["word1", "good", "film"]
+    assert len(found["capacity"]) == 3
+    assert sum(found["probabilities"].values()) == pytest.approx(1)
+
+
+def test_explain_draws_figures(run, tmp_path, capsys):
+    assert main(["explain", str(run), "word1 good film", "--figures", str(tmp_path / "figures")]) == 0
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {
+        f"{name}.{kind}" for name in ("allocation", "capacity", "interference", "sites") for kind in ("svg", "png")
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$"]
+)
+def test_explain_takes_any_text(run, text, capsys):
+    assert main(["explain", str(run), text]) == 0
+    assert "\x1b[31m" not in capsys.readouterr().out
+    assert main(["explain", str(run), text, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["words"]
+
+
+def test_explain_reads_standard_input(run, capsys, monkeypatch):
+    class Input:
+        buffer = (Path(run) / "history.jsonl").open("rb")
+
+    with Input.buffer:
+        monkeypatch.setattr(sys, "stdin", Input)
+        assert main(["explain", str(run), "-"]) == 0
+    assert "predicted" in capsys.readouterr().out
+
+
+def test_report_writes_one_file(run, capsys):
+    assert main(["report", str(run)]) == 0
+    assert str((run / "report.html").resolve()) in capsys.readouterr().out.replace("\n", "")
+    assert "small" in (run / "report.html").read_text()
+    (run / "report.html").unlink()
+
+
+def test_explore_writes_one_file_and_names_it(run, tmp_path, capsys):
+    path = tmp_path / "new" / "explorer.html"
+    assert main(["explore", str(run), "--export", str(path), "--texts", "3"]) == 0
+    shown = capsys.readouterr().out.replace("\n", "")
+    assert re.search(rf"explorer: {re.escape(str(path.resolve()))} \(\d\.\d MB\)", shown)
+    assert "SAFR explorer" in path.read_text()
+
+
+def test_data_lists_what_is_ready(capsys):
+    assert main(["data"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("rotten_tomatoes", "sst2_paper", "imdb", "hub:NAME"):
+        assert name in shown
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("safr 0.")
+
+
+def test_a_wrong_path_is_one_line(capsys, tmp_path):
+    assert "found none there" in failure(capsys, "evaluate", str(tmp_path / "nothing"))
+    assert "found none there" in failure(capsys, "explain", str(tmp_path / "nothing"), "text")
+    assert "found none there" in failure(capsys, "train", "--resume", str(tmp_path / "nothing"))
+    assert "holds no config.json" in failure(capsys, "report", str(tmp_path))
+    assert "at least one run" in failure(capsys, "report")
+    assert "at least one run" in failure(capsys, "explore")
+    assert "found none there" in failure(capsys, "explore", str(tmp_path / "nothing"))
+    assert "rotten_tomatos" in failure(capsys, "train", "--data", "rotten_tomatos")
+
+
+def test_an_empty_file_is_one_line(capsys, tmp_path):
+    (tmp_path / "empty.csv").write_text("")
+    assert "empty.csv" in failure(capsys, "train", "--data", str(tmp_path / "empty.csv"))
+
+
+def test_a_missing_column_is_one_line(capsys, reviews):
+    said = failure(capsys, "train", "--data", str(reviews), "--label-column", "stars")
+    assert "stars" in said
+    assert "label" in said
+    assert "reviews.csv" in said
+
+
+def test_a_mistake_in_the_data_leaves_no_run_behind(capsys, reviews, tmp_path):
+    failure(capsys, "train", "--data", str(reviews), "--label-column", "stars", "--output", str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--importance", "-1"], "`importance` must be a finite number of at least 0, got -1.0"),
+        (["--heads", "3", "--width", "16"], "`heads` must divide `width`, got 3 and 16; try 2"),
+        (["--epochs", "0"], "`epochs` must be at least 1, got 0"),
+        (["--layers", "7"], "`layers` must be 'all' or numbers from -1 to 0"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(capsys, reviews, tmp_path, options, said):
+    arguments = ["train", "--data", str(reviews), "--output", str(tmp_path / "run"), *options]
+    assert said in failure(capsys, *arguments)
+
+
+def test_an_unknown_option_ends_with_status_two(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--nonsense", "1"])
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--texts", "0", "--export", "page.html"], "--texts must be at least 1, got 0"),
+        (["--port", "99999"], "--port must be from 0 to 65535, got 99999"),
+        (["--host", "0.0.0.0", "--token", "short"], "--token must be at least 16 letters"),
+    ],
+)
+def test_what_explore_can_not_do_is_one_line(capsys, run, options, said):
+    assert said in failure(capsys, "explore", str(run), "--no-browser", *options)
+    assert "different names" in failure(capsys, "explore", str(run), str(run), "--no-browser", "--export", "page.html")
+
+
+def test_a_run_is_not_overwritten(capsys, run, reviews):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert "holds a run already" in failure(capsys, "train", "--data", str(reviews), "--output", str(run), *SMALL)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_a_file_in_the_way_is_one_line(capsys, reviews, tmp_path):
+    (tmp_path / "file").write_text("")
+    said = failure(capsys, "train", "--data", str(reviews), "--output", str(tmp_path / "file"), *SMALL)
+    assert "expected a new or empty folder" in said
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
+    """As a person does it: a process of its own, a signal in the middle of training, the command that it names."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "safr", "train", "--data", str(reviews), "--output", str(folder)]
+    command += ["--epochs", "400", "--patience", "400", *SMALL]
+    environment = {**os.environ, "PYTHONWARNINGS": "default"}
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        # A suite that runs in the background has Ctrl-C switched off, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while len(Run(folder).history) < 3 and process.poll() is None:
+        assert time.monotonic() < deadline, "no epoch was finished in two minutes"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert f"safr train --resume {folder}" in said.replace("\n", "")
+    finished = len(Run(folder).history)
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["recipe"]["epochs"] = finished + 2  # so that the test need not wait for 400
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["train", "--resume", str(folder)]) == 0
+    assert [line["epoch"] for line in Run(folder).history] == list(range(1, finished + 3))
+    assert Run(folder).scores["accuracy"]["value"] >= 0
+
+
+def test_a_sweep_varies_settings_and_recommends_one(reviews, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    varied = ["--vary", "importance=0.1,1", "--seeds", "1", "--epochs", "1", "--workers", "1", *SMALL]
+    assert main(["sweep", "--data", str(reviews), "--output", str(folder), *varied]) == 0
+    shown = capsys.readouterr().out
+    assert "[3 of 3, about 0 min left]" in shown
+    assert "| importance 0.1 | 1 |" in shown
+    assert "Recommended: " in shown
+    assert {"table.md", "runs.parquet", "pareto.svg", "baseline,seed=0"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("seeds: 1")
+    beside = failure(capsys, "sweep", "--output", str(tmp_path), "--plan", str(plan), "--epochs", "3")
+    assert "--plan says by itself which runs there are" in beside
+    assert "--seeds must be at least 1, got 0" in failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "0")
+    workers = failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "1", "--workers", "0")
+    assert "--workers must be at least 1, got 0" in workers
+
+
+def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "--data", str(reviews), "--output", str(folder), *SMALL]) == 0
+    lengths = tmp_path / "lengths.jsonl"
+    capsys.readouterr()
+    asked = ["benchmark", str(folder), "--methods", "capacity", "occlusion", "--removals", "delete", "hide"]
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "run: removing words: hide" in said
+    assert "Capacity takes" in said
+    assert "| absolute_occlusion |" in (folder / "evidence.md").read_text()
+    lengths.write_text('{"words": ["no"], "scores": [1]}')
+    assert f"{lengths}: expected the words" in failure(capsys, *asked, "--scores", f"length={lengths}")
+    assert "expected scores as NAME=FILE, got 'lengths'" in failure(capsys, *asked, "--scores", "lengths")
+    assert "--texts must be at least 2" in failure(capsys, *asked, "--texts", "1")
+    assert "at least one run" in failure(capsys, "benchmark")
+
+
+@pytest.mark.parametrize(
+    ("asked", "importance"),
+    [(["--preset", "best"], PRESETS["best"]["importance"]), (["--preset=best", "--importance", "7"], 7.0)],
+)
+def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, importance):
+    settings = parse_command(["train", *asked], {"train": train_command}).keywords["settings"]
+    assert settings.regularization.importance == importance
+    assert settings.regularization.interaction == PRESETS["best"]["interaction"]
+
+
+def test_an_option_may_be_spelled_with_underscores():
+    settings = parse_command(
+        ["train", "--preset", "best", "--learning_rate", "1e-2"], {"train": train_command}
+    ).keywords["settings"]
+    assert settings.recipe.learning_rate == 1e-2
+    with pytest.raises(InputError, match=r"^--learning-rate is given twice"):
+        parse_command(["train", "--learning-rate", "1e-2", "--learning_rate", "1e-3"], {"train": train_command})
+    with pytest.raises(InputError, match=r"^--vmask is given twice"):
+        parse_command(["train", "--no-vmask", "--vmask"], {"train": train_command})
+
+
+def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews, tmp_path, capsys, monkeypatch):
+    small = {"epochs": 1, "width": 8, "heads": 1, "feed_forward": 8, "vmask_width": 4}
+    monkeypatch.setattr(paper, "QUICK_SETTINGS", {"data": str(reviews), **small})
+    monkeypatch.setattr(paper, "QUICK_WEIGHTS", (None, (0.1, 0.1)))
+    asked = ["reproduce", "--quick", "--output", str(tmp_path), "--workers", "1"]
+    assert main(asked) == 0
+    assert "[2 of 2, about 0 min left]" in capsys.readouterr().out
+    tables = (tmp_path / "quick" / "tables.md").read_text()
+    assert tables.startswith("This is a small version: ")
+    rows = [line for line in tables.splitlines() if line.startswith(("| baseline |", "| importance="))]
+    assert len(rows) == 2
+    assert not any(f"| {verdict} |" in row for row in rows for verdict in paper.VERDICTS)
+    assert main(asked) == 0
+    assert "0 runs to do" not in capsys.readouterr().out
+    assert "beside 2 of 2 runs" in (tmp_path / "quick" / "reproduction.html").read_text()
+    assert "--quick has data of its own and one seed" in failure(capsys, *asked, "--dataset", "sst2")
+    assert "--seeds must be at least 1, got 0" in failure(capsys, "reproduce", "--seeds", "0")
+
+
+def test_an_unknown_preset_gets_one_line(tmp_path, capsys):
+    assert "no preset is called 'worst'; known are best" in failure(capsys, "train", "--preset", "worst")
+    assert "no preset is called ''" in failure(capsys, "train", "--preset")

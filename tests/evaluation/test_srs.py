@@ -1,0 +1,258 @@
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import (
+    BertForSequenceClassification,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
+
+from safr import inference as scores_module
+from safr.attribution.words import random_scores
+from safr.config import Regularization
+from safr.data.batches import iter_batches
+from safr.data.encoding import encode
+from safr.errors import InputError
+from safr.evaluation import srs as deletion_module
+from safr.evaluation.srs import count_deleted, delete_words, predict_after_deletion, select_top_words
+from safr.inference import predict_distinct
+from tests import tiny, tiny_tokenizers
+
+PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
+TEXTS = [text for text, _ in tiny.sentences(40, seed=5, longest=9)]
+MASKED = Regularization(vmask_width=8)
+
+PAIR = ("xqz jkv wyx", "jkv xqz jkv wyx jkv")
+RANKING = np.array([0.9, 0.1, 0.8, 0.3, 0.7, 0.2, 0.7, 0.6])
+
+scores_of_a_text = st.lists(st.integers(-3, 3).map(float), max_size=12).map(np.array)
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        (1, [0, 0, 0, 0, 0, 0, 0, 0, 0]),
+        (2, [1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        (3, [1, 1, 1, 1, 2, 2, 2, 2, 2]),
+        (4, [1, 1, 1, 2, 2, 2, 3, 3, 3]),
+        (5, [1, 1, 2, 2, 3, 3, 4, 4, 4]),
+        (10, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (15, [2, 3, 5, 6, 8, 9, 11, 12, 14]),
+        (25, [3, 5, 8, 10, 13, 15, 18, 20, 23]),
+    ],
+)
+def test_the_number_deleted_is_rounded_half_up(words, counts):
+    assert [count_deleted(words, percent) for percent in PERCENTS] == counts
+
+
+@pytest.mark.parametrize(
+    ("words", "count"), [(6, 2), (7, 2), (8, 2), (9, 3), (11, 3), (12, 4), (35, 11), (45, 14), (1000, 300)]
+)
+def test_thirty_percent_by_hand(words, count):
+    assert count_deleted(words, 30) == count
+
+
+@given(st.integers(2, 10_000), st.integers(1, 99))
+def test_at_least_one_word_goes_and_at_least_one_stays(words, percent):
+    exact = (Decimal(words) * percent / 100).quantize(Decimal(1), ROUND_HALF_UP)
+    assert count_deleted(words, percent) == min(max(int(exact), 1), words - 1)
+
+
+@pytest.mark.parametrize("percent", PERCENTS)
+def test_a_text_of_one_word_or_none_stays_as_it_is(percent):
+    assert count_deleted(1, percent) == count_deleted(0, percent) == 0
+    assert select_top_words(np.array([0.5]), percent) == select_top_words(np.array([]), percent) == frozenset()
+
+
+def test_the_highest_scores_go():
+    assert select_top_words(np.array([0.1, 0.9, -2.0, 0.8, 0.3]), 40) == {1, 3}
+
+
+def test_ties_go_to_the_earlier_word():
+    assert select_top_words(np.array([0.1, 0.7, 0.7, 0.7]), 50) == {1, 2}
+    assert select_top_words(np.full(200, 0.5), 30) == set(range(60))
+
+
+@given(scores_of_a_text, st.sampled_from(PERCENTS))
+def test_every_deleted_word_scores_at_least_as_much_as_every_word_that_stays(scores, percent):
+    deleted = select_top_words(scores, percent)
+    assert len(deleted) == count_deleted(len(scores), percent)
+    for gone in deleted:
+        for kept in set(range(len(scores))) - deleted:
+            assert (scores[gone], -gone) > (scores[kept], -kept)
+
+
+@given(scores_of_a_text)
+def test_more_percent_delete_the_same_words_and_more(scores):
+    deleted = [select_top_words(scores, percent) for percent in PERCENTS]
+    assert all(few <= many for few, many in pairwise(deleted))
+
+
+@given(scores_of_a_text, st.sampled_from(PERCENTS))
+def test_any_increasing_function_of_a_score_deletes_the_same_words(scores, percent):
+    for increasing in (np.exp, np.cbrt, lambda each: 1000 * each - 7):
+        assert select_top_words(increasing(scores), percent) == select_top_words(scores, percent)
+
+
+def test_every_text_loses_the_words_that_its_own_scores_say():
+    texts = encode(tiny.tokenizer(), ["a film was dull", "funny", "", "the story of a film"])
+    scores = [np.array(each) for each in ([0.1, 0.4, 0.2, 0.3], [1.0], [], [0.0, 0.1, 0.2, 0.3, 0.4])]
+    left = delete_words(texts, scores, 50)
+    assert [text.words for text in left] == [("a", "was"), ("funny",), (), ("the", "story")]
+    assert [text.ids for text in left] == [tuple(tiny.tokenizer()(" ".join(text.words))["input_ids"]) for text in left]
+
+
+@pytest.mark.parametrize(
+    ("within", "percent", "deleted"),
+    [
+        ("both", 30, {0, 2}),  # 2.4 of 8
+        ("both", 50, {0, 2, 4, 6}),
+        ("first", 30, {0}),  # 0.9 of 3
+        ("first", 90, {0, 2}),
+        ("second", 30, {4, 6}),  # 1.5 of 5
+        ("second", 10, {4}),  # of equal scores the earlier word's
+        ("second", 90, {3, 4, 6, 7}),
+        ("both", 90, {0, 2, 3, 4, 6, 7}),  # of each text the lowest stays
+    ],
+)
+def test_the_words_of_a_pair_go_from_the_texts_that_are_named(within, percent, deleted):
+    pair = encode(tiny_tokenizers.tokenizer("wordpiece"), [PAIR])[0]
+    assert select_top_words(RANKING, percent, text_of_word=pair.text_of_word, within=within) == deleted
+    assert delete_words([pair], [RANKING], percent, within=within) == [pair.without(deleted)]
+
+
+@given(scores_of_a_text, st.integers(0, 12), st.sampled_from(PERCENTS), st.sampled_from(["first", "second", "both"]))
+def test_a_word_of_each_text_stays_and_the_other_text_stays_whole(scores, first, percent, within):
+    owners = [int(word >= first) for word in range(len(scores))]
+    deleted = select_top_words(scores, percent, text_of_word=owners, within=within)
+    may_go = [
+        word for word, owner in enumerate(owners) if within == "both" or owner == ("first", "second").index(within)
+    ]
+    texts = len({owners[word] for word in may_go})
+    assert deleted <= set(may_go)
+    assert len(deleted) == count_deleted(len(may_go), percent, texts=texts)
+    assert len({owners[word] for word in set(may_go) - deleted}) == texts
+    assert select_top_words(scores, percent, text_of_word=owners, within="first") == select_top_words(
+        scores[:first], percent
+    )
+
+
+def test_one_text_alone_has_no_second():
+    with pytest.raises(InputError, match="expected pairs of texts"):
+        delete_words(encode(tiny.tokenizer(), ["a film"]), [np.ones(2)], 30, within="second")
+
+
+def test_scores_for_another_number_of_texts_are_refused():
+    with pytest.raises(ValueError, match="shorter"):
+        delete_words(encode(tiny.tokenizer(), ["a film", "dull"]), [np.ones(2)], 30)
+
+
+@pytest.mark.parametrize("regularization", [None, MASKED], ids=["plain", "mask"])
+@pytest.mark.parametrize("tokens_per_batch", [1, 64, 4096])
+def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, tokens_per_batch):
+    monkeypatch.setattr(scores_module, "iter_batches", partial(iter_batches, tokens_per_batch=tokens_per_batch))
+    model, texts = tiny.model(regularization), encode(tiny.tokenizer(), TEXTS)
+    texts += delete_words(texts, random_scores(texts, 0), 30)
+    alone = []
+    for text in texts:
+        with torch.inference_mode():
+            logits = model(input_ids=torch.tensor([text.ids])).logits
+        alone.append(int(logits.argmax()))
+    assert set(alone) == {0, 1}
+    assert predict_distinct(model, texts).tolist() == alone
+
+
+@pytest.mark.parametrize("limits", [(1, 10**6), (5, 10**6), (256, 10**6), (256, 1), (256, 200)])
+def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, limits):
+    for name, limit in zip(("_TEXTS_TOGETHER", "_TOKENS_TOGETHER"), limits, strict=True):
+        monkeypatch.setattr(deletion_module, name, limit)
+    model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
+    deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
+    alone = [predict_distinct(model, delete_words(texts, *each)).tolist() for each in deletions]
+    assert predict_after_deletion(model, texts, deletions).tolist() == alone
+    assert predict_after_deletion(model, texts, []).shape == (0, len(texts))
+
+
+def test_deletions_by_scores_of_other_texts_are_refused():
+    texts = encode(tiny.tokenizer(), TEXTS)
+    with pytest.raises(ValueError, match=rf"expected scores of {len(texts) - 1} texts, got those of {len(texts)}"):
+        predict_after_deletion(tiny.model(), texts[1:], [(random_scores(texts, 0), 30)])
+
+
+def test_deletions_that_leave_the_same_are_run_once():
+    model, texts = tiny.model(), encode(tiny.tokenizer(), TEXTS)
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
+    )
+    scores = random_scores(texts, 0)
+    predict_after_deletion(model, texts, [(scores, 30), (scores, 30), (scores, 31)])
+    once = sum(rows)
+    rows.clear()
+    predict_distinct(model, delete_words(texts, scores, 30))
+    assert once < 1.2 * sum(rows)  # 31 % leaves less of a few long texts
+
+
+def test_texts_with_the_same_tokens_are_run_once():
+    model, texts = tiny.model(), encode(tiny.tokenizer(), [*TEXTS, "unseen", "a film", "unknown", "a  film"])
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
+    )
+    once = predict_distinct(model, texts)
+    distinct = len(TEXTS) + 2
+    assert sum(rows) == distinct
+    rows.clear()
+    thrice = predict_distinct(model, texts * 3)
+    assert sum(rows) == distinct
+    assert thrice.tolist() == once.tolist() * 3
+
+
+def test_the_same_tokens_of_other_types_are_another_text():
+    """BERT reads the same ids otherwise where the second text begins elsewhere."""
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
+    pairs = encode(words, [PAIR, ("xqz", "jkv")])
+    texts = [pairs[0], replace(pairs[0], token_types=(0,) * len(pairs[0].ids)), pairs[1]]
+    rows = []
+    model.register_forward_pre_hook(
+        lambda module, args, options: rows.extend(options["token_type_ids"].sum(dim=1).tolist()), with_kwargs=True
+    )
+    assert predict_distinct(model, texts).shape == (3,)
+    assert rows == [6, 0, 2]
+
+
+@pytest.mark.parametrize("kind", [GPT2ForSequenceClassification, LlamaForSequenceClassification])
+def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
+    model, words = tiny_tokenizers.model(kind)
+    texts = [text.split()[0] for text in TEXTS[:8]] + TEXTS[:8]
+    alone = [int(model(**words(text, return_tensors="pt")).logits.argmax()) for text in texts]
+    assert predict_distinct(model, encode(words, texts)).tolist() == alone
+
+
+@pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
+def test_a_language_models_prediction_is_the_token_after_the_text(kind):
+    model, words = tiny_tokenizers.model(kind)
+    alone = [int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax()) for text in TEXTS[:8]]
+    for padding in (None, 0):
+        model.config.pad_token_id = padding
+        assert predict_distinct(model, encode(words, TEXTS[:8])).tolist() == alone
+
+
+def test_no_texts_have_no_predictions():
+    assert predict_distinct(tiny.model(), []).tolist() == []
+
+
+def test_special_tokens_written_into_a_text_change_no_prediction():
+    """Scores and predictions must see the same text, or a drop would not be the deletion's."""
+    model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])
+    scored = scores_module.internal_scores(model, texts)
+    assert predict_distinct(model, texts).tolist() == [each.prediction for each in scored]

@@ -1,0 +1,271 @@
+import asyncio
+import json
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode, checks
+
+from safr.explorer import app, model_session
+from safr.explorer.middleware import MAX_BODY_BYTES
+from safr.explorer.model_session import BusyError, ModelWorker
+from safr.explorer.page import live_security_policy, render_api_page
+from safr.explorer.payload import PagePayload
+from tests import tiny
+from tests.explorer.conftest import contents_of
+
+
+@pytest.fixture(scope="session")
+def document(api, server):
+    """The interface as it describes itself, at a server that runs."""
+    return schemathesis.openapi.from_url(f"{server}/openapi.json")
+
+
+@pytest.fixture
+def client(server):
+    with httpx.Client(base_url=server, timeout=60) as made:
+        yield made
+
+
+def problem(answer) -> str:
+    """The one line of an answer that tells of a problem."""
+    assert set(answer.json()) == {"error"}
+    assert "\n" not in answer.json()["error"]
+    assert "Traceback" not in answer.text
+    return answer.json()["error"]
+
+
+NOTHING = PagePayload(live=True, data="", labels=[], runs=[], rows=[], total=0)
+
+CHECKS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(
+    ("path", "method"),
+    [
+        ("/api/runs", "GET"),
+        ("/api/texts", "GET"),
+        ("/api/texts/{number}", "GET"),
+        ("/api/effects", "GET"),
+        ("/api/explain", "POST"),
+        ("/api/what-if", "POST"),
+        ("/api/predict", "POST"),
+    ],
+)
+def test_the_interface_is_what_it_says_it_is(document, api, path, method, mode):
+    assert method.lower() in api.openapi()["paths"][path]
+    operation = document[path][method]
+    if mode is GenerationMode.NEGATIVE and path in ("/api/runs", "/api/effects"):
+        return  # they take nothing that could be wrong
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(suppress_health_check=list(HealthCheck))
+    def check(case):
+        case.call_and_validate(checks=CHECKS)
+
+    check()
+
+
+def test_every_operation_is_among_those(api):
+    assert len(api.openapi()["paths"]) == 7
+
+
+def test_the_page_is_there_with_all_it_needs(client, readers):
+    answer = client.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-security-policy"] == live_security_policy()
+    told = contents_of(answer.text)
+    assert told["live"] is True
+    assert told["readings"] == {}
+    assert [run["name"] for run in told["runs"]] == ["baseline", "safr"]
+
+
+def test_a_sentence_is_explained_as_safr_explain_does(client, readers):
+    text = "a bright film and a dull plot"
+    for reader in readers:
+        found = client.post("/api/explain", json={"run": reader.run.name, "text": text}).json()
+        made = reader.explain(text)
+        assert found["words"] == list(made.words)
+        assert found["prediction"] == made.prediction
+        assert found["sites"]["fc1.0"]["capacity"] == pytest.approx(made.capacity.tolist(), rel=1e-3)
+        steps = client.post("/api/what-if", json={"run": reader.run.name, "text": text}).json()
+        for count, share in zip(steps["counts"], steps["probability"]["capacity"], strict=True):
+            deleted = steps["orders"]["capacity"][:count]
+            asked = {"run": reader.run.name, "text": text, "deleted": deleted}
+            assert client.post("/api/predict", json=asked).json()["followed"] == pytest.approx(share, abs=1e-3)
+
+
+def test_a_text_of_the_test_split_can_be_asked_for_by_number(client):
+    row = client.get("/api/texts", params={"count": 1}).json()["rows"][0]
+    assert client.get(f"/api/texts/{row['number']}").json() == row
+    by_number = client.post("/api/explain", json={"run": "safr", "number": row["number"]}).json()
+    assert by_number == client.post("/api/explain", json={"run": "safr", "text": row["text"]}).json()
+
+
+def test_the_effects_are_there_after_a_while(client):
+    for _ in range(200):
+        found = client.get("/api/effects").json()
+        if not found["pending"]:
+            break
+        asyncio.run(asyncio.sleep(0.05))
+    numbers = {str(row["number"]) for row in client.get("/api/texts", params={"count": 1000}).json()["rows"]}
+    assert {name: set(each) for name, each in found["effects"].items()} == {"baseline": numbers, "safr": numbers}
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "said"),
+    [
+        ({"run": "nothing", "text": "a"}, 404, "no such run; there are baseline, safr"),
+        ({"run": "../safr", "text": "a"}, 404, "no such run"),
+        ({"run": "safr", "number": 10**30}, 404, "no text has the number"),
+        ({"run": "safr", "text": " \n"}, 422, "expected a text with at least one word, got none"),
+        ({"run": "safr", "text": "a", "number": 1}, 422, "expected either `text` or `number`"),
+        ({"run": "safr"}, 422, "expected either `text` or `number`"),
+        ({"run": "safr", "text": 3}, 422, "body.text: Input should be a valid string"),
+        ({"run": "safr", "text": "a" * 100_001}, 422, "at most 100000 characters"),
+        ({"run": "safr", "text": "a", "file": "/etc/passwd"}, 422, "body.file"),
+        ([], 422, "body"),
+        (None, 422, "body"),
+    ],
+)
+def test_a_question_that_can_not_be_answered_gets_one_line(client, question, status, said):
+    answer = client.post("/api/explain", json=question)
+    assert answer.status_code == status
+    assert said in problem(answer)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b'{"run": "safr", "text": "\\ud800"}', b"[" * 100_000, b"NaN"]
+)
+def test_malformed_bodies_do_no_harm(client, body):
+    answer = client.post("/api/explain", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    problem(answer)
+    assert client.post("/api/explain", content=body, headers={"content-type": "text/plain"}).status_code == 422
+    assert client.get("/api/runs").status_code == 200
+
+
+def test_oversize_bodies_are_refused_and_the_server_goes_on(client):
+    for body in (b"x" * (MAX_BODY_BYTES + 1), (b"x" * 65536 for _ in range(MAX_BODY_BYTES // 65536 + 1))):
+        try:
+            answer = client.post("/api/explain", content=body, headers={"content-type": "application/json"})
+        except httpx.WriteError:  # the server hung up on what was still being sent
+            continue
+        assert answer.status_code == 413
+        assert "send a shorter text" in problem(answer)
+    assert client.get("/api/runs").status_code == 200
+
+
+@pytest.mark.parametrize("text", [tiny.HOSTILE[0], "word " * 10_000, "🙂 مرحبا 好 \u202e", "\x00", "'; --", "<script>"])
+def test_any_text_is_read_as_text(client, text):
+    answer = client.post("/api/explain", content=json.dumps({"run": "safr", "text": text}))
+    assert answer.status_code == 422  # nothing says that it is JSON
+    answer = client.post(
+        "/api/explain",
+        content=json.dumps({"run": "safr", "text": text}),
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["truncated"] == (len(text.split()) > tiny.MAX_TOKENS)
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/config.json", "/../config.json", "/%2e%2e/config.json", "/api/../../etc/passwd", "/model/model.safetensors"],
+)
+def test_no_file_of_the_run_or_beside_it_can_be_read(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    problem(answer)
+
+
+def test_wrong_methods_and_hosts_get_json_too(client):
+    assert client.delete("/api/runs").status_code == 405
+    assert problem(client.get("/api/texts", params={"count": 0})).startswith("query.count")
+    refused = client.get("/api/runs", headers={"host": "evil.example"})
+    assert refused.status_code == 421
+    problem(refused)
+
+
+def test_two_hundred_questions_at_once_are_all_answered(server):
+    def ask(number):
+        question = {"run": ("safr", "baseline")[number % 2], "text": f"a film {number}"}
+        return httpx.post(f"{server}/api/explain", json=question, timeout=120)
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(ask, range(200)))
+    assert [answer.status_code for answer in answers] == [200] * 200
+    assert [answer.json()["words"][-1] for answer in answers] == [str(number) for number in range(200)]
+
+
+def test_more_than_may_wait_are_sent_away(readers, monkeypatch):
+    monkeypatch.setattr(model_session, "MAX_WAITING", 2)
+    tried = ModelWorker({"safr": readers[1]}, NOTHING)
+
+    release = threading.Event()
+
+    async def ask_three():
+        first = [asyncio.create_task(tried.answer(lambda: release.wait(10))) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(BusyError):
+            await tried.answer(lambda: 3)
+        release.set()
+        assert await asyncio.gather(*first) == [True, True]
+        return await tried.answer(lambda: 4)
+
+    assert asyncio.run(ask_three()) == 4
+    tried.close()
+
+
+def test_what_takes_too_long_is_told_and_the_next_is_answered(api, readers, monkeypatch):
+    monkeypatch.setattr(model_session, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(ModelWorker, "read", lambda *_: time.sleep(0.3))
+
+    async def ask():
+        transport = httpx.ASGITransport(app=app.create_app(readers, NOTHING))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 504
+    assert problem(answer) == "this took too long; ask about a shorter text"
+
+
+def test_a_defect_of_ours_tells_nothing_but_that(readers, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(ModelWorker, "read", fail)
+
+    async def ask():
+        transport = httpx.ASGITransport(app=app.create_app(readers, NOTHING), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.post("/api/explain", json={"run": "safr", "text": "a film"})
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 500
+    assert "secret" not in problem(answer)
+
+
+def test_the_page_about_the_interface_tells_every_operation_and_loads_nothing(client, api):
+    answer = client.get("/docs")
+    assert answer.status_code == 200
+    assert not re.search(r"<script|https?://|src=", answer.text)
+    assert "script-src" not in answer.headers["content-security-policy"]
+    for path in api.openapi()["paths"]:
+        assert path in answer.text
+    assert "Probability of each class, or of the likeliest next tokens." in answer.text
+    assert render_api_page(api.openapi())[0] == answer.text
