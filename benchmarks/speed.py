@@ -348,7 +348,7 @@ def one_text(model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> dict[st
     @torch.inference_mode()
     def capacity_of_every_word() -> None:
         seen = safr.trace(model, one, [site])
-        safr.capacity(seen.site(site), seen.counting)
+        safr.capacity(seen.site(site), seen.content_mask)
 
     return {"forward pass": forward_pass, "capacity of every word": capacity_of_every_word}
 

@@ -9,7 +9,15 @@ import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safr.config import Architecture, Recipe, Regularization, Settings, regularization_from_dict
+from safr.config import (
+    RENAMED_SETTINGS,
+    Architecture,
+    Recipe,
+    Regularization,
+    Settings,
+    regularization_from_dict,
+    setting_names,
+)
 from safr.errors import InputError
 
 weights = st.floats(0, 1e6)
@@ -28,8 +36,8 @@ regularizations = st.fixed_dictionaries(
         "vmask_keep": st.none() | st.floats(0.01, 0.99),
         "whole_words": st.booleans(),
         "layers": layers,
-        "importance_at": names | st.lists(names, min_size=2, max_size=3).map(tuple),
-        "importance_weights": st.sampled_from(["auto", "equal", "attention"]),
+        "importance_sites": names | st.lists(names, min_size=2, max_size=3).map(tuple),
+        "token_weighting": st.sampled_from(["auto", "equal", "attention"]),
         "site": names,
         "fc1": st.none() | names,
         "padding": st.sampled_from(["mask", "count"]),
@@ -115,7 +123,7 @@ def test_widths_and_numbers_of_heads_are_at_least_one():
     ("name", "choices"),
     [
         ("interaction_estimator", "'auto', 'exact' or 'probes'"),
-        ("importance_weights", "'auto', 'equal', 'keep' or 'attention'"),
+        ("token_weighting", "'auto', 'equal', 'keep' or 'attention'"),
     ],
 )
 def test_a_word_that_is_no_choice_is_refused(name, choices):
@@ -260,3 +268,18 @@ def test_options_of_all_parts_have_names_of_their_own():
 def test_settings_are_there_without_torch():
     code = "import sys, safr.config, safr; assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("old", "value"), [("importance_at", ["fc1.0", "vmask"]), ("importance_weights", "attention")])
+def test_a_setting_that_had_another_name_is_still_read(old, value):
+    new = RENAMED_SETTINGS[old]
+    saved = {"regularization": {old: value}}
+    assert Settings.from_dict(saved) == Settings.from_dict({"regularization": {new: value}})
+    assert regularization_from_dict({old: value}) == regularization_from_dict({new: value})
+    with pytest.raises(InputError, match=f"^`{old}` is the old name of `{new}`; give one of them$"):
+        regularization_from_dict({old: value, new: value})
+
+
+def test_every_renamed_setting_is_tested_and_has_a_new_name():
+    assert set(RENAMED_SETTINGS) == {"importance_at", "importance_weights"}
+    assert set(RENAMED_SETTINGS.values()) <= set(setting_names())

@@ -40,7 +40,7 @@ def small_data(size=48) -> TextDataset:
         return Split(tuple(texts), tuple(labels))
 
     parts = split(size), split(size // 2), split(size // 2)
-    return TextDataset("small", *parts, label_names=("negative", "positive"), origin="made up", mended={})
+    return TextDataset("small", *parts, label_names=("negative", "positive"), origin="made up", cleaned={})
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:

@@ -49,8 +49,8 @@ def dataset(seed=0):
     """60 / 12 / 17 sentences; the test has an empty text, one that is cut, and two that try to break a page."""
     test = [*sentences(13, seed + 2, longest=7), ("", 0), ("a plot " * 9, 1), (HOSTILE[0], 1), (HOSTILE[1], 0)]
     parts = {"train": sentences(60, seed, longest=9), "dev": sentences(12, seed + 1, longest=9), "test": test}
-    mended = {"duplicate <texts> left out": 2}
-    return TextDataset.from_parts("tiny & <mine>", parts, label_names=LABELS, origin="made <here>", mended=mended)
+    cleaned = {"duplicate <texts> left out": 2}
+    return TextDataset.from_parts("tiny & <mine>", parts, label_names=LABELS, origin="made <here>", cleaned=cleaned)
 
 
 def tokenizer():

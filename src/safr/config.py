@@ -6,6 +6,7 @@ Imports no torch, so that `safr --help` answers at once.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -42,12 +43,12 @@ class Regularization:
     layers: Layers = "all"
     """Layers that the losses read: all, one (negative counts from the last), or several."""
 
-    importance_at: str | tuple[str, ...] = "auto"
+    importance_sites: str | tuple[str, ...] = "auto"
     """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several.
     `auto`: `vmask` as in the paper in a model trained from scratch; on pretrained weights FC1 of the upper half of
     the chosen layers, scale-free, weighted by attention."""
 
-    importance_weights: Literal["auto", "equal", "keep", "attention"] = "auto"
+    token_weighting: Literal["auto", "equal", "keep", "attention"] = "auto"
     """What each token's part of the importance loss counts: the same (the paper's, and the default for sites that are
     named), or by how much its keep probability, or the attention that it receives at the site's layer, lies above its
     text's mean; below it a token is to share."""
@@ -96,11 +97,11 @@ class Regularization:
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
-        if self.importance_weights == "keep" and not self.vmask:
-            raise InputError("`importance_weights='keep'` needs `vmask`, whose keep probabilities they are")
-        if self.importance_weights in ("keep", "attention") and self.scale_free is False:
+        if self.token_weighting == "keep" and not self.vmask:
+            raise InputError("`token_weighting='keep'` needs `vmask`, whose keep probabilities they are")
+        if self.token_weighting in ("keep", "attention") and self.scale_free is False:
             raise InputError(
-                "`importance_weights` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
+                "`token_weighting` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
             )
 
 
@@ -278,6 +279,24 @@ _PART = {
 """Which part of the settings holds a setting."""
 
 
+RENAMED_SETTINGS = {"importance_at": "importance_sites", "importance_weights": "token_weighting"}
+"""Settings that had another name once; the old one is still read in saved files, in plans and on the command line."""
+
+
+def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings, each by the name that it has now.
+
+    Raises:
+        InputError: One is given by its old name and by its new one.
+
+    >>> use_current_names({"importance_at": "fc1", "seed": 1})
+    {'importance_sites': 'fc1', 'seed': 1}
+    """
+    if twice := [name for name in RENAMED_SETTINGS if name in values and RENAMED_SETTINGS[name] in values]:
+        raise InputError(f"`{twice[0]}` is the old name of `{RENAMED_SETTINGS[twice[0]]}`; give one of them")
+    return {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
+
+
 def setting_names() -> list[str]:
     """Every setting's name on the command line."""
     return [each.name for each in fields(Settings) if not is_dataclass(getattr(Settings(), each.name))] + list(_PART)
@@ -309,7 +328,8 @@ def regularization_from_dict(values: dict[str, Any]) -> Regularization:
 
 
 def _from_dict(cls: type, values: dict[str, Any]) -> Any:
-    known = {each.name for each in fields(cls)}
+    known = {field.name for field in fields(cls)}
+    values = use_current_names(values)
     if unknown := sorted(set(values) - known):
         raise InputError(
             f"unknown settings of {cls.__name__}: {', '.join(unknown)}; known are {', '.join(sorted(known))}"

@@ -23,7 +23,7 @@ def iter_traces(
     """Run texts through a model batch by batch, without gradients; yields each batch with what it showed."""
     for batch in iter_model_batches(model, texts):
         with torch.inference_mode():
-            seen = trace(model, batch.inputs, sites, counting=batch.counting)
+            seen = trace(model, batch.inputs, sites, content_mask=batch.content_mask)
         yield batch, seen
 
 
@@ -41,7 +41,7 @@ def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.
     """The class, or for a language model the next token, that each text gets, (text,)."""
     classes = np.zeros(len(texts), dtype=np.int64)
     for batch, logits in iter_logits(model, texts):
-        classes[list(batch.numbers)] = logits.argmax(dim=-1).numpy(force=True)
+        classes[list(batch.indices)] = logits.argmax(dim=-1).numpy(force=True)
     return classes
 
 
@@ -121,7 +121,7 @@ def text_log_odds(
     """Log-odds of one class each, (text,)."""
     found = np.zeros(len(texts))
     for batch, logits in iter_logits(model, texts):
-        numbers = list(batch.numbers)
+        numbers = list(batch.indices)
         found[numbers] = to_numpy(log_odds(model, logits, torch.from_numpy(classes[numbers]).to(logits.device)))
     return found
 
@@ -154,6 +154,6 @@ def _read_answers(model: PreTrainedModel, texts: Sequence[EncodedText], read: Ca
     distinct = [texts[number] for number in first.values()]
     found: dict[int, NDArray] = {}
     for batch, logits in iter_logits(model, distinct):
-        found |= dict(zip(batch.numbers, read(logits).numpy(force=True), strict=True))
+        found |= dict(zip(batch.indices, read(logits).numpy(force=True), strict=True))
     place = {key: number for number, key in enumerate(first)}
     return np.array([found[place[text.ids, text.token_types]] for text in texts])

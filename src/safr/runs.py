@@ -12,16 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
 from safr.config import Settings
+from safr.data import TextDataset, load_data
+from safr.data.archives import DownloadProgress
 from safr.errors import InputError
+from safr.model.save import load
 from safr.storage import read_json, write_json
-
-if TYPE_CHECKING:
-    from safr.data import TextDataset
-
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 
@@ -129,7 +132,46 @@ class Run:
         """Whether the final model is there."""
         return (self.model_folder / "config.json").is_file()
 
-    def refuse_other(self, data: TextDataset) -> None:
+    def load_model(
+        self, *, device: torch.device | str | None = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """The trained model in evaluation mode, and its tokenizer.
+
+        Args:
+            device: Where the model goes. Default: the processor.
+
+        Raises:
+            InputError: The model is not there or is damaged.
+        """
+        model, tokenizer = load(self.model_folder), AutoTokenizer.from_pretrained(self.model_folder)
+        return (model if device is None else nn.Module.to(model, device)), tokenizer
+
+    def load_data(
+        self, *, data_dir: Path | None = None, download: bool = True, progress: DownloadProgress | None = None
+    ) -> TextDataset:
+        """The data that the run was trained on.
+
+        Args:
+            data_dir: Folder where archives of data are looked for first.
+            download: Whether what is not on this machine may be downloaded.
+            progress: Called while something is downloaded.
+
+        Raises:
+            InputError: They can't be had, or were changed since.
+        """
+        settings = self.settings
+        data = load_data(
+            settings.data,
+            data_dir=data_dir,
+            text_column=settings.text_column,
+            label_column=settings.label_column,
+            download=download,
+            progress=progress,
+        )
+        self.check_data(data)
+        return data
+
+    def check_data(self, data: TextDataset) -> None:
         """Let only the data pass that the run was trained on.
 
         Raises:

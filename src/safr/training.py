@@ -154,7 +154,7 @@ def _resumed(output: str | Path, settings: Settings, data: TextDataset) -> Run:
         raise InputError(
             f"{run.folder}: was made with other settings; go on by --resume alone, or choose another --output"
         )
-    run.refuse_other(data)
+    run.check_data(data)
     return run
 
 
@@ -171,7 +171,7 @@ def _data_record(data: TextDataset) -> dict[str, Any]:
         "fingerprint": data.fingerprint(),
         "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
         "labels": list(data.label_names),
-        "mended": data.mended,
+        "mended": data.cleaned,
     }
 
 

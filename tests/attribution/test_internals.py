@@ -68,7 +68,7 @@ def test_the_batches_size_changes_nothing(monkeypatch):
     model, texts = tiny.model(Regularization(vmask_width=8)), encode(tiny.tokenizer(), TEXTS)
     usual = internal_scores(model, texts)
     monkeypatch.setattr(inference, "iter_batches", partial(iter_batches, tokens_per_batch=1))
-    assert all(len(batch.numbers) == 1 for batch in iter_model_batches(model, texts))
+    assert all(len(batch.indices) == 1 for batch in iter_model_batches(model, texts))
     for one, other in zip(usual, internal_scores(model, texts), strict=True):
         np.testing.assert_allclose(one.capacity["fc1.0"], other.capacity["fc1.0"], rtol=1e-4)
         np.testing.assert_allclose(one.keep, other.keep, rtol=1e-4)

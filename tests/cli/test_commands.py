@@ -311,6 +311,14 @@ def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, impor
     assert settings.regularization.interaction == PRESETS["best"]["interaction"]
 
 
+@pytest.mark.parametrize("old", [["--importance-at", "fc1"], ["--importance_at=fc1"]])
+def test_an_option_may_have_its_old_name(old):
+    settings = parse_command(["train", *old], {"train": train_command}).keywords["settings"]
+    assert settings.regularization.importance_sites == "fc1"
+    with pytest.raises(InputError, match=r"^--importance-sites is given twice"):
+        parse_command(["train", *old, "--importance-sites", "fc1"], {"train": train_command})
+
+
 def test_an_option_may_be_spelled_with_underscores():
     settings = parse_command(
         ["train", "--preset", "best", "--learning_rate", "1e-2"], {"train": train_command}

@@ -31,12 +31,12 @@ def archives():
 
 @pytest.fixture(scope="session")
 def sst_archive(archives):
-    return _found(archives.SST, archives)
+    return _found(archives_module.SST, archives)
 
 
 @pytest.fixture(scope="session")
 def imdb_archive(archives):
-    return _found(archives.IMDB, archives)
+    return _found(archives_module.IMDB, archives)
 
 
 @pytest.fixture

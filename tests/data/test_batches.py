@@ -220,22 +220,22 @@ def test_deletion_removes_the_deleted_words_tokens_and_nothing_else(parts, data)
 def test_every_text_is_in_exactly_one_batch_with_its_own_tokens(lengths, tokens_per_batch, padded_length):
     texts = [plain(range(length)) for length in lengths]
     made = list(iter_batches(texts, PADDING, tokens_per_batch=tokens_per_batch, padded_length=padded_length))
-    assert sorted(number for batch in made for number in batch.numbers) == list(range(len(texts)))
+    assert sorted(number for batch in made for number in batch.indices) == list(range(len(texts)))
     for batch in made:
         ids, attended = batch.inputs["input_ids"], batch.inputs["attention_mask"]
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             size = lengths[number]
             assert ids[row].tolist() == list(range(size)) + [PADDING] * (ids.shape[1] - size)
             assert attended[row].tolist() == [1] * size + [0] * (ids.shape[1] - size)
-            assert batch.counting[row].tolist() == [True] * size + [False] * (ids.shape[1] - size)
-        assert len(batch.numbers) == 1 or ids.numel() <= tokens_per_batch
-        assert ids.shape[1] == max(padded_length or 1, *(lengths[number] for number in batch.numbers))
+            assert batch.content_mask[row].tolist() == [True] * size + [False] * (ids.shape[1] - size)
+        assert len(batch.indices) == 1 or ids.numel() <= tokens_per_batch
+        assert ids.shape[1] == max(padded_length or 1, *(lengths[number] for number in batch.indices))
 
 
 def test_special_tokens_are_attended_to_and_do_not_count():
     batch = next(iter_batches([TEXT], PADDING, padded_length=7))
     assert batch.inputs["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 1, 0]]
-    assert batch.counting.tolist() == [[False, True, True, True, True, False, False]]
+    assert batch.content_mask.tolist() == [[False, True, True, True, True, False, False]]
 
 
 def test_token_types_are_given_for_pairs_only_and_to_models_that_read_them():
@@ -249,7 +249,7 @@ def test_token_types_are_given_for_pairs_only_and_to_models_that_read_them():
 
 def test_batches_come_with_the_longest_texts_first():
     texts = [plain(range(length)) for length in (3, 9, 1, 7)]
-    assert [batch.numbers for batch in iter_batches(texts, PADDING, tokens_per_batch=18)] == [(1, 3), (0, 2)]
+    assert [batch.indices for batch in iter_batches(texts, PADDING, tokens_per_batch=18)] == [(1, 3), (0, 2)]
 
 
 @given(st.lists(st.integers(0, 50), max_size=80), st.integers(1, 5), st.integers(0, 99))

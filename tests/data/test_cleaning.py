@@ -18,21 +18,21 @@ def rows(count, labels=("no", "yes"), start=0):
 
 
 def build(parts, **options):
-    return build_dataset("mine", parts, origin="a.csv", mended={}, **options)
+    return build_dataset("mine", parts, origin="a.csv", cleaned={}, **options)
 
 
 def test_what_cannot_be_used_is_left_out_and_counted():
-    usable, mended = clean_rows(
+    usable, cleaned = clean_rows(
         cells(("a", 1), ("", 1), (" \n\t\u3000", 1), (None, 1), ("b", None), ("c", " ")), COLUMNS
     )
     assert usable == [LabelledText("a", "1", "a.csv, line 2")]
-    assert mended == {"empty text left out": 3, "missing label left out": 2}
+    assert cleaned == {"empty text left out": 3, "missing label left out": 2}
 
 
 def test_lone_surrogates_are_replaced_and_counted():
-    usable, mended = clean_rows(cells(("\ud800a\udfff", "x"), ("🙂", "x")), COLUMNS)
+    usable, cleaned = clean_rows(cells(("\ud800a\udfff", "x"), ("🙂", "x")), COLUMNS)
     assert [row.text for row in usable] == ["\ufffda\ufffd", "🙂"]
-    assert mended == {"lone surrogates replaced": 2}
+    assert cleaned == {"lone surrogates replaced": 2}
 
 
 @pytest.mark.parametrize("text", [1, 1.5, True, ["a"], {"a": 1}, b"a"])

@@ -68,7 +68,7 @@ def test_absent_splits_are_taken_from_train(folder):
 def test_a_split_with_hidden_labels_counts_as_absent(folder):
     dataset = load(folder(train=[2, 0] * 10, validation=[2, 0], test=[-1, -1, -1]))
     assert sizes(dataset) == [16, 2, 4]
-    assert dataset.mended == {"missing label left out": 3}
+    assert dataset.cleaned == {"missing label left out": 3}
 
 
 def test_a_missing_column_is_an_error_that_lists_those_there_are(folder):

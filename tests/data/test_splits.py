@@ -21,7 +21,7 @@ few_examples = st.lists(st.tuples(st.text(max_size=3), st.integers(0, 2)))
 
 def dataset(**changes):
     parts = {"train": [("a", 0), ("b", 1)], "dev": [("c", 0)], "test": [("d", 1)], **changes}
-    return TextDataset.from_parts("mine", parts, label_names=("no", "yes"), origin="here", mended={"left out": 0})
+    return TextDataset.from_parts("mine", parts, label_names=("no", "yes"), origin="here", cleaned={"left out": 0})
 
 
 def test_texts_and_labels_of_different_lengths_are_refused():
@@ -34,7 +34,7 @@ def test_a_split_is_as_long_as_its_texts():
 
 
 def test_what_was_mended_zero_times_is_not_mentioned():
-    assert dataset().mended == {}
+    assert dataset().cleaned == {}
 
 
 def test_the_fingerprint_of_the_same_data_is_the_same():

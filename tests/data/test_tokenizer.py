@@ -190,7 +190,7 @@ def test_another_process_finds_the_same_folder(words, cache, tmp_path):
     tokenize_dataset(words, ODD_TEXTS, LABELS, 5)
     words.save_pretrained(tmp_path / "words")
     code = (
-        "import sys; from transformers import AutoTokenizer; from safr.data.token_cache import _key\n"
+        "import sys; from transformers import AutoTokenizer; from safr.data.tokenizer import _key\n"
         "words = AutoTokenizer.from_pretrained(sys.argv[1])\n"
         f"print(_key(words, {ODD_TEXTS!a}, {LABELS}, 5))"
     )
@@ -234,7 +234,7 @@ def test_a_crash_while_writing_leaves_nothing(words, cache, monkeypatch):
 
 
 def test_the_first_of_two_processes_wins(words, cache, monkeypatch):
-    write = tokenizer._write
+    write = tokenizer_module._write
 
     def write_after_another(made, folder):
         write(made, folder)

@@ -16,13 +16,13 @@ TEXTS = [text for text, _ in tiny.sentences(12, seed=5, longest=9)]
 MASKED = Regularization(vmask_width=8)
 
 
-def counting(*rows):
+def content_mask(*rows):
     return torch.tensor(rows, dtype=torch.bool)
 
 
 def test_even_attention_has_entropy_one_and_attention_to_one_word_has_none():
     even, picky = torch.full((1, 2, 4, 4), 0.25), torch.eye(4).expand(1, 2, 4, 4)
-    everything = counting([1, 1, 1, 1])
+    everything = content_mask([1, 1, 1, 1])
     assert attention_entropy(even, everything).item() == pytest.approx(1)
     assert attention_entropy(picky, everything).item() == 0
     both = torch.stack([even[0, 0], picky[0, 0]])[None]
@@ -32,18 +32,18 @@ def test_even_attention_has_entropy_one_and_attention_to_one_word_has_none():
 def test_entropy_by_hand():
     weights = torch.tensor([[[[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]]])
     expected = (1.5 * math.log(2) + 0 + math.log(2)) / 3 / math.log(3)
-    assert attention_entropy(weights, counting([1, 1, 1])).item() == pytest.approx(expected)
+    assert attention_entropy(weights, content_mask([1, 1, 1])).item() == pytest.approx(expected)
 
 
 def test_attention_among_counting_tokens_alone_has_entropy():
     """A third token takes half of the attention and does not count: what is left is even."""
     weights = torch.tensor([[[[0.25, 0.25, 0.5], [0.25, 0.25, 0.5], [0.0, 0.0, 1.0]]]])
-    assert attention_entropy(weights, counting([1, 1, 0])).item() == pytest.approx(1)
+    assert attention_entropy(weights, content_mask([1, 1, 0])).item() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("row", [[0, 0, 0], [1, 0, 0]])
 def test_fewer_than_two_words_have_no_entropy(row):
-    assert attention_entropy(torch.full((1, 1, 3, 3), 1 / 3), counting(row)).item() == 0
+    assert attention_entropy(torch.full((1, 1, 3, 3), 1 / 3), content_mask(row)).item() == 0
 
 
 @pytest.mark.parametrize("regularization", [Regularization(vmask=False), MASKED], ids=["no mask", "mask"])
@@ -113,7 +113,7 @@ def importance_of(model):
     """The importance loss on what the mask passes on, text by text."""
     found = []
     for batch, seen in iter_traces(model, ENCODED, ["vmask"]):
-        found.append(importance_loss(seen.site("vmask"), batch.counting).item())
+        found.append(importance_loss(seen.site("vmask"), batch.content_mask).item())
     return sum(found)
 
 
@@ -139,6 +139,6 @@ def test_a_loss_that_fell_by_closing_the_mask_is_seen():
 def test_padding_lowers_the_published_loss_and_none_of_ours():
     vectors = torch.randn(1, 6, 16)
     padded = torch.cat([vectors, torch.zeros(1, 50, 16)], dim=1)
-    counting = torch.arange(56)[None] < 6
+    content_mask = torch.arange(56)[None] < 6
     assert importance_loss(padded) < 0.2 * importance_loss(vectors)  # padding counted, as published
-    torch.testing.assert_close(importance_loss(padded, counting), importance_loss(vectors))
+    torch.testing.assert_close(importance_loss(padded, content_mask), importance_loss(vectors))

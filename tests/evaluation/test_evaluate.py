@@ -10,8 +10,8 @@ import torch
 from huggingface_hub import ModelCard
 from transformers import AutoTokenizer
 
-from safr import inference as scores_module
-from safr.attribution.internals import InternalScores
+from safr import inference
+from safr.attribution.internals import InternalScores, internal_scores
 from safr.data import Split
 from safr.data.batches import iter_batches
 from safr.data.encoding import EncodedText, encode
@@ -176,7 +176,7 @@ def test_accuracy_and_deletion_are_those_of_a_slow_loop_over_texts(run):
 
 def test_the_table_holds_the_predictions(run):
     texts = texts_of(run)
-    scored = scores_module.internal_scores(load(run.model_folder), texts)
+    scored = internal_scores(load(run.model_folder), texts)
     for found, text in zip(words_by_text(run, "prediction"), scored, strict=True):
         assert set(found) <= {tiny.LABELS[text.prediction]}
 
@@ -230,7 +230,7 @@ def test_evaluating_again_gives_the_same_numbers(copy, run, dataset):
 
 
 def test_the_numbers_do_not_depend_on_the_batches_size(copy, run, dataset, monkeypatch):
-    monkeypatch.setattr(scores_module, "iter_batches", partial(iter_batches, tokens_per_batch=1))
+    monkeypatch.setattr(inference, "iter_batches", partial(iter_batches, tokens_per_batch=1))
     scores, before = evaluate(copy, dataset), run.scores
     for name in ("accuracy", "deletion", "srs"):
         assert scores[name] == before[name]

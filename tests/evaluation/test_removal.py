@@ -44,7 +44,7 @@ def slowly(model, how, text, words, chosen, mean):
 @pytest.mark.parametrize("how", REMOVALS)
 def test_words_are_removed_as_by_hand(model, how):
     answers = make_remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)
-    vectors = [seen.site("vmask")[batch.counting] for batch, seen in iter_traces(model, TEXTS, ["vmask"])]
+    vectors = [seen.site("vmask")[batch.content_mask] for batch, seen in iter_traces(model, TEXTS, ["vmask"])]
     mean = torch.cat(vectors).mean(dim=0)
     for text, sets, chosen, found in zip(TEXTS, SETS, CLASSES, answers, strict=True):
         assert set(found) == set(sets)

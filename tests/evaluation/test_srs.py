@@ -16,13 +16,14 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from safr import inference as scores_module
+from safr import inference
+from safr.attribution.internals import internal_scores
 from safr.attribution.words import random_scores
 from safr.config import Regularization
 from safr.data.batches import iter_batches
 from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.evaluation import srs as deletion_module
+from safr.evaluation import srs as srs_module
 from safr.evaluation.srs import count_deleted, delete_words, predict_after_deletion, select_top_words
 from safr.inference import predict_distinct
 from tests import tiny, tiny_tokenizers
@@ -159,7 +160,7 @@ def test_scores_for_another_number_of_texts_are_refused():
 @pytest.mark.parametrize("regularization", [None, MASKED], ids=["plain", "mask"])
 @pytest.mark.parametrize("tokens_per_batch", [1, 64, 4096])
 def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, tokens_per_batch):
-    monkeypatch.setattr(scores_module, "iter_batches", partial(iter_batches, tokens_per_batch=tokens_per_batch))
+    monkeypatch.setattr(inference, "iter_batches", partial(iter_batches, tokens_per_batch=tokens_per_batch))
     model, texts = tiny.model(regularization), encode(tiny.tokenizer(), TEXTS)
     texts += delete_words(texts, random_scores(texts, 0), 30)
     alone = []
@@ -174,7 +175,7 @@ def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, t
 @pytest.mark.parametrize("limits", [(1, 10**6), (5, 10**6), (256, 10**6), (256, 1), (256, 200)])
 def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, limits):
     for name, limit in zip(("_TEXTS_TOGETHER", "_TOKENS_TOGETHER"), limits, strict=True):
-        monkeypatch.setattr(deletion_module, name, limit)
+        monkeypatch.setattr(srs_module, name, limit)
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
     deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
     alone = [predict_distinct(model, delete_words(texts, *each)).tolist() for each in deletions]
@@ -254,5 +255,5 @@ def test_no_texts_have_no_predictions():
 def test_special_tokens_written_into_a_text_change_no_prediction():
     """Scores and predictions must see the same text, or a drop would not be the deletion's."""
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])
-    scored = scores_module.internal_scores(model, texts)
+    scored = internal_scores(model, texts)
     assert predict_distinct(model, texts).tolist() == [each.prediction for each in scored]

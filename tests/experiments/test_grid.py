@@ -12,7 +12,7 @@ epochs: 3
 vary:
   importance: [0, 1]
   layers: [all, -1]
-also:
+extra_runs:
   open-mask: {vmask_keep: 0.9}
   once-more: {importance: 0, layers: all}
 seeds: 2
@@ -42,7 +42,7 @@ def test_the_same_settings_by_two_ways_are_one_run():
 
 def test_baselines_that_differ_in_losses_that_are_not_there_are_one_run():
     plain = expand_seeds("baseline", Settings(), BASELINE_SETTINGS, [0])
-    base = Settings().changed(importance_weights="attention", interaction=0.0)
+    base = Settings().changed(token_weighting="attention", interaction=0.0)
     off = expand_grid(base, {"vmask": [True, False], "importance": [0.0, 1.0]}, [0])
     assert [name for name in merge_jobs(plain, off) if "vmask=False,importance=0" in name] == []
 
@@ -59,7 +59,9 @@ def test_values_are_checked_with_those_they_will_stand_beside(tmp_path):
 
 def test_one_setting_of_a_plan_may_take_over_anothers_values(tmp_path):
     path = tmp_path / "plan.yaml"
-    path.write_text("also:\n  one: &one {importance: 1, interaction: 1}\n  two: {<<: *one, interaction: 0.5}\nseeds: 1")
+    path.write_text(
+        "extra_runs:\n  one: &one {importance: 1, interaction: 1}\n  two: {<<: *one, interaction: 0.5}\nseeds: 1"
+    )
     two = read_plan(path)["two,seed=0"].regularization
     assert (two.importance, two.interaction) == (1, 0.5)
 
@@ -125,7 +127,7 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(PLAN)
     runs = read_plan(path)
-    assert len(runs) == 2 * 2 * 2 + 2 + 2  # one of the two in `also` is in the grid already
+    assert len(runs) == 2 * 2 * 2 + 2 + 2  # one of the two in `extra_runs` is in the grid already
     base = Settings(data="sst2_paper").changed(epochs=3)
     assert runs["importance=1,layers=-1,seed=1"] == base.changed(importance=1.0, layers=-1, seed=1)
     assert runs["baseline,seed=0"] == base.changed(vmask=False, importance=0.0, interaction=0.0)
@@ -142,8 +144,8 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
         ("seeds: 0", "`seeds` must be a number of at least 1 or a list of seeds, got 0"),
         ("seeds: true", "`seeds` must be"),
         ("colour: red", "no setting is called 'colour'"),
-        ("also: {plain: 3}", "`plain` must hold `setting: value`, got 3"),
-        ("also: {../out: {importance: 3}}", "a run can't be called '../out'; expected the name of a folder"),
+        ("extra_runs: {plain: 3}", "`plain` must hold `setting: value`, got 3"),
+        ("extra_runs: {../out: {importance: 3}}", "a run can't be called '../out'; expected the name of a folder"),
         ("seeds: [true, 1]", "`seeds` must be"),
         ("baseline: 3", "`baseline` must be true or false, got 3"),
         ("importance: 1\nimportance: 2", "plan.yaml, line 1: expected YAML .'importance' is given twice"),
@@ -162,3 +164,17 @@ def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text,
 def test_a_plan_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: expected a YAML file of settings"):
         read_plan(tmp_path / "nowhere.yaml")
+
+
+def test_old_names_in_a_plan_and_in_a_list_are_still_read(tmp_path):
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(
+        "importance_weights: attention\nalso:\n  one: {importance_at: fc1.0}\nvary: {importance_at: [fc1]}\n"
+    )
+    new.write_text(old.read_text().replace("also", "extra_runs").replace("_at", "_sites").replace("_weights", "_x"))
+    new.write_text(new.read_text().replace("importance_x", "token_weighting"))
+    assert read_plan(old) == read_plan(new)
+    assert parse_varied(["importance-at=fc1"]) == parse_varied(["importance_sites=fc1"]) != {}
+    new.write_text("also: {one: {seed: 1}}\nextra_runs: {one: {seed: 1}}")
+    with pytest.raises(InputError, match="`also` is the old name of `extra_runs`; give one of them"):
+        read_plan(new)

@@ -221,10 +221,10 @@ def test_settings_are_called_by_what_tells_them_apart():
     assert labels(row(0.1, importance=1), row(0.2)) == ["importance 1", "importance 0.1"]
     assert labels(row(0.1, model="a/net"), row(0.2, model="net")) == ["model a/net", "model net"]
     assert labels(row(0.1, model="a/net"), row(0.2, model="b/other")) == ["model net", "model other"]
-    weighted = {"importance_weights": "attention"}
+    weighted = {"token_weighting": "attention"}
     assert labels(row(0.1, **plain), row(0.2, **plain, **weighted)) == [
-        "baseline, importance_weights auto",
-        "baseline, importance_weights attention",
+        "baseline, token_weighting auto",
+        "baseline, token_weighting attention",
     ]
 
 

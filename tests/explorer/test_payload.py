@@ -3,12 +3,12 @@ import shutil
 import numpy as np
 import pytest
 
+from safr import runs
 from safr.attribution.gradients import gradient_x_input
 from safr.data import load_data
 from safr.data.encoding import encode, replace_surrogates
 from safr.errors import InputError
 from safr.evaluation.benchmark import benchmark
-from safr.explorer import payload
 from safr.explorer.payload import choose_texts, list_texts, load_other_scores, summarize_run
 from safr.model.save import load
 from safr.runs import Run
@@ -44,17 +44,17 @@ def test_without_the_data_texts_are_put_together_from_their_words(safr_run):
 
 
 def test_with_the_data_texts_are_as_they_stand_there(safr_run, monkeypatch):
-    monkeypatch.setattr(payload, "load_data", lambda *_, **__: tiny.dataset())
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: tiny.dataset())
     assert {row.number: row.text for row in list_texts([safr_run])}[14] == tiny.dataset().test.texts[14]
 
 
 def test_other_data_of_the_same_name_are_not_taken_for_the_runs(safr_run, monkeypatch):
-    monkeypatch.setattr(payload, "load_data", lambda *_, **__: tiny.dataset(seed=9))
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: tiny.dataset(seed=9))
     assert list_texts([safr_run])[0].text == tiny.dataset().test.texts[0]
 
 
 def test_no_hub_is_asked(copied, monkeypatch):
-    monkeypatch.setattr(payload, "load_data", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: pytest.fail("asked"))
     record = copied.record
     record["settings"]["data"] = "hub:someone/something"
     write_json(copied.config_file, record)

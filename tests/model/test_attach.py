@@ -41,7 +41,7 @@ def test_without_vmask_the_importance_loss_reads_the_embeddings():
     seen = trace(model, inputs, ["embedding"])
     assert seen.keep is None
     torch.testing.assert_close(
-        model.safr.terms["importance"], importance_loss(seen.site("embedding"), seen.counting).detach()
+        model.safr.terms["importance"], importance_loss(seen.site("embedding"), seen.content_mask).detach()
     )
 
 
@@ -61,7 +61,7 @@ def test_the_interaction_loss_reads_the_chosen_layers(layers, read):
     model, inputs = attach(tiny("bert").eval(), dataclasses.replace(UNMASKED, layers=layers)), batch()
     model(**inputs, labels=LABELS)
     seen = trace(model, inputs, ["attention"])
-    expected = sum(interaction_loss(seen.attention[layer], seen.counting) for layer in read) / len(read)
+    expected = sum(interaction_loss(seen.attention[layer], seen.content_mask) for layer in read) / len(read)
     torch.testing.assert_close(model.safr.terms["interaction"], expected.detach())
 
 
@@ -74,9 +74,9 @@ def test_special_tokens_never_count_and_are_never_masked(minilm):
     inputs = tokenizer(["A good film", "Unintentionally tedious, and long"], padding=True, return_tensors="pt")
     seen = trace(model, inputs, ["embedding", "vmask", "fc1"])
     special = torch.isin(inputs["input_ids"], torch.tensor([tokenizer.cls_token_id, tokenizer.sep_token_id]))
-    assert torch.equal(seen.counting, inputs["attention_mask"].bool() & ~special)
-    assert torch.equal(seen.site("vmask")[~seen.counting], seen.site("embedding")[~seen.counting])
-    assert not torch.equal(seen.site("vmask")[seen.counting], seen.site("embedding")[seen.counting])
+    assert torch.equal(seen.content_mask, inputs["attention_mask"].bool() & ~special)
+    assert torch.equal(seen.site("vmask")[~seen.content_mask], seen.site("embedding")[~seen.content_mask])
+    assert not torch.equal(seen.site("vmask")[seen.content_mask], seen.site("embedding")[seen.content_mask])
     assert len([site for site in seen.vectors if site.startswith("fc1.")]) == 6
     assert tokenizer.unk_token_id not in model.safr.special_ids
 
@@ -236,7 +236,7 @@ def pretrained(minilm, **settings):
 def test_pretrained_weights_start_with_an_open_mask(minilm):
     model, inputs = pretrained(minilm)
     seen = trace(model.eval(), inputs, ["embedding"])
-    assert seen.keep[seen.counting].mean() > 0.95
+    assert seen.keep[seen.content_mask].mean() > 0.95
     masked = model(**inputs).logits
     torch.testing.assert_close(masked, detach(model)(**inputs).logits, atol=0.1, rtol=0.1)
 
@@ -263,26 +263,28 @@ def test_whole_words_need_a_tokenizer_and_a_model_that_does_not_write():
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
 def test_weighted_importance_is_what_a_trace_shows(family):
-    settings = Regularization(1, 0, importance_at="fc1", importance_weights="attention", vmask=False)
+    settings = Regularization(1, 0, importance_sites="fc1", token_weighting="attention", vmask=False)
     model, inputs = attach(tiny(family).eval(), settings), batch()
     model(**inputs, labels=LABELS)
     seen, expected = trace(model, inputs, ["fc1", "attention"]), []
     for layer, weights in seen.attention.items():
         queries = inputs["attention_mask"][:, None, :, None]
-        received = (weights * queries).sum(dim=2).mean(dim=1) * seen.counting
-        above = received / (received.sum(dim=1) / seen.counting.sum(dim=1).clamp_min(1)).clamp_min(1e-9)[:, None] - 1
-        expected.append(importance_loss(seen.site(f"fc1.{layer}"), seen.counting, scale_free=True, weights=above))
+        received = (weights * queries).sum(dim=2).mean(dim=1) * seen.content_mask
+        above = (
+            received / (received.sum(dim=1) / seen.content_mask.sum(dim=1).clamp_min(1)).clamp_min(1e-9)[:, None] - 1
+        )
+        expected.append(importance_loss(seen.site(f"fc1.{layer}"), seen.content_mask, scale_free=True, weights=above))
     torch.testing.assert_close(model.safr.terms["importance"], torch.stack(expected).mean().detach())
 
 
 def test_keep_weighted_importance_is_what_a_trace_shows():
-    settings = Regularization(1, 0, importance_at="fc1.1", importance_weights="keep")
+    settings = Regularization(1, 0, importance_sites="fc1.1", token_weighting="keep")
     model, inputs = attach(tiny("bert").eval(), settings), batch()
     model(**inputs, labels=LABELS)
     seen = trace(model, inputs, ["fc1.1"])
-    keep = torch.where(seen.counting, seen.keep, 0.0)
-    above = keep / (keep.sum(dim=1) / seen.counting.sum(dim=1))[:, None] - 1
-    expected = importance_loss(seen.site("fc1.1"), seen.counting, scale_free=True, weights=above)
+    keep = torch.where(seen.content_mask, seen.keep, 0.0)
+    above = keep / (keep.sum(dim=1) / seen.content_mask.sum(dim=1))[:, None] - 1
+    expected = importance_loss(seen.site("fc1.1"), seen.content_mask, scale_free=True, weights=above)
     torch.testing.assert_close(model.safr.terms["importance"], expected.detach())
 
 
@@ -401,7 +403,7 @@ def test_an_encoder_that_was_run_before_is_refused_where_a_loss_would_read_it():
 
 
 def test_layers_that_run_on_one_long_row_are_texts_again():
-    model = attach(tiny("opt"), Regularization(1, 0, importance_at="fc1"))
+    model = attach(tiny("opt"), Regularization(1, 0, importance_sites="fc1"))
     model(**batch(), labels=LABELS).loss.backward()
     assert trace(model, batch(), ["fc1", "fc1_out"]).site("fc1_out.1").shape == (3, 7, 32)
 

@@ -85,13 +85,13 @@ def test_the_losses_are_the_slow_reference_on_what_a_trace_shows(family):
     terms = dict(get_regularizer(model).terms)
     seen = trace(model, inputs, ["vmask", "attention"])
     reference = [
-        slow_interaction(weights, seen.counting, visible(model, family, inputs, layer))
+        slow_interaction(weights, seen.content_mask, visible(model, family, inputs, layer))
         for layer, weights in seen.attention.items()
     ]
     expected = {
-        "importance": importance_loss(seen.site("vmask"), seen.counting),
+        "importance": importance_loss(seen.site("vmask"), seen.content_mask),
         "interaction": torch.stack(reference).mean(),
-        "information": information_loss(seen.keep, seen.counting),
+        "information": information_loss(seen.keep, seen.content_mask),
     }
     for name, value in expected.items():
         torch.testing.assert_close(terms[name], value.detach(), msg=name)
@@ -99,10 +99,10 @@ def test_the_losses_are_the_slow_reference_on_what_a_trace_shows(family):
     torch.testing.assert_close(output.loss, terms["task"] + weighted)
 
 
-def slow_interaction(weights, counting, pairs):
+def slow_interaction(weights, content_mask, pairs):
     """The interaction loss pair by pair, with T^2 the number of pairs that see each other."""
     found = []
-    for text, mask in enumerate(counting):
+    for text, mask in enumerate(content_mask):
         tokens = mask.nonzero().flatten().tolist()
         for head in range(weights.shape[1]):
             a, total, count = weights[text, head].detach(), 0.0, 0

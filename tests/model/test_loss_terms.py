@@ -131,7 +131,7 @@ def test_a_text_of_padding_alone_gets_a_gradient_of_the_size_that_eager_attentio
 @pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
 def test_a_training_step_makes_no_matrix_of_all_weights(monkeypatch, family):
     monkeypatch.setitem(blocks._BLOCK, "cpu", 32 * 32)
-    model = regularized(tiny(family), importance_weights="equal")
+    model = regularized(tiny(family), token_weighting="equal")
     inputs = long_batch(30)
     inputs["input_ids"] = torch.randint(5, 40, (6, 30))
     inputs["labels"] = torch.tensor([0, 1] * 3)

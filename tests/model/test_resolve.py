@@ -15,9 +15,9 @@ def bert(*, pretrained, layers=6):
 
 def test_a_model_that_learns_from_nothing_gets_the_papers_form():
     found = resolve_auto(Regularization(), bert(pretrained=False))
-    assert (found.importance_at, found.importance_weights, found.scale_free) == (("vmask",), "equal", False)
+    assert (found.importance_sites, found.token_weighting, found.scale_free) == (("vmask",), "equal", False)
     assert (found.site, found.vmask_keep, found.warmup_steps) == ("fc1.0", None, 0)
-    assert resolve_auto(Regularization(vmask=False), bert(pretrained=False)).importance_at == ("embedding",)
+    assert resolve_auto(Regularization(vmask=False), bert(pretrained=False)).importance_sites == ("embedding",)
 
 
 @pytest.mark.parametrize(
@@ -32,20 +32,20 @@ def test_a_model_that_learns_from_nothing_gets_the_papers_form():
 )
 def test_pretrained_weights_are_read_in_the_upper_half_of_the_layers(layers, asked, sites, site):
     found = resolve_auto(Regularization(layers=asked), bert(pretrained=True, layers=layers))
-    assert (found.importance_at, found.importance_weights, found.scale_free) == (sites, "attention", True)
+    assert (found.importance_sites, found.token_weighting, found.scale_free) == (sites, "attention", True)
     assert (found.site, found.vmask_keep, found.warmup_steps) == (site, 0.97, 200)
     assert resolve_auto(Regularization(warmup_steps=7), bert(pretrained=True)).warmup_steps == 7
 
 
 def test_sites_that_are_named_keep_the_papers_weights():
-    found = resolve_auto(Regularization(importance_at="vmask", vmask_keep=0.9), bert(pretrained=True))
-    assert (found.importance_at, found.importance_weights, found.scale_free) == (("vmask",), "equal", False)
+    found = resolve_auto(Regularization(importance_sites="vmask", vmask_keep=0.9), bert(pretrained=True))
+    assert (found.importance_sites, found.token_weighting, found.scale_free) == (("vmask",), "equal", False)
     assert (found.site, found.vmask_keep) == ("fc1.0", 0.9)
 
 
 def test_a_site_without_a_layer_stands_for_it_at_every_chosen_one():
-    settings = Regularization(importance_at=("vmask", "fc1", "fc1_out.5"), layers=(1, -2))
-    assert resolve_auto(settings, bert(pretrained=True)).importance_at == ("vmask", "fc1.1", "fc1.4", "fc1_out.5")
+    settings = Regularization(importance_sites=("vmask", "fc1", "fc1_out.5"), layers=(1, -2))
+    assert resolve_auto(settings, bert(pretrained=True)).importance_sites == ("vmask", "fc1.1", "fc1.4", "fc1_out.5")
 
 
 def test_an_explaining_site_that_is_named_stays():
@@ -57,7 +57,7 @@ def test_without_an_importance_loss_the_first_layer_explains():
 
 
 @pytest.mark.parametrize("pretrained", [False, True])
-@pytest.mark.parametrize("settings", [Regularization(), Regularization(importance_at=("fc1", "vmask"), layers=-1)])
+@pytest.mark.parametrize("settings", [Regularization(), Regularization(importance_sites=("fc1", "vmask"), layers=-1)])
 def test_settled_settings_stay_as_they_are(settings, pretrained):
     model = bert(pretrained=pretrained)
     once = resolve_auto(settings, model)
@@ -68,27 +68,27 @@ def test_what_reads_attention_is_known():
     model = bert(pretrained=False)
     assert reads_attention(resolve_auto(Regularization(), model))
     assert not reads_attention(resolve_auto(Regularization(interaction=0), model))
-    weighted = Regularization(interaction=0, importance_at="fc1", importance_weights="attention")
+    weighted = Regularization(interaction=0, importance_sites="fc1", token_weighting="attention")
     assert reads_attention(resolve_auto(weighted, model))
 
 
 def test_where_attention_cannot_be_seen_auto_does_not_need_it():
     model = bert(pretrained=True)
     model._can_set_attn_implementation = lambda: False
-    assert resolve_auto(Regularization(), model).importance_weights == "equal"
+    assert resolve_auto(Regularization(), model).token_weighting == "equal"
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"layers": 6}, "`layers` must be 'all' or numbers from -6 to 5 for this model, got 6"),
-        ({"importance_at": "fc3"}, r"`importance_at` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 .* got 'fc3'"),
-        ({"importance_at": "attention"}, "`importance_at` must be auto, .* got 'attention'"),
-        ({"importance_at": "fc1.7"}, "`importance_at` names fc1.7, but the model's 6 layers count from 0"),
+        ({"importance_sites": "fc3"}, r"`importance_sites` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 .* got 'fc3'"),
+        ({"importance_sites": "attention"}, "`importance_sites` must be auto, .* got 'attention'"),
+        ({"importance_sites": "fc1.7"}, "`importance_sites` names fc1.7, but the model's 6 layers count from 0"),
         ({"site": "fc9"}, "`site` must be auto or a site such as fc1.0, .* got 'fc9'"),
         (
-            {"importance_at": "vmask", "importance_weights": "attention"},
-            "`importance_weights='attention'` needs sites of a layer, such as fc1, got vmask",
+            {"importance_sites": "vmask", "token_weighting": "attention"},
+            "`token_weighting='attention'` needs sites of a layer, such as fc1, got vmask",
         ),
     ],
 )
@@ -99,6 +99,6 @@ def test_what_the_model_does_not_have_is_refused(settings, message):
 
 def test_weights_that_can_not_work_are_refused():
     with pytest.raises(InputError, match="vectors that grow would lower the loss for ever"):
-        Regularization(importance_weights="attention", scale_free=False)
+        Regularization(token_weighting="attention", scale_free=False)
     with pytest.raises(InputError, match="needs `vmask`, whose keep probabilities they are"):
-        Regularization(importance_weights="keep", vmask=False)
+        Regularization(token_weighting="keep", vmask=False)

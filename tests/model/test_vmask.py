@@ -47,8 +47,8 @@ def test_gradients_reach_the_mask_through_the_hard_samples():
 
 def test_tokens_that_do_not_count_pass_unchanged():
     mask, embeddings = VMASK(4).train(), torch.randn(2, 30, 4)
-    counting = torch.arange(30).expand(2, 30) < 20
-    masked = mask(embeddings, counting)
+    content_mask = torch.arange(30).expand(2, 30) < 20
+    masked = mask(embeddings, content_mask)
     assert torch.equal(masked.vectors[:, 20:], embeddings[:, 20:])
     assert masked.keep[:, 20:].eq(1).all()
     assert masked.keep[:, :20].lt(1).all()

@@ -206,7 +206,7 @@ def terms(model, inputs):
 
 @pytest.mark.parametrize("family", ["bert", "llama", "t5", "modernbert"])
 def test_activation_checkpointing_changes_neither_the_losses_nor_the_gradient(family):
-    everywhere = Regularization(0.5, 0.25, importance_at=("vmask", "fc1"))
+    everywhere = Regularization(0.5, 0.25, importance_sites=("vmask", "fc1"))
     start, inputs = sure(attach(tiny(family), everywhere)), batch()
     expected, again = copy.deepcopy(start), copy.deepcopy(start)
     again.activation_checkpointing_enable()
@@ -223,7 +223,7 @@ def test_activation_checkpointing_changes_neither_the_losses_nor_the_gradient(fa
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_step_leaves_nothing_of_its_graph_behind(checkpointing):
-    weighted = Regularization(0.5, 0.25, 0.125, importance_at=("fc1", "fc1_out"), importance_weights="keep")
+    weighted = Regularization(0.5, 0.25, 0.125, importance_sites=("fc1", "fc1_out"), token_weighting="keep")
     model, inputs = attach(tiny("bert"), weighted).train(), batch()
     if checkpointing:
         model.activation_checkpointing_enable()

@@ -251,7 +251,7 @@ def explain(
         prediction=max(probabilities, key=probabilities.__getitem__),
         probabilities=probabilities,
         keep=None if seen.keep is None else scores_per_word(encoded, to_numpy(seen.keep[0])),
-        sites=LazyMapping(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.counting[0])),
+        sites=LazyMapping(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.content_mask[0])),
         attention=LazyMapping(
             seen.attention, lambda weights: attention_per_word(encoded, to_numpy(weights[0]).mean(axis=0))
         ),
@@ -267,12 +267,12 @@ def _traced(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
     return next(iter_traces(model, [text], [site for site in SITES if site != "attention"]))
 
 
-def _site(text: EncodedText, vectors: Tensor, counting: Tensor) -> SiteScores:
+def _site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> SiteScores:
     # In half precision an overlap of long vectors would be infinite.
     vectors = vectors.float()
 
     def per_word(reduce: Callable, measure: Callable) -> NDArray[np.float64]:
-        return reduce(text, to_numpy(measure(vectors, counting)))
+        return reduce(text, to_numpy(measure(vectors, content_mask)))
 
     return SiteScores(
         per_word(scores_per_word, capacity),

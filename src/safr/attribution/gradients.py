@@ -72,20 +72,22 @@ def _attributed(model: PreTrainedModel, texts: Sequence[EncodedText], attribute:
     for batch, seen in iter_traces(model, texts, ("embedding", "vmask")):
         # What inference mode has made can't be differentiated; a copy can.
         vectors = seen.vectors.get("vmask", seen.vectors["embedding"]).clone()
-        counting = batch.counting[..., None]
+        content_mask = batch.content_mask[..., None]
         classes = text_logits(model, seen.logits, batch).argmax(dim=-1).clone()
         names, inputs = zip(*batch.inputs.items(), strict=True)
 
         def function(
-            vectors: Tensor, classes: Tensor, counting: Tensor, *inputs: Tensor, names: tuple[str, ...] = names
+            vectors: Tensor, classes: Tensor, content_mask: Tensor, *inputs: Tensor, names: tuple[str, ...] = names
         ) -> Tensor:
             named = dict(zip(names, inputs, strict=True))
             with intervene(model, "embedding", lambda _: vectors):
                 logits = model(**named).get("logits")
-            return log_odds(model, text_logits(model, logits, Batch((), named, counting)), classes)
+            return log_odds(model, text_logits(model, logits, Batch((), named, content_mask)), classes)
 
-        found = attribute(function, vectors, torch.where(counting, 0.0, vectors), (classes, batch.counting, *inputs))
-        values = to_numpy((found * counting).sum(dim=-1))  # (batch, token)
-        for row, number in enumerate(batch.numbers):
+        found = attribute(
+            function, vectors, torch.where(content_mask, 0.0, vectors), (classes, batch.content_mask, *inputs)
+        )
+        values = to_numpy((found * content_mask).sum(dim=-1))  # (batch, token)
+        for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], values[row], "sum")
     return [scores[number] for number in range(len(texts))]

@@ -35,7 +35,7 @@ def attention_received(model: PreTrainedModel, texts: Sequence[EncodedText], lay
     for batch, seen in iter_traces(model, texts, ("attention",)):
         weights = seen.attention[sorted(seen.attention)[layer]]
         received = to_numpy(received_attention(weights, batch.inputs["attention_mask"].bool()))
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], received[row])
     return [scores[number] for number in range(len(texts))]
 
@@ -58,9 +58,9 @@ def attention_rollout(model: PreTrainedModel, texts: Sequence[EncodedText]) -> S
     for batch, seen in iter_traces(model, texts, ("attention",)):
         attended = batch.inputs["attention_mask"].bool()
         flow = compute_rollout([seen.attention[layer] for layer in sorted(seen.attention)])
-        reading = _reading_weights(seen.attention[0], attended, batch.counting)
+        reading = _reading_weights(seen.attention[0], attended, batch.content_mask)
         reached = to_numpy((reading[:, None] @ flow)[:, 0])  # (batch, token)
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], reached[row])
     return [scores[number] for number in range(len(texts))]
 
@@ -101,7 +101,7 @@ def internal_scores(
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
-        sites: Where capacity is computed; see `safr.traces.SITES`. With `attention.N` among them, what words receive
+        sites: Where capacity is computed; see `safr.model.forward_pass.SITES`. With `attention.N` among them, what words receive
             at that layer is told too.
 
     Returns:
@@ -110,10 +110,10 @@ def internal_scores(
     scored: dict[int, InternalScores] = {}
     for batch, seen in iter_traces(model, texts, sites):
         predictions = text_logits(model, seen.logits, batch).argmax(dim=-1).tolist()
-        capacities = {site: to_numpy(capacity(vectors, seen.counting)) for site, vectors in seen.vectors.items()}
+        capacities = {site: to_numpy(capacity(vectors, seen.content_mask)) for site, vectors in seen.vectors.items()}
         keep = None if seen.keep is None else to_numpy(seen.keep)
         received = _received(batch, seen)
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             text = texts[number]
             scored[number] = InternalScores(
                 predictions[row],
@@ -150,14 +150,14 @@ def keep_scores(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
 def _reading_weights(
     weights: Float[Tensor, "batch head query key"],
     attended: Bool[Tensor, "batch token"],
-    counting: Bool[Tensor, "batch token"],
+    content_mask: Bool[Tensor, "batch token"],
 ) -> Float[Tensor, "batch token"]:
     """How much of each token the prediction is read from; rows sum to 1 where there is any token."""
     if not weights.triu(diagonal=1).any():  # no token sees a later one
         later = attended.flip(-1).cumsum(dim=-1).flip(-1)
         return (attended & (later == 1)).float()
     first = torch.arange(attended.shape[1], device=attended.device) == 0
-    special = (attended & ~counting)[:, :1]
+    special = (attended & ~content_mask)[:, :1]
     return torch.where(special, first.float(), attended / attended.sum(dim=-1, keepdim=True).clamp_min(1))
 
 

@@ -429,7 +429,7 @@ def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDa
         )
     sizes = " / ".join(f"{len(split.texts):,}" for split in (loaded.train, loaded.dev, loaded.test))
     console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}", highlight=False)
-    for what, count in loaded.mended.items():
+    for what, count in loaded.cleaned.items():
         console.print(f"  {count:,} {what}", highlight=False)
     return loaded
 
@@ -468,17 +468,15 @@ def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "tes
 
 
 def _explain(folder: Path, text: str) -> Explanation:
-    from transformers import AutoTokenizer
 
     from safr.attribution.explanation import explain as explain_text
-    from safr.model.save import load
     from safr.runs import open_trained_run
 
     _console()
     run = open_trained_run(folder)
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+    model, tokenizer = run.load_model()
     return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from safr.config import Settings, preset_options
+from safr.config import RENAMED_SETTINGS, Settings, preset_options
 from safr.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
             program.
     """
     said = io.StringIO()
-    flags = [_flag(each) for each in arguments if each.startswith("--")]
+    arguments = _with_current_names(arguments)
+    flags = [_flag(argument) for argument in arguments if argument.startswith("--")]
     if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
         raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
     arguments = _without_preset(arguments)
@@ -58,6 +59,17 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
 def _flag(argument: str) -> str:
     """The option that an argument gives; `--no-NAME` is NAME's, and `_` as good as `-`."""
     return argument.partition("=")[0].replace("_", "-").replace("--no-", "--")
+
+
+def _with_current_names(arguments: Sequence[str]) -> list[str]:
+    """The arguments with settings by the names that they have now."""
+    flags = {_flag(f"--{old}"): _flag(f"--{new}") for old, new in RENAMED_SETTINGS.items()}
+
+    def renamed(argument: str) -> str:
+        flag, equals, value = argument.partition("=")
+        return flags[_flag(flag)] + equals + value if _flag(flag) in flags else argument
+
+    return [renamed(argument) for argument in arguments]
 
 
 def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:

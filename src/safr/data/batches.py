@@ -54,13 +54,13 @@ class LengthGroupedSampler(Sampler[int]):
 class Batch:
     """Some of the texts, padded to the longest among them."""
 
-    numbers: tuple[int, ...]
+    indices: tuple[int, ...]
     """Which of the texts these are."""
 
     inputs: dict[str, Tensor]
     """`input_ids` and `attention_mask`, and `token_type_ids` where any is not 0, as in a pair; (batch, token)."""
 
-    counting: Tensor
+    content_mask: Tensor
     """True where a token belongs to a word, (batch, token)."""
 
 
@@ -89,8 +89,8 @@ def iter_batches(
         size = max(tokens_per_batch // longest, 1)
         numbers, order = order[:size], order[size:]
         rows = [texts[number] for number in numbers]
-        inputs, counting = _inputs(rows, longest, padding_id, token_types), _counting(rows, longest)
-        yield Batch(tuple(numbers), {name: each.to(device) for name, each in inputs.items()}, counting.to(device))
+        inputs, content_mask = _inputs(rows, longest, padding_id, token_types), _content_mask(rows, longest)
+        yield Batch(tuple(numbers), {name: each.to(device) for name, each in inputs.items()}, content_mask.to(device))
 
 
 def _inputs(texts: Sequence[EncodedText], length: int, padding_id: int, token_types: bool) -> dict[str, Tensor]:
@@ -104,7 +104,7 @@ def _inputs(texts: Sequence[EncodedText], length: int, padding_id: int, token_ty
     return inputs
 
 
-def _counting(texts: Sequence[EncodedText], length: int) -> Tensor:
+def _content_mask(texts: Sequence[EncodedText], length: int) -> Tensor:
     return _padded([[word is not None for word in text.word_of_token] for text in texts], length, False)
 
 

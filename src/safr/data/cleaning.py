@@ -36,19 +36,19 @@ def clean_rows(rows: Iterable[RawRow], columns: Sequence[str]) -> tuple[list[Lab
     """
     text_column, label_column = columns
     usable: list[LabelledText] = []
-    mended: Counter[str] = Counter()
+    cleaned: Counter[str] = Counter()
     for row in rows:
         text = _text(row.values[0], f"{row.place}, column {text_column!r}")
         label = normalize_label(row.values[1], f"{row.place}, column {label_column!r}")
         if not text.strip():
-            mended["empty text left out"] += 1
+            cleaned["empty text left out"] += 1
         elif label is None:
-            mended["missing label left out"] += 1
+            cleaned["missing label left out"] += 1
         else:
             text, replaced = _SURROGATE.subn("\ufffd", text)
-            mended["lone surrogates replaced"] += replaced
+            cleaned["lone surrogates replaced"] += replaced
             usable.append(LabelledText(text, label, row.place))
-    return usable, +mended
+    return usable, +cleaned
 
 
 def normalize_label(value: Any, place: str = "label") -> str | None:
@@ -86,7 +86,7 @@ def build_dataset(
     parts: Mapping[str, Sequence[LabelledText]],
     *,
     origin: str,
-    mended: Mapping[str, int],
+    cleaned: Mapping[str, int],
     label_names: Sequence[str] = (),
 ) -> TextDataset:
     """The data set of the given splits; "dev" and "test" are taken from "train" where they are absent.
@@ -95,7 +95,7 @@ def build_dataset(
         name: What the user asked for.
         parts: The rows of "train", and of "dev" and "test" where there are any.
         origin: Where the rows were read from; what was taken from "train" is added to it.
-        mended: What was left out or mended on the way.
+        cleaned: What was left out or mended on the way.
         label_names: The classes in the order of their ids. Default: those of "train", sorted.
     """
     _check_rows(parts, origin)
@@ -107,7 +107,7 @@ def build_dataset(
     examples = _with_missing_parts(given, origin)
     if missing:
         origin += f"; {' and '.join(missing)} taken from train by hash"
-    return TextDataset.from_parts(name, examples, label_names=label_names, origin=origin, mended=mended)
+    return TextDataset.from_parts(name, examples, label_names=label_names, origin=origin, cleaned=cleaned)
 
 
 def _text(value: Any, place: str) -> str:

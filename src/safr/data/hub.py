@@ -20,19 +20,19 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
     """
     splits = _load(*split_hub_name(name))
     parts: dict[str, list[LabelledText]] = {}
-    mended: Counter[str] = Counter()
+    cleaned: Counter[str] = Counter()
     for part, stems in SPLIT_STEMS.items():
         for stem in stems:
             if stem in splits and part not in parts:
                 rows, in_split = clean_rows(_cells(splits[stem], f"{name}, {stem}", columns), columns)
-                mended += in_split
+                cleaned += in_split
                 if rows or part == "train":
                     parts[part] = rows
     if "train" not in parts:
         raise InputError(f"{name}: expected a split train, found {', '.join(map(str, splits)) or 'none'}")
     names = getattr(splits["train"].features[columns[1]], "names", ())
     label_names = [normalize_label(label) or label for label in names]  # as `clean_rows` writes them
-    return build_dataset(name, parts, origin=name, mended=mended, label_names=label_names)
+    return build_dataset(name, parts, origin=name, cleaned=cleaned, label_names=label_names)
 
 
 def split_hub_name(name: str) -> tuple[str, str | None]:

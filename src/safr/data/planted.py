@@ -117,7 +117,7 @@ def planted(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed: int 
         parts,
         label_names=("negative", "positive"),
         origin=f"sentences of a small grammar, made on the spot, seed {seed}",
-        mended={},
+        cleaned={},
     )
 
 

@@ -139,7 +139,7 @@ def _rotten_tomatoes() -> TextDataset:
         parts,
         label_names=_SENTIMENTS,
         origin=origin,
-        mended={"duplicate texts left out": duplicates},
+        cleaned={"duplicate texts left out": duplicates},
     )
 
 
@@ -147,7 +147,7 @@ def _imdb_train() -> TextDataset:
     examples, origin, duplicates = _packaged("imdb")
     parts = split_by_rank(examples, dev=5_000, test=5_000)
     return TextDataset.from_parts(
-        "imdb_train", parts, label_names=_SENTIMENTS, origin=origin, mended={"duplicate texts left out": duplicates}
+        "imdb_train", parts, label_names=_SENTIMENTS, origin=origin, cleaned={"duplicate texts left out": duplicates}
     )
 
 
@@ -173,21 +173,21 @@ def _packaged_file() -> Path:
 
 
 def _sst2(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDataset:
-    parts, mended = _two_classes(trees)
-    return TextDataset.from_parts("sst2", parts, label_names=_SENTIMENTS, origin=_published(SST), mended=mended)
+    parts, cleaned = _two_classes(trees)
+    return TextDataset.from_parts("sst2", parts, label_names=_SENTIMENTS, origin=_published(SST), cleaned=cleaned)
 
 
 def _sst2_paper(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDataset:
     """The sentences that the paper's counts point to; its test split has 1,749, ours 1,743."""
-    parts, mended = _two_classes(trees)
+    parts, cleaned = _two_classes(trees)
     for part, examples in parts.items():
         plain = [(text, label) for text, label in examples if "-LRB-" not in text and "-RRB-" not in text]
         parts[part] = [(text, label) for text, label in plain if text.isascii()]
-        mended["sentences with a parenthesis left out"] += len(examples) - len(plain)
-        mended["sentences with a non-ASCII character left out"] += len(plain) - len(parts[part])
+        cleaned["sentences with a parenthesis left out"] += len(examples) - len(plain)
+        cleaned["sentences with a non-ASCII character left out"] += len(plain) - len(parts[part])
     parts["train"], rest = take_first_of_each_class(parts["train"], _PAPER_SENTENCES_PER_CLASS)
-    mended["training sentences after the first 3,122 of a class left out"] = len(rest)
-    return TextDataset.from_parts("sst2_paper", parts, label_names=_SENTIMENTS, origin=_published(SST), mended=mended)
+    cleaned["training sentences after the first 3,122 of a class left out"] = len(rest)
+    return TextDataset.from_parts("sst2_paper", parts, label_names=_SENTIMENTS, origin=_published(SST), cleaned=cleaned)
 
 
 def _two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[SplitExamples, Counter[str]]:
@@ -200,7 +200,7 @@ def _two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[SplitExam
 def _imdb(reviews: dict[str, list[Example]]) -> TextDataset:
     train, dev = take_first_of_each_class(reviews["train"], _IMDB_TRAINING_REVIEWS_PER_CLASS)
     parts = {"train": train, "dev": dev, "test": reviews["test"]}
-    return TextDataset.from_parts("imdb", parts, label_names=_SENTIMENTS, origin=_published(IMDB), mended={})
+    return TextDataset.from_parts("imdb", parts, label_names=_SENTIMENTS, origin=_published(IMDB), cleaned={})
 
 
 def _published(archive: Archive) -> str:
@@ -211,12 +211,12 @@ def _from_path(name: str, path: Path, columns: tuple[str, str]) -> TextDataset:
     """The data set of a user's file, or of a folder with a file for each split."""
     files = split_files(path) if path.is_dir() else {"train": path}
     parts: dict[str, list[LabelledText]] = {}
-    mended: Counter[str] = Counter()
+    cleaned: Counter[str] = Counter()
     for part, file in files.items():
         parts[part], in_file = clean_rows(read_rows(file, columns), columns)
-        mended += in_file
+        cleaned += in_file
     origin = f"{path} ({', '.join(file.name for file in files.values())})" if path.is_dir() else str(path)
-    return build_dataset(name, parts, origin=origin, mended=mended)
+    return build_dataset(name, parts, origin=origin, cleaned=cleaned)
 
 
 def _unknown(name: str) -> InputError:

@@ -43,11 +43,11 @@ class TextDataset:
     test: Split
     label_names: tuple[str, ...]  # index = class id
     origin: str  # where it was read from, in words
-    mended: dict[str, int]  # what was left out or mended, counted; empty when nothing was
+    cleaned: dict[str, int]  # what was left out or mended, counted; empty when nothing was
 
     @classmethod
     def from_parts(
-        cls, name: str, parts: SplitExamples, *, label_names: Iterable[str], origin: str, mended: Mapping[str, int]
+        cls, name: str, parts: SplitExamples, *, label_names: Iterable[str], origin: str, cleaned: Mapping[str, int]
     ) -> TextDataset:
         """The data set whose splits hold the examples of `parts`."""
         return cls(
@@ -57,7 +57,7 @@ class TextDataset:
             test=_split(parts["test"]),
             label_names=tuple(label_names),
             origin=origin,
-            mended={what: count for what, count in mended.items() if count},
+            cleaned={what: count for what, count in cleaned.items() if count},
         )
 
     def fingerprint(self) -> str:

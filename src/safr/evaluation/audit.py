@@ -31,7 +31,7 @@ AUDIT_MEASURES = {
 
 
 def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDArray[np.float64]]:
-    """The audit's measures for every text, (text,), each a mean over its counting tokens.
+    """The audit's measures for every text, (text,), each a mean over its content tokens.
 
     Args:
         model: A model in evaluation mode.
@@ -46,36 +46,40 @@ def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDA
     for batch, seen in iter_traces(model, texts, ["embedding", "vmask", *attention]):
         passed_on = seen.vectors.get("vmask", seen.vectors["embedding"])
         measured = {
-            "norm": _text_mean(passed_on.norm(dim=-1), seen.counting),
-            "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.counting),
-            "shared_directions": _text_mean(polysemanticity(normalize(passed_on), seen.counting), seen.counting),
+            "norm": _text_mean(passed_on.norm(dim=-1), seen.content_mask),
+            "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.content_mask),
+            "shared_directions": _text_mean(
+                polysemanticity(normalize(passed_on), seen.content_mask), seen.content_mask
+            ),
         }
         if seen.attention:
-            entropies = [attention_entropy(weights, seen.counting) for weights in seen.attention.values()]
+            entropies = [attention_entropy(weights, seen.content_mask) for weights in seen.attention.values()]
             measured["attention_entropy"] = torch.stack(entropies).mean(dim=0)
         if seen.keep is not None:
-            measured["keep"] = _text_mean(seen.keep, seen.counting)
+            measured["keep"] = _text_mean(seen.keep, seen.content_mask)
         for name, values in measured.items():
-            found.setdefault(name, np.zeros(len(texts)))[list(batch.numbers)] = values.numpy(force=True)
+            found.setdefault(name, np.zeros(len(texts)))[list(batch.indices)] = values.numpy(force=True)
     return found
 
 
 def attention_entropy(
-    attention: Float[Tensor, "batch head query key"], counting: Bool[Tensor, "batch token"]
+    attention: Float[Tensor, "batch head query key"], content_mask: Bool[Tensor, "batch token"]
 ) -> Float[Tensor, " batch"]:
-    r"""Mean entropy of the attention that counting tokens pay to counting tokens, as a share of its largest value.
+    r"""Mean entropy of the attention that content tokens pay to content tokens, as a share of its largest value.
 
     $$-\frac{1}{M T} \sum_{\alpha i} \sum_j a_{\alpha ij} \log a_{\alpha ij} / \log T$$
 
     Returns:
-        In [0, 1]; 0 for a text with fewer than two counting tokens.
+        In [0, 1]; 0 for a text with fewer than two content tokens.
     """
-    weights = torch.where(counting[:, None, None, :], attention, 0.0)
+    weights = torch.where(content_mask[:, None, None, :], attention, 0.0)
     weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
     entropy = torch.special.entr(weights).sum(dim=-1).mean(dim=1)  # (batch, query)
-    largest = counting.sum(dim=-1).clamp_min(2).to(entropy.dtype).log()
-    return _text_mean(entropy, counting) / largest
+    largest = content_mask.sum(dim=-1).clamp_min(2).to(entropy.dtype).log()
+    return _text_mean(entropy, content_mask) / largest
 
 
-def _text_mean(values: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"]) -> Float[Tensor, " batch"]:
-    return torch.where(counting, values, 0.0).sum(dim=-1) / counting.sum(dim=-1).clamp_min(1)
+def _text_mean(
+    values: Float[Tensor, "batch token"], content_mask: Bool[Tensor, "batch token"]
+) -> Float[Tensor, " batch"]:
+    return torch.where(content_mask, values, 0.0).sum(dim=-1) / content_mask.sum(dim=-1).clamp_min(1)

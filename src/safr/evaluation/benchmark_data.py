@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import TextDataset
 from safr.data.encoding import EncodedText, encode
@@ -18,7 +18,6 @@ from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.inference import predict
-from safr.model.save import load
 from safr.runs import Run
 
 SUBSET_SIZES = {"naopc": 100, "randomization": 50, "cause": 4000}
@@ -83,8 +82,8 @@ def load_benchmark_data(run: Run, data: TextDataset, limit: int, data_dir: Path 
     Raises:
         InputError: Other data, or fewer than two texts with words.
     """
-    run.refuse_other(data)
-    model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+    run.check_data(data)
+    model, tokenizer = run.load_model()
     if (model.config.num_labels or 2) < 2:
         raise InputError(f"{run.folder}: expected a model that chooses among classes, got one with a single answer")
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.

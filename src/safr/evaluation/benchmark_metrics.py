@@ -26,7 +26,6 @@ from safr.evaluation.removal import Removal, Remover, replacement_id
 from safr.evaluation.sanity_checks import confound_correlations, shuffle_weights
 from safr.evaluation.statistics import rank_correlations
 from safr.model.regularizer import get_explaining_site
-from safr.model.save import load
 
 REFERENCE_METHOD = "capacity"
 """The method that the others are compared with, and whose neurons are intervened on."""
@@ -152,7 +151,7 @@ def _randomized(
     found: dict[str, list[NDArray[np.float64]]] = {}
     for seed in range(SHUFFLES):
         progress("shuffling weights", seed, SHUFFLES)
-        shuffled = load(subject.run.model_folder)
+        shuffled, _ = subject.run.load_model()
         shuffle_weights(shuffled, seed)
         for name in names:
             theirs = get_method(name).score(shuffled, texts) if texts else []

@@ -145,7 +145,7 @@ def ablation_effects(
     fixed = torch.from_numpy(value).to(watched.model.device)
 
     def change(batch: Batch) -> Intervention:
-        rows = masks[list(batch.numbers)][:, None]  # (batch, 1, neuron)
+        rows = masks[list(batch.indices)][:, None]  # (batch, 1, neuron)
         return lambda vectors: torch.where(rows, fixed.to(vectors), vectors)
 
     return _effects(watched, [len(each) for each in neurons], change)
@@ -166,12 +166,12 @@ def patching_effects(watched: CausalSetup, stand_in: int) -> list[NDArray[np.flo
     def change(batch: Batch) -> Intervention:
         ids = batch.inputs["input_ids"]
         patched = torch.zeros_like(ids, dtype=torch.bool)
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             text, word = places[number]
             patched[row, [place for place, owner in enumerate(text.word_of_token) if owner == word]] = True
         replaced = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
         with torch.inference_mode():
-            taken = trace(watched.model, replaced, [watched.site], counting=batch.counting).site(watched.site)
+            taken = trace(watched.model, replaced, [watched.site], content_mask=batch.content_mask).site(watched.site)
         return lambda vectors: torch.where(patched[..., None], taken, vectors)
 
     return _effects(watched, [len(text.words) for text in watched.texts], change)
@@ -210,7 +210,7 @@ def _effects(
     owners = np.repeat(np.arange(len(watched.texts)), counts)
     after = np.zeros(len(owners))
     for batch in iter_model_batches(watched.model, [watched.texts[owner] for owner in owners.tolist()]):
-        numbers = list(batch.numbers)
+        numbers = list(batch.indices)
         with torch.inference_mode(), intervene(watched.model, watched.site, change(batch)):
             logits: Tensor = text_logits(watched.model, watched.model(**batch.inputs).get("logits"), batch)
         chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores, random_scores
@@ -23,7 +23,6 @@ from safr.evaluation.statistics import bootstrap_mean
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.model_card import model_card
 from safr.model.regularizer import get_explaining_site
-from safr.model.save import load
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
 
@@ -85,9 +84,8 @@ def evaluate(
         What `scores.json` holds. Only the test split's scores are written there and into the model's card, its words to
         `tokens.parquet` and some texts to show to `examples.json`.
     """
-    run.refuse_other(data)
-    model = load(run.model_folder)
-    tokenizer = AutoTokenizer.from_pretrained(run.model_folder)
+    run.check_data(data)
+    model, tokenizer = run.load_model()
     chosen: Split = getattr(data, split)
     texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
     site = get_explaining_site(model)

@@ -53,11 +53,11 @@ def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site
     """
     found: dict[int, NeuronAllocation] = {}
     for batch, seen in iter_traces(model, texts, [site]):
-        vectors, counting = seen.vectors[site].float(), seen.counting
-        capacities, overlaps = (to_numpy(measure(vectors, counting)) for measure in (capacity, interference))
-        totals = to_numpy(torch.where(counting[..., None], vectors, 0.0).sum(dim=1))
+        vectors, content_mask = seen.vectors[site].float(), seen.content_mask
+        capacities, overlaps = (to_numpy(measure(vectors, content_mask)) for measure in (capacity, interference))
+        totals = to_numpy(torch.where(content_mask[..., None], vectors, 0.0).sum(dim=1))
         values = to_numpy(vectors)
-        for row, number in enumerate(batch.numbers):
+        for row, number in enumerate(batch.indices):
             text = texts[number]
             found[number] = NeuronAllocation(
                 scores_per_word(text, capacities[row]),
@@ -65,7 +65,7 @@ def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site
                 scores_per_word(text, values[row]),
                 -scores_per_word(text, -values[row]),
                 totals[row].astype(np.float64),
-                int(counting[row].sum()),
+                int(content_mask[row].sum()),
             )
     return [found[number] for number in range(len(texts))]
 

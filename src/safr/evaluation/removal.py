@@ -73,11 +73,11 @@ class Remover:
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
         left = [self._without(texts[number], words) for number, words in wanted]
         for batch in iter_model_batches(self.model, left):
-            asked = [wanted[row] for row in batch.numbers]
+            asked = [wanted[row] for row in batch.indices]
             inputs = batch.inputs
             change: AbstractContextManager[None] = nullcontext()
             if self.how in ("hide", "average"):
-                gone = _tokens([(texts[number], words) for number, words in asked], batch.counting)
+                gone = _tokens([(texts[number], words) for number, words in asked], batch.content_mask)
                 if self.how == "hide":
                     inputs = inputs | {"attention_mask": inputs["attention_mask"] * ~gone}
                 else:
@@ -167,15 +167,15 @@ def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[
     total, count = torch.zeros(()), 0
     for batch, seen in iter_traces(model, texts, ("embedding", "vmask")):
         vectors = seen.vectors.get("vmask", seen.vectors["embedding"])
-        total = total.to(vectors.device) + vectors[batch.counting].double().sum(dim=0)
-        count += int(batch.counting.sum())
+        total = total.to(vectors.device) + vectors[batch.content_mask].double().sum(dim=0)
+        count += int(batch.content_mask.sum())
     return (total / max(count, 1)).float()
 
 
 def _tokens(
-    removed: Sequence[tuple[EncodedText, WordSet]], counting: Bool[Tensor, "batch token"]
+    removed: Sequence[tuple[EncodedText, WordSet]], content_mask: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, "batch token"]:
     """Which tokens of a batch belong to words that are removed."""
     rows = [[word is not None and word in words for word in text.word_of_token] for text, words in removed]
-    length = counting.shape[1]
-    return torch.tensor([row + [False] * (length - len(row)) for row in rows], device=counting.device)
+    length = content_mask.shape[1]
+    return torch.tensor([row + [False] * (length - len(row)) for row in rows], device=content_mask.device)

@@ -13,7 +13,7 @@ from typing import Any
 import tyro
 import yaml
 
-from safr.config import Settings, setting_names, setting_type
+from safr.config import Settings, setting_names, setting_type, use_current_names
 from safr.errors import InputError
 
 BASELINE_SETTINGS = {
@@ -21,7 +21,7 @@ BASELINE_SETTINGS = {
     "importance": 0.0,
     "interaction": 0.0,
     "information": 0.0,
-    "importance_weights": "auto",
+    "token_weighting": "auto",
 }
 """The settings of a model that SAFR adds nothing to."""
 
@@ -29,7 +29,7 @@ DEFAULT_SEEDS = 3
 """Seeds that every setting is run with unless somebody says otherwise."""
 
 _OF_DATA = ("data", "text_column", "label_column")
-_SEVERAL_WORDS = ("layers", "importance_at")
+_SEVERAL_WORDS = ("layers", "importance_sites")
 
 
 def is_baseline(settings: Mapping[str, Any]) -> bool:
@@ -82,7 +82,7 @@ def merge_jobs(runs: Mapping[str, Settings], more: Mapping[str, Settings]) -> di
     found, names = dict(runs), {repr(settings): name for name, settings in runs.items()}
     for name, settings in more.items():
         if found.get(name, settings) != settings:
-            raise InputError(f"two different runs would be called {name!r}; name them in a plan's `also`")
+            raise InputError(f"two different runs would be called {name!r}; name them in a plan's `extra_runs`")
         if repr(settings) not in names:
             names[repr(settings)] = name
             found[name] = settings
@@ -98,7 +98,7 @@ def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
     >>> parse_varied(["importance=0,0.1", "vmask=true,false"])
     {'importance': [0.0, 0.1], 'vmask': [True, False]}
     """
-    varied: dict[str, list[Any]] = {}
+    varied: dict[str, list[str]] = {}
     for word in words:
         name, equals, values = word.partition("=")
         if not equals or not values:
@@ -106,8 +106,8 @@ def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
         name = name.replace("-", "_")
         if name in varied:
             raise InputError(f"`{name}` is given twice; give all its values at once, as in {name}=0,0.1,1")
-        varied[name] = parse_values(name, values.split(","))
-    return varied
+        varied[name] = values.split(",")
+    return {name: parse_values(name, values) for name, values in use_current_names(varied).items()}
 
 
 def parse_values(name: str, values: Iterable[Any]) -> list[Any]:
@@ -123,8 +123,8 @@ def read_plan(path: Path) -> dict[str, Settings]:
     """The runs that a YAML file asks for.
 
     Its keys are settings that all runs share, `vary` (lists of values by setting, every combination of which is run),
-    `also` (further runs by name, each with the settings that it changes), `seeds` (a number or a list; 3 unless it is
-    said) and `baseline` (false leaves out the model that SAFR adds nothing to).
+    `extra_runs` (further runs by name, each with the settings that it changes), `seeds` (a number or a list; 3 unless
+    it is said) and `baseline` (false leaves out the model that SAFR adds nothing to).
 
     Raises:
         InputError: The file can't be read, or asks for what is none of the above.
@@ -138,17 +138,20 @@ def read_plan(path: Path) -> dict[str, Settings]:
         raise InputError(f"{path}: expected a YAML file of settings ({str(error).splitlines()[0]})") from error
     if not isinstance(asked, dict):
         raise InputError(f"{path}: expected settings as `name: value`, got {type(asked).__name__}")
-    vary, also, seeds = (asked.pop(name, None) for name in ("vary", "also", "seeds"))
+    if "also" in asked and "extra_runs" in asked:
+        raise InputError(f"{path}: `also` is the old name of `extra_runs`; give one of them")
+    vary, extra_runs, seeds = asked.pop("vary", None), asked.pop("extra_runs", None), asked.pop("seeds", None)
+    extra_runs = asked.pop("also", extra_runs)
     baseline, numbers = asked.pop("baseline", True), _seeds(path, seeds)
     if not isinstance(baseline, bool):
         raise InputError(f"{path}: `baseline` must be true or false, got {baseline!r}")
     base = Settings().changed(**_values(asked))
     runs = expand_seeds("baseline", base, BASELINE_SETTINGS, numbers) if baseline else {}
-    if vary or not also:
+    if vary or not extra_runs:
         lists = {str(name): _list(path, str(name), each) for name, each in _mapping(path, "vary", vary).items()}
-        varied = {name: parse_values(name, each) for name, each in lists.items()}
+        varied = {name: parse_values(name, values) for name, values in use_current_names(lists).items()}
         runs = merge_jobs(runs, expand_grid(base, varied, numbers))
-    for name, changed in _mapping(path, "also", also).items():
+    for name, changed in _mapping(path, "extra_runs", extra_runs).items():
         named = _folder_name(path, str(name))
         runs = merge_jobs(runs, expand_seeds(named, base, _values(_mapping(path, named, changed)), numbers))
     return runs
@@ -176,7 +179,8 @@ def _folder_name(path: Path, name: str) -> str:
 
 
 def _values(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {str(name): parse_values(str(name), [value])[0] for name, value in given.items()}
+    named = use_current_names({str(name): value for name, value in given.items()})
+    return {name: parse_values(name, [value])[0] for name, value in named.items()}
 
 
 def _mapping(path: Path, name: str, given: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import Explanation, explain
 from safr.attribution.internals import internal_scores
@@ -23,7 +23,6 @@ from safr.explorer.payload import PagePayload, load_other_scores
 from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
 from safr.inference import predict_probabilities
 from safr.model.regularizer import get_explaining_site
-from safr.model.save import load
 from safr.runs import Run
 
 TEXTS_PER_CHUNK = 64
@@ -105,7 +104,7 @@ class ModelSession:
 
 def open_session(run: Run) -> ModelSession:
     """Load a trained run's model."""
-    return ModelSession(run, load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder))
+    return ModelSession(run, *run.load_model())
 
 
 class BusyError(Exception):

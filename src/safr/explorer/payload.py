@@ -13,7 +13,6 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 import safr
-from safr.data import load_data
 from safr.data.encoding import replace_surrogates
 from safr.errors import InputError
 from safr.explorer.explanation_payload import ExplanationPayload
@@ -126,17 +125,10 @@ def load_test_texts(run: Run) -> Mapping[int, str]:
 
     They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
     """
-    settings = run.settings
-    if settings.data.startswith("hub:"):  # would ask the hub
+    if run.settings.data.startswith("hub:"):  # would ask the hub
         return _joined_words(run)
     try:
-        data = load_data(
-            settings.data,
-            text_column=settings.text_column,
-            label_column=settings.label_column,
-            download=False,
-        )
-        run.refuse_other(data)
+        data = run.load_data(download=False)
     except (InputError, OSError):
         return _joined_words(run)
     return dict(enumerate(data.test.texts))

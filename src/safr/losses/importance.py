@@ -34,7 +34,7 @@ def importance_loss(
         weights: How much each token matters, w; where it is negative, sharing is asked for. Default: 1.
 
     Returns:
-        Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a counting token adds 0.
+        Mean over texts; at least 0 without weights, at most 1 if scale-free. A text without a content token adds 0.
         It can be differentiated once.
     """
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
@@ -72,7 +72,7 @@ def information_loss(
 def mean_over_texts(
     values: Float[Tensor, "batch token"], mask: Bool[Tensor, "batch token"] | None
 ) -> Float[Tensor, ""]:
-    """Mean over texts of the mean over each text's counting tokens; a text without any adds 0.
+    """Mean over texts of the mean over each text's content tokens; a text without any adds 0.
 
     Args:
         values: One value per token; those of tokens that don't count are ignored.

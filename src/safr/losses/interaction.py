@@ -45,7 +45,7 @@ def interaction_loss(
             number of visible pairs takes the place of T^2, so that a causal model's loss does not shrink. Default: all.
 
     Returns:
-        Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a counting
+        Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a content
         token adds 0. It can be differentiated once.
     """
     weights = attention.to(torch.promote_types(attention.dtype, torch.float32))
@@ -98,7 +98,7 @@ def blocked_interaction_loss(
 def count_visible_pairs(
     visible: Bool[Tensor, "#batch #head query key"], mask: Bool[Tensor, "batch token"] | None = None
 ) -> Float[Tensor, "#batch #head"]:
-    """How many pairs of counting tokens see each other, at least 1.
+    """How many pairs of content tokens see each other, at least 1.
 
     Args:
         visible: True where a query may see a key.
@@ -151,11 +151,11 @@ class _OfHeads(torch.autograd.Function):
         heads = replace(heads, query=query.detach() * heads.scale, key=key.detach().contiguous(), scale=1.0)
         for texts, some in heads.parts():
             part = heads.part(texts, some)
-            counting = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
+            content_mask = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
             if probes is None:
-                attended, of_scores = _exact(part, counting, exclude_self, gradient_needed)
+                attended, of_scores = _exact(part, content_mask, exclude_self, gradient_needed)
             else:
-                attended, of_scores = _probed(part, counting, exclude_self, probes, generator)
+                attended, of_scores = _probed(part, content_mask, exclude_self, probes, generator)
             loss += (attended * share[texts, some]).sum()
             if gradient_needed:
                 for rows, gradient in of_scores:
@@ -173,12 +173,12 @@ class _OfHeads(torch.autograd.Function):
 
 
 def _exact(
-    part: BlockedAttention, counting: Tensor | None, exclude_self: bool, gradient_needed: bool
+    part: BlockedAttention, content_mask: Tensor | None, exclude_self: bool, gradient_needed: bool
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The sum over pairs, and its gradient with respect to some rows of the scores after others."""
     weights = part.weights()  # (batch, head, query, key)
-    pairs = weights.new_ones(()) if counting is None else counting[..., None] * counting[..., None, :]
-    counted = weights if counting is None else weights * pairs
+    pairs = weights.new_ones(()) if content_mask is None else content_mask[..., None] * content_mask[..., None, :]
+    counted = weights if content_mask is None else weights * pairs
     if not gradient_needed:
         return _attended(counted, exclude_self), iter(())
     attended, gradient = _attended_and_gradient(counted, exclude_self, pairs)
@@ -186,7 +186,11 @@ def _exact(
 
 
 def _probed(
-    part: BlockedAttention, counting: Tensor | None, exclude_self: bool, probes: int, generator: torch.Generator | None
+    part: BlockedAttention,
+    content_mask: Tensor | None,
+    exclude_self: bool,
+    probes: int,
+    generator: torch.Generator | None,
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The same, estimated: rows of the probes' images are (batch, head, probe, token), which multiplies faster."""
     blocks, weights = part.rows(), _weights_of_rows(part)
@@ -194,8 +198,8 @@ def _probed(
     signs = torch.randint(0, 2, shape, generator=generator, dtype=part.query.dtype, device=part.query.device)
     signs = signs.mul_(2).sub_(1)
     counted = torch.ones_like(signs[:, :, :1])  # as a row of numbers: 1 where a token counts
-    if counting is not None:
-        signs, counted = signs * counting[:, :, None], counted * counting[:, :, None]
+    if content_mask is not None:
+        signs, counted = signs * content_mask[:, :, None], counted * content_mask[:, :, None]
 
     seen = torch.cat([signs, counted], dim=2)  # the last row's image is what each token gives to those that count
     image = torch.cat([seen @ weights(rows).mT for rows in blocks], dim=-1)
@@ -253,9 +257,9 @@ def _attended_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) -
     return attended, torch.sub(pairs, steep, out=steep)
 
 
-def _own(weights: Tensor, rows: slice, counting: Tensor) -> tuple[Tensor, Tensor]:
+def _own(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple[Tensor, Tensor]:
     """The terms i = j of some rows, A_ii (A A^T)_ii: their sum, and its gradient with respect to those rows."""
-    counted = weights * counting[..., rows].mT * counting
+    counted = weights * content_mask[..., rows].mT * content_mask
     itself = counted[..., rows].diagonal(dim1=-2, dim2=-1)  # (batch, head, rows)
     lengths = counted.square().sum(dim=-1)
     gradient = 2 * itself[..., None] * counted

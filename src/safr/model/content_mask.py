@@ -25,7 +25,7 @@ def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> 
     ids = ids.flatten(0, -2) if ids.dim() > 1 else ids[None]
     # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
     seen = None if attended is None else attended.flatten(0, -2)[:, -ids.shape[1] :].bool()
-    counting = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen
+    content_mask = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen
     for each in special:
-        counting = counting & (ids != each)
-    return counting
+        content_mask = content_mask & (ids != each)
+    return content_mask

@@ -54,7 +54,7 @@ class ForwardPass:
     share: Tensor | float = 1.0
     """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
 
-    counting: Tensor | None = None
+    content_mask: Tensor | None = None
     attended: Tensor | None = None
     """True where a token is no padding."""
 

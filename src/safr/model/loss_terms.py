@@ -33,13 +33,13 @@ def make_site_readers(settings: Regularization, layers: Sequence[int], now: Forw
     """
     found: dict[str, SiteReader] = {}
     if settings.importance:
-        found |= {site: partial(_importance, settings, now, site) for site in settings.importance_at}
+        found |= {site: partial(_importance, settings, now, site) for site in settings.importance_sites}
     if settings.interaction:
         if now.gradient and settings.interaction_layers is not None:
             layers = [layers[n] for n in torch.randperm(len(layers))[: settings.interaction_layers].tolist()]
         found |= {f"attention.{layer}": partial(_interaction, settings, now) for layer in layers}
-    if settings.importance and settings.importance_weights == "attention":
-        for layer in {site.partition(".")[2] for site in settings.importance_at}:
+    if settings.importance and settings.token_weighting == "attention":
+        for layer in {site.partition(".")[2] for site in settings.importance_sites}:
             name = f"attention.{layer}"
             found[name] = partial(_received, now, layer, found.get(name))
     return found
@@ -61,28 +61,28 @@ def compute_loss_terms(settings: Regularization, hidden_layers: int, now: Forwar
         if now.seen[site] != hidden_layers:
             raise InputError(
                 f"this model has shown {now.seen[site]} times {site}, but has {hidden_layers} layers, so that "
-                "a layer's number can't be told; choose others by importance_at=, interaction=0 or fc1="
+                "a layer's number can't be told; choose others by importance_sites=, interaction=0 or fc1="
             )
     if settings.importance:
-        terms["importance"] = torch.stack([now.read[site] for site in settings.importance_at]).mean()
+        terms["importance"] = torch.stack([now.read[site] for site in settings.importance_sites]).mean()
     if settings.interaction:
         # A layer that was read for its received attention alone has left no value.
         read = [value for name, value in now.read.items() if name.startswith("attention.")]
         terms["interaction"] = torch.stack(read).mean()
     if settings.information and now.keep is not None:
-        terms["information"] = information_loss(now.keep, now.counting)
+        terms["information"] = information_loss(now.keep, now.content_mask)
     return terms
 
 
 def _importance(settings: Regularization, now: ForwardPass, site: str, vectors: Tensor) -> Tensor:
     weights = None
-    if settings.importance_weights == "keep":
+    if settings.token_weighting == "keep":
         weights = now.keep
-    elif settings.importance_weights == "attention":
+    elif settings.token_weighting == "attention":
         weights = now.received[site.partition(".")[2]]
     if weights is not None:
-        weights = _above_mean(weights.detach(), now.counting)
-    return importance_loss(vectors, now.counting, bool(settings.scale_free), weights)
+        weights = _above_mean(weights.detach(), now.content_mask)
+    return importance_loss(vectors, now.content_mask, bool(settings.scale_free), weights)
 
 
 def _interaction(
@@ -90,15 +90,15 @@ def _interaction(
 ) -> Tensor:
     if isinstance(attention, Tensor):
         visible = None if mask is None or settings.padding == "count" else mask == 0
-        return interaction_loss(attention, now.counting, settings.exclude_self, visible)
+        return interaction_loss(attention, now.content_mask, settings.exclude_self, visible)
     pairs = None if mask is None or settings.padding == "count" else _pairs(now, mask)
-    counting = now.counting
+    content_mask = now.content_mask
     texts, heads, tokens = attention.query.shape[:3]
     if not now.gradient:  # everything, the same each time, and nothing taken from whoever draws random numbers besides
         automatic = settings.interaction_estimator == "auto"
         probes = PROBES if automatic and tokens > ALL_TEXTS else _probes(settings, tokens)
         fixed = torch.Generator(attention.query.device).manual_seed(0)
-        return blocked_interaction_loss(attention, counting, settings.exclude_self, pairs, probes, fixed)
+        return blocked_interaction_loss(attention, content_mask, settings.exclude_self, pairs, probes, fixed)
     some_texts, some_heads = _how_many(settings, texts, heads, tokens)
     # Every head and text is as likely as any other, so that the mean over the drawn is that over all in expectation.
     if some_heads < heads:
@@ -108,9 +108,9 @@ def _interaction(
     if some_texts < texts:
         drawn = torch.randperm(texts, device=attention.query.device)[:some_texts]
         attention = attention.of_texts(drawn)
-        counting = None if counting is None else counting.index_select(0, drawn)
+        content_mask = None if content_mask is None else content_mask.index_select(0, drawn)
         pairs = pairs if pairs is None or pairs.shape[0] == 1 else pairs.index_select(0, drawn)
-    return blocked_interaction_loss(attention, counting, settings.exclude_self, pairs, _probes(settings, tokens))
+    return blocked_interaction_loss(attention, content_mask, settings.exclude_self, pairs, _probes(settings, tokens))
 
 
 def _how_many(settings: Regularization, texts: int, heads: int, tokens: int) -> tuple[int, int]:
@@ -135,7 +135,7 @@ def _pairs(now: ForwardPass, mask: Tensor) -> Tensor:
     for known, pairs in now.pairs:
         if known is mask:
             return pairs
-    now.pairs.append((mask, count_visible_pairs(mask == 0, now.counting)))
+    now.pairs.append((mask, count_visible_pairs(mask == 0, now.content_mask)))
     return now.pairs[-1][1]
 
 
@@ -148,11 +148,11 @@ def _received(
 
 
 def _above_mean(
-    weights: Float[Tensor, "batch token"], counting: Bool[Tensor, "batch token"] | None
+    weights: Float[Tensor, "batch token"], content_mask: Bool[Tensor, "batch token"] | None
 ) -> Float[Tensor, "batch token"]:
     """By how much each token's weight lies above the mean of its text, as a share of it."""
-    if counting is None:
-        counting = torch.ones_like(weights, dtype=torch.bool)
-    counted = torch.where(counting, weights, 0.0)
+    if content_mask is None:
+        content_mask = torch.ones_like(weights, dtype=torch.bool)
+    counted = torch.where(content_mask, weights, 0.0)
     total = counted.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(counted.dtype).tiny)
-    return counted * counting.sum(dim=-1, keepdim=True) / total - 1
+    return counted * content_mask.sum(dim=-1, keepdim=True) / total - 1

@@ -127,8 +127,8 @@ class Regularizer(nn.Module):
             now = ForwardPass(frozenset(), alone=True)
             open_pass(now)
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
-        if self.regularization.padding == "mask" and not (now.joinable and now.counting is not None):
-            now.counting = compute_content_mask(given, self.special_ids)
+        if self.regularization.padding == "mask" and not (now.joinable and now.content_mask is not None):
+            now.content_mask = compute_content_mask(given, self.special_ids)
         now.attended = compute_content_mask(given, ())
         now.inside = True
 
@@ -175,15 +175,17 @@ class Regularizer(nn.Module):
         if self.vmask is None or (self.reads_encoder and now is None):
             return None
         ids = args[0] if args else options["input"]
-        counting = None
+        content_mask = None
         if self.regularization.padding == "mask":
-            counting = now.counting if now is not None else compute_content_mask({"input_ids": ids}, self.special_ids)
+            content_mask = (
+                now.content_mask if now is not None else compute_content_mask({"input_ids": ids}, self.special_ids)
+            )
         # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
         # what another hook has done to the rows of the table may differ from token to token.
         alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
         shared = now is not None and (now.gradient or not torch.is_grad_enabled())
         repeats = ids if alike and ids.device.type == "cpu" and shared else None
-        masked = self.vmask(output, counting, self._words(ids), repeats)
+        masked = self.vmask(output, content_mask, self._words(ids), repeats)
         if now is not None:
             now.keep = masked.keep
         record_once("vmask", masked.vectors)

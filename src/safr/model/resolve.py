@@ -29,7 +29,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
     """
     layers = resolve_layers(regularization, model)
     pretrained = bool(model.name_or_path)
-    sites, weights = regularization.importance_at, regularization.importance_weights
+    sites, weights = regularization.importance_sites, regularization.token_weighting
     automatic = sites == "auto" and pretrained and weights != "keep" and model._can_set_attn_implementation()
     if sites == "auto":
         sites = _upper(layers) if automatic else "vmask"
@@ -40,23 +40,23 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         regularization,
         warmup_steps=(PRETRAINED_WARMUP if pretrained else 0) if warmup is None else warmup,
         vmask_keep=regularization.vmask_keep or (PRETRAINED_KEEP if pretrained else None),
-        importance_at=_sites(sites, layers, regularization.vmask),
-        importance_weights=weights,
+        importance_sites=_sites(sites, layers, regularization.vmask),
+        token_weighting=weights,
         scale_free=weights != "equal" if regularization.scale_free is None else regularization.scale_free,
     )
-    if weights == "attention" and any("." not in site for site in settings.importance_at):
+    if weights == "attention" and any("." not in site for site in settings.importance_sites):
         raise InputError(
-            f"`importance_weights='attention'` needs sites of a layer, such as fc1, got {regularization.importance_at}"
+            f"`token_weighting='attention'` needs sites of a layer, such as fc1, got {regularization.importance_sites}"
         )
     total = count_layers(model)
-    if beyond := [site for site in settings.importance_at if int(site.partition(".")[2] or 0) >= total]:
-        raise InputError(f"`importance_at` names {', '.join(beyond)}, but the model's {total} layers count from 0")
+    if beyond := [site for site in settings.importance_sites if int(site.partition(".")[2] or 0) >= total]:
+        raise InputError(f"`importance_sites` names {', '.join(beyond)}, but the model's {total} layers count from 0")
     return replace(settings, site=_explaining_site(settings))
 
 
 def reads_attention(settled: Regularization) -> bool:
     """Whether a loss needs to see the model's attention."""
-    return bool(settled.interaction or (settled.importance and settled.importance_weights == "attention"))
+    return bool(settled.interaction or (settled.importance and settled.token_weighting == "attention"))
 
 
 def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
@@ -82,7 +82,9 @@ def _sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -
     for site in (asked,) if isinstance(asked, str) else asked:
         kind = site.partition(".")[0]
         if kind not in SITES or kind == "attention":
-            raise InputError(f"`importance_at` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}")
+            raise InputError(
+                f"`importance_sites` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}"
+            )
         if kind in ("vmask", "embedding"):
             sites.append("vmask" if vmask and kind == "vmask" else "embedding")
         else:
@@ -95,6 +97,6 @@ def _explaining_site(settings: Regularization) -> str:
         if settings.site.partition(".")[0] not in SITES or settings.site == "attention":
             raise InputError(f"`site` must be auto or a site such as fc1.0, fc1_out.3 or vmask, got {settings.site!r}")
         return settings.site
-    read = [site for site in settings.importance_at if site.startswith("fc1.")] if settings.importance else []
+    read = [site for site in settings.importance_sites if site.startswith("fc1.")] if settings.importance else []
     # Not the last if there are others: a classifier that reads one token never sees the others' FC1 of the last layer.
     return (read[:-1] or read or ["fc1.0"])[-1]

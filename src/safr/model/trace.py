@@ -29,7 +29,7 @@ def trace(
     batch: Mapping[str, Tensor],
     sites: Collection[str] = ("fc1",),
     *,
-    counting: Bool[Tensor, "batch token"] | None = None,
+    content_mask: Bool[Tensor, "batch token"] | None = None,
     fc1: str | None = None,
 ) -> Trace:
     """Run a batch through a model, with SAFR on it or not, and keep what it shows at some sites.
@@ -39,8 +39,8 @@ def trace(
     Args:
         model: The model.
         batch: What the model takes: `input_ids`, `attention_mask`, ...
-        sites: Names of `safr.traces.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`).
-        counting: True where a token counts. Default: neither padding nor a special token that the model knows of.
+        sites: Names of `safr.model.forward_pass.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`).
+        content_mask: True where a token counts. Default: neither padding nor a special token that the model knows of.
         fc1: Wildcard of the first feed-forward layers' paths, for a model without SAFR whose family is not known.
 
     Raises:
@@ -48,19 +48,19 @@ def trace(
     """
     if unknown := [site for site in sites if site.partition(".")[0] not in SITES]:
         raise InputError(f"unknown sites: {', '.join(unknown)}; known are {', '.join(SITES)}")
-    if counting is None:
-        counting = compute_content_mask(batch, special_ids_of_model(model))
-    assert counting is not None
+    if content_mask is None:
+        content_mask = compute_content_mask(batch, special_ids_of_model(model))
+    assert content_mask is not None
     attached = get_regularizer(model)
     with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
         if attached is None or attached.regularization.padding == "mask":
-            now.counting = counting
+            now.content_mask = content_mask
         outputs = model(**batch)
     names = sorted(now.kept, key=_flow_order)
     attention = {int(name.partition(".")[2]): now.kept[name] for name in names if name.startswith("attention")}
     vectors = {name: now.kept[name] for name in names if not name.startswith("attention")}
     logits = outputs.get("logits")
-    return Trace(batch["input_ids"], counting, logits, now.keep, attention, vectors)
+    return Trace(batch["input_ids"], content_mask, logits, now.keep, attention, vectors)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Trace:
     ids: Int[Tensor, "batch token"]
     """Token ids, padding included."""
 
-    counting: Bool[Tensor, "batch token"]
+    content_mask: Bool[Tensor, "batch token"]
     """True where a token counts: neither padding nor a special token."""
 
     logits: Float[Tensor, "batch *token label"] | None

@@ -63,7 +63,7 @@ class VMASK(nn.Module):
     def forward(
         self,
         embeddings: Float[Tensor, "batch token width"],
-        counting: Bool[Tensor, "batch token"] | None = None,
+        content_mask: Bool[Tensor, "batch token"] | None = None,
         words: Int[Tensor, "batch token"] | None = None,
         ids: Int[Tensor, "batch token"] | None = None,
     ) -> MaskedEmbeddings:
@@ -71,7 +71,7 @@ class VMASK(nn.Module):
 
         Args:
             embeddings: One vector per token.
-            counting: True where a token may be masked; the others pass unchanged. Default: all.
+            content_mask: True where a token may be masked; the others pass unchanged. Default: all.
             words: Number of each token's word; the pieces of a word share the mean of their logits and one sample, so
                 that a word goes whole or not at all. Default: each token for itself.
             ids: Numbers that equal embeddings have in common, so that the gate's network reads each only once. The
@@ -84,8 +84,8 @@ class VMASK(nn.Module):
         gate = F.gumbel_softmax(logits, hard=True)[..., 1] if self.training else keep
         if words is not None:
             keep, gate = (each.gather(1, words) for each in (keep, gate))
-        if counting is not None:
-            keep, gate = (torch.where(counting, each, 1.0) for each in (keep, gate))
+        if content_mask is not None:
+            keep, gate = (torch.where(content_mask, each, 1.0) for each in (keep, gate))
         return MaskedEmbeddings(embeddings * gate[..., None].to(embeddings.dtype), keep)
 
     def _logits(self, embeddings: Tensor) -> Tensor:

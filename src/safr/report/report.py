@@ -9,7 +9,6 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
-from transformers import AutoTokenizer
 
 import safr
 from safr.attribution.explanation import Explanation, explain
@@ -39,7 +38,6 @@ from safr.figures import (
     sites_panel,
     training_history,
 )
-from safr.model.save import load
 from safr.runs import Run, check_same_data
 from safr.storage import read_json, write_text
 
@@ -147,7 +145,7 @@ def write_figures(run: Run) -> list[Path]:
         figures["history"] = history
     examples = read_json(run.examples_file)
     if examples:
-        model, tokenizer = load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
+        model, tokenizer = run.load_model()
         figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
     return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
 
@@ -209,7 +207,7 @@ def _training_history(runs: Sequence[Run]) -> Figure | None:
 
 def _examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Every example with what every run says about it."""
-    models = {run.name: (load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder), run) for run in runs}
+    models = {run.name: (*run.load_model(), run) for run in runs}
     shown = []
     for number, example in enumerate(read_json(runs[-1].examples_file)):
         readings = {}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from transformers import AutoTokenizer
 
 import safr
 from safr.attribution.explanation import explain
@@ -30,7 +29,6 @@ from safr.experiments.paper import (
 from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
 from safr.experiments.runner import Engine, OutcomeCallback, find_unfinished, run_jobs
 from safr.figures import deletion_curves, save_figure
-from safr.model.save import load
 from safr.report.report import load_curve, svg_data_uri, template_environment
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
@@ -205,7 +203,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Pag
     if (name_of_best := weights_label(best_paper_weights(dataset))) not in there:
         return found
     best = there[name_of_best][0]
-    model, tokenizer = load(best.model_folder), AutoTokenizer.from_pretrained(best.model_folder)
+    model, tokenizer = best.load_model()
     figures = explain(model, tokenizer, PAPER_SENTENCE, max_tokens=best.settings.max_tokens).figures()
     titles = {
         "capacity": "Figure 2 (a): capacity of each word",
