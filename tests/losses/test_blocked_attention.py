@@ -14,22 +14,22 @@ def test_blocks_are_all_weights_once(monkeypatch, block, bias):
     )
     seen = torch.zeros(4, 6)
     total = torch.zeros(4, 6, 6)
-    for texts, rows, weights in heads.blocks():
+    for texts, rows, weights in heads.iter_blocks():
         seen[texts, rows] += weights.shape[1]
         total[texts, rows] += weights.sum(dim=1)
     assert (seen == 3).all()
-    torch.testing.assert_close(total, heads.weights().sum(dim=1))
+    torch.testing.assert_close(total, heads.compute_weights().sum(dim=1))
 
 
 def test_some_heads_have_their_own_bias():
     heads = BlockedAttention(torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5), torch.randn(1, 3, 4, 4), 0.3)
-    drawn = heads.of_heads(torch.tensor([2, 0]))
-    torch.testing.assert_close(drawn.weights(), heads.weights()[:, [2, 0]])
+    drawn = heads.select_heads(torch.tensor([2, 0]))
+    torch.testing.assert_close(drawn.compute_weights(), heads.compute_weights()[:, [2, 0]])
 
 
 def test_half_precision_is_raised_and_double_kept():
     for dtype, expected in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
         heads = BlockedAttention(
             *(torch.randn(1, 1, 2, 3, dtype=dtype) for _ in range(2)), None, 1.0
-        ).in_full_precision()
+        ).to_full_precision()
         assert heads.query.dtype == heads.key.dtype == expected

@@ -115,7 +115,7 @@ def heads_of(kind="plain", texts=3, heads=4, tokens=7, size=5):
 
 def by_autograd(heads, mask, exclude_self, visible):
     """The loss from its equation, without a closed form, and its gradient."""
-    weights = heads.weights()
+    weights = heads.compute_weights()
     if mask is not None:
         weights = weights * (mask[:, None, :, None] & mask[:, None, None, :])
     overlap = weights @ weights.mT
@@ -185,7 +185,7 @@ def test_more_probes_spread_less():
 
 def test_some_heads_are_right_in_the_mean():
     heads, mask, _ = heads_of("padded")
-    each = [blocked_interaction_loss(heads.of_heads(torch.tensor([head])), mask) for head in range(4)]
+    each = [blocked_interaction_loss(heads.select_heads(torch.tensor([head])), mask) for head in range(4)]
     torch.testing.assert_close(torch.stack(each).mean(), blocked_interaction_loss(heads, mask))
 
 

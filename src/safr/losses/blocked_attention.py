@@ -1,4 +1,4 @@
-"""Queries and keys in, attention weights out: all at once, or block by block so that no T x T matrix is held."""
+"""Attention weights made from queries and keys, all at once or block by block, so that no T x T matrix is held."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class BlockedAttention:
     """Added to the scores: 0 where a key may be seen, very negative where not."""
     scale: float
 
-    def weights(self) -> Float[Tensor, "batch head query key"]:
+    def compute_weights(self) -> Float[Tensor, "batch head query key"]:
         """All attention weights at once."""
         scores = self.query @ self.key.mT * self.scale
         return (scores if self.bias is None else scores + self.bias).softmax(dim=-1)
 
-    def of_heads(self, numbers: Int[Tensor, " head"]) -> BlockedAttention:
+    def select_heads(self, numbers: Int[Tensor, " head"]) -> BlockedAttention:
         """Some of the heads."""
         bias = self.bias
         if bias is not None and bias.shape[1] > 1:
@@ -37,7 +37,7 @@ class BlockedAttention:
             self, query=self.query.index_select(1, numbers), key=self.key.index_select(1, numbers), bias=bias
         )
 
-    def of_texts(self, numbers: Int[Tensor, " text"]) -> BlockedAttention:
+    def select_texts(self, numbers: Int[Tensor, " text"]) -> BlockedAttention:
         """Some of the texts."""
         bias = self.bias
         if bias is not None and bias.shape[0] > 1:
@@ -46,13 +46,13 @@ class BlockedAttention:
             self, query=self.query.index_select(0, numbers), key=self.key.index_select(0, numbers), bias=bias
         )
 
-    def in_full_precision(self) -> BlockedAttention:
+    def to_full_precision(self) -> BlockedAttention:
         """The same heads in float32 at least."""
         dtype = torch.promote_types(self.query.dtype, torch.float32)
         bias = None if self.bias is None else self.bias.to(dtype)
         return replace(self, query=self.query.to(dtype), key=self.key.to(dtype), bias=bias)
 
-    def parts(self) -> Iterator[tuple[slice, slice]]:
+    def iter_parts(self) -> Iterator[tuple[slice, slice]]:
         """Texts and heads that go into a block together: as many as its size allows, one head of one text at least."""
         texts, heads, queries = self.query.shape[:3]
         matrices = max(self._block() // max(queries * self.key.shape[2], 1), 1)
@@ -61,32 +61,32 @@ class BlockedAttention:
             for head in range(0, heads, some_heads):
                 yield slice(text, text + some_texts), slice(head, head + some_heads)
 
-    def part(self, texts: slice, heads: slice) -> BlockedAttention:
+    def select_part(self, texts: slice, heads: slice) -> BlockedAttention:
         """Some texts and heads."""
         bias = self.bias
         if bias is not None:
             bias = bias.expand(*self.query.shape[:2], -1, -1)[texts, heads]
         return replace(self, query=self.query[texts, heads], key=self.key[texts, heads], bias=bias)
 
-    def rows(self) -> list[slice]:
+    def row_blocks(self) -> list[slice]:
         """Queries that go into a block together: all, unless one head's weights are more than a few blocks."""
         queries, keys = self.query.shape[2], self.key.shape[2]
         some = queries if queries * keys <= 4 * self._block() else max(self._block() // keys, 1)
         return [slice(row, min(row + some, queries)) for row in range(0, queries, some)]
 
-    def of_rows(self, rows: slice) -> BlockedAttention:
+    def select_rows(self, rows: slice) -> BlockedAttention:
         """Some of the queries."""
         bias = self.bias
         if bias is not None and bias.shape[2] > 1:
             bias = bias[:, :, rows]
         return replace(self, query=self.query[:, :, rows], bias=bias)
 
-    def blocks(self) -> Iterator[tuple[slice, slice, Float[Tensor, "batch head query key"]]]:
+    def iter_blocks(self) -> Iterator[tuple[slice, slice, Float[Tensor, "batch head query key"]]]:
         """All attention weights, a block at a time, with the texts and the queries that they are of."""
-        for texts, heads in self.parts():
-            part = self.part(texts, heads)
-            for rows in part.rows():
-                yield texts, rows, part.of_rows(rows).weights()
+        for texts, heads in self.iter_parts():
+            part = self.select_part(texts, heads)
+            for rows in part.row_blocks():
+                yield texts, rows, part.select_rows(rows).compute_weights()
 
     def _block(self) -> int:
         return _BLOCK.get(self.query.device.type, _BLOCK["cpu"])

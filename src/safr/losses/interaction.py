@@ -83,7 +83,7 @@ def blocked_interaction_loss(
     """
     if heads.query.shape[2] != heads.key.shape[2]:
         raise ValueError(f"expected as many queries as keys, got {heads.query.shape[2]} and {heads.key.shape[2]}")
-    heads = heads.in_full_precision()
+    heads = heads.to_full_precision()
     with torch.autocast(heads.query.device.type, enabled=False):
         pairs = _all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
         share = 1 / pairs.expand(heads.query.shape[:2])
@@ -149,8 +149,8 @@ class _OfHeads(torch.autograd.Function):
         scale = heads.scale
         # The queries are scaled here, so that T x T scores need not be.
         heads = replace(heads, query=query.detach() * heads.scale, key=key.detach().contiguous(), scale=1.0)
-        for texts, some in heads.parts():
-            part = heads.part(texts, some)
+        for texts, some in heads.iter_parts():
+            part = heads.select_part(texts, some)
             content_mask = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
             if probes is None:
                 attended, of_scores = _exact(part, content_mask, exclude_self, gradient_needed)
@@ -176,7 +176,7 @@ def _exact(
     part: BlockedAttention, content_mask: Tensor | None, exclude_self: bool, gradient_needed: bool
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The sum over pairs, and its gradient with respect to some rows of the scores after others."""
-    weights = part.weights()  # (batch, head, query, key)
+    weights = part.compute_weights()  # (batch, head, query, key)
     pairs = weights.new_ones(()) if content_mask is None else content_mask[..., None] * content_mask[..., None, :]
     counted = weights if content_mask is None else weights * pairs
     if not gradient_needed:
@@ -193,7 +193,7 @@ def _probed(
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The same, estimated: rows of the probes' images are (batch, head, probe, token), which multiplies faster."""
-    blocks, weights = part.rows(), _weights_of_rows(part)
+    blocks, weights = part.row_blocks(), _weights_of_rows(part)
     shape = (*part.query.shape[:2], probes, part.query.shape[2])
     signs = torch.randint(0, 2, shape, generator=generator, dtype=part.query.dtype, device=part.query.device)
     signs = signs.mul_(2).sub_(1)
@@ -229,10 +229,10 @@ def _probed(
 
 def _weights_of_rows(part: BlockedAttention) -> Callable[[slice], Tensor]:
     """The weights of some rows: made anew where all of them are more than a block, else kept."""
-    if len(part.rows()) == 1:
-        everything = part.weights()
+    if len(part.row_blocks()) == 1:
+        everything = part.compute_weights()
         return lambda rows: everything
-    return lambda rows: part.of_rows(rows).weights()
+    return lambda rows: part.select_rows(rows).compute_weights()
 
 
 def _attended(weights: Tensor, exclude_self: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""Queries, keys and values in, mixed values out; the weights, or what makes them, go to whoever records the pass.
+"""Attention whose weights can be seen: it reports them, or what makes them, to the forward pass that is recorded.
 
 Registered with transformers as the attention implementation `safr`, so that every model that goes through its
 attention interface shows its weights. It is torch's own attention, and the losses read the queries and keys, unless the
@@ -55,26 +55,27 @@ def safr_attention(
         options: What a family passes besides, for the fused attention.
 
     Returns:
-        Mixed values, and the weights before dropout where the open pass keeps this layer's, else None.
+        Mixed values, and the weights before dropout where the forward pass keeps this layer's, else None.
     """
-    now = recording_pass()
+    forward_pass = recording_pass()
     if attention_mask is not None:
-        attention_mask = _additive(attention_mask, query.dtype, now)
-    name = "" if now is None else now.next_layer("attention")
-    asked = now if now is not None and now.wants(name) else None
+        attention_mask = _to_additive(attention_mask, query.dtype, forward_pass)
+    name = "" if forward_pass is None else forward_pass.next_layer("attention")
+    request = None if forward_pass is None or not forward_pass.request.wants(name) else forward_pass.request
+    keeps_weights = request is not None and request.keeps(name)
     groups = getattr(module, "num_key_value_groups", 1)
     weights = None
-    if asked is not None or softcap is not None or s_aux is not None:
+    if request is not None or softcap is not None or s_aux is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        heads = BlockedAttention(query, repeat_kv(key, groups), _sum(position_bias, attention_mask), scale)
+        heads = BlockedAttention(query, repeat_kv(key, groups), _add_bias(position_bias, attention_mask), scale)
         if softcap is not None or s_aux is not None:
             weights = _bounded_weights(heads, softcap, s_aux)
-        elif (asked is not None and asked.keeps(name)) or (heads.bias is not None and heads.bias.requires_grad):
-            weights = heads.weights()
-    if asked is not None:
-        if name in asked.readers and query.shape[2] != key.shape[2]:
+        elif keeps_weights or (heads.bias is not None and heads.bias.requires_grad):
+            weights = heads.compute_weights()
+    if forward_pass is not None and request is not None:
+        if name in request.readers and query.shape[2] != key.shape[2]:
             raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
-        asked.record(name, heads if weights is None else weights, attention_mask)
+        forward_pass.report(name, heads if weights is None else weights, attention_mask)
     if weights is None:
         # The mask is always explicit here, so nothing is left for the fused kernel to mask by itself.
         options["is_causal"] = False
@@ -91,7 +92,7 @@ def safr_attention(
         )
     dropped = F.dropout(weights, dropout, module.training).to(value.dtype)
     mixed = dropped @ repeat_kv(value, groups)  # (batch, head, query, size)
-    return mixed.transpose(1, 2).contiguous(), weights if asked is not None and asked.keeps(name) else None
+    return mixed.transpose(1, 2).contiguous(), weights if keeps_weights else None
 
 
 @torch.no_grad()
@@ -109,13 +110,13 @@ def received_attention(
         return heads.sum(dim=1) if attended is None else (heads * attended[..., None]).sum(dim=1)
     received = attention.key.new_zeros(attention.key.shape[0], attention.key.shape[2], dtype=torch.float32)
     with torch.autocast(received.device.type, enabled=False):
-        for texts, rows, weights in attention.in_full_precision().blocks():
+        for texts, rows, weights in attention.to_full_precision().iter_blocks():
             share = weights.shape[1] / attention.key.shape[1]
             received[texts] += share * received_attention(weights, None if attended is None else attended[texts, rows])
     return received
 
 
-def _sum(position_bias: Tensor | None, attention_mask: Tensor | None) -> Tensor | None:
+def _add_bias(position_bias: Tensor | None, attention_mask: Tensor | None) -> Tensor | None:
     if position_bias is None or attention_mask is None:
         return attention_mask if position_bias is None else position_bias
     return position_bias + attention_mask
@@ -143,28 +144,28 @@ def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any)
     mask = eager_mask(allow_is_bidirectional_skip=allow_is_bidirectional_skip and on_cpu, **options)
     if mask is None:
         return None
-    mask = _finite(mask)
-    if (now := recording_pass()) is not None:
-        now.masks.append((mask, mask))
+    mask = _make_finite(mask)
+    if (forward_pass := recording_pass()) is not None:
+        forward_pass.caches.additive_masks.append((mask, mask))
     return mask
 
 
-def _additive(mask: Tensor, dtype: torch.dtype, now: ForwardPass | None) -> Tensor:
+def _to_additive(mask: Tensor, dtype: torch.dtype, forward_pass: ForwardPass | None) -> Tensor:
     """What is added to the scores for a mask, made once in a pass: layers share a mask, or two that take turns."""
-    for known, additive in () if now is None else now.masks:
-        if known is mask:
+    for cached_mask, additive in () if forward_pass is None else forward_pass.caches.additive_masks:
+        if cached_mask is mask:
             return additive
     if mask.dtype == torch.bool:
         additive = torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min)
     else:
         additive = mask
-    additive = _finite(additive)
-    if now is not None:
-        now.masks.append((mask, additive))
+    additive = _make_finite(additive)
+    if forward_pass is not None:
+        forward_pass.caches.additive_masks.append((mask, additive))
     return additive
 
 
-def _finite(mask: Tensor) -> Tensor:
+def _make_finite(mask: Tensor) -> Tensor:
     """The same mask in finite numbers, with a row of zeros for a query that would see no key.
 
     Fused attention would give such a query's gradient T times its size, and one of minus infinity no number at all.

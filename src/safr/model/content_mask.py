@@ -1,4 +1,8 @@
-"""A batch in, which of its tokens count out: neither padding nor special tokens do."""
+"""Which tokens of a batch count, and which of them make a word.
+
+The content mask is True where a token counts: padding and special tokens such as [CLS] do not. Only tokens that count
+enter a sum, a mean or a matrix of this package.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 
@@ -24,8 +28,29 @@ def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> 
         return None if attended is None else attended.flatten(0, -2).bool()
     ids = ids.flatten(0, -2) if ids.dim() > 1 else ids[None]
     # While text is generated the mask covers the tokens that are cached too, and the ids only the new ones.
-    seen = None if attended is None else attended.flatten(0, -2)[:, -ids.shape[1] :].bool()
-    content_mask = torch.ones_like(ids, dtype=torch.bool) if seen is None else seen
-    for each in special:
-        content_mask = content_mask & (ids != each)
+    not_padding = None if attended is None else attended.flatten(0, -2)[:, -ids.shape[1] :].bool()
+    content_mask = torch.ones_like(ids, dtype=torch.bool) if not_padding is None else not_padding
+    for special_id in special:
+        content_mask = content_mask & (ids != special_id)
     return content_mask
+
+
+def number_words(
+    ids: Int[Tensor, "batch token"], pieces: Bool[Tensor, "2 word"] | None
+) -> Int[Tensor, "batch token"] | None:
+    """Number of each token's word, counted from 0 in each text; None where pieces of words are not told apart.
+
+    Special tokens are words of their own, and so are ids that the vocabulary did not hold when it was looked through.
+
+    Args:
+        ids: Token ids.
+        pieces: Which ids of the vocabulary continue a word, and which close one so that nothing continues it.
+    """
+    if pieces is None:
+        return None
+    is_known = ids < pieces.shape[1]
+    continues, closes = pieces[:, ids.where(is_known, 0)] & is_known  # (batch, token) each
+    begins = ~continues
+    begins[:, 1:] |= closes[:, :-1]
+    begins[:, 0] = True
+    return begins.cumsum(dim=-1) - 1

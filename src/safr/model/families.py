@@ -1,4 +1,4 @@
-"""Any transformer in, the parts of it that are recorded out: its embeddings and its feed-forward layers."""
+"""How model families name their parts, and the hooks that record them: embeddings, FC1 and FC2."""
 
 from __future__ import annotations
 
@@ -63,16 +63,18 @@ def find_feed_forward_layers(
     # A block may bear a layer's name; only a layer has weights. One that adapters are put on keeps its path.
     part = set(get_encoder(model).modules())
     modules = {path: module for path, module in model.named_modules() if module in part and hasattr(module, "weight")}
-    found = []
+    layers = []
     for path, module in modules.items():
-        name = next((each for each in FEED_FORWARD_NAMES if f".{path}".endswith(f".{each}")), None)
+        name = next((name for name in FEED_FORWARD_NAMES if f".{path}".endswith(f".{name}")), None)
         if fnmatch(path, fc1) if fc1 is not None else name is not None:
             second = modules.get(path.removesuffix(name) + FEED_FORWARD_NAMES[name]) if name else None
-            found.append((module, second))
-    if not found:
-        asked = f"no module path matches fc1='{fc1}'" if fc1 else "the first feed-forward layers (FC1) were not found"
-        raise InputError(f"{asked} in {type(model).__name__}; pass fc1=, a wildcard such as {_candidates(modules)}")
-    return found
+            layers.append((module, second))
+    if not layers:
+        problem = f"no module path matches fc1='{fc1}'" if fc1 else "the first feed-forward layers (FC1) were not found"
+        raise InputError(
+            f"{problem} in {type(model).__name__}; pass fc1=, a wildcard such as {_list_candidates(modules)}"
+        )
+    return layers
 
 
 def add_recording_hooks(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
@@ -102,11 +104,11 @@ def check_visible_attention(model: PreTrainedModel) -> None:
 
 def record_once(site: str, vectors: Tensor) -> None:
     """Record a site that exists once in a model."""
-    if (now := recording_pass()) is not None:
-        now.record(site, vectors)
+    if (forward_pass := recording_pass()) is not None:
+        forward_pass.report(site, vectors)
 
 
-def _candidates(modules: dict[str, nn.Module]) -> str:
+def _list_candidates(modules: dict[str, nn.Module]) -> str:
     """Widening linear layers, with the layers' numbers as wildcards."""
     paths = [
         path
@@ -114,14 +116,15 @@ def _candidates(modules: dict[str, nn.Module]) -> str:
         if isinstance(module, nn.Linear) and module.out_features > module.in_features
     ]
     wildcards = dict.fromkeys(".".join("*" if part.isdigit() else part for part in path.split(".")) for path in paths)
-    return ", ".join(f"'{each}'" for each in wildcards) or "'*' (the model has no widening linear layer)"
+    return ", ".join(f"'{wildcard}'" for wildcard in wildcards) or "'*' (the model has no widening linear layer)"
 
 
 def _record_layer(site: str, vectors: Tensor) -> None:
-    if (now := recording_pass()) is not None:
-        if vectors.dim() == 2 and now.attended is not None:  # OPT runs its feed-forward layers on one long row
-            vectors = vectors.view(*now.attended.shape, -1)
-        now.record(now.next_layer(site), vectors)
+    if (forward_pass := recording_pass()) is not None:
+        attended = forward_pass.record.attended
+        if vectors.dim() == 2 and attended is not None:  # OPT runs its feed-forward layers on one long row
+            vectors = vectors.view(*attended.shape, -1)
+        forward_pass.report(forward_pass.next_layer(site), vectors)
 
 
 def _record_fc1(module: nn.Module, args: tuple, output: Tensor) -> None:

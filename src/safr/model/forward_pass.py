@@ -1,6 +1,6 @@
-"""What a forward pass leaves behind while it runs: the sites somebody asked for, and nothing else.
+"""The record of a forward pass under way: what is asked of it, what it has shown, and what is kept to save work.
 
-Hooks and the attention function report to the pass that is open in their context; where none is open they do nothing.
+Hooks and the attention function report to the pass that is open in their context. Where none is open they do nothing.
 """
 
 from __future__ import annotations
@@ -13,139 +13,169 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from safr.errors import InputError
 
-SiteReader = Callable[..., Tensor | None]
-"""Makes a number, or a note, of what a site shows: vectors, or attention and the mask that is added to it. Attention
-comes as weights where there are any, else as the heads that make them."""
-
-
 SITES = ("embedding", "vmask", "attention", "fc1", "fc1_out", "fc2")
 """Named places in a network, in the order data flows; all but the first two are once per layer, as in `fc1.0`."""
+
+SiteReader = Callable[["ForwardPass", Any, Tensor | None], Tensor | None]
+"""Computes a loss's value from what a site shows: its vectors, or its attention and the mask that is added to it.
+
+Attention comes as weights where there are any, else as a `BlockedAttention` that makes them."""
+
+
+@dataclass(frozen=True)
+class PassRequest:
+    """What is asked of a forward pass. It is settled before the pass begins."""
+
+    sites: frozenset[str] = frozenset()
+    """Sites whose values are kept, as `fc1` for every layer or `fc1.0` for one."""
+
+    readers: Mapping[str, SiteReader] = field(default_factory=dict)
+    """What is computed from a site's values while they are there, by site and layer, so that they need not be kept."""
+
+    is_trace: bool = False
+    """Whether `trace` asks; a model's own hooks then add what they ask, and write into the same record."""
+
+    is_encoder_alone: bool = False
+    """Whether an encoder is called without the model around it, so that the pass ends with the encoder."""
+
+    has_labels: bool = False
+    """Whether the model is given labels, so that its output holds a loss."""
+
+    needs_gradient: bool = False
+    """Whether the pass is differentiated."""
+
+    batch_fraction: Tensor | float = 1.0
+    """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
+
+    def keeps(self, name: str) -> bool:
+        """Whether a site's values are kept, by site and layer."""
+        return name in self.sites or name.partition(".")[0] in self.sites
+
+    def wants(self, name: str) -> bool:
+        """Whether a site's values are kept or read."""
+        return name in self.readers or self.keeps(name)
+
+
+@dataclass
+class PassRecord:
+    """What a forward pass has shown so far. `trace` and the losses read the same record."""
+
+    content_mask: Bool[Tensor, "batch token"] | None = None
+    """True where a token is neither padding nor a special token; None where all count."""
+
+    attended: Bool[Tensor, "batch token"] | None = None
+    """True where a token is no padding."""
+
+    keep: Float[Tensor, "batch token"] | None = None
+    """VMASK's keep probabilities."""
+
+    sites: dict[str, Tensor] = field(default_factory=dict)
+    """The values that are kept, by site and layer."""
+
+    loss_values: dict[str, Tensor] = field(default_factory=dict)
+    """What the readers have computed, by site and layer."""
+
+    received_attention: dict[str, Tensor] = field(default_factory=dict)
+    """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
+
+    layer_counts: Counter[str] = field(default_factory=Counter)
+    """How often each kind of site has reported."""
+
+
+@dataclass
+class PassCaches:
+    """What is computed once in a pass, since layers share it."""
+
+    additive_masks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Attention masks, and what is added to the scores for them."""
+
+    visible_pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Attention masks, and how many pairs of each text see each other under them."""
+
+    checkpointed_modules: list[Any] = field(default_factory=list)
+    """Modules whose checkpointing function is replaced while the pass runs."""
 
 
 @dataclass
 class ForwardPass:
     """One forward pass under way."""
 
-    wanted: frozenset[str]
-    """Sites to keep, as `fc1` for every layer or `fc1.0` for one."""
-
-    readers: Mapping[str, SiteReader] = field(default_factory=dict)
-    """What to make of a site where it stands, by site and layer, so that its values need not be kept."""
-
-    joinable: bool = False
-    """Whether a model's forward pass may write here; one that was interrupted leaves a pass that it may not."""
-
-    alone: bool = False
-    """Whether an encoder was called without the model around it, so that the pass ends with the encoder."""
-
-    inside: bool = False
+    request: PassRequest
+    record: PassRecord = field(default_factory=PassRecord)
+    caches: PassCaches = field(default_factory=PassCaches)
+    is_inside: bool = False
     """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
-
-    labelled: bool = False
-    """Whether the model was given labels, so that its output holds a loss."""
-
-    gradient: bool = False
-    """Whether the pass is differentiated."""
-
-    share: Tensor | float = 1.0
-    """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
-
-    content_mask: Tensor | None = None
-    attended: Tensor | None = None
-    """True where a token is no padding."""
-
-    keep: Tensor | None = None
-    received: dict[str, Tensor] = field(default_factory=dict)
-    """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
-
-    masks: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Attention masks, and what is added to the scores for them."""
-
-    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Attention masks, and how many pairs of each text see each other under them."""
-
-    kept: dict[str, Tensor] = field(default_factory=dict)
-    """The sites asked for, by site and layer."""
-
-    read: dict[str, Tensor] = field(default_factory=dict)
-    """What the readers made, by site and layer."""
-
-    checkpointing: list[Any] = field(default_factory=list)
-    """The modules whose checkpointing function is replaced while the pass runs."""
-
-    seen: Counter[str] = field(default_factory=Counter)
 
     def next_layer(self, site: str) -> str:
         """Name of the layer that reports now: each reports a site once, and a shared layer reports it again."""
-        layer = self.seen[site]
-        self.seen[site] += 1
+        layer = self.record.layer_counts[site]
+        self.record.layer_counts[site] += 1
         return f"{site}.{layer}"
 
-    def wants(self, name: str) -> bool:
-        """Whether anybody asked for what a site shows."""
-        return name in self.readers or self.keeps(name)
+    def report(self, name: str, values: Any, attention_mask: Tensor | None = None) -> None:
+        """Keep what a site shows, or read it at once, as the request says; what is kept is a tensor.
 
-    def keeps(self, name: str) -> bool:
-        """Whether somebody will look at what a site shows after the pass."""
-        return name in self.wanted or name.partition(".")[0] in self.wanted
-
-    def record(self, name: str, values: Any, *context: Tensor | None) -> None:
-        """Keep what a site shows, or read it at once, as was asked; what is kept is a tensor."""
-        if self.keeps(name):
-            self.kept[name] = values
-        if name in self.readers:
-            if self.gradient and not torch.is_grad_enabled():
+        Args:
+            name: The site, with its layer.
+            values: Vectors, or attention as weights or as a `BlockedAttention`.
+            attention_mask: What is added to the scores of attention.
+        """
+        if self.request.keeps(name):
+            self.record.sites[name] = values
+        if name in self.request.readers:
+            if self.request.needs_gradient and not torch.is_grad_enabled():
                 raise InputError(
                     "gradient checkpointing with use_reentrant=True hides the layers from SAFR's losses; "
                     "pass gradient_checkpointing_kwargs={'use_reentrant': False}"
                 )
-            if (made := self.readers[name](values, *context)) is not None:
-                self.read[name] = made
+            value = self.request.readers[name](self, values, attention_mask)
+            if value is not None:
+                self.record.loss_values[name] = value
 
-    def let_go(self) -> None:
-        """Hold on to nothing that is differentiated: what a checkpoint needs to run again must not keep it alive.
+    def release(self) -> None:
+        """Let go of all that is differentiated: what a checkpoint needs to run again must not keep it alive.
 
         The model gets its own checkpointing function back.
         """
-        for module in self.checkpointing:
+        for module in self.caches.checkpointed_modules:
             module._gradient_checkpointing_func = module._gradient_checkpointing_func.original
-        self.checkpointing = []
-        self.readers, self.read = {}, {}
-        self.keep = None if self.keep is None else self.keep.detach()
+        self.caches.checkpointed_modules = []
+        self.record.loss_values = {}
+        self.record.keep = None if self.record.keep is None else self.record.keep.detach()
 
 
 _open: ContextVar[ForwardPass | None] = ContextVar("safr_pass", default=None)
 
 
 def current_pass() -> ForwardPass | None:
-    """The pass that is being recorded in this context, if any."""
+    """The pass that is open in this context, if any."""
     return _open.get()
 
 
 def recording_pass() -> ForwardPass | None:
-    """The pass that is being recorded, if the part of the model that it records runs now."""
-    now = _open.get()
-    return now if now is not None and now.inside else None
+    """The pass that is open in this context, if the part of the model that it records runs now."""
+    forward_pass = _open.get()
+    return forward_pass if forward_pass is not None and forward_pass.is_inside else None
 
 
 @contextmanager
-def recording(wanted: frozenset[str]) -> Iterator[ForwardPass]:
-    """Record every forward pass inside the block into the pass that is handed over."""
-    now = ForwardPass(wanted, joinable=True)
-    token = _open.set(now)
+def recording(request: PassRequest, record: PassRecord) -> Iterator[None]:
+    """Record the forward pass inside the block into the record."""
+    token = _open.set(ForwardPass(request, record))
     try:
-        yield now
+        yield
     finally:
         _open.reset(token)
 
 
-def open_pass(now: ForwardPass) -> None:
+def open_pass(forward_pass: ForwardPass) -> None:
     """Start recording without a block, for hooks that see the beginning and the end of a forward pass."""
-    _open.set(now)
+    _open.set(forward_pass)
 
 
 def close_pass() -> None:
@@ -153,7 +183,7 @@ def close_pass() -> None:
     _open.set(None)
 
 
-def replay_checkpoints(model: nn.Module, now: ForwardPass) -> None:
+def replay_checkpoints(model: nn.Module, forward_pass: ForwardPass) -> None:
     """Let layers that are computed twice, under activation checkpointing, report the same both times.
 
     The second time is during the backward pass, where no pass is open and perhaps in another thread; without this the
@@ -164,27 +194,33 @@ def replay_checkpoints(model: nn.Module, now: ForwardPass) -> None:
             checkpointing: Any = module
             original = checkpointing._gradient_checkpointing_func
             original = getattr(original, "original", original)
-            checkpointing._gradient_checkpointing_func = _Replaying(original, now)
-            now.checkpointing.append(checkpointing)
+            checkpointing._gradient_checkpointing_func = _ReplayedCheckpoint(original, forward_pass)
+            forward_pass.caches.checkpointed_modules.append(checkpointing)
 
 
-class _Replaying:
+class _ReplayedCheckpoint:
     """A checkpointing function whose layers run, also the second time, as in the pass that they first ran in."""
 
-    def __init__(self, original: Callable[..., Any], now: ForwardPass) -> None:
+    def __init__(self, original: Callable[..., Any], forward_pass: ForwardPass) -> None:
         self.original = original
-        self.now = now
+        self.forward_pass = forward_pass
 
     def __call__(self, layer: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        before = replace(self.now, kept={}, read={}, seen=Counter(self.now.seen))
-        runs = iter((self.now,))
+        before = replace(self.forward_pass, record=_copy_record(self.forward_pass.record))
+        first_runs = iter((self.forward_pass,))
 
-        def inside(*given: Any, **named: Any) -> Any:
-            again = replace(before, kept={}, read={}, seen=Counter(before.seen), checkpointing=[])
-            token = _open.set(next(runs, again))
+        def run_layer(*layer_args: Any, **layer_options: Any) -> Any:
+            again = replace(before, record=_copy_record(before.record))
+            token = _open.set(next(first_runs, again))
             try:
-                return layer(*given, **named)
+                return layer(*layer_args, **layer_options)
             finally:
                 _open.reset(token)
 
-        return self.original(inside, *args, **options)
+        return self.original(run_layer, *args, **options)
+
+
+def _copy_record(record: PassRecord) -> PassRecord:
+    """The record as it stands, without what is kept, computed or differentiated."""
+    keep = None if record.keep is None else record.keep.detach()
+    return replace(record, keep=keep, sites={}, loss_values={}, layer_counts=Counter(record.layer_counts))

@@ -1,4 +1,7 @@
-"""A model and a batch in, with SAFR on it or not; the Trace of one forward pass out."""
+"""`Trace`, what one forward pass showed, and `trace`, which runs a model once and records it.
+
+Axis names, one list for the whole project: `batch token query key head width neuron label layer`.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,37 @@ from safr.model.families import (
     record_once,
     unwrap,
 )
-from safr.model.forward_pass import SITES, current_pass, recording
+from safr.model.forward_pass import SITES, PassRecord, PassRequest, current_pass, recording
 from safr.model.regularizer import get_regularizer, special_ids_of_model
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass over a batch, with only the sites that were asked for."""
+
+    ids: Int[Tensor, "batch token"]
+    """Token ids, padding included."""
+
+    content_mask: Bool[Tensor, "batch token"]
+    """True where a token counts: it is neither padding nor a special token such as [CLS]."""
+
+    logits: Float[Tensor, "batch *token label"] | None
+    """The model's output, of a language model for every token; None for a model without a head."""
+
+    keep: Float[Tensor, "batch token"] | None
+    """VMASK's keep probabilities in [0, 1], before any sampling; None for a model without VMASK."""
+
+    attention: Mapping[int, Float[Tensor, "batch head query key"]]
+    """Attention weights by layer, before dropout."""
+
+    vectors: Mapping[str, Float[Tensor, "batch token width"]]
+    """Vectors by site: `embedding`, `vmask`, `fc1.0` (before the activation), `fc1_out.0` (after it), `fc2.0`, ..."""
+
+    def site(self, name: str) -> Float[Tensor, "batch token width"]:
+        """The vectors recorded at one site; an InputError lists the recorded ones if there are none."""
+        if name not in self.vectors:
+            raise InputError(f"no vectors at site '{name}'; recorded are: {', '.join(self.vectors) or 'none'}")
+        return self.vectors[name]
 
 
 def trace(
@@ -51,49 +83,20 @@ def trace(
     if content_mask is None:
         content_mask = compute_content_mask(batch, special_ids_of_model(model))
     assert content_mask is not None
-    attached = get_regularizer(model)
-    with _watched(model, sites, fc1), recording(frozenset(sites)) as now:
-        if attached is None or attached.regularization.padding == "mask":
-            now.content_mask = content_mask
+    regularizer, record = get_regularizer(model), PassRecord()
+    if regularizer is None or regularizer.regularization.padding == "mask":
+        record.content_mask = content_mask
+    request = PassRequest(frozenset(sites), is_trace=True)
+    with _recording_hooks(model, sites, fc1), recording(request, record):
         outputs = model(**batch)
-    names = sorted(now.kept, key=_flow_order)
-    attention = {int(name.partition(".")[2]): now.kept[name] for name in names if name.startswith("attention")}
-    vectors = {name: now.kept[name] for name in names if not name.startswith("attention")}
-    logits = outputs.get("logits")
-    return Trace(batch["input_ids"], content_mask, logits, now.keep, attention, vectors)
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One forward pass over a batch, with only the sites that were asked for."""
-
-    ids: Int[Tensor, "batch token"]
-    """Token ids, padding included."""
-
-    content_mask: Bool[Tensor, "batch token"]
-    """True where a token counts: neither padding nor a special token."""
-
-    logits: Float[Tensor, "batch *token label"] | None
-    """The model's output, of a language model for every token; None for a model without a head."""
-
-    keep: Float[Tensor, "batch token"] | None
-    """VMASK's keep probabilities in [0, 1], before any sampling; None for a model without VMASK."""
-
-    attention: Mapping[int, Float[Tensor, "batch head query key"]]
-    """Attention weights by layer, before dropout."""
-
-    vectors: Mapping[str, Float[Tensor, "batch token width"]]
-    """Vectors by site: `embedding`, `vmask`, `fc1.0` (before the activation), `fc1_out.0` (after it), `fc2.0`, ..."""
-
-    def site(self, name: str) -> Float[Tensor, "batch token width"]:
-        """The vectors recorded at one site; an InputError lists the recorded ones if there are none."""
-        if name not in self.vectors:
-            raise InputError(f"no vectors at site '{name}'; recorded are: {', '.join(self.vectors) or 'none'}")
-        return self.vectors[name]
+    names = sorted(record.sites, key=_flow_order)
+    attention = {int(name.partition(".")[2]): record.sites[name] for name in names if name.startswith("attention")}
+    vectors = {name: record.sites[name] for name in names if not name.startswith("attention")}
+    return Trace(batch["input_ids"], content_mask, outputs.get("logits"), record.keep, attention, vectors)
 
 
 @contextmanager
-def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
+def _recording_hooks(model: nn.Module, sites: Collection[str], fc1: str | None) -> Iterator[None]:
     """Recording hooks for the length of a block, on a model that has none."""
     names = {site.partition(".")[0] for site in sites}
     inner = unwrap(model)
@@ -105,8 +108,8 @@ def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Itera
     part, before = get_encoder(inner), inner.config._attn_implementation
     handles = [
         part.get_input_embeddings().register_forward_hook(lambda _, args, output: record_once("embedding", output)),
-        part.register_forward_pre_hook(lambda *_: _inside(True)),
-        part.register_forward_hook(lambda *_: _inside(False)),
+        part.register_forward_pre_hook(lambda *_: _set_inside(True)),
+        part.register_forward_hook(lambda *_: _set_inside(False)),
     ]
     try:
         if names & {"fc1", "fc1_out", "fc2"}:
@@ -121,9 +124,9 @@ def _watched(model: nn.Module, sites: Collection[str], fc1: str | None) -> Itera
             inner.set_attn_implementation(before)
 
 
-def _inside(inside: bool) -> None:
-    if (now := current_pass()) is not None:
-        now.inside = inside
+def _set_inside(is_inside: bool) -> None:
+    if (forward_pass := current_pass()) is not None:
+        forward_pass.is_inside = is_inside
 
 
 def _flow_order(name: str) -> tuple[int, int]:

@@ -1,19 +1,90 @@
-"""A loss that the Trainer computes outside the model, with label smoothing, gets SAFR's regularizers all the same."""
+"""What training loops do around a model: losses computed outside it, label smoothing, and ways that are refused."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
 
+from safr.errors import InputError
+
 _LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
+
+
+class OutsideLoss:
+    """Checks that a loss computed outside the model holds the regularizers that the model hands out."""
+
+    def __init__(self) -> None:
+        self.reached: dict[str, bool] | None = None
+        """Whether the last backward pass reached the model's outputs, and the regularizers; None before the first."""
+
+    def hand_out(self, output: Any, penalty: Tensor) -> Any:
+        """The model's output with the regularizers in a field of their own, `regularization`.
+
+        Args:
+            output: The output, without a loss.
+            penalty: The weighted regularizers.
+        """
+        if penalty.requires_grad:
+            reached = self.reached = {"outputs": False, "regularization": False}
+            penalty.register_hook(lambda _: reached.update(regularization=True))
+            for value in output if isinstance(output, tuple) else output.values():
+                if isinstance(value, Tensor) and value.requires_grad:
+                    value.register_hook(lambda _: reached.update(outputs=True))
+        if isinstance(output, tuple):
+            return output
+        regularize_label_smoothing()
+        output_type: Any = type(output)
+        return _with_regularization(output_type)(**output, regularization=penalty)
+
+    def check_last(self) -> None:
+        """Raise an InputError where the last backward pass reached the outputs and left the regularizers out."""
+        reached, self.reached = self.reached, None  # said once: the next training step may have been corrected
+        if reached is not None and reached["outputs"] and not reached["regularization"]:
+            raise InputError(
+                "the last training loss was computed outside the model and left SAFR's regularizers out; "
+                "add `outputs.regularization` to it (with return_dict=True), or pass labels to the model"
+            )
+
+
+def check_forward(
+    model: nn.Module, arguments: Mapping[str, Any], vmask: nn.Module | None, label_names: Collection[str]
+) -> None:
+    """Refuse what would train something else than the settings say, without a word.
+
+    Args:
+        model: The model that runs.
+        arguments: What its forward pass is given, by name.
+        vmask: The word mask, if there is one.
+        label_names: Arguments that hold labels.
+
+    Raises:
+        InputError: DataParallel, an encoder's outputs or embeddings in place of ids, or a mask that adapters froze.
+    """
+    if getattr(model, "_is_replica", False):
+        raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
+    if arguments.get("encoder_outputs") is not None and any(arguments.get(name) is not None for name in label_names):
+        raise InputError("expected input_ids, got encoder_outputs, whose encoder SAFR has not seen at work")
+    if vmask is None:
+        return
+    if arguments.get("inputs_embeds") is not None:
+        raise InputError("expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False")
+    is_frozen = not all(weight.requires_grad for weight in vmask.parameters())
+    if is_frozen and model.training and torch.is_grad_enabled() and hasattr(model, "peft_config"):
+        raise InputError(
+            "the adapters have frozen VMASK with the rest of the model; call model.safr.requires_grad_(True) "
+            "before the optimizer is made, or attach SAFR after them"
+        )
 
 
 @functools.cache
@@ -62,3 +133,10 @@ def counts_label_tokens(model: PreTrainedModel) -> bool:
     """
     forward: Any = inspect.unwrap(type(model).forward)
     return type(model).__name__ in _LANGUAGE_MODELS and "loss_function" in forward.__code__.co_names
+
+
+@functools.cache
+def _with_regularization(output_type: Any) -> Any:
+    """The same type of output with one more field, which DistributedDataParallel can take apart and put together."""
+    field = ("regularization", Tensor | None, None)
+    return dataclasses.make_dataclass(output_type.__name__, [field], bases=(output_type,))
