@@ -38,7 +38,7 @@ from safr.data.encoding import EncodedText, encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.evaluation.srs import delete_words, predict_after_deletion
-from safr.inference import predict_distinct
+from safr.inference import predict
 from safr.model.regularizer import get_explaining_site
 
 WARM_UP = 2
@@ -373,7 +373,7 @@ def evaluation() -> list[Row]:
     model, texts = paper_model(ADDED[SAFR]).eval(), encoded("sst2_paper", 6244, 128)[0][:400]
     deletions = [(random_scores(texts, seed), percent) for seed in range(8) for percent in (10, 20, 30, 60, 90)]
     runs = {
-        "a pass for each deletion": lambda: [predict_distinct(model, delete_words(texts, *each)) for each in deletions],
+        "a pass for each deletion": lambda: [predict(model, delete_words(texts, *each)) for each in deletions],
         "one pass for all": lambda: predict_after_deletion(model, texts, deletions),
     }
     return rows("400 sentences after 40 deletions", take_turns(runs, 3))

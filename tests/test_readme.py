@@ -1,28 +1,61 @@
-"""Every snippet of the README runs, and every number in it is in a committed result."""
+"""Every snippet of the README and the documentation runs, and every number in their tables is in a committed result."""
 
+import importlib
 import json
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
 
+import safr
+from safr.config import RENAMED_SETTINGS
 from safr.evaluation.statistics import format_percent, seed_mean
 from safr.experiments.paper import paper_numbers
+from tests.test_architecture import ORDER
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = ROOT / "experiments" / "results"
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "CHANGELOG.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "experiments").glob("*.md")),
+    ]
+}
+README, RESULTS_PAGE, CONTRIBUTING = PAGES["README.md"], PAGES["docs/results.md"], PAGES["CONTRIBUTING.md"]
+OPENING_PAGES = sorted(name for name in PAGES if name.startswith(("docs/", "experiments/")))
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def table_lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+def prose(text: str) -> str:
+    """A page without its code, tables and pictures."""
+    return re.sub(r"```.*?```|^(?:\||!\[| {4})[^\n]*$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def in_backticks(text: str) -> list[str]:
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/any_model.md", "docs/data.md"])
 def test_the_python_snippets_run_one_after_the_other(page):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    exec(compile("\n".join(blocks("python", text)), page, "exec"), {})
+    assert blocks("python", PAGES[page])
+    exec(compile("\n".join(blocks("python", PAGES[page])), page, "exec"), {})
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
@@ -32,15 +65,21 @@ def test_the_examples_run(example, capsys):
     assert capsys.readouterr().out
 
 
-def test_every_command_is_one_that_exists():
+@pytest.mark.parametrize("page", [name for name in PAGES if blocks("sh", PAGES[name])])
+def test_every_command_is_one_that_exists(page):
     from safr.cli import COMMANDS
 
-    for line in "\n".join(blocks("sh")).splitlines():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for line in "\n".join(blocks("sh", PAGES[page])).splitlines():
         if line.startswith("safr "):
             assert line.split()[1] in COMMANDS, line
         elif line.startswith("make "):
-            target = line.split()[1]
-            assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), line
+            assert re.search(rf"^{line.split()[1]}:", makefile, flags=re.MULTILINE), line
+        elif line.startswith("pip "):
+            wanted = re.fullmatch(r'pip install (?:\.|"\.\[([\w,]+)\]")', line.partition("#")[0].strip())
+            assert wanted, line
+            assert set((wanted[1] or "app").split(",")) <= set(extras), line
 
 
 def cells(pattern: str) -> list[str]:
@@ -58,64 +97,181 @@ def cells(pattern: str) -> list[str]:
 
 
 def row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
+    return f"| {' | '.join(map(str, cells))} |".replace("|  |", "| |")
 
 
-def rows(folder: str) -> list[str]:
+def run_rows(folder: str) -> list[str]:
     """The table's rows as the results of some runs give them."""
     return [row(path.stem, *cells(f"{folder}/{path.name}")) for path in sorted((RESULTS / folder).glob("*.json"))]
 
 
-@pytest.mark.parametrize("folder", ["demo", "minilm"])
-def test_the_tables_are_the_committed_results(folder):
-    assert rows(folder)
-    for row in rows(folder):
-        assert row in README, row
-
-
-@pytest.mark.parametrize(
-    ("setting", "weights", "seeds", "files"),
-    [
-        ("baseline", (None, None), 3, "paper/sst2,mask,baseline,seed=*.json"),
-        ("0 / 0, VMASK alone", (0.0, 0.0), 3, "paper/sst2,mask,importance=0,interaction=0,seed=*.json"),
-        ("0.1 / 0.1", (0.1, 0.1), 3, "paper/sst2,mask,importance=0.1,interaction=0.1,seed=*.json"),
-        ("1 / 0.1", (1.0, 0.1), 3, "paper/sst2,mask,importance=1,interaction=0.1,seed=*.json"),
-        ("baseline, as published", (None, None), 3, "paper/sst2,count,baseline,seed=*.json"),
-        ("0 / 0, as published", (0.0, 0.0), 3, "paper/sst2,count,importance=0,interaction=0,seed=*.json"),
-        ("0.1 / 0.1, as published", (0.1, 0.1), 3, "paper/sst2,count,importance=0.1,interaction=0.1,seed=*.json"),
-        ("`--preset best`", None, 5, "best/best,seed=*.json"),
-        ("the preset's VMASK alone", None, 3, "best/mask,seed=*.json"),
-        ("the preset's baseline", None, 3, "best/baseline,seed=*.json"),
-        ("IMDB, baseline", (None, None), 1, "paper/imdb,mask,baseline,seed=*.json"),
-        ("IMDB, 0 / 0", (0.0, 0.0), 1, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
-        ("IMDB, 0.1 / 1", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
-        ("IMDB, `--preset best`", None, 1, "best/imdb,seed=*.json"),
-    ],
-)
-def test_the_papers_table_is_the_committed_results_and_the_papers_numbers(setting, weights, seeds, files):
-    assert len(list(RESULTS.glob(files))) == seeds
+def paper_cell(files: str, weights: tuple | None) -> str:
+    """The paper's accuracy and SRS with the same weights on the same data; nothing where it has no such model."""
     data = "imdb" if "imdb" in files else "sst2"
     printed = [
         f"{line['accuracy']:.2f} / {line['srs']:.2f}"
         for line in paper_numbers()["versions"]["naacl"]["ablation"][data]
         if (line["importance"], line["interaction"]) == weights
     ]
-    assert row(setting, seeds, *cells(files), *(printed or [""])).replace("|  |", "| |") in README
+    return printed[0] if printed else ""
+
+
+RUN_FOLDERS = ["demo", "minilm"]
+
+
+@pytest.mark.parametrize("folder", RUN_FOLDERS)
+def test_the_tables_of_runs_are_the_committed_results(folder):
+    assert run_rows(folder)
+    for expected in run_rows(folder):
+        assert expected in table_lines(RESULTS_PAGE)
+
+
+PAPER_ROWS = [
+    ("baseline", (None, None), 3, "paper/sst2,mask,baseline,seed=*.json"),
+    ("0 / 0, VMASK alone", (0.0, 0.0), 3, "paper/sst2,mask,importance=0,interaction=0,seed=*.json"),
+    ("0.1 / 0.1", (0.1, 0.1), 3, "paper/sst2,mask,importance=0.1,interaction=0.1,seed=*.json"),
+    ("1 / 0.1", (1.0, 0.1), 3, "paper/sst2,mask,importance=1,interaction=0.1,seed=*.json"),
+    ("baseline, as published", (None, None), 3, "paper/sst2,count,baseline,seed=*.json"),
+    ("0 / 0, as published", (0.0, 0.0), 3, "paper/sst2,count,importance=0,interaction=0,seed=*.json"),
+    ("0.1 / 0.1, as published", (0.1, 0.1), 3, "paper/sst2,count,importance=0.1,interaction=0.1,seed=*.json"),
+    ("`--preset best`", None, 5, "best/best,seed=*.json"),
+    ("the preset's VMASK alone", None, 3, "best/mask,seed=*.json"),
+    ("the preset's baseline", None, 3, "best/baseline,seed=*.json"),
+    ("IMDB, baseline", (None, None), 1, "paper/imdb,mask,baseline,seed=*.json"),
+    ("IMDB, 0 / 0", (0.0, 0.0), 1, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
+    ("IMDB, 0.1 / 1", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
+    ("IMDB, `--preset best`", None, 1, "best/imdb,seed=*.json"),
+]
+
+
+@pytest.mark.parametrize(("setting", "weights", "seeds", "files"), PAPER_ROWS)
+def test_the_papers_table_is_the_committed_results_and_the_papers_numbers(setting, weights, seeds, files):
+    assert len(list(RESULTS.glob(files))) == seeds
+    assert row(setting, seeds, *cells(files), paper_cell(files, weights)) in table_lines(RESULTS_PAGE)
+
+
+def test_the_results_page_has_no_row_that_is_no_committed_result():
+    known = {expected for folder in RUN_FOLDERS for expected in run_rows(folder)}
+    known |= {row(name, seeds, *cells(files), paper_cell(files, weights)) for name, weights, seeds, files in PAPER_ROWS}
+    with_numbers = {line for line in table_lines(RESULTS_PAGE) if re.search(r"\d\.\d", line)}
+    assert with_numbers == known
+
+
+README_ROWS = [
+    ("SST-2, baseline", (None, None), 3, "paper/sst2,count,baseline,seed=*.json"),
+    ("SST-2, VMASK alone", (0.0, 0.0), 3, "paper/sst2,count,importance=0,interaction=0,seed=*.json"),
+    ("SST-2, SAFR", (0.1, 0.1), 3, "paper/sst2,count,importance=0.1,interaction=0.1,seed=*.json"),
+    ("IMDB, SAFR", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
+]
+
+
+def test_the_readmes_table_has_four_rows_that_are_committed_results():
+    assert [len(list(RESULTS.glob(files))) for *_, files in README_ROWS] == [seeds for _, _, seeds, _ in README_ROWS]
+    expected = [row(name, *cells(files), paper_cell(files, weights)) for name, weights, _, files in README_ROWS]
+    assert table_lines(README)[2:] == expected
 
 
 def test_the_costs_are_the_committed_benchmark():
     measured = (ROOT / "benchmarks" / "speed.md").read_text().splitlines()
-    section = README.split("## What it costs")[1].split("##")[0]
-    quoted = [line for line in section.splitlines() if line.startswith("|")]
+    quoted = table_lines(section(PAGES["docs/speed.md"], "The main costs"))
     assert len(quoted) > 8
     assert set(quoted) <= set(measured)
 
 
+README_RATIOS = [
+    ("training step of MiniLM, 32 texts of 20 tokens", "SAFR", "1.15"),
+    ("MiniLM, a sentence of 18 words", "`safr.explain`", "1.12"),
+    ("epoch of 196 batches of 32 sentences", "SAFR", "0.149"),
+    ("epoch of 196 batches of 32 sentences", "plain", "0.107"),
+    ("peak memory of a training step, 4 texts of 2,048 tokens, 8 heads", "SAFR", "1.45"),
+]
+
+
+def test_the_readmes_ratios_are_the_committed_benchmark():
+    measured = (ROOT / "benchmarks" / "speed.md").read_text().splitlines()
+    for what, run, ratio in README_RATIOS:
+        (line,) = [line for line in measured if line.startswith(f"| {what} | {run} |")]
+        assert line.endswith(f"| {ratio} |")
+    quoted = re.findall(r"(\d+\.\d+)\s+times", section(README, "What it costs"))
+    assert quoted == [ratio for *_, ratio in README_RATIOS]
+
+
 def test_the_folder_tree_is_the_one_that_is_there():
-    tree = blocks("text")[0]
-    for name in re.findall(r"^ {2}([\w./]+)", tree, flags=re.MULTILINE):
+    (tree,) = blocks("text", CONTRIBUTING)
+    names = re.findall(r"^ {2}([\w./]+)", tree, flags=re.MULTILINE)
+    for name in names:
         assert (ROOT / "src" / "safr" / name).exists(), name
+    assert [name.rstrip("/").removesuffix(".py") for name in names] == [part for part in ORDER if part != "__main__"]
+
+
+def test_the_order_of_the_parts_is_the_one_that_is_tested():
+    listed = re.search(r"^errors,[^\n]*\n[^\n]+", CONTRIBUTING, flags=re.MULTILINE)
+    assert listed
+    assert re.split(r",\s+", listed[0].strip()) == [part for part in ORDER if part != "__main__"]
 
 
 def test_the_readme_is_short_enough_to_read():
-    assert len(re.sub(r"```.*?```|^\|[^\n]*$", "", README, flags=re.DOTALL | re.MULTILINE).split()) < 800
+    assert len(README.split()) <= 750
+
+
+def test_the_readmes_sections_stand_in_the_order_of_a_first_reading():
+    titles = [title.lower() for title in re.findall(r"^## (.*)", README, flags=re.MULTILINE)]
+    assert titles == [
+        "install",
+        "ten lines",
+        "what capacity and srs mean",
+        "results",
+        "what it costs",
+        "what it can't do",
+        "read on",
+        "cite",
+    ]
+    assert README.index("![") < README.index("## ")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_points_to_something_that_is_there(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL))
+    for link in links:
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings], link
+
+
+def test_every_page_of_the_documentation_is_in_its_index():
+    for page in PAGES:
+        if page.startswith("docs/") and page != "docs/README.md":
+            assert f"({page.removeprefix('docs/')})" in PAGES["docs/README.md"], page
+
+
+@pytest.mark.parametrize("page", OPENING_PAGES)
+def test_every_page_opens_with_at_most_three_sentences(page):
+    title, opening = PAGES[page].split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert re.match(r"[A-Z]", opening)
+    assert 1 <= len(re.findall(r"[.?](?=\s|$)", opening.replace("...", ""))) <= 3
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_lines_of_prose_fit_into_an_editor(page):
+    assert [line for line in prose(PAGES[page]).splitlines() if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("page", [name for name in PAGES if name != "CHANGELOG.md"])
+def test_every_name_in_a_page_exists(page):
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for words in in_backticks(PAGES[page]):
+        if re.fullmatch(r"(src|tests|docs|benchmarks|experiments|examples)/[\w./]*", words):
+            assert (ROOT / words).exists(), words
+        elif re.fullmatch(r"test_\w+", words):
+            assert f"def {words}(" in tests, words
+        elif name := re.match(r"safr((?:\.\w+)+)", words):
+            found = safr
+            for part in name[1].split(".")[1:]:
+                found = getattr(found, part, None) or importlib.import_module(f"{found.__name__}.{part}")
+        assert words not in RENAMED_SETTINGS, words

@@ -16,7 +16,7 @@ from safr.data import Split, TextDataset, archives
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.inference import predict_distinct
+from safr.inference import predict
 from safr.runs import Run
 from safr.training import train
 
@@ -168,7 +168,7 @@ def test_the_weights_are_those_of_the_epoch_that_is_to_be_kept(tmp_path, kept):
     accuracies = {"best": max(line["dev_accuracy"] for line in run.history), "last": run.history[-1]["dev_accuracy"]}
     assert accuracies["best"] > accuracies["last"]
     model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
-    right = predict_distinct(model, encode(tokenizer, data.dev.texts)) == torch.tensor(data.dev.labels).numpy()
+    right = predict(model, encode(tokenizer, data.dev.texts)) == torch.tensor(data.dev.labels).numpy()
     assert right.mean() == pytest.approx(accuracies[kept])
 
 
@@ -224,7 +224,7 @@ def test_padding_counts_from_training_to_evaluation_where_the_settings_say_so(tm
     model, tokenizer = safr.load(run.model_folder), PreTrainedTokenizerFast.from_pretrained(run.model_folder)
     inputs = tokenizer(["good film"], padding="max_length", max_length=10, return_tensors="pt")
     expected = int(model(**inputs).logits.argmax())
-    assert predict_distinct(model, encode(tokenizer, ["good film"]))[0] == expected
+    assert predict(model, encode(tokenizer, ["good film"]))[0] == expected
 
 
 def test_a_pretrained_model_is_fine_tuned_with_its_own_tokenizer(tmp_path):
@@ -329,7 +329,7 @@ def test_batches_are_pinned_and_copied_while_cuda_computes_and_nowhere_else(tmp_
     asked, arguments = {}, training.TrainingArguments
     monkeypatch.setattr(training, "TrainingArguments", lambda **given: asked.update(given) or arguments(use_cpu=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    training._arguments(Run(tmp_path), SETTINGS)
+    training._build_arguments(Run(tmp_path), SETTINGS)
     assert asked["dataloader_pin_memory"] is asked["accelerator_config"]["non_blocking"] is cuda
 
 

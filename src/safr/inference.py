@@ -1,8 +1,8 @@
-"""Where models are run: traces, logits, predictions and log-odds of many texts."""
+"""The one place where models are run on texts: traces, logits, predictions, probabilities and log-odds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,29 +20,32 @@ from safr.model.trace import Trace, trace
 def iter_traces(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str]
 ) -> Iterator[tuple[Batch, Trace]]:
-    """Run texts through a model batch by batch, without gradients; yields each batch with what it showed."""
+    """Run texts through a model batch by batch, without gradients; yields batches with their traces.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts.
+        sites: See `safr.trace`.
+    """
     for batch in iter_model_batches(model, texts):
         with torch.inference_mode():
-            seen = trace(model, batch.inputs, sites, content_mask=batch.content_mask)
-        yield batch, seen
+            batch_trace = trace(model, batch.inputs, sites, content_mask=batch.content_mask)
+        yield batch, batch_trace
 
 
 def iter_logits(
     model: PreTrainedModel, texts: Sequence[EncodedText]
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch label"]]]:
-    """Run texts through a model batch by batch, without gradients; yields each batch with what the model answers."""
+    """Run texts through a model batch by batch, without gradients; yields batches with the logits of their texts.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts.
+    """
     for batch in iter_model_batches(model, texts):
         with torch.inference_mode():
-            logits = text_logits(model, model(**batch.inputs).get("logits"), batch)
+            logits = batch_logits(model, batch)
         yield batch, logits
-
-
-def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
-    """The class, or for a language model the next token, that each text gets, (text,)."""
-    classes = np.zeros(len(texts), dtype=np.int64)
-    for batch, logits in iter_logits(model, texts):
-        classes[list(batch.indices)] = logits.argmax(dim=-1).numpy(force=True)
-    return classes
 
 
 def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
@@ -53,15 +56,29 @@ def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> 
         texts,
         padding_id=config.pad_token_id or 0,
         padded_length=getattr(config, "padded_length", None),
-        token_types=getattr(config, "type_vocab_size", 0)
-        > 1,  # a model with one embedding for all, or none, has no use
+        token_types=getattr(config, "type_vocab_size", 0) > 1,  # one embedding for all types tells no texts apart
         device=model.device,
         **alone,
     )
 
 
+def batch_logits(
+    model: PreTrainedModel, batch: Batch, inputs: Mapping[str, Tensor] | None = None
+) -> Float[Tensor, "batch label"]:
+    """Run a model on one batch; returns the logits of each text as a whole.
+
+    Gradients and interventions are the caller's: they hold where this is called inside their block.
+
+    Args:
+        model: A model in evaluation mode.
+        batch: The batch.
+        inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
+    """
+    return text_logits(model, model(**(batch.inputs if inputs is None else inputs)).get("logits"), batch)
+
+
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
-    """What the model makes of each text as a whole: a class's logits, or those of the token that would come next.
+    """The logits of each text as a whole: of its classes, or of the token that would come next.
 
     Args:
         model: A classifier or a causal language model.
@@ -84,22 +101,49 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
     return logits[torch.arange(len(last), device=last.device), last]
 
 
-def class_probabilities(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
+def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
+    """The class, or of a language model the next token, that each text gets, (text,).
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts. Those with the same tokens are run once.
+    """
+    return _read_logits(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
+
+
+def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
+    """Probability of every class, or of a language model of every next token, (text, label).
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts. Those with the same tokens are run once.
+    """
+    return _read_logits(model, texts, lambda logits: probabilities(model, logits)).astype(np.float32)
+
+
+def text_log_odds(
+    model: PreTrainedModel, texts: Sequence[EncodedText], classes: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Log-odds of one class of each text, (text,).
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts.
+        classes: The class whose log-odds are asked for, (text,).
+    """
+    odds = np.zeros(len(texts))
+    for batch, logits in iter_logits(model, texts):
+        indices = list(batch.indices)
+        odds[indices] = to_numpy(log_odds(model, logits, torch.from_numpy(classes[indices]).to(logits.device)))
+    return odds
+
+
+def probabilities(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
     """Probability of each class or next token, as in transformers' own pipeline.
 
     Where classes don't exclude each other, each has a probability of its own.
     """
     return logits.float().softmax(dim=-1) if has_exclusive_classes(model, logits) else logits.float().sigmoid()
-
-
-def has_exclusive_classes(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
-    """Whether only one class can be right, so that their probabilities sum to 1."""
-    return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
-
-
-def to_numpy(values: Tensor) -> NDArray[np.float32]:
-    """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
-    return values.float().numpy(force=True)
 
 
 def log_odds(
@@ -115,45 +159,24 @@ def log_odds(
     return logits.gather(1, classes[:, None])[:, 0] - others
 
 
-def text_log_odds(
-    model: PreTrainedModel, texts: Sequence[EncodedText], classes: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Log-odds of one class each, (text,)."""
-    found = np.zeros(len(texts))
-    for batch, logits in iter_logits(model, texts):
-        numbers = list(batch.indices)
-        found[numbers] = to_numpy(log_odds(model, logits, torch.from_numpy(classes[numbers]).to(logits.device)))
-    return found
+def has_exclusive_classes(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
+    """Whether only one class can be right, so that their probabilities sum to 1."""
+    return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
 
 
-def predict_distinct(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
-    """The class or next token that the model gives each text, (text,).
-
-    Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts.
-    """
-    return _read_answers(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
+def to_numpy(values: Tensor) -> NDArray[np.float32]:
+    """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
+    return values.float().numpy(force=True)
 
 
-def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
-    """Probability that the model gives every class or next token, (text, label).
-
-    Args:
-        model: A model in evaluation mode.
-        texts: Encoded texts.
-    """
-    return _read_answers(model, texts, lambda logits: class_probabilities(model, logits)).astype(np.float32)
-
-
-def _read_answers(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
-    """What is read in the logits of each text. Texts with the same tokens are run once."""
+def _read_logits(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
+    """What is read in the logits of each text; those with the same tokens are run once."""
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)
     distinct = [texts[number] for number in first.values()]
-    found: dict[int, NDArray] = {}
+    values: dict[int, NDArray] = {}
     for batch, logits in iter_logits(model, distinct):
-        found |= dict(zip(batch.indices, read(logits).numpy(force=True), strict=True))
+        values |= dict(zip(batch.indices, read(logits).numpy(force=True), strict=True))
     place = {key: number for number, key in enumerate(first)}
-    return np.array([found[place[text.ids, text.token_types]] for text in texts])
+    return np.array([values[place[text.ids, text.token_types]] for text in texts])

@@ -1,21 +1,24 @@
-"""Files: JSON, text and Parquet, read with one clear error and written whole or not at all."""
+"""Files: JSON, text and Parquet, read with one clear error, and written whole or not at all.
+
+What is written gets its name only when it is complete, so that a reader or a crash never sees half of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 
 from safr.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_json(path: Path) -> Any:
@@ -33,25 +36,89 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all; lone surrogates, which UTF-8 can't hold, as JSON's own escapes."""
-    with _replaced(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with replace_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_parquet(path: Path, table: pyarrow.Table) -> None:
     """Write a Parquet file whole or not at all."""
-    with _replaced(path) as temporary:
+    with replace_file(path) as temporary:
         pyarrow.parquet.write_table(table, temporary)
 
 
+def hash_file(path: Path) -> bytes:
+    """SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 @contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """Where to write what takes the file's place once it is written."""
+def replace_file(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; it takes the file's place at the end of the block, unless that fails.
+
+    Raises:
+        InputError: There is a folder of that name.
+    """
     if path.is_dir():
         raise InputError(f"{path}: expected a file's name, found a folder there; name a file in it")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def create_folder(path: Path, *, prefix: str = ".") -> Iterator[Path]:
+    """A temporary folder to fill; it gets its name at the end of the block, unless that fails.
+
+    Args:
+        path: The folder, which is not there yet.
+        prefix: How the temporary folder's name begins.
+
+    Raises:
+        OSError: The folder is there by then, or can't be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    try:
+        yield temporary
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def update_folder(folder: Path, *, last: str, stale: Callable[[Path], list[Path]]) -> Iterator[Path]:
+    """A temporary folder to fill; at the end of the block its files replace those of the same names in the folder.
+
+    Args:
+        folder: Made if it isn't there; its other files stay.
+        last: Name of the file without which nobody reads the folder: taken away first and written last, so that a crash
+            leaves what was there, or nothing, never a mixture.
+        stale: Gives the files of the folder that must go before the new ones come.
+
+    Raises:
+        InputError: There is a file of that name.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder to save the model in, found a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as name:
+        unfinished = Path(name)
+        yield unfinished
+        for path in (folder / last, *stale(folder)):
+            path.unlink(missing_ok=True)
+        written = [path for path in unfinished.rglob("*") if path.is_file()]
+        for path in sorted(written, key=lambda path: path == unfinished / last):
+            target = folder / path.relative_to(unfinished)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)

@@ -9,7 +9,7 @@ from safr.attribution.registry import ABSOLUTE_PREFIX, METHODS, attribute, defau
 from safr.config import Regularization
 from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.inference import class_probabilities, iter_traces, log_odds, predict
+from safr.inference import iter_traces, log_odds, predict, probabilities
 from safr.model.interventions import intervene
 from tests import linear, tiny
 
@@ -80,7 +80,7 @@ def test_log_odds_are_those_of_the_probability(masked):
 def test_log_odds_of_classes_that_may_both_be_right_are_their_own():
     model = tiny.model(problem_type="multi_label_classification")
     logits = torch.tensor([[2.0, 3.0, -5.0]])
-    share = class_probabilities(model, logits)[:, 0]
+    share = probabilities(model, logits)[:, 0]
     torch.testing.assert_close(log_odds(model, logits, torch.tensor([0])), (share / (1 - share)).log())
 
 

@@ -53,7 +53,7 @@ def write(tmp_path):
 
 
 def _found(archive, folder):
-    path = archives.find_archive(archive, folder)
+    path = archives_module.find_archive(archive, folder)
     if path is None:
         pytest.skip(f"{archive.file_name} is not in {folder}")
     return path

@@ -83,7 +83,7 @@ def test_any_cut_gives_each_piece_its_words_judgement_or_none(cuts):
     judged = {"It'smoving": ("It 's moving", (False, False, True))}
     places = [0, *sorted(cuts), 10]
     pieces = ["It'smoving"[start:end] for start, end in pairwise(places)]
-    found = module._sst_rationale(words(*pieces), judged)
+    found = module._find_sst_rationale(words(*pieces), judged)
     if {2, 4} <= cuts:
         assert found is not None
         assert found.tolist() == [start >= 4 for start in places[:-1]]

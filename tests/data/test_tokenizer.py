@@ -190,9 +190,9 @@ def test_another_process_finds_the_same_folder(words, cache, tmp_path):
     tokenize_dataset(words, ODD_TEXTS, LABELS, 5)
     words.save_pretrained(tmp_path / "words")
     code = (
-        "import sys; from transformers import AutoTokenizer; from safr.data.tokenizer import _key\n"
+        "import sys; from transformers import AutoTokenizer; from safr.data.tokenizer import _compute_key\n"
         "words = AutoTokenizer.from_pretrained(sys.argv[1])\n"
-        f"print(_key(words, {ODD_TEXTS!a}, {LABELS}, 5))"
+        f"print(_compute_key(words, {ODD_TEXTS!a}, {LABELS}, 5))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "words")]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -270,9 +270,9 @@ def test_it_can_be_switched_off(words, cache, monkeypatch):
 
 def test_a_tokenizer_with_python_code_in_it_is_not_kept(words, cache):
     words.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(object())
-    assert tokenizer_module._key(words, ODD_TEXTS, LABELS, None) is None
+    assert tokenizer_module._compute_key(words, ODD_TEXTS, LABELS, None) is None
     words.backend_tokenizer.pre_tokenizer = WhitespaceSplit()
-    assert tokenizer_module._key(words, ODD_TEXTS, LABELS, None) is not None
+    assert tokenizer_module._compute_key(words, ODD_TEXTS, LABELS, None) is not None
 
 
 def test_what_killed_processes_left_is_cleared_after_a_day_and_takes_no_place(words, cache, monkeypatch):
@@ -291,7 +291,7 @@ def test_the_folders_that_were_not_used_for_longest_are_dropped(words, cache, mo
         for folder in folders(cache):  # as if each were made a while after the one before
             os.utime(folder, (folder.stat().st_mtime - 100,) * 2)
     before = {folder.name for folder in folders(cache)}
-    first, second = (tokenizer_module._key(words, [f"a {number}"], [0], None) for number in (0, 1))
+    first, second = (tokenizer_module._compute_key(words, [f"a {number}"], [0], None) for number in (0, 1))
     tokenize_dataset(words, ["a 0"], [0])  # used again
     rows = tokenize_dataset(words, ["a 3"], [0])
     after = {folder.name for folder in folders(cache)}

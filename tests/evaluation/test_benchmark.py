@@ -6,6 +6,7 @@ import jsonschema
 import numpy as np
 import pyarrow.parquet
 import pytest
+import torch
 
 import safr
 from safr.attribution.registry import METHODS as ATTRIBUTIONS
@@ -16,6 +17,7 @@ from safr.errors import InputError
 from safr.evaluation import benchmark_metrics
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
+from safr.evaluation.sanity_checks import shuffled_weights
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
@@ -73,7 +75,7 @@ def test_what_is_done_is_not_done_again(copied, monkeypatch):
     options = {"methods": ["capacity", "occlusion"], "removals": ["delete"]}
     first = benchmark(copied, tiny.dataset(), **options)
     (copied.folder / "benchmark.json").unlink()
-    for name in ("attribute", "faithfulness", "search_aopc_bounds", "causal_effects", "shuffle_weights"):
+    for name in ("attribute", "faithfulness", "search_aopc_bounds", "causal_effects", "shuffled_weights"):
         for module in ("safr.evaluation.benchmark", "safr.evaluation.benchmark_metrics"):
             monkeypatch.setattr(f"{module}.{name}", None, raising=False)
     assert benchmark(copied, tiny.dataset(), **options) == first
@@ -198,3 +200,30 @@ def test_what_can_not_be_judged_gets_one_clear_line(copied, tmp_path):
         benchmark(copied, tiny.dataset(), methods=["capacity"], files={"theirs": tmp_path / "none.parquet"})
     with pytest.raises(InputError, match="was trained on other data"):
         benchmark(copied, tiny.dataset(seed=9))
+
+
+def test_a_model_with_a_tokenizer_and_data_is_judged_as_its_run_is(copied, tmp_path):
+    options = {"methods": ["capacity", "occlusion"], "removals": ["delete", "hide"]}
+    of_run = benchmark(copied, tiny.dataset(), **options)
+    model, tokenizer = copied.load_model()
+    options |= {"tokenizer": tokenizer, "max_tokens": tiny.MAX_TOKENS}
+    of_model = benchmark(model, tiny.dataset(), **options, output=tmp_path / "judged")
+    same = ("texts", "site", "removals", "comparisons", "fewer_texts", "metrics")
+    assert {name: of_model[name] for name in same} == {name: of_run[name] for name in same}
+    for name, values in of_run["methods"].items():
+        assert of_model["methods"][name]["values"] == values["values"], name
+    assert (of_model["run"], of_model["command"]) == ("model", "")
+    assert (tmp_path / "judged" / "benchmark.json").is_file()
+    # What is not to be kept leaves nothing, and says the same.
+    unkept = benchmark(model, tiny.dataset().test, **options)
+    assert unkept["comparisons"] == of_run["comparisons"]
+    with pytest.raises(InputError, match="a model is judged with a tokenizer and data; pass both"):
+        benchmark(model, tiny.dataset())
+
+
+def test_shuffled_weights_are_put_back(copied):
+    model, _ = copied.load_model()
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    with shuffled_weights(model, seed=1):
+        assert any(not torch.equal(before[name], weight) for name, weight in model.state_dict().items())
+    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())

@@ -26,9 +26,11 @@ from safr.evaluation.evaluate import (
     choose_examples,
     evaluate,
 )
-from safr.evaluation.srs import DELETION_PERCENTS, count_deleted
+from safr.evaluation.srs import DELETION_PERCENTS, count_deleted, srs
 from safr.evaluation.statistics import bootstrap_mean
+from safr.model.attach import attach
 from safr.model.save import load
+from safr.model.transformer import TransformerForSequenceClassification
 from safr.report import write_report
 from safr.runs import Run
 from tests import tiny
@@ -275,7 +277,7 @@ def test_examples_are_in_the_run(run):
 
 
 def test_a_model_whose_attention_can_not_be_seen_is_scored_without_it(copy, monkeypatch):
-    for module in ("evaluate", "audit"):
+    for module in ("srs", "audit"):
         monkeypatch.setattr(f"safr.evaluation.{module}.has_visible_attention", lambda _: False)
     scores = evaluate(copy, tiny.dataset())
     assert "attention" not in scores["deletion"]
@@ -329,3 +331,48 @@ def test_any_text_can_be_an_example():
 
 def test_where_nothing_fits_nothing_is_shown():
     assert chosen(["too short"]) == chosen([]) == []
+
+
+def test_srs_of_the_model_is_what_evaluate_says_of_the_run(run):
+    model, tokenizer = run.load_model()
+    test, scores = tiny.dataset().test, run.scores
+    for percent in (30, 50):
+        result = srs(model, tokenizer, test.texts, test.labels, percent=percent, max_tokens=tiny.MAX_TOKENS)
+        k = str(percent)
+        assert result.accuracy.to_dict() == scores["accuracy"]
+        assert result.srs.to_dict() == scores["srs"][k]
+        assert result.random_drop.to_dict() == scores["srs"]["random"][k]
+        assert result.above_random.to_dict() == scores["srs"]["above_random"][k]
+        assert result.after_deletion.to_dict() == scores["deletion"]["capacity"][k]
+        assert result.after_random.to_dict().items() <= scores["deletion"]["random"][k].items()
+        assert result.site == scores["site"]
+
+
+def test_a_model_that_was_only_attached_is_evaluated_as_a_run_is(run):
+    # The same weights in a model that no run knows of: attached in two lines, and never saved or loaded.
+    trained, tokenizer = run.load_model()
+    plain = TransformerForSequenceClassification(trained.config)
+    model = attach(plain, run.settings.regularization, tokenizer=tokenizer)
+    model.load_state_dict(trained.state_dict())
+    test = tiny.dataset().test
+    scores = evaluate(model.eval(), tiny.dataset(), tokenizer=tokenizer, max_tokens=tiny.MAX_TOKENS)
+    assert json.loads(json.dumps(scores)) == run.scores
+    assert evaluate(model, test, tokenizer=tokenizer, max_tokens=tiny.MAX_TOKENS) == scores
+    result = srs(model, tokenizer, test.texts, test.labels, max_tokens=tiny.MAX_TOKENS)
+    assert result.srs.to_dict() == run.scores["srs"]["30"]
+
+
+def test_a_model_is_evaluated_in_evaluation_mode_with_a_tokenizer_and_data():
+    with pytest.raises(InputError, match="a model is evaluated with a tokenizer and data; pass both"):
+        evaluate(tiny.model(), tiny.dataset())
+    with pytest.raises(InputError, match="expected a model in evaluation mode"):
+        evaluate(tiny.model().train(), tiny.dataset(), tokenizer=tiny.tokenizer())
+    with pytest.raises(InputError, match="`split` must be test or dev, got 'train'"):
+        evaluate(tiny.model(), tiny.dataset(), tokenizer=tiny.tokenizer(), split="train")
+
+
+def test_a_run_finds_its_data_itself_and_takes_no_split_alone(copy, monkeypatch):
+    monkeypatch.setattr(Run, "load_data", lambda self: tiny.dataset())
+    assert evaluate(copy, split="dev")["texts"] == 12
+    with pytest.raises(InputError, match="a run is evaluated on the data it was trained on, got a split alone"):
+        evaluate(copy, tiny.dataset().test)

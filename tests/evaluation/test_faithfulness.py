@@ -119,7 +119,7 @@ def slow(model, text, label, chosen, scores):
     asked = Remover(model, "delete")
 
     def answer(removed):
-        return asked.answers([text], [[frozenset(removed)]], [chosen])[0][frozenset(removed)]
+        return asked.predict([text], [[frozenset(removed)]], [chosen])[0][frozenset(removed)]
 
     count, order = len(text.words), np.argsort(-scores, kind="stable").tolist()
     whole = answer([])

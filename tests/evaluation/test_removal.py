@@ -43,7 +43,7 @@ def slowly(model, how, text, words, chosen, mean):
 
 @pytest.mark.parametrize("how", REMOVALS)
 def test_words_are_removed_as_by_hand(model, how):
-    answers = make_remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)
+    answers = make_remover(model, how, tiny.tokenizer(), TEXTS).predict(TEXTS, SETS, CLASSES)
     vectors = [seen.site("vmask")[batch.content_mask] for batch, seen in iter_traces(model, TEXTS, ["vmask"])]
     mean = torch.cat(vectors).mean(dim=0)
     for text, sets, chosen, found in zip(TEXTS, SETS, CLASSES, answers, strict=True):
@@ -55,7 +55,7 @@ def test_words_are_removed_as_by_hand(model, how):
 
 
 def test_the_whole_text_is_the_same_however_words_would_go(model):
-    found = [make_remover(model, how, tiny.tokenizer(), TEXTS).answers(TEXTS, SETS, CLASSES)[1] for how in REMOVALS]
+    found = [make_remover(model, how, tiny.tokenizer(), TEXTS).predict(TEXTS, SETS, CLASSES)[1] for how in REMOVALS]
     whole = [each[frozenset()].probability for each in found]
     assert whole == pytest.approx([whole[0]] * 4, abs=1e-6)
     without = [each[frozenset({1, 4, 6})].probability for each in found]
@@ -67,7 +67,7 @@ def test_what_is_asked_twice_is_run_once(model, monkeypatch):
     handle = model.register_forward_pre_hook(
         lambda _, __, given: rows.append(len(given["input_ids"])), with_kwargs=True
     )
-    Remover(model, "delete").answers(TEXTS, [[frozenset({0}), frozenset({0})], [], [frozenset()]], CLASSES)
+    Remover(model, "delete").predict(TEXTS, [[frozenset({0}), frozenset({0})], [], [frozenset()]], CLASSES)
     handle.remove()
     assert sum(rows) == 2
 

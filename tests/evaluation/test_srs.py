@@ -24,9 +24,16 @@ from safr.data.batches import iter_batches
 from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.evaluation import srs as srs_module
-from safr.evaluation.srs import count_deleted, delete_words, predict_after_deletion, select_top_words
-from safr.inference import predict_distinct
-from tests import tiny, tiny_tokenizers
+from safr.evaluation.srs import (
+    accuracy_drop,
+    count_deleted,
+    delete_words,
+    predict_after_deletion,
+    select_top_words,
+    srs,
+)
+from safr.inference import predict
+from tests import linear, tiny, tiny_tokenizers
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 TEXTS = [text for text, _ in tiny.sentences(40, seed=5, longest=9)]
@@ -169,7 +176,7 @@ def test_predictions_are_those_of_each_text_alone(monkeypatch, regularization, t
             logits = model(input_ids=torch.tensor([text.ids])).logits
         alone.append(int(logits.argmax()))
     assert set(alone) == {0, 1}
-    assert predict_distinct(model, texts).tolist() == alone
+    assert predict(model, texts).tolist() == alone
 
 
 @pytest.mark.parametrize("limits", [(1, 10**6), (5, 10**6), (256, 10**6), (256, 1), (256, 200)])
@@ -178,7 +185,7 @@ def test_many_deletions_at_once_are_each_deletion_alone(monkeypatch, limits):
         monkeypatch.setattr(srs_module, name, limit)
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), TEXTS)
     deletions = [(random_scores(texts, seed), percent) for seed in range(3) for percent in (10, 30, 90)]
-    alone = [predict_distinct(model, delete_words(texts, *each)).tolist() for each in deletions]
+    alone = [predict(model, delete_words(texts, *each)).tolist() for each in deletions]
     assert predict_after_deletion(model, texts, deletions).tolist() == alone
     assert predict_after_deletion(model, texts, []).shape == (0, len(texts))
 
@@ -199,7 +206,7 @@ def test_deletions_that_leave_the_same_are_run_once():
     predict_after_deletion(model, texts, [(scores, 30), (scores, 30), (scores, 31)])
     once = sum(rows)
     rows.clear()
-    predict_distinct(model, delete_words(texts, scores, 30))
+    predict(model, delete_words(texts, scores, 30))
     assert once < 1.2 * sum(rows)  # 31 % leaves less of a few long texts
 
 
@@ -209,11 +216,11 @@ def test_texts_with_the_same_tokens_are_run_once():
     model.register_forward_pre_hook(
         lambda module, args, options: rows.append(len(options["input_ids"])), with_kwargs=True
     )
-    once = predict_distinct(model, texts)
+    once = predict(model, texts)
     distinct = len(TEXTS) + 2
     assert sum(rows) == distinct
     rows.clear()
-    thrice = predict_distinct(model, texts * 3)
+    thrice = predict(model, texts * 3)
     assert sum(rows) == distinct
     assert thrice.tolist() == once.tolist() * 3
 
@@ -227,7 +234,7 @@ def test_the_same_tokens_of_other_types_are_another_text():
     model.register_forward_pre_hook(
         lambda module, args, options: rows.extend(options["token_type_ids"].sum(dim=1).tolist()), with_kwargs=True
     )
-    assert predict_distinct(model, texts).shape == (3,)
+    assert predict(model, texts).shape == (3,)
     assert rows == [6, 0, 2]
 
 
@@ -236,7 +243,7 @@ def test_a_model_without_a_padding_token_gets_one_text_at_a_time(kind):
     model, words = tiny_tokenizers.model(kind)
     texts = [text.split()[0] for text in TEXTS[:8]] + TEXTS[:8]
     alone = [int(model(**words(text, return_tensors="pt")).logits.argmax()) for text in texts]
-    assert predict_distinct(model, encode(words, texts)).tolist() == alone
+    assert predict(model, encode(words, texts)).tolist() == alone
 
 
 @pytest.mark.parametrize("kind", [GPT2LMHeadModel, LlamaForCausalLM])
@@ -245,15 +252,85 @@ def test_a_language_models_prediction_is_the_token_after_the_text(kind):
     alone = [int(model(**words(text, return_tensors="pt")).logits[0, -1].argmax()) for text in TEXTS[:8]]
     for padding in (None, 0):
         model.config.pad_token_id = padding
-        assert predict_distinct(model, encode(words, TEXTS[:8])).tolist() == alone
+        assert predict(model, encode(words, TEXTS[:8])).tolist() == alone
 
 
 def test_no_texts_have_no_predictions():
-    assert predict_distinct(tiny.model(), []).tolist() == []
+    assert predict(tiny.model(), []).tolist() == []
 
 
 def test_special_tokens_written_into_a_text_change_no_prediction():
     """Scores and predictions must see the same text, or a drop would not be the deletion's."""
     model, texts = tiny.model(MASKED), encode(tiny.tokenizer(), [f"{text} [PAD] dull" for text in TEXTS])
     scored = internal_scores(model, texts)
-    assert predict_distinct(model, texts).tolist() == [each.prediction for each in scored]
+    assert predict(model, texts).tolist() == [each.prediction for each in scored]
+
+
+def oracle(texts):
+    """1 for the word that decides, 0 for the others."""
+    return [np.array([float(word in linear.WEIGHTS) for word in text.split()]) for text in texts]
+
+
+def test_srs_by_hand():
+    # Without the word that decides, the logits are 0 and 0, and the model says class 0: of six texts, which it all gets
+    # right, four become wrong.
+    texts = ["a lovely film", "the funny plot", "rich scene this", "was it sharp", "a dull film", "the weak plot"]
+    result = srs(linear.model(), tiny.tokenizer(), texts, [1, 1, 1, 1, 0, 0], scores=oracle(texts))
+    assert (result.accuracy.value, result.after_deletion.value) == (1.0, pytest.approx(2 / 6))
+    assert result.srs.value == pytest.approx(4 / 6)
+    # One of three words at random: the word that decides in a third of the draws.
+    assert result.random_drop.value == pytest.approx(4 / 6 / 3, abs=0.1)
+    assert result.above_random.value == pytest.approx(result.srs.value - result.random_drop.value)
+    assert result.after_random.value == pytest.approx(result.accuracy.value - result.random_drop.value)
+    assert (result.texts, result.percent, result.site) == (6, 30, "")
+    assert result.srs.low < result.srs.value < result.srs.high
+    assert str(result).startswith("SRS(30) 66.7 [")
+
+
+def test_srs_is_a_slow_loop():
+    words, model, labels = tiny.tokenizer(), tiny.model(MASKED), [number % 2 for number in range(len(TEXTS))]
+    result = srs(model, words, TEXTS, labels, percent=40)
+    lost = []
+    for text, label in zip(TEXTS, labels, strict=True):
+        (encoded,) = encode(words, [text])
+        (internals,) = internal_scores(model, [encoded], ["fc1.0"])
+        gone = select_top_words(internals.capacity["fc1.0"], 40)
+        (after,) = predict(model, [encoded.without(gone)])
+        lost.append(float(internals.prediction == label) - float(after == label))
+    assert result.srs.value == pytest.approx(np.mean(lost))
+
+
+def test_a_drop_is_paired_by_text_and_does_not_depend_on_the_order():
+    draw = np.random.default_rng(0)
+    right, still_right = draw.random(50) < 0.7, draw.random((3, 50)) < 0.5
+    drops, order = accuracy_drop(right, still_right), draw.permutation(50)
+    assert drops.mean() == pytest.approx(right.mean() - still_right.mean())
+    assert np.array_equal(accuracy_drop(right[order], still_right[:, order]), drops[order])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"percent": 0}, "`percent` must be above 0 and at most 100, got 0"),
+        ({"labels": [0]}, "expected a list of texts and as many labels, got 2 texts and 1 labels"),
+        ({"texts": "a film"}, "expected a list of texts and as many labels, got one string and 2 labels"),
+        ({"texts": ["a film"], "labels": [0]}, "an interval needs at least 2 texts, got 1"),
+        ({"labels": [0, 2]}, "expected labels from 0 to 1, got 0 to 2"),
+        ({"labels": ["good", "bad"]}, "expected labels as numbers of classes, 0, 1, ..."),
+        ({"site": "fc9.0"}, "unknown sites: fc9.0"),
+        ({"site": "fc1.7"}, "no capacity at site 'fc1.7'"),
+        ({"scores": [np.zeros(2)]}, "expected scores of 2 texts, got those of 1"),
+        ({"scores": [np.zeros(2), np.zeros(3)]}, "expected 2 finite scores of text 1, one per word"),
+        ({"scores": [np.zeros(2), np.array([np.nan, 0])]}, "expected 2 finite scores of text 1, one per word"),
+    ],
+)
+def test_what_does_not_fit_is_said(change, message):
+    given = {"texts": ["a film", "the plot"], "labels": [0, 1], **change}
+    texts, labels = given.pop("texts"), given.pop("labels")
+    with pytest.raises(InputError, match=message):
+        srs(tiny.model(), tiny.tokenizer(), texts, labels, **given)
+
+
+def test_a_model_in_training_mode_has_no_srs():
+    with pytest.raises(InputError, match="expected a model in evaluation mode, got one in training mode"):
+        srs(tiny.model().train(), tiny.tokenizer(), ["a film", "the plot"], [0, 1])

@@ -210,7 +210,7 @@ def outcomes(*found):
 
 def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, monkeypatch):
     lost = Outcome(paper_run_name("sst2", "mask", (1.0, 1.0), 0), 1.0, "no memory left")
-    monkeypatch.setattr("safr.experiments.runner._on_this_machine", outcomes(lost))
+    monkeypatch.setattr("safr.experiments.runner._run_on_this_machine", outcomes(lost))
     told = []
     with pytest.raises(KeyboardInterrupt):
         reproduce_paper(tmp_path, seeds=1, progress=lambda *each: told.append(each))
@@ -223,7 +223,7 @@ def test_a_reproduction_that_is_stopped_shows_what_is_finished(runs, tmp_path, m
 
 def test_a_reproduction_without_a_finished_run_says_why(tmp_path, monkeypatch):
     lost = Outcome(paper_run_name("sst2", "mask", None, 0), 1.0, "no memory left")
-    monkeypatch.setattr("safr.experiments.runner._on_this_machine", lambda *_: iter([lost]))
+    monkeypatch.setattr("safr.experiments.runner._run_on_this_machine", lambda *_: iter([lost]))
     with pytest.raises(InputError, match="all 18 runs failed; the first: no memory left"):
         reproduce_paper(tmp_path, seeds=1)
     assert not (tmp_path / "reproduction.html").exists()

@@ -17,7 +17,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from safr.attribution.explanation import explain
 from safr.explorer import export_page
-from safr.explorer.page import _asset, _scope, graph_constants
+from safr.explorer.page import _read_asset, _wrap_module, graph_constants
 from safr.figures.layout import place_circles, relative_strength
 from safr.runs import Run
 from tests import tiny
@@ -547,7 +547,7 @@ def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
     matrix = vectors @ vectors.T
     page = chromium.new_page()
     script = (
-        f"([matrix, count]) => {{ const modules = {{}}; {_scope('layout', _asset('layout.js'))}"
+        f"([matrix, count]) => {{ const modules = {{}}; {_wrap_module('layout', _read_asset('layout.js'))}"
         "const { strengths, distances, centres, stress } = modules.layout;"
         f"const strength = strengths(matrix, count);"
         f"const distance = distances(strength, {graph_constants()['shortest']});"

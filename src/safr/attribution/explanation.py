@@ -1,4 +1,8 @@
-"""A model and one text in; what its neurons say about every word out."""
+"""`explain`, which explains one prediction by how its words share the neurons, and the `Explanation` it returns.
+
+An explanation is data. Its pictures, its HTML and the explorer's page are made by others, which are loaded when asked
+for.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,11 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from matplotlib.figure import Figure
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,16 +24,16 @@ from safr.attribution.words import attention_per_word, pairs_per_word, scores_pe
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
-from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
-from safr.figures.notebook import shaded_words_html
-from safr.inference import class_probabilities, iter_traces, text_logits, to_numpy
+from safr.inference import iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
 from safr.superposition import capacity, interference, polysemanticity
 
 if TYPE_CHECKING:
-    from safr.explorer.export import NotebookPage
+    from matplotlib.figure import Figure
+
+    from safr.figures import SitePicture
 
 NEXT_TOKENS = 5
 """How many of a language model's next tokens are told."""
@@ -41,14 +46,14 @@ _Made = TypeVar("_Made")
 class SiteScores:
     """How the words of a text share one site's directions."""
 
-    capacity: NDArray[np.float64]
-    """Capacity of each word in [0, 1], (word,)."""
+    capacity: Float[np.ndarray, " word"]
+    """Capacity of each word in [0, 1]."""
 
-    polysemanticity: NDArray[np.float64]
-    """Polysemanticity of each word, at least 0, (word,)."""
+    polysemanticity: Float[np.ndarray, " word"]
+    """Polysemanticity of each word, at least 0."""
 
-    interference: NDArray[np.float64]
-    """Interference of every two words, (word, word)."""
+    interference: Float[np.ndarray, "word word"]
+    """Interference of every two words."""
 
 
 class LazyMapping(Mapping[_Name, _Made]):
@@ -90,15 +95,15 @@ class Explanation:
     probabilities: Mapping[str, float]
     """Probability of each class, or of a language model's 5 likeliest next tokens, the likeliest first."""
 
-    keep: NDArray[np.float64] | None
+    keep: Float[np.ndarray, " word"] | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
 
     sites: Mapping[str, SiteScores]
     """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ..."""
 
-    attention: Mapping[int, NDArray[np.float64]]
+    attention: Mapping[int, Float[np.ndarray, "word word"]]
     """By layer, the mean over heads of the attention that words pay to words, (word, word); empty for a model whose
-    attention can't be seen."""
+    attention can't be trace."""
 
     truncated: bool
     """Whether the text went on after the last word."""
@@ -107,7 +112,7 @@ class Explanation:
     """Site whose capacity is the explanation: the first layer's FC1 as in the paper, or the model's own."""
 
     @property
-    def capacity(self) -> NDArray[np.float64]:
+    def capacity(self) -> Float[np.ndarray, " word"]:
         """Capacity of each word at the explaining site."""
         return self.site().capacity
 
@@ -148,69 +153,23 @@ class Explanation:
 
     def figures(self, site: str | None = None) -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
-        site = site or self.explaining_site
-        chosen, place, layer = self.site(site), site_title(site), int(site.partition(".")[2] or 0)
-        title = f"predicted {self.prediction} ({self.probabilities[self.prediction]:.0%})"
-        panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
-        return {
-            "capacity": capacity_bars(self.words, chosen.capacity, title=f"Capacity at {place}, {title}"),
-            "allocation": allocation_graph(
-                self.words, chosen.capacity, chosen.interference, title=f"Neurons at {place}, {title}"
-            ),
-            "interference": interference_heatmap(
-                self.words, chosen.interference, title=f"Interference at {place}, {title}"
-            ),
-            "sites": sites_panel(self.words, self.site_pictures(layer), title=panel),
-        }
+        return _load_view("safr.attribution.views", "explanation_figures")(self, site)
 
     def site_pictures(self, layer: int | None = None) -> dict[str, SitePicture]:
-        """Bars and matrix of every site of one layer, in the order data flows.
+        """Bars and matrix of every site of one layer, in the order data flows; what `sites_panel` draws."""
+        return _load_view("safr.attribution.views", "site_pictures")(self, layer)
 
-        Source: SAFR (Chang et al. 2025), Figures 4 and 5, where VMASK shows the mask itself and attention the weights:
-        its bars are what each word receives on average.
-        """
-        layer = int(self.explaining_site.partition(".")[2] or 0) if layer is None else layer
-        pictures = {
-            name.removesuffix(f".{layer}"): SitePicture(site.capacity, site.interference)
-            for name, site in self.sites.items()
-        }
-        if self.keep is not None:
-            pictures["vmask"] = pictures["vmask"]._replace(values=self.keep)
-        if layer in self.attention:
-            weights = self.attention[layer]
-            pictures["attention"] = SitePicture(weights.mean(axis=0), weights, "attention")
-        order = ("embedding", "vmask", "attention", "fc1", "fc2")
-        return {name: pictures[name] for name in order if name in pictures}
-
-    def explore(self, *, height: int = 900) -> NotebookPage:
-        """The explorer's page about this text; the last value of a notebook's cell is shown.
+    def explore(self, *, height: int = 900) -> Any:
+        """The explorer's page about this text, a `NotebookPage`; the last value of a notebook's cell is shown.
 
         Args:
             height: Of its frame, in pixels.
         """
-        from safr.explorer.export import make_notebook_page
-
-        return make_notebook_page(self, height=height)
+        return _load_view("safr.explorer.export", "make_notebook_page")(self, height=height)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the words shaded by capacity."""
-        site, highest = self.site(), np.nan_to_num(self.capacity).max()
-        numbers = [
-            f"capacity {own:.2f}, polysemanticity {shared:.3g}"
-            for own, shared in zip(site.capacity, site.polysemanticity, strict=True)
-        ]
-        if self.keep is not None:
-            numbers = [f"{each}, keep {keep:.2f}" for each, keep in zip(numbers, self.keep, strict=True)]
-        read = f" Only the first {len(self.words)} words were read." if self.truncated else ""
-        return shaded_words_html(
-            self.words,
-            self.capacity,
-            text_of_word=self.text_of_word,
-            numbers=numbers,
-            prediction=self.prediction,
-            probability=self.probabilities[self.prediction],
-            note=f"The stronger the blue, the higher the capacity at {self.explaining_site}, to {highest:.2f}.{read}",
-        )
+        return _load_view("safr.attribution.views", "explanation_html")(self)
 
 
 def explain(
@@ -236,7 +195,7 @@ def explain(
         raise InputError("expected a text with at least one word, got none")
     most = getattr(model.config, "max_position_embeddings", None)
     try:
-        batch, seen = _traced(model, encoded)
+        batch, trace = _trace_text(model, encoded)
     except (IndexError, RuntimeError) as error:
         # Not beforehand: some models read on beyond it, and some begin to count at 2.
         if most is None or len(encoded.ids) <= most - 2:
@@ -244,30 +203,30 @@ def explain(
         raise InputError(
             f"the text has {len(encoded.ids):,} tokens, more than the model's {most:,} positions; pass a max_tokens"
         ) from error
-    probabilities = _probabilities(model, tokenizer, seen, batch)
+    by_name = _name_probabilities(model, tokenizer, trace, batch)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,
-        prediction=max(probabilities, key=probabilities.__getitem__),
-        probabilities=probabilities,
-        keep=None if seen.keep is None else scores_per_word(encoded, to_numpy(seen.keep[0])),
-        sites=LazyMapping(seen.vectors, lambda vectors: _site(encoded, vectors[0], seen.content_mask[0])),
+        prediction=max(by_name, key=by_name.__getitem__),
+        probabilities=by_name,
+        keep=None if trace.keep is None else scores_per_word(encoded, to_numpy(trace.keep[0])),
+        sites=LazyMapping(trace.vectors, lambda vectors: _score_site(encoded, vectors[0], trace.content_mask[0])),
         attention=LazyMapping(
-            seen.attention, lambda weights: attention_per_word(encoded, to_numpy(weights[0]).mean(axis=0))
+            trace.attention, lambda weights: attention_per_word(encoded, to_numpy(weights[0]).mean(axis=0))
         ),
         truncated=encoded.truncated,
         explaining_site=get_explaining_site(model),
     )
 
 
-def _traced(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
+def _trace_text(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
     """The one batch and what it shows at all sites, without attention where that can't be seen."""
     with suppress(InputError):  # what else is wrong with the model is wrong without attention too
         return next(iter_traces(model, [text], SITES))
     return next(iter_traces(model, [text], [site for site in SITES if site != "attention"]))
 
 
-def _site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> SiteScores:
+def _score_site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> SiteScores:
     # In half precision an overlap of long vectors would be infinite.
     vectors = vectors.float()
 
@@ -281,16 +240,16 @@ def _site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> SiteScore
     )
 
 
-def _probabilities(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, seen: Trace, batch: Batch
+def _name_probabilities(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: Trace, batch: Batch
 ) -> dict[str, float]:
     """What the model says, by name: of every class, or of the likeliest next tokens."""
-    found = class_probabilities(model, text_logits(model, seen.logits, batch))[0]
-    numbers = list(range(len(found)))
-    if seen.logits is not None and seen.logits.dim() > 2:
-        found, tokens = found.topk(min(NEXT_TOKENS, len(found)))
+    shares = probabilities(model, text_logits(model, trace.logits, batch))[0]
+    numbers = list(range(len(shares)))
+    if trace.logits is not None and trace.logits.dim() > 2:
+        shares, tokens = shares.topk(min(NEXT_TOKENS, len(shares)))
         numbers = tokens.tolist()
-    return dict(zip(output_names(model, tokenizer, numbers), found.tolist(), strict=True))
+    return dict(zip(output_names(model, tokenizer, numbers), shares.tolist(), strict=True))
 
 
 def output_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
@@ -307,18 +266,13 @@ def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> li
     return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
 
 
-def site_title(site: str) -> str:
-    """A site's name in a picture's title.
-
-    >>> site_title("fc1.0"), site_title("fc1_out.3")
-    ('FC1', 'FC1 of layer 3, after the activation')
-    """
-    kind, _, layer = site.partition(".")
-    place = {"fc1": "FC1", "fc1_out": "FC1", "fc2": "FC2"}.get(kind, kind)
-    return place + (f" of layer {layer}" if int(layer or 0) else "") + (", after the activation" * (kind == "fc1_out"))
+def _load_view(module: str, name: str) -> Callable[..., Any]:
+    """A function that shows an explanation. It is found by name: what shows data imports them, and not they it."""
+    view: Callable[..., Any] = getattr(import_module(module), name)
+    return view
 
 
 def _json_values(values: NDArray[np.float64]) -> list[Any]:
-    told = values.astype(object)
-    told[~np.isfinite(values)] = None
-    return told.tolist()
+    objects = values.astype(object)
+    objects[~np.isfinite(values)] = None
+    return objects.tolist()

@@ -1,4 +1,4 @@
-"""A model and texts in, attention per word out: what words receive, and what flows from them to where it is read."""
+"""Attribution from one forward pass: received attention, attention rollout, capacity, and VMASK's keep probability."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from safr.superposition import capacity
 
 
 def attention_received(model: PreTrainedModel, texts: Sequence[EncodedText], layer: int = -1) -> Scores:
-    """Attention that each word receives at one layer: the mean over heads, summed over all tokens that attend.
+    """Attention that every word receives at one layer: the mean over heads, summed over all tokens that attend.
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
-        layer: Counted from 0, or from the end where negative.
+        layer: Number of the layer from 0, or from the end where negative.
     """
     scores = {}
-    for batch, seen in iter_traces(model, texts, ("attention",)):
-        weights = seen.attention[sorted(seen.attention)[layer]]
+    for batch, trace in iter_traces(model, texts, ("attention",)):
+        weights = trace.attention[sorted(trace.attention)[layer]]
         received = to_numpy(received_attention(weights, batch.inputs["attention_mask"].bool()))
         for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], received[row])
@@ -41,12 +41,12 @@ def attention_received(model: PreTrainedModel, texts: Sequence[EncodedText], lay
 
 
 def attention_rollout(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    r"""Attention rollout: how much of each word reaches the place where the prediction is read, through all layers.
+    r"""Attention rollout: how much of every word reaches, through all layers, the tokens where the prediction is read.
 
     $$R = \bar A_L \cdots \bar A_1, \quad \bar A = (A + I) / 2$$
 
-    with A the mean over heads. The prediction is read at the last token where attention looks back alone, at the first
-    where that is a special one ([CLS]), else at all tokens alike.
+    with A the mean over heads. Where the prediction is read depends on the model: at the last token if attention only
+    looks back, at the first token if that is a special one ([CLS]), and otherwise at all tokens alike.
 
     Source: Abnar and Zuidema 2020 (ACL), section 3.
 
@@ -55,21 +55,25 @@ def attention_rollout(model: PreTrainedModel, texts: Sequence[EncodedText]) -> S
         texts: Encoded texts.
     """
     scores = {}
-    for batch, seen in iter_traces(model, texts, ("attention",)):
+    for batch, trace in iter_traces(model, texts, ("attention",)):
         attended = batch.inputs["attention_mask"].bool()
-        flow = compute_rollout([seen.attention[layer] for layer in sorted(seen.attention)])
-        reading = _reading_weights(seen.attention[0], attended, batch.content_mask)
-        reached = to_numpy((reading[:, None] @ flow)[:, 0])  # (batch, token)
+        flow = compute_rollout([trace.attention[layer] for layer in sorted(trace.attention)])
+        reading_weights = _compute_reading_weights(trace.attention[0], attended, batch.content_mask)
+        reached = to_numpy((reading_weights[:, None] @ flow)[:, 0])  # (batch, token)
         for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], reached[row])
     return [scores[number] for number in range(len(texts))]
 
 
 def compute_rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) -> Float[Tensor, "batch query key"]:
-    """How much of each key's input reaches each query's output, from the first layer's attention to the last's."""
+    """How much of a key's input at the first layer reaches a query's output at the last.
+
+    Args:
+        attention: Attention weights by layer, the first layer first.
+    """
     flow = None
     for weights in attention:
-        mixed = weights.float().mean(dim=1)
+        mixed = weights.float().mean(dim=1)  # (batch, query, key)
         mixed = (mixed + torch.eye(mixed.shape[-1], device=mixed.device)) / 2
         flow = mixed if flow is None else mixed @ flow
     assert flow is not None
@@ -78,91 +82,94 @@ def compute_rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) 
 
 @dataclass(frozen=True)
 class InternalScores:
-    """What one forward pass says about a text's words."""
+    """Scores of a text's words and its prediction, from one forward pass."""
 
     prediction: int
     """The class, or for a language model the next token, with the highest logit."""
 
     keep: NDArray[np.float64] | None
-    """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
+    """VMASK's keep probabilities in [0, 1], (word,); None without VMASK."""
 
     capacity: dict[str, NDArray[np.float64]]
-    """Capacity of each word in [0, 1], by site."""
+    """Capacity in [0, 1] by site, (word,)."""
 
     attention: NDArray[np.float64] | None = None
-    """Attention that each word receives from all tokens, a mean over heads; None where it was not asked for."""
+    """Attention that words receive from all tokens, mean over heads, (word,); None unless attention is recorded."""
 
 
 def internal_scores(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str] = ("fc1",)
 ) -> list[InternalScores]:
-    """Score every word of every text.
+    """Scores of every word and the prediction, one entry per text in the texts' order.
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts.
-        sites: Where capacity is computed; see `safr.model.forward_pass.SITES`. With `attention.N` among them, what words receive
-            at that layer is told too.
-
-    Returns:
-        One entry per text, in the texts' order.
+        sites: Where capacity is computed; see `safr.model.forward_pass.SITES`. With `attention.N` among them, the
+            attention that words receive at layer N is computed too; of several such layers, at the last.
     """
-    scored: dict[int, InternalScores] = {}
-    for batch, seen in iter_traces(model, texts, sites):
-        predictions = text_logits(model, seen.logits, batch).argmax(dim=-1).tolist()
-        capacities = {site: to_numpy(capacity(vectors, seen.content_mask)) for site, vectors in seen.vectors.items()}
-        keep = None if seen.keep is None else to_numpy(seen.keep)
-        received = _received(batch, seen)
+    scores: dict[int, InternalScores] = {}
+    for batch, trace in iter_traces(model, texts, sites):
+        predictions = text_logits(model, trace.logits, batch).argmax(dim=-1).tolist()
+        capacities = {site: to_numpy(capacity(vectors, trace.content_mask)) for site, vectors in trace.vectors.items()}
+        keep = None if trace.keep is None else to_numpy(trace.keep)
+        received = _compute_received_attention(batch, trace)
         for row, number in enumerate(batch.indices):
             text = texts[number]
-            scored[number] = InternalScores(
+            scores[number] = InternalScores(
                 predictions[row],
                 None if keep is None else scores_per_word(text, keep[row]),
                 {site: scores_per_word(text, values[row]) for site, values in capacities.items()},
                 None if received is None else scores_per_word(text, received[row]),
             )
-    return [scored[number] for number in range(len(texts))]
+    return [scores[number] for number in range(len(texts))]
 
 
 def capacity_scores(model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None) -> Scores:
-    """Capacity of each word at a site, by default the one that explains the model; one forward pass."""
+    """Capacity of every word at a site, by default the site that explains the model.
+
+    The cost is one forward pass per text.
+
+    Raises:
+        InputError: There is no capacity at this site.
+    """
     site = get_explaining_site(model) if site is None else site
-    scored = internal_scores(model, texts, [site])
-    if any(site not in text.capacity for text in scored):
+    scores = internal_scores(model, texts, [site])
+    if any(site not in text_scores.capacity for text_scores in scores):
         raise InputError(
             f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0, fc1_out.0, fc2.0"
         )
-    return [text.capacity[site] for text in scored]
+    return [text_scores.capacity[site] for text_scores in scores]
 
 
 def keep_scores(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """VMASK's keep probability of each word.
+    """VMASK's keep probability of every word.
 
     Raises:
         InputError: The model has no VMASK.
     """
-    found = [text.keep for text in internal_scores(model, texts, ())]
-    if any(each is None for each in found):
+    keep = [text_scores.keep for text_scores in internal_scores(model, texts, ())]
+    if any(values is None for values in keep):
         raise InputError("the method keep needs a model with VMASK, this one has none; leave it out")
-    return [each for each in found if each is not None]
+    return [values for values in keep if values is not None]
 
 
-def _reading_weights(
+def _compute_reading_weights(
     weights: Float[Tensor, "batch head query key"],
     attended: Bool[Tensor, "batch token"],
     content_mask: Bool[Tensor, "batch token"],
 ) -> Float[Tensor, "batch token"]:
-    """How much of each token the prediction is read from; rows sum to 1 where there is any token."""
+    """Share of the prediction that is read at every token; a row sums to 1 if it has any token."""
     if not weights.triu(diagonal=1).any():  # no token sees a later one
-        later = attended.flip(-1).cumsum(dim=-1).flip(-1)
-        return (attended & (later == 1)).float()
+        remaining = attended.flip(-1).cumsum(dim=-1).flip(-1)  # tokens from here to the end
+        return (attended & (remaining == 1)).float()
     first = torch.arange(attended.shape[1], device=attended.device) == 0
     special = (attended & ~content_mask)[:, :1]
     return torch.where(special, first.float(), attended / attended.sum(dim=-1, keepdim=True).clamp_min(1))
 
 
-def _received(batch: Batch, seen: Trace) -> NDArray[np.float32] | None:
-    """Attention that each token receives at the last recorded layer, from all tokens that are no padding."""
-    if not seen.attention:
+def _compute_received_attention(batch: Batch, trace: Trace) -> NDArray[np.float32] | None:
+    """Attention that tokens receive at the last recorded layer from all tokens but padding, (batch, token)."""
+    if not trace.attention:
         return None
-    return to_numpy(received_attention(seen.attention[max(seen.attention)], batch.inputs["attention_mask"].bool()))
+    return to_numpy(received_attention(trace.attention[max(trace.attention)], batch.inputs["attention_mask"].bool()))

@@ -1,4 +1,7 @@
-"""Names in, attribution methods out: plain functions from a model and texts to one score per word."""
+"""Attribution methods by name, and what it costs to run one.
+
+A method is a plain function from a model and texts to one score per word.
+"""
 
 from __future__ import annotations
 
@@ -28,43 +31,46 @@ from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_regularizer
 
 AttributionFunction = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
-"""Scores every word of every text; the higher, the more important."""
+"""Scores every word of every text; a higher score means a more important word."""
+
+ABSOLUTE_PREFIX = "absolute_"
+"""Begins the name of a signed method's absolute scores."""
 
 
 @dataclass(frozen=True)
 class AttributionMethod:
-    """A way to say which words matter."""
+    """A function that scores words, and whether its scores are signed."""
 
     score: AttributionFunction
     signed: bool = False
-    """Whether a word that speaks against the predicted class scores below 0. Other methods are blind to the class."""
+    """Whether words that speak against the predicted class score below 0. Other methods ignore the class."""
 
 
 @dataclass(frozen=True)
 class AttributionResult:
-    """The scores of some texts, and what they cost."""
+    """Scores of texts, and what they cost."""
 
     scores: Scores
     seconds: float = 0.0
-    """Wall-clock seconds for each text."""
+    """Wall-clock seconds per text."""
     forward: float = 0.0
-    """Texts that went forward through the model, of any length, for each text that is explained."""
+    """Forward passes per explained text; a pass is one text of any length."""
     backward: float = 0.0
-    """Texts whose gradient was computed, for each text that is explained."""
+    """Backward passes per explained text: texts whose gradient is computed."""
 
     @property
     def cost(self) -> dict[str, float]:
-        """What they cost, as JSON values."""
+        """Seconds and passes per text, as JSON values."""
         return {"seconds": self.seconds, "forward": self.forward, "backward": self.backward}
 
 
 def absolute_scores(score: AttributionFunction, model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """The size of a signed method's scores, which like capacity does not know the class."""
-    return [np.abs(each) for each in score(model, texts)]
+    """Absolute values of a signed method's scores, which ignore the class as capacity does."""
+    return [np.abs(values) for values in score(model, texts)]
 
 
 def random_baseline(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
-    """A number in [0, 1) drawn for each word."""
+    """A random score in [0, 1) for every word."""
     return random_scores(texts, seed)
 
 
@@ -79,23 +85,24 @@ METHODS: dict[str, AttributionMethod] = {
     "shapley": AttributionMethod(shapley, signed=True),
     "random": AttributionMethod(random_baseline),
 }
-"""Known methods by name. `capacity@SITE` is capacity elsewhere, `absolute_NAME` the size of a signed one's scores."""
+"""Attribution methods by name.
 
-
-ABSOLUTE_PREFIX = "absolute_"
+`get_method` knows two more kinds of name: `capacity@SITE` is capacity at another site, and `absolute_NAME` gives the
+absolute scores of a signed method.
+"""
 
 
 def get_method(name: str) -> AttributionMethod:
-    """The method of a name; see `METHODS`.
+    """The attribution method with this name; see `METHODS`.
 
     Raises:
-        InputError: No method is called so.
+        InputError: There is no method with this name.
     """
     if name.startswith("capacity@"):
         return AttributionMethod(partial(capacity_scores, site=name.partition("@")[2]))
-    signed = METHODS.get(name.removeprefix(ABSOLUTE_PREFIX))
-    if name.startswith(ABSOLUTE_PREFIX) and signed is not None and signed.signed:
-        return AttributionMethod(partial(absolute_scores, signed.score))
+    method = METHODS.get(name.removeprefix(ABSOLUTE_PREFIX))
+    if name.startswith(ABSOLUTE_PREFIX) and method is not None and method.signed:
+        return AttributionMethod(partial(absolute_scores, method.score))
     if name not in METHODS:
         raise InputError(
             f"no attribution method is called {name!r}; known are {', '.join(METHODS)}, capacity@SITE, and "
@@ -105,7 +112,7 @@ def get_method(name: str) -> AttributionMethod:
 
 
 def is_method(name: str) -> bool:
-    """Whether a method is called so."""
+    """Whether there is a method with this name."""
     try:
         get_method(name)
     except InputError:
@@ -114,49 +121,50 @@ def is_method(name: str) -> bool:
 
 
 def is_signed(name: str) -> bool:
-    """Whether the scores of that name are a signed method's."""
+    """Whether this is the name of a method with signed scores."""
     return is_method(name) and get_method(name).signed
 
 
 def default_methods(model: PreTrainedModel) -> list[str]:
-    """The methods that a model is judged with unless somebody names others."""
-    known = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
-    if (attached := get_regularizer(model)) is None or attached.vmask is None:
-        known.remove("keep")
+    """Names of the methods that a model is evaluated with by default: all that it allows, except `shapley`."""
+    names = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
+    if (regularizer := get_regularizer(model)) is None or regularizer.vmask is None:
+        names.remove("keep")
     if not has_visible_attention(unwrap(model)):
-        known = [name for name in known if not name.startswith("attention")]
+        names = [name for name in names if not name.startswith("attention")]
     if model.config.is_encoder_decoder:
-        known = [name for name in known if not name.endswith(("_input", "_gradients"))]
-    return known
+        names = [name for name in names if not name.endswith(("_input", "_gradients"))]
+    return names
 
 
 def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: AttributionFunction) -> AttributionResult:
-    """Score texts and note what it cost.
+    """Scores of texts from one method, and what they cost.
 
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts, at least one.
-        score: The function of a method.
+        score: The `score` function of a method.
     """
-    with _passes_counted(model) as passes:
+    with _count_passes(model) as passes:
         started = time.perf_counter()
         scores = score(model, texts)
         seconds = time.perf_counter() - started
-    return AttributionResult(scores, *(each / len(texts) for each in (seconds, passes["forward"], passes["backward"])))
+    costs = (seconds, passes["forward"], passes["backward"])
+    return AttributionResult(scores, *(cost / len(texts) for cost in costs))
 
 
 @contextmanager
-def _passes_counted(model: nn.Module) -> Iterator[dict[str, int]]:
-    """How many rows go through a model in a block; each row that is differentiated is, once."""
+def _count_passes(model: nn.Module) -> Iterator[dict[str, int]]:
+    """Counts of the rows that go forward and backward through a model in a block; a row goes backward at most once."""
     passes = {"forward": 0, "backward": 0}
 
-    def count(module: nn.Module, args: tuple, options: dict) -> None:
+    def count_rows(module: nn.Module, args: tuple, options: dict) -> None:
         rows = len(options["input_ids"] if "input_ids" in options else args[0])
         passes["forward"] += rows
         if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
             passes["backward"] += rows
 
-    handle = model.register_forward_pre_hook(count, with_kwargs=True)
+    handle = model.register_forward_pre_hook(count_rows, with_kwargs=True)
     try:
         yield passes
     finally:

@@ -1,4 +1,4 @@
-"""Scores in, a file out, and back again: also the scores of any other tool, to be judged beside ours."""
+"""Write scores per word to files and read them back, also the scores of other tools that are compared with ours."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from safr.data.encoding import EncodedText
 from safr.errors import InputError
 from safr.storage import write_parquet
 
+ScoresByText = dict[int, tuple[list[str], np.ndarray]]
+"""Words and their scores by the number of the text."""
+
 _COLUMNS = ("text", "position", "word", "score")
 
 
@@ -24,7 +27,7 @@ def write_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int
     Args:
         path: The file.
         texts: Encoded texts.
-        numbers: Number of each text in its split.
+        numbers: Numbers of the texts in their split.
         scores: One score per word, for every text.
     """
     sizes = [len(text.words) for text in texts]
@@ -38,26 +41,27 @@ def write_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int
 
 
 def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]) -> Scores:
-    """Scores from a file, for texts that are known.
+    """Scores of some texts, read from a file.
 
     Args:
-        path: Parquet as `write_scores` writes it, or JSONL: for each text of the split, in their order, one line such
-            as `{"words": ["a", "fine", "film"], "scores": [0.1, 2.3, 0.7]}`.
-        texts: The texts that are asked for.
-        numbers: Number of each of them in the split; the file may hold others too.
+        path: Parquet as `write_scores` writes it, or JSONL with one line per text of the split, in the split's order,
+            such as `{"words": ["a", "fine", "film"], "scores": [0.1, 2.3, 0.7]}`.
+        texts: The texts whose scores are read.
+        numbers: Numbers of these texts in the split; the file may also hold others.
 
     Raises:
-        InputError: No such file, not one finite score for each word, or other words.
+        InputError: The file does not exist or can't be read, its words are others than the text's, or there is not one
+            finite score per word.
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a file of scores (.parquet or .jsonl), found none")
-    readers = {".parquet": _from_parquet, ".jsonl": _from_jsonl}
+    readers = {".parquet": _read_parquet, ".jsonl": _read_jsonl}
     if path.suffix not in readers:
         raise InputError(f"{path}: expected scores as .parquet or .jsonl, got {path.suffix or 'no ending'}")
-    found = readers[path.suffix](path)
-    nothing: tuple[list[str], np.ndarray] = ([], np.zeros(0))
+    scores_by_text = readers[path.suffix](path)
+    no_scores: tuple[list[str], np.ndarray] = ([], np.zeros(0))
     for number, text in zip(numbers, texts, strict=True):
-        words, scores = found.get(number, nothing)
+        words, scores = scores_by_text.get(number, no_scores)
         if words != list(text.words):
             raise InputError(
                 f"{path}: expected the words {list(text.words)[:8]}... of text {number}, got {words[:8]}...; see the "
@@ -65,14 +69,10 @@ def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]
             )
         if scores.shape != (len(words),) or not np.isfinite(scores).all():
             raise InputError(f"{path}: expected {len(words)} finite scores of text {number}, got {scores.tolist()[:8]}")
-    return [found.get(number, nothing)[1] for number in numbers]
+    return [scores_by_text.get(number, no_scores)[1] for number in numbers]
 
 
-ScoresByText = dict[int, tuple[list[str], np.ndarray]]
-"""Words and their scores by the number of the text."""
-
-
-def _from_parquet(path: Path) -> ScoresByText:
+def _read_parquet(path: Path) -> ScoresByText:
     try:
         table = pyarrow.parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
@@ -93,14 +93,14 @@ def _from_parquet(path: Path) -> ScoresByText:
     }
 
 
-def _from_jsonl(path: Path) -> ScoresByText:
-    found: ScoresByText = {}
+def _read_jsonl(path: Path) -> ScoresByText:
+    scores_by_text: ScoresByText = {}
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             values = json.loads(line)
-            found[number] = list(values["words"]), np.array(values["scores"], dtype=np.float64)
+            scores_by_text[number] = list(values["words"]), np.array(values["scores"], dtype=np.float64)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(
                 f'{path}, line {number + 1}: expected {{"words": [...], "scores": [...]}}, got {line[:60]}'
             ) from error
-    return found
+    return scores_by_text

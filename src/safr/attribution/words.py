@@ -1,4 +1,4 @@
-"""What a pass shows per token, told per word: the largest of its pieces, or their sum where scores are shares."""
+"""Scores, overlaps and attention per word, computed from those per token, and random scores."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ def scores_per_word(
 
     Args:
         text: The text that the tokens belong to.
-        scores: (token, ...), at least one per token of the text; what lies beyond is padding.
-        combine: What a word gets of its tokens' scores: the largest, or the sum where they are shares of one thing.
+        scores: (token, ...), at least one per token of the text; further rows are padding.
+        combine: `largest` gives a word its tokens' largest score, `sum` adds them up, for shares of a whole.
 
     Returns:
         (word, ...).
     """
-    tokens, starts = _pieces(text)
+    tokens, starts = _group_tokens(text)
     values = np.asarray(scores, dtype=np.float64)[tokens]
     return (np.maximum if combine == "largest" else np.add).reduceat(values, starts) if len(starts) else values
 
 
 def pairs_per_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Overlaps per pair of words from overlaps per pair of tokens: the one of largest size among their pieces, signed.
+    """Overlap of every pair of words, (word, word): the signed overlap of largest size among their tokens.
 
     Args:
         text: The text that the tokens belong to.
-        matrix: (token, token); what lies beyond the text is padding.
+        matrix: Overlaps of tokens, (token, token); rows and columns beyond the text are padding.
     """
-    tokens, starts = _pieces(text)
+    tokens, starts = _group_tokens(text)
     values = np.asarray(matrix, dtype=np.float64)[np.ix_(tokens, tokens)]
     if not len(starts):
         return values
@@ -53,28 +53,28 @@ def attention_per_word(text: EncodedText, weights: NDArray[np.floating]) -> NDAr
 
     Args:
         text: The text that the tokens belong to.
-        weights: (token, token), rows over the keys.
+        weights: (query token, key token); rows and columns beyond the text are padding.
 
     Returns:
-        (word, word); a row sums to 1 less what special tokens receive.
+        (word, word); a row sums to 1 minus what special tokens receive.
     """
-    tokens, starts = _pieces(text)
+    tokens, starts = _group_tokens(text)
     values = np.asarray(weights, dtype=np.float64)[np.ix_(tokens, tokens)]
     if not len(starts):
         return values
-    pieces = np.diff([*starts, len(tokens)])
+    sizes = np.diff([*starts, len(tokens)])  # tokens of every word
     received = np.add.reduceat(values, starts, axis=1)  # (token, word)
-    return np.add.reduceat(received, starts, axis=0) / pieces[:, None]
+    return np.add.reduceat(received, starts, axis=0) / sizes[:, None]
 
 
 def random_scores(texts: Sequence[EncodedText], seed: int | Sequence[int]) -> Scores:
-    """A score in [0, 1) drawn for every word: the attribution that every other one has to beat."""
-    draw = np.random.default_rng(seed)
-    return [draw.random(len(text.words)) for text in texts]
+    """A random score in [0, 1) for every word: the baseline that every attribution method has to beat."""
+    generator = np.random.default_rng(seed)
+    return [generator.random(len(text.words)) for text in texts]
 
 
-def _pieces(text: EncodedText) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Positions of the tokens that belong to words, word by word, and where in them each word begins."""
+def _group_tokens(text: EncodedText) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions of the tokens that belong to words, sorted by word, and the index in them where every word begins."""
     owners = np.array([-1 if word is None else word for word in text.word_of_token], dtype=np.intp)
     tokens = np.flatnonzero(owners >= 0)
     tokens = tokens[np.argsort(owners[tokens], kind="stable")]

@@ -1,7 +1,7 @@
-"""What a pass shows in, a small audit out: were the losses lowered by sharing neurons well, or by cheating?
+"""An audit of a trained model: were the losses lowered by sharing neurons well, or by cheating?
 
-The importance loss also falls when the mask closes, when vectors shrink, or when padding counts; the interaction loss
-when attention flattens. Each number here moves when one of these happens.
+The importance loss also falls when the mask closes, when vectors shrink, or when padding counts. The interaction loss
+also falls when attention flattens. The numbers of the audit move when one of these happens.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ AUDIT_MEASURES = {
     "shared_directions": "Polysemanticity of the normalised vectors: sharing, whatever the mask does to their length.",
     "attention_entropy": "Entropy of attention: 1 where it is spread evenly over all words, 0 where it picks one.",
 }
-"""The audit's measures and what each one tells."""
+"""The audit's measures, and what they tell."""
 
 
 def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDArray[np.float64]]:
-    """The audit's measures for every text, (text,), each a mean over its content tokens.
+    """The audit's measures for every text, (text,), as means over its content tokens.
 
     Args:
         model: A model in evaluation mode.
@@ -41,25 +41,23 @@ def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDA
         Some of `AUDIT_MEASURES`: `keep` only where the model has a VMASK, `attention_entropy` only where attention can
         be seen. A text without words gets 0.
     """
-    found: dict[str, NDArray[np.float64]] = {}
+    values_by_measure: dict[str, NDArray[np.float64]] = {}
     attention = ["attention"] if has_visible_attention(unwrap(model)) else []
-    for batch, seen in iter_traces(model, texts, ["embedding", "vmask", *attention]):
-        passed_on = seen.vectors.get("vmask", seen.vectors["embedding"])
-        measured = {
-            "norm": _text_mean(passed_on.norm(dim=-1), seen.content_mask),
-            "embedding_norm": _text_mean(seen.vectors["embedding"].norm(dim=-1), seen.content_mask),
-            "shared_directions": _text_mean(
-                polysemanticity(normalize(passed_on), seen.content_mask), seen.content_mask
-            ),
+    for batch, trace in iter_traces(model, texts, ["embedding", "vmask", *attention]):
+        masked = trace.vectors.get("vmask", trace.vectors["embedding"])
+        measures = {
+            "norm": _text_mean(masked.norm(dim=-1), trace.content_mask),
+            "embedding_norm": _text_mean(trace.vectors["embedding"].norm(dim=-1), trace.content_mask),
+            "shared_directions": _text_mean(polysemanticity(normalize(masked), trace.content_mask), trace.content_mask),
         }
-        if seen.attention:
-            entropies = [attention_entropy(weights, seen.content_mask) for weights in seen.attention.values()]
-            measured["attention_entropy"] = torch.stack(entropies).mean(dim=0)
-        if seen.keep is not None:
-            measured["keep"] = _text_mean(seen.keep, seen.content_mask)
-        for name, values in measured.items():
-            found.setdefault(name, np.zeros(len(texts)))[list(batch.indices)] = values.numpy(force=True)
-    return found
+        if trace.attention:
+            entropies = [attention_entropy(weights, trace.content_mask) for weights in trace.attention.values()]
+            measures["attention_entropy"] = torch.stack(entropies).mean(dim=0)
+        if trace.keep is not None:
+            measures["keep"] = _text_mean(trace.keep, trace.content_mask)
+        for name, values in measures.items():
+            values_by_measure.setdefault(name, np.zeros(len(texts)))[list(batch.indices)] = values.numpy(force=True)
+    return values_by_measure
 
 
 def attention_entropy(

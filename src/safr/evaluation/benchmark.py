@@ -1,17 +1,19 @@
-"""A trained run in; every attribution method by every metric, with intervals, costs and conclusions, out."""
+"""The benchmark of explanations: every attribution method by every metric, with tests, costs and conclusions."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
 from safr.attribution.registry import (
@@ -24,9 +26,9 @@ from safr.attribution.registry import (
     is_signed,
 )
 from safr.attribution.score_files import read_scores, write_scores
-from safr.data import TextDataset
+from safr.data import Split, TextDataset
 from safr.errors import InputError
-from safr.evaluation.benchmark_data import SUBSET_SIZES, BenchmarkData, load_benchmark_data
+from safr.evaluation.benchmark_data import SUBSET_SIZES, BenchmarkData, load_run_data, make_model_data
 from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, StepProgress, compute_metrics
 from safr.evaluation.causal import CAUSAL_METRICS
 from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
@@ -48,28 +50,36 @@ MAX_TEXTS = 2000
 
 
 def benchmark(
-    run: Run,
-    data: TextDataset,
+    run_or_model: Run | PreTrainedModel,
+    data: TextDataset | Split | None = None,
     *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     methods: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
     removals: Sequence[Removal] | None = None,
     limit: int = MAX_TEXTS,
+    max_tokens: int | None = None,
+    output: Path | None = None,
     data_dir: Path | None = None,
     progress: StepProgress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Judge the explanations of a run on its test texts.
+    """Judge the explanations of a run, or of a model with its tokenizer, on test texts.
 
-    What is done is kept in the run's folder `benchmark`, so that a benchmark that was stopped goes on.
+    What is done is kept in the folder `benchmark`, of the run or of `output`, so that a benchmark that was stopped goes
+    on.
 
     Args:
-        run: A trained run.
-        data: The data it was trained on.
-        methods: Names of attribution methods (see `safr.attribution.methods`). Default: all that the model can be
+        run_or_model: A trained run, or a classifier in evaluation mode.
+        data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
+            any data set, or a split of one: `Split(texts, labels)`.
+        tokenizer: The model's; a run brings its own.
+        methods: Names of attribution methods (see `safr.attribution.registry`). Default: all that the model can be
             asked for, but Shapley values. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: Texts at most; of more, those whose SHA-256 comes first.
+        max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
+        output: Folder for the results of a model. Default: nothing is written down.
         data_dir: Folder where archives of data are looked for first.
         progress: Called as it goes on.
 
@@ -77,38 +87,27 @@ def benchmark(
         What `benchmark.json` holds; the values of single texts are in `benchmark.parquet`.
 
     Raises:
-        InputError: Other data, an unknown method, a file that does not fit the texts, or a way of removing words that
-            the model sees through.
+        InputError: Data that don't fit, an unknown method, a file that does not fit the texts, a way of removing words
+            that the model sees through, or a model without tokenizer or data.
     """
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
     if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE_PREFIX))]:
         raise InputError(f"{taken[0]!r} is the name of a method; give the scores of a file another")
-    subject = load_benchmark_data(run, data, limit, data_dir)
-    read = {name: read_scores(path, subject.texts, subject.numbers) for name, path in (files or {}).items()}
-    found = _attributed(subject, methods or default_methods(subject.model), progress)
-    found |= {name: AttributionResult(scores) for name, scores in read.items()}
-    removers = _removers(subject, removals)
-    table = compute_metrics(
-        subject, {name: each.scores for name, each in found.items()}, removers, benchmark_folder(run), progress
-    )
-    known = read_results(run.benchmark_values_file, subject.numbers)
-    if known is not None and equal_results(known, table) and (kept := _kept(run)) is not None:
-        return kept
-    result = _result(subject, found, read.keys(), table)
-    run.benchmark_values_file.unlink(missing_ok=True)  # they come last, and say that the result is of them
-    write_json(run.benchmark_file, result)
-    write_results(run.benchmark_values_file, table, subject.numbers)
-    return result
-
-
-def _kept(run: Run) -> dict[str, Any] | None:
-    """What a benchmark found before, unless another version of this package wrote it, or other rules led to it."""
-    with suppress(InputError, OSError, KeyError):
-        kept = read_json(run.benchmark_file)
-        if (kept["schema"], kept["version"], kept["rules"]) == (SCHEMA_VERSION, safr.__version__, CONCLUSION_RULES):
-            return kept | {"run": run.name}
-    return None
+    with ExitStack() as stack:
+        if isinstance(run_or_model, Run):
+            data = run_or_model.load_data(data_dir=data_dir) if data is None else data
+            if not isinstance(data, TextDataset):
+                raise InputError("a run is judged on the data it was trained on, got a split alone; leave it out")
+            judged = load_run_data(run_or_model, data, limit, data_dir)
+        else:
+            if tokenizer is None or data is None:
+                raise InputError("a model is judged with a tokenizer and data; pass both, or the run that it is from")
+            folder = Path(stack.enter_context(TemporaryDirectory())) if output is None else output
+            judged = make_model_data(
+                run_or_model, tokenizer, data, folder, limit, max_tokens=max_tokens, data_dir=data_dir
+            )
+        return _judge(judged, methods, files or {}, removals, progress)
 
 
 def benchmark_folder(run: Run) -> Path:
@@ -116,79 +115,116 @@ def benchmark_folder(run: Run) -> Path:
     return run.attributions_folder.parent
 
 
-def _removers(subject: BenchmarkData, removals: Sequence[Removal] | None) -> dict[Removal, Remover]:
-    """The ways of removing words that are asked for, or all that this model can't see through."""
-    found = {}
-    for how in removals or REMOVALS:
-        try:
-            found[how] = make_remover(subject.model, how, subject.tokenizer, subject.texts)
-        except InputError:
-            if removals is not None:
-                raise
-    return found
+def _judge(
+    data: BenchmarkData,
+    methods: Sequence[str] | None,
+    files: Mapping[str, Path],
+    removals: Sequence[Removal] | None,
+    progress: StepProgress,
+) -> dict[str, Any]:
+    file_scores = {name: read_scores(path, data.texts, data.numbers) for name, path in files.items()}
+    attributions = _attribute_all(data, methods or default_methods(data.model), progress)
+    attributions |= {name: AttributionResult(scores) for name, scores in file_scores.items()}
+    removers = _make_removers(data, removals)
+    scores = {name: attribution.scores for name, attribution in attributions.items()}
+    folder = data.folder
+    table = compute_metrics(data, scores, removers, benchmark_folder(folder), progress)
+    previous_table = read_results(folder.benchmark_values_file, data.numbers)
+    if previous_table is not None and equal_results(previous_table, table):
+        previous = _read_previous(folder, data.source.name)
+        if previous is not None:
+            return previous
+    result = _make_result(data, attributions, file_scores.keys(), table)
+    folder.benchmark_values_file.unlink(missing_ok=True)  # they come last, and say that the result is of them
+    write_json(folder.benchmark_file, result)
+    write_results(folder.benchmark_values_file, table, data.numbers)
+    return result
 
 
-def _attributed(subject: BenchmarkData, names: Sequence[str], progress: StepProgress) -> dict[str, AttributionResult]:
-    """The scores of every method, from the run's folder where they are there already."""
-    chosen = {name: get_method(name) for name in (REFERENCE_METHOD, *names) if name != "random"}
-    folder, key = subject.run.attributions_folder, f"{CACHE_VERSION} {subject.fingerprint}"
-    found: dict[str, AttributionResult] = {}
-    for done, (name, each) in enumerate(chosen.items()):
-        progress(f"scoring words: {name}", done, len(chosen))
-        known = _known(folder / name, subject, key)
-        if known is None:
-            known = attribute(subject.model, subject.texts, each.score)
-            write_scores(folder / f"{name}.parquet", subject.texts, subject.numbers, known.scores)
-            write_json(folder / f"{name}.json", {"key": key, "cost": known.cost})
-        found[name] = known
-        if each.signed:  # its size costs nothing more
-            found[ABSOLUTE_PREFIX + name] = replace(known, scores=[np.abs(values) for values in known.scores])
-    return found
-
-
-def _known(path: Path, subject: BenchmarkData, key: str) -> AttributionResult | None:
-    """Scores that were written before, unless they are of another model or of other texts."""
-    with suppress(InputError, OSError, TypeError, KeyError):
-        kept = read_json(path.with_name(f"{path.name}.json"))
-        if kept["key"] == key:
-            scores = read_scores(path.with_name(f"{path.name}.parquet"), subject.texts, subject.numbers)
-            return AttributionResult(scores, **kept["cost"])
+def _read_previous(folder: Run, name: str) -> dict[str, Any] | None:
+    """What a benchmark found before, unless another version of this package wrote it, or other rules led to it."""
+    with suppress(InputError, OSError, KeyError):
+        result = read_json(folder.benchmark_file)
+        made_by = (result["schema"], result["version"], result["rules"])
+        if made_by == (SCHEMA_VERSION, safr.__version__, CONCLUSION_RULES):
+            return result | {"run": name}
     return None
 
 
-def _result(
-    subject: BenchmarkData, found: Mapping[str, AttributionResult], files: Collection[str], table: ResultTable
+def _make_removers(data: BenchmarkData, removals: Sequence[Removal] | None) -> dict[Removal, Remover]:
+    """The ways of removing words that are asked for, or all that this model can't see through."""
+    removers = {}
+    for how in removals or REMOVALS:
+        try:
+            removers[how] = make_remover(data.model, how, data.tokenizer, data.texts)
+        except InputError:
+            if removals is not None:
+                raise
+    return removers
+
+
+def _attribute_all(data: BenchmarkData, names: Sequence[str], progress: StepProgress) -> dict[str, AttributionResult]:
+    """The scores of every method, from the folder of results where they are there already."""
+    methods = {name: get_method(name) for name in (REFERENCE_METHOD, *names) if name != "random"}
+    folder, key = data.folder.attributions_folder, f"{CACHE_VERSION} {data.fingerprint}"
+    attributions: dict[str, AttributionResult] = {}
+    for done, (name, method) in enumerate(methods.items()):
+        progress(f"scoring words: {name}", done, len(methods))
+        attribution = _read_attribution(folder / name, data, key)
+        if attribution is None:
+            attribution = attribute(data.model, data.texts, method.score)
+            write_scores(folder / f"{name}.parquet", data.texts, data.numbers, attribution.scores)
+            write_json(folder / f"{name}.json", {"key": key, "cost": attribution.cost})
+        attributions[name] = attribution
+        if method.signed:  # its size costs nothing more
+            sizes = [np.abs(values) for values in attribution.scores]
+            attributions[ABSOLUTE_PREFIX + name] = replace(attribution, scores=sizes)
+    return attributions
+
+
+def _read_attribution(path: Path, data: BenchmarkData, key: str) -> AttributionResult | None:
+    """Scores that were written before, unless they are of another model or of other texts."""
+    with suppress(InputError, OSError, TypeError, KeyError):
+        about = read_json(path.with_name(f"{path.name}.json"))
+        if about["key"] == key:
+            scores = read_scores(path.with_name(f"{path.name}.parquet"), data.texts, data.numbers)
+            return AttributionResult(scores, **about["cost"])
+    return None
+
+
+def _make_result(
+    data: BenchmarkData, attributions: Mapping[str, AttributionResult], files: Collection[str], table: ResultTable
 ) -> dict[str, Any]:
     free = AttributionResult([])
 
-    def told(name: str) -> dict[str, Any]:
-        each = found.get(name, free)
+    def describe(name: str) -> dict[str, Any]:
+        attribution = attributions.get(name, free)
         # Of another tool's scores it is only known that they are signed where some are below 0.
-        signed = any((scores < 0).any() for scores in each.scores) if name in files else is_signed(name)
-        values = {how or "none": _estimates(values) for (own, how), values in table.items() if own == name}
-        return {"signed": signed, "cost": None if name in files else each.cost, "values": values}
+        signed = any((scores < 0).any() for scores in attribution.scores) if name in files else is_signed(name)
+        values = {how or "none": _estimate(values) for (method, how), values in table.items() if method == name}
+        return {"signed": signed, "cost": None if name in files else attribution.cost, "values": values}
 
     result: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "version": safr.__version__,
-        "run": subject.run.name,
-        "command": subject.run.settings.command,
-        "data": subject.run.settings.data,
+        "run": data.source.name,
+        "command": data.source.command,
+        "data": data.source.data,
         "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "texts": len(subject.texts),
-        "fewer_texts": {name: len(subject.few(name)) for name in SUBSET_SIZES},
-        "site": get_explaining_site(subject.model),
+        "texts": len(data.texts),
+        "fewer_texts": {name: len(data.choose_subset(name)) for name in SUBSET_SIZES},
+        "site": get_explaining_site(data.model),
         "compared": REFERENCE_METHOD,
-        "metrics": {name: asdict(each) for name, each in METRICS.items()},
-        "removals": {how: REMOVALS[how] for how in REMOVALS if any(own == how for _, own in table)},
-        "methods": {name: told(name) for name in dict.fromkeys(own for own, _ in table)},
+        "metrics": {name: asdict(metric) for name, metric in METRICS.items()},
+        "removals": {how: REMOVALS[how] for how in REMOVALS if any(removal == how for _, removal in table)},
+        "methods": {name: describe(name) for name in dict.fromkeys(method for method, _ in table)},
         "causes": CAUSAL_METRICS,
-        "comparisons": [each.to_dict() for each in compare_with_others(REFERENCE_METHOD, table)],
+        "comparisons": [difference.to_dict() for difference in compare_with_others(REFERENCE_METHOD, table)],
     }
     return result | {"rules": CONCLUSION_RULES, "conclusions": draw_conclusions(result)}
 
 
-def _estimates(values: MetricValues) -> dict[str, dict[str, float]]:
+def _estimate(values: MetricValues) -> dict[str, dict[str, float]]:
     """Mean and interval of every metric that two texts have."""
     known = {name: numbers[~np.isnan(numbers)] for name, numbers in values.items()}
     return {name: bootstrap_mean(numbers).to_dict() for name, numbers in known.items() if len(numbers) > 1}

@@ -1,4 +1,4 @@
-"""A trained run and its data in; the model and the texts that its explanations are judged on out."""
+"""The model and the texts that a benchmark judges explanations on, from a run or from a model with its data."""
 
 from __future__ import annotations
 
@@ -8,69 +8,97 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.data import TextDataset
+from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText, encode
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
 from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
+from safr.evaluation.srs import check_labels
 from safr.inference import predict
 from safr.runs import Run
+from safr.storage import hash_file
 
 SUBSET_SIZES = {"naopc": 100, "randomization": 50, "cause": 4000}
-"""On how many texts at most what costs many passes for each; for `cause`, on how many words."""
+"""On how many texts at most a costly metric is measured; for `cause`, on how many words."""
+
+
+@dataclass(frozen=True)
+class BenchmarkSource:
+    """Where the model of a benchmark comes from, as far as results tell of it."""
+
+    name: str
+    """Of the run, or `model`."""
+
+    data: str
+    """Name of the data."""
+
+    command: str = ""
+    """What trains the run again; empty for a model."""
+
+    seed: int = 0
+    """Seed of the training, from which random orders are drawn."""
 
 
 @dataclass(frozen=True)
 class BenchmarkData:
     """A model and the texts that its explanations are judged on."""
 
-    run: Run
+    folder: Run
+    """Folder of the results, in a run's layout; of a model that is no run it holds nothing else."""
+
+    source: BenchmarkSource
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     numbers: list[int]
     """Number of each text in the test split, in the order of their SHA-256."""
+
     texts: list[EncodedText]
     """All with a word at least."""
+
     labels: list[int]
-    classes: NDArray[np.int64]
+    classes: Int[np.ndarray, " text"]
     """The class that is predicted for each text."""
+
     rationales: list[Rationale | None]
     """The words that people, or the grammar, found decisive in each text; None where nobody has said."""
 
     @cached_property
     def fingerprint(self) -> str:
-        """Changes with the model's weights and with the texts."""
+        """SHA-256 (hex) of the model's weights and of the texts."""
         digest = hashlib.sha256(repr((self.numbers, [text.ids for text in self.texts])).encode())
-        for file in sorted(self.run.model_folder.glob("*.safetensors")):
-            with file.open("rb") as weights:
-                digest.update(hashlib.file_digest(weights, "sha256").digest())
+        if files := sorted(self.folder.model_folder.glob("*.safetensors")):
+            for file in files:
+                digest.update(hash_file(file))
+        else:
+            for name, weight in self.model.state_dict().items():
+                digest.update(name.encode() + weight.detach().float().numpy(force=True).tobytes())
         return digest.hexdigest()
 
-    def few(self, name: str) -> list[int]:
-        """Places of the first texts, which are a random sample, that something costly is done on.
+    def choose_subset(self, metric: str) -> list[int]:
+        """Positions of the first texts, which are a random sample, that a costly metric is measured on.
 
         They have two words or more, and for `naopc` so few that words go one by one.
         """
-        fitting = [place for place, text in enumerate(self.texts) if len(text.words) >= 2]
-        if name == "naopc":
-            fitting = [place for place in fitting if len(self.texts[place].words) <= MAX_DELETION_STEPS + 1]
-        if name == "cause":
-            words = np.cumsum([len(self.texts[place].words) for place in fitting])
-            return fitting[: int(np.searchsorted(words, SUBSET_SIZES[name]))]
-        return fitting[: SUBSET_SIZES[name]]
+        fitting = [position for position, text in enumerate(self.texts) if len(text.words) >= 2]
+        if metric == "naopc":
+            fitting = [position for position in fitting if len(self.texts[position].words) <= MAX_DELETION_STEPS + 1]
+        if metric == "cause":
+            words = np.cumsum([len(self.texts[position].words) for position in fitting])
+            return fitting[: int(np.searchsorted(words, SUBSET_SIZES[metric]))]
+        return fitting[: SUBSET_SIZES[metric]]
 
-    def spread(self, values: NDArray[np.float64], few: list[int]) -> NDArray[np.float64]:
-        """The values of a few texts among those of all, of which the others have none (NaN)."""
-        found = np.full(len(self.texts), np.nan)
-        found[few] = values
-        return found
+    def scatter(self, values: Float[np.ndarray, " subset"], subset: list[int]) -> Float[np.ndarray, " text"]:
+        """The values of a subset's texts among all texts; the others have none (NaN)."""
+        scattered = np.full(len(self.texts), np.nan)
+        scattered[subset] = values
+        return scattered
 
 
-def load_benchmark_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None = None) -> BenchmarkData:
+def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None = None) -> BenchmarkData:
     """The model of a run and its test texts.
 
     Args:
@@ -84,23 +112,71 @@ def load_benchmark_data(run: Run, data: TextDataset, limit: int, data_dir: Path 
     """
     run.check_data(data)
     model, tokenizer = run.load_model()
+    settings = run.settings
+    source = BenchmarkSource(run.name, settings.data, settings.command, settings.recipe.seed)
+    return _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
+
+
+def make_model_data(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TextDataset | Split,
+    folder: Path,
+    limit: int,
+    *,
+    max_tokens: int | None = None,
+    data_dir: Path | None = None,
+) -> BenchmarkData:
+    """A model and labelled texts: the test split of a data set, or a split of one's own.
+
+    Args:
+        model: A classifier in evaluation mode.
+        tokenizer: Its tokenizer.
+        data: The texts and their labels.
+        folder: Where results are kept.
+        limit: Texts at most; of more, those whose SHA-256 comes first.
+        max_tokens: Tokens read of each text. Default: all.
+        data_dir: Folder where archives of data are looked for first.
+
+    Raises:
+        InputError: Labels that don't fit the model, a model in training mode, or fewer than two texts with words.
+    """
+    if model.training:
+        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
+    split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
+    check_labels(model, split.texts, split.labels)
+    source = BenchmarkSource("model", name)
+    return _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
+
+
+def _choose_texts(
+    folder: Run,
+    source: BenchmarkSource,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    limit: int,
+    max_tokens: int | None,
+    data_dir: Path | None,
+) -> BenchmarkData:
     if (model.config.num_labels or 2) < 2:
-        raise InputError(f"{run.folder}: expected a model that chooses among classes, got one with a single answer")
+        raise InputError(f"{folder.folder}: expected a model that chooses among classes, got one with a single answer")
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
-    chosen = sorted(range(len(data.test)), key=lambda number: hash_text(data.test.texts[number]))[:limit]
-    encoded = encode(tokenizer, [data.test.texts[number] for number in chosen], run.settings.max_tokens)
-    worded = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
-    if len(worded) < 2:
-        raise InputError(f"expected at least 2 test texts with words, got {len(worded)}; bring more data")
-    numbers, texts = [number for number, _ in worded], [text for _, text in worded]
-    judged = run.settings.data in DATA_WITH_RATIONALES
+    chosen = sorted(range(len(split)), key=lambda number: hash_text(split.texts[number]))[:limit]
+    encoded = encode(tokenizer, [split.texts[number] for number in chosen], max_tokens)
+    with_words = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
+    if len(with_words) < 2:
+        raise InputError(f"expected at least 2 test texts with words, got {len(with_words)}; bring more data")
+    numbers, texts = [number for number, _ in with_words], [text for _, text in with_words]
+    has_rationales = source.data in DATA_WITH_RATIONALES
     return BenchmarkData(
-        run,
+        folder,
+        source,
         model,
         tokenizer,
         numbers,
         texts,
-        [data.test.labels[number] for number in numbers],
+        [split.labels[number] for number in numbers],
         predict(model, texts),
-        load_rationales(run.settings.data, texts, data_dir) if judged else [None] * len(texts),
+        load_rationales(source.data, texts, data_dir) if has_rationales else [None] * len(texts),
     )

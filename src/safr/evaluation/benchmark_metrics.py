@@ -1,4 +1,4 @@
-"""A subject and the scores of several methods in; every metric of every text out, part by part.
+"""Computing a benchmark's metrics, part by part: every metric of every method on every text.
 
 What takes long is kept in the run's folder as soon as it is done, so that a benchmark that was stopped goes on.
 """
@@ -6,6 +6,7 @@ What takes long is kept in the run's folder as soon as it is done, so that a ben
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +24,7 @@ from safr.evaluation.neuron_allocation import record_allocation
 from safr.evaluation.per_text_results import ResultTable, merge_tables, read_results, write_results
 from safr.evaluation.plausibility import pair_auroc, plausibility
 from safr.evaluation.removal import Removal, Remover, replacement_id
-from safr.evaluation.sanity_checks import confound_correlations, shuffle_weights
+from safr.evaluation.sanity_checks import confound_correlations, shuffled_weights
 from safr.evaluation.statistics import rank_correlations
 from safr.model.regularizer import get_explaining_site
 
@@ -34,17 +35,17 @@ RANDOM_ORDERS = 2
 """Random orders whose values are averaged."""
 
 SHUFFLES = 5
-"""Models with shuffled weights that a method is asked about; what one of them says depends on its seed."""
+"""Times that the weights are shuffled; what one shuffle says depends on its seed."""
 
 CACHE_VERSION = 2
-"""Changes whenever values are computed in another way, so that those of before are not taken for new ones."""
+"""Changes whenever values are computed in another way, so that older ones are not taken for new ones."""
 
 StepProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
 def compute_metrics(
-    subject: BenchmarkData,
+    data: BenchmarkData,
     scores: Mapping[str, Scores],
     removers: Mapping[Removal, Remover],
     folder: Path,
@@ -53,151 +54,173 @@ def compute_metrics(
     """Every metric of every method on every text.
 
     Args:
-        subject: The model and its texts.
+        data: The model and its texts.
         scores: Scores by the method's name; random ones are added.
         removers: What removes words, by the way it does, `delete` among them.
         folder: Where values are kept, method by method, as soon as they are there.
         progress: Called as it goes on.
     """
-    seed = subject.run.settings.recipe.seed  # other draws for other seeds, or chance would be known too well over seeds
-    draws = {f"random.{draw}": random_scores(subject.texts, (seed, draw)) for draw in range(RANDOM_ORDERS)}
-    everything = {**scores, **draws}
-    common = f"{CACHE_VERSION} {subject.fingerprint}"
-    keys = {name: f"{common} {sha256(np.concatenate(each).tobytes()).hexdigest()}" for name, each in everything.items()}
-
-    def kept(name: str, keys: Mapping[str, str], make: Callable[[list[str]], ResultTable]) -> ResultTable:
-        """What is known already, and what is made of the methods that it is not known of."""
-        files = {each: folder / name / f"{each}.parquet" for each in keys}
-        known = {each: read_results(file, subject.numbers, keys[each]) for each, file in files.items()}
-        missing = [each for each, values in known.items() if values is None]
-        made = make(missing) if missing else {}
-        for each in missing:
-            # What goes with a method without being asked for itself is kept with it.
-            names = {each} | ({ABSOLUTE_PREFIX + each} - keys.keys())
-            own = {place: values for place, values in made.items() if place[0] in names}
-            write_results(files[each], own, subject.numbers, keys[each])
-        return merge_tables([*(values for values in known.values() if values is not None), made])
-
-    removed = {
-        how: kept(how, keys, partial(_removed, subject, everything, words, progress)) for how, words in removers.items()
+    seed = data.source.seed  # other draws for other seeds, or chance would be known too well over seeds
+    random = {f"random.{draw}": random_scores(data.texts, (seed, draw)) for draw in range(RANDOM_ORDERS)}
+    all_scores = {**scores, **random}
+    common = f"{CACHE_VERSION} {data.fingerprint}"
+    keys = {
+        name: f"{common} {sha256(np.concatenate(values).tobytes()).hexdigest()}" for name, values in all_scores.items()
     }
-    extremes = kept("extremes", {"all": common}, lambda _: _extremes(subject, removers["delete"], progress))
-    marks = sha256(b"|".join(b"" if each is None else each.tobytes() for each in subject.rationales)).hexdigest()
-    marked = {name: f"{key} {marks}" for name, key in keys.items()}
-    askable = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE_PREFIX)}
+    cache = _ResultCache(folder, data.numbers)
+    removed = {
+        how: cache.complete(how, keys, partial(_remove_words, data, all_scores, remover, progress))
+        for how, remover in removers.items()
+    }
+    bounds = cache.complete("extremes", {"all": common}, lambda _: _bound_aopc(data, removers["delete"], progress))
+    marks = b"|".join(b"" if rationale is None else rationale.tobytes() for rationale in data.rationales)
+    marked_keys = {name: f"{key} {sha256(marks).hexdigest()}" for name, key in keys.items()}
+    method_keys = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE_PREFIX)}
     tables = [
         *removed.values(),
-        _normalized(removed["delete"], extremes),
-        kept("words", marked, partial(_of_scores, subject, everything)),
-        kept("randomization", askable, partial(_randomized, subject, scores, progress)),
-        _unrelated(subject, draws),
-        kept("cause", {REFERENCE_METHOD: common}, lambda _: _caused(subject, progress)),
+        _normalize_aopc(removed["delete"], bounds),
+        cache.complete("words", marked_keys, partial(_judge_scores, data, all_scores)),
+        cache.complete("randomization", method_keys, partial(_randomize_weights, data, scores, progress)),
+        _correlate_random(data, random),
+        cache.complete("cause", {REFERENCE_METHOD: common}, lambda _: _measure_causes(data, progress)),
     ]
-    if subject.run.settings.data == "planted":
-        shown = record_allocation(subject.model, subject.texts, get_explaining_site(subject.model))
-        found = pair_auroc([each.interference for each in shown], find_planted_pairs(subject.texts))
-        tables.append({(REFERENCE_METHOD, ""): {"pairs": found}})
-    return _random_averaged(merge_tables(tables))
+    if data.source.data == "planted":
+        allocations = record_allocation(data.model, data.texts, get_explaining_site(data.model))
+        interferences = [allocation.interference for allocation in allocations]
+        pairs = pair_auroc(interferences, find_planted_pairs(data.texts))
+        tables.append({(REFERENCE_METHOD, ""): {"pairs": pairs}})
+    return _average_random(merge_tables(tables))
 
 
-def _of_scores(subject: BenchmarkData, scores: Mapping[str, Scores], names: Sequence[str]) -> ResultTable:
+@dataclass(frozen=True)
+class _ResultCache:
+    """Values that are kept in a folder, method by method."""
+
+    folder: Path
+    numbers: Sequence[int]
+    """Numbers of the texts."""
+
+    def complete(self, part: str, keys: Mapping[str, str], compute: Callable[[list[str]], ResultTable]) -> ResultTable:
+        """One part of the values: what is kept, and what is computed for the methods that nothing is kept of.
+
+        Args:
+            part: Name of the part, a folder.
+            keys: By method, what its values depend on.
+            compute: Computes the values of some methods.
+        """
+        files = {name: self.folder / part / f"{name}.parquet" for name in keys}
+        kept = {name: read_results(file, self.numbers, keys[name]) for name, file in files.items()}
+        missing = [name for name, values in kept.items() if values is None]
+        computed = compute(missing) if missing else {}
+        for name in missing:
+            # What goes with a method without being asked for itself is kept with it.
+            names = {name} | ({ABSOLUTE_PREFIX + name} - keys.keys())
+            table = {place: values for place, values in computed.items() if place[0] in names}
+            write_results(files[name], table, self.numbers, keys[name])
+        return merge_tables([*(values for values in kept.values() if values is not None), computed])
+
+
+def _judge_scores(data: BenchmarkData, scores: Mapping[str, Scores], names: Sequence[str]) -> ResultTable:
     """What can be said of scores without asking the model."""
-    found = {(name, ""): confound_correlations(subject.texts, scores[name]) for name in names}
-    if any(each is not None for each in subject.rationales):
+    table = {(name, ""): confound_correlations(data.texts, scores[name]) for name in names}
+    if any(rationale is not None for rationale in data.rationales):
         for name in names:
-            found[name, ""] |= plausibility(scores[name], subject.rationales)
-    return found
+            table[name, ""] |= plausibility(scores[name], data.rationales)
+    return table
 
 
-def _removed(
-    subject: BenchmarkData, scores: Mapping[str, Scores], words: Remover, progress: StepProgress, names: Sequence[str]
+def _remove_words(
+    data: BenchmarkData, scores: Mapping[str, Scores], remover: Remover, progress: StepProgress, names: Sequence[str]
 ) -> ResultTable:
-    found = faithfulness(
-        words,
-        subject.texts,
-        subject.labels,
-        subject.classes.tolist(),
+    values_by_method = faithfulness(
+        remover,
+        data.texts,
+        data.labels,
+        data.classes.tolist(),
         {name: scores[name] for name in names},
-        one_by_one=words.how == "delete",
-        progress=partial(progress, f"removing words: {words.how}"),
+        one_by_one=remover.how == "delete",
+        progress=partial(progress, f"removing words: {remover.how}"),
     )
-    return {(name, words.how): values for name, values in found.items()}
+    return {(name, remover.how): values for name, values in values_by_method.items()}
 
 
-def _extremes(subject: BenchmarkData, words: Remover, progress: StepProgress) -> ResultTable:
+def _bound_aopc(data: BenchmarkData, remover: Remover, progress: StepProgress) -> ResultTable:
     """The least and the greatest AOPC that a search finds."""
-    few = subject.few("naopc")
-    texts, classes = [subject.texts[place] for place in few], subject.classes[few].tolist()
-    least, greatest = search_aopc_bounds(words, texts, classes, progress=partial(progress, "best and worst orders"))
-    return {("all", "delete"): {"least": subject.spread(least, few), "greatest": subject.spread(greatest, few)}}
+    subset = data.choose_subset("naopc")
+    texts, classes = [data.texts[position] for position in subset], data.classes[subset].tolist()
+    least, greatest = search_aopc_bounds(remover, texts, classes, progress=partial(progress, "best and worst orders"))
+    return {("all", "delete"): {"least": data.scatter(least, subset), "greatest": data.scatter(greatest, subset)}}
 
 
-def _normalized(deleted: ResultTable, extremes: ResultTable) -> ResultTable:
+def _normalize_aopc(deleted: ResultTable, bounds: ResultTable) -> ResultTable:
     """NAOPC: where AOPC lies between the least and the greatest that the search, or any of the methods, finds."""
     aopc = np.stack([values["aopc"] for values in deleted.values()])  # (method, text)
-    found = extremes.get(("all", "delete"), {})  # empty where no text is short enough
+    searched = bounds.get(("all", "delete"), {})  # empty where no text is short enough
     nothing = np.full(aopc.shape[1], np.nan)
-    least = np.minimum(found.get("least", nothing), aopc.min(axis=0))
-    greatest = np.maximum(found.get("greatest", nothing), aopc.max(axis=0))
+    least = np.minimum(searched.get("least", nothing), aopc.min(axis=0))
+    greatest = np.maximum(searched.get("greatest", nothing), aopc.max(axis=0))
     return {place: {"naopc": normalized_aopc(values["aopc"], least, greatest)} for place, values in deleted.items()}
 
 
-def _randomized(
-    subject: BenchmarkData, scores: Mapping[str, Scores], progress: StepProgress, names: Sequence[str]
+def _randomize_weights(
+    data: BenchmarkData, scores: Mapping[str, Scores], progress: StepProgress, names: Sequence[str]
 ) -> ResultTable:
     """How far each method says the same about models that know nothing: the mean size of the correlation."""
-    few = subject.few("randomization")
-    texts = [subject.texts[place] for place in few]
-    found: dict[str, list[NDArray[np.float64]]] = {}
+    subset = data.choose_subset("randomization")
+    texts = [data.texts[position] for position in subset]
+    correlations: dict[str, list[NDArray[np.float64]]] = {}
     for seed in range(SHUFFLES):
         progress("shuffling weights", seed, SHUFFLES)
-        shuffled, _ = subject.run.load_model()
-        shuffle_weights(shuffled, seed)
-        for name in names:
-            theirs = get_method(name).score(shuffled, texts) if texts else []
-            own = [scores[name][place] for place in few]
-            sizes = [(name, own, theirs)]
-            if get_method(name).signed:  # its sizes need not be asked for again
-                sizes.append(
-                    (ABSOLUTE_PREFIX + name, [np.abs(each) for each in own], [np.abs(each) for each in theirs])
-                )
-            for each, ours, others in sizes:
-                found.setdefault(each, []).append(np.abs(rank_correlations(ours, others)))
+        with shuffled_weights(data.model, seed):
+            for name in names:
+                shuffled = get_method(name).score(data.model, texts) if texts else []
+                learnt = [scores[name][position] for position in subset]
+                compared = [(name, learnt, shuffled)]
+                if get_method(name).signed:  # its sizes need not be asked for again
+                    compared.append((ABSOLUTE_PREFIX + name, _absolute(learnt), _absolute(shuffled)))
+                for method, one, other in compared:
+                    correlations.setdefault(method, []).append(np.abs(rank_correlations(one, other)))
     return {
-        (name, ""): {"randomization": subject.spread(np.mean(values, axis=0), few)} for name, values in found.items()
+        (name, ""): {"randomization": data.scatter(np.mean(values, axis=0), subset)}
+        for name, values in correlations.items()
     }
 
 
-def _unrelated(subject: BenchmarkData, draws: Mapping[str, Scores]) -> ResultTable:
+def _absolute(scores: Scores) -> Scores:
+    return [np.abs(values) for values in scores]
+
+
+def _correlate_random(data: BenchmarkData, random: Mapping[str, Scores]) -> ResultTable:
     """The same of scores that have nothing to do with each other: much in short texts, 1 in those of two words."""
-    few = subject.few("randomization")
-    texts = [subject.texts[place] for place in few]
+    subset = data.choose_subset("randomization")
+    texts = [data.texts[position] for position in subset]
     others = [random_scores(texts, (SHUFFLES, shuffle)) for shuffle in range(SHUFFLES)]
-    found = {}
-    for name, scores in draws.items():
-        own = [scores[place] for place in few]
-        sizes = [np.abs(rank_correlations(own, each)) for each in others]
-        found[name, ""] = {"randomization": subject.spread(np.mean(sizes, axis=0), few)}
-    return found
+    table = {}
+    for name, scores in random.items():
+        chosen = [scores[position] for position in subset]
+        correlations = [np.abs(rank_correlations(chosen, other)) for other in others]
+        table[name, ""] = {"randomization": data.scatter(np.mean(correlations, axis=0), subset)}
+    return table
 
 
-def _caused(subject: BenchmarkData, progress: StepProgress) -> ResultTable:
-    few, site = subject.few("cause"), get_explaining_site(subject.model)
-    if not few or not site.startswith("fc1."):  # vectors after the activation are not changed
+def _measure_causes(data: BenchmarkData, progress: StepProgress) -> ResultTable:
+    subset, site = data.choose_subset("cause"), get_explaining_site(data.model)
+    if not subset or not site.startswith("fc1."):  # vectors after the activation are not changed
         return {}
     progress("ablating neurons", 0, 1)
-    texts = [subject.texts[place] for place in few]
-    found = causal_effects(
-        CausalSetup(subject.model, texts, subject.classes[few], site), replacement_id(subject.tokenizer)
-    )
-    return {(REFERENCE_METHOD, ""): {name: subject.spread(values, few) for name, values in found.items()}}
+    texts = [data.texts[position] for position in subset]
+    setup = CausalSetup(data.model, texts, data.classes[subset], site)
+    effects = causal_effects(setup, replacement_id(data.tokenizer))
+    return {(REFERENCE_METHOD, ""): {name: data.scatter(values, subset) for name, values in effects.items()}}
 
 
-def _random_averaged(table: ResultTable) -> ResultTable:
-    """The same with the mean of the random draws in their place."""
-    kept = {place: values for place, values in table.items() if not place[0].startswith("random.")}
+def _average_random(table: ResultTable) -> ResultTable:
+    """The table with the mean of the random draws in their place."""
+    averaged = {place: values for place, values in table.items() if not place[0].startswith("random.")}
     for how in dict.fromkeys(how for _, how in table):
-        draws = [values for (name, own), values in table.items() if name.startswith("random.") and own == how]
+        draws = [values for (name, removal), values in table.items() if name.startswith("random.") and removal == how]
         if draws:
-            kept["random", how] = {metric: np.mean([each[metric] for each in draws], axis=0) for metric in draws[0]}
-    return kept
+            averaged["random", how] = {
+                metric: np.mean([values[metric] for values in draws], axis=0) for metric in draws[0]
+            }
+    return averaged

@@ -1,11 +1,11 @@
-"""A model and texts in; whether what capacity and interference point to causes the prediction, out.
+"""Causal metrics: whether the prediction depends on the neurons, words and pairs that SAFR's metrics point to.
 
-Three interventions, each with what chance would do beside it:
+They compare capacity and interference with the effects of three interventions:
 
-- ablation: the FC1 neurons allocated to a word (see `Shown.allocated`) are set to zero, or to their mean, at all
-  tokens; beside it as many neurons that are not its own.
+- ablation: the FC1 neurons allocated to a word (see `NeuronAllocation.allocated`) are set to zero, or to their mean, at
+  all tokens. As a control, the same is done with as many random neurons that are not allocated to the word.
 - patching: the FC1 vectors of one word alone are taken from the same text with another word in its place.
-- pairs: two words are deleted together; what that costs beyond the sum of both alone is their interaction.
+- pairs: two words are deleted together. Their interaction is the effect beyond the sum of both effects alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.data.batches import Batch
@@ -25,12 +24,12 @@ from safr.data.encoding import EncodedText
 from safr.evaluation.faithfulness import MetricValues
 from safr.evaluation.neuron_allocation import draw_control_neurons, mean_neuron_values, record_allocation
 from safr.evaluation.statistics import rank_correlations
-from safr.inference import iter_model_batches, log_odds, text_log_odds, text_logits, to_numpy
+from safr.inference import batch_logits, iter_model_batches, log_odds, text_log_odds, to_numpy
 from safr.model.interventions import Intervention, intervene
 from safr.model.trace import trace
 
 PAIRS_PER_TEXT = 20
-"""Pairs of words that are deleted together, drawn from each text."""
+"""Random pairs of words that are deleted together in one text, at most."""
 
 CAUSAL_METRICS = {
     "own": "effect of setting a word's own neurons to zero, mean over words",
@@ -49,176 +48,189 @@ CAUSAL_METRICS = {
     "capacity_patched": "rank correlation of words' capacity with the effect of patching them",
     "interference_interaction": "rank correlation of two words' interference with their interaction, sizes both",
 }
-"""What each number says. An effect is the size of the change of the predicted class's log-odds, whatever its sign.
-Words that own no neuron, or more than half, for which there are not as many others, are left out of both."""
+"""Descriptions by metric name.
+
+An effect is the size of the change in the predicted class's log-odds, whatever its sign. A word is left out of `own`
+and `others` if no neuron is allocated to it, or more than half of all neurons, since then there are too few others.
+"""
 
 CAUSAL_CORRELATIONS = frozenset(
-    {f"capacity_{what}" for what in ("own", "others", "own_mean", "others_mean", "patched")}
+    {f"capacity_{effect}" for effect in ("own", "others", "own_mean", "others_mean", "patched")}
     | {"interference_interaction"}
 )
-"""Those that lie in [-1, 1]; effects have no bounds."""
+"""The metrics that lie in [-1, 1]; effects have no bounds."""
 
 
 @dataclass(frozen=True)
 class CausalSetup:
-    """Predictions whose changes are watched."""
+    """A model, its texts, and the layer that is intervened on."""
 
     model: PreTrainedModel
     texts: Sequence[EncodedText]
-    """Encoded texts, each with two words or more."""
+    """Encoded texts of two words or more."""
     classes: NDArray[np.int64]
-    """The class that is predicted for each text."""
+    """The predicted class of every text, (text,)."""
     site: str
     """FC1 of the layer that is intervened on, as `fc1.0`."""
 
     @cached_property
     def whole(self) -> NDArray[np.float64]:
-        """Log-odds of each text's class without any change, (text,)."""
+        """Log-odds of the predicted class without any intervention, (text,)."""
         return text_log_odds(self.model, self.texts, self.classes)
 
 
-def causal_effects(watched: CausalSetup, stand_in: int | None = None, seed: int = 0) -> MetricValues:
-    """What becomes of predictions under interventions on neurons, vectors and pairs of words; see `CAUSAL_METRICS`.
+def causal_effects(setup: CausalSetup, stand_in: int | None = None, seed: int = 0) -> MetricValues:
+    """Effects of interventions on neurons, vectors and pairs of words, by the names of `CAUSAL_METRICS`.
 
     Args:
-        watched: The model, its texts, and the layer.
+        setup: The model, its texts, and the layer.
         stand_in: Id that takes a word's place for patching. Default: nothing is patched.
         seed: Seed of the random neurons and pairs.
 
     Returns:
-        By the names of `CAUSAL_METRICS`, (text,).
+        By metric, (text,); the metrics of patching are missing where nothing is patched.
     """
-    draw = np.random.default_rng(seed)
-    shown = record_allocation(watched.model, watched.texts, watched.site)
-    capacities = [each.capacity for each in shown]
-    mean = mean_neuron_values(shown)
-    own = [each.allocated(mean) for each in shown]
-    others = [draw_control_neurons(each, draw) for each in own]
-    found: MetricValues = {}
+    generator = np.random.default_rng(seed)
+    allocations = record_allocation(setup.model, setup.texts, setup.site)
+    capacities = [allocation.capacity for allocation in allocations]
+    mean = mean_neuron_values(allocations)
+    own_neurons = [allocation.allocated(mean) for allocation in allocations]
+    other_neurons = [draw_control_neurons(neurons, generator) for neurons in own_neurons]
+    metrics: MetricValues = {}
     for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
-        found |= {name + ending: values for name, values in _ablated(watched, own, others, value, capacities).items()}
+        ablation_metrics = _compare_ablations(setup, own_neurons, other_neurons, value, capacities)
+        metrics |= {name + ending: values for name, values in ablation_metrics.items()}
     if stand_in is not None:
-        effects = patching_effects(watched, stand_in)
-        found["patched"] = np.array([each.mean() for each in effects])
-        found["capacity_patched"] = rank_correlations(capacities, effects)
-    pairs = [_drawn_pairs(len(text.words), draw) for text in watched.texts]
-    overlaps = [np.abs(each.interference[some[:, 0], some[:, 1]]) for each, some in zip(shown, pairs, strict=True)]
-    found["interference_interaction"] = rank_correlations(overlaps, interaction_effects(watched, pairs))
-    return found
-
-
-def _ablated(
-    watched: CausalSetup,
-    own: Sequence[NDArray[np.bool_]],
-    others: Sequence[NDArray[np.bool_]],
-    value: NDArray[np.float64],
-    capacities: Sequence[NDArray[np.float64]],
-) -> MetricValues:
-    """What setting words' own neurons to a value does, and setting as many others."""
-    found: MetricValues = {}
-    compared = [each.any(axis=1) for each in others]  # words that there are as many other neurons for
-    kept = [own_capacity[there] for own_capacity, there in zip(capacities, compared, strict=True)]
-    for name, neurons in (("own", own), ("others", others)):
-        effects = ablation_effects(watched, neurons, value)
-        effects = [each[there] for each, there in zip(effects, compared, strict=True)]
-        found[name] = np.array([each.mean() if len(each) else np.nan for each in effects])
-        found[f"capacity_{name}"] = rank_correlations(kept, effects)
-    for name in ("own", "capacity_own"):
-        found[f"{name}_minus_others"] = found[name] - found[name.replace("own", "others")]
-    return found
+        effects = patching_effects(setup, stand_in)
+        metrics["patched"] = np.array([word_effects.mean() for word_effects in effects])
+        metrics["capacity_patched"] = rank_correlations(capacities, effects)
+    pairs = [_draw_pairs(len(text.words), generator) for text in setup.texts]
+    overlaps = [
+        np.abs(allocation.interference[text_pairs[:, 0], text_pairs[:, 1]])
+        for allocation, text_pairs in zip(allocations, pairs, strict=True)
+    ]
+    metrics["interference_interaction"] = rank_correlations(overlaps, interaction_effects(setup, pairs))
+    return metrics
 
 
 def ablation_effects(
-    watched: CausalSetup, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
+    setup: CausalSetup, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
 ) -> list[NDArray[np.float64]]:
-    """Effect of setting some neurons of FC1, before its activation, to a value at all tokens of a text.
+    """Effect of setting a set of FC1's neurons, before the activation, to fixed values at all tokens of a text.
 
     Args:
-        watched: The model, its texts, and the layer.
-        neurons: For every text some sets of neurons, (set, neuron).
-        value: What each neuron is set to, (neuron,).
+        setup: The model, its texts, and the layer.
+        neurons: For every text, sets of neurons, (set, neuron).
+        value: The values that neurons are set to, (neuron,).
 
     Returns:
         For every text, (set,).
     """
-    masks = torch.from_numpy(np.concatenate(neurons)).to(watched.model.device)
-    fixed = torch.from_numpy(value).to(watched.model.device)
+    masks = torch.from_numpy(np.concatenate(neurons)).to(setup.model.device)
+    replacement = torch.from_numpy(value).to(setup.model.device)
 
-    def change(batch: Batch) -> Intervention:
-        rows = masks[list(batch.indices)][:, None]  # (batch, 1, neuron)
-        return lambda vectors: torch.where(rows, fixed.to(vectors), vectors)
+    def make_intervention(batch: Batch) -> Intervention:
+        batch_masks = masks[list(batch.indices)][:, None]  # (batch, 1, neuron)
+        return lambda vectors: torch.where(batch_masks, replacement.to(vectors), vectors)
 
-    return _effects(watched, [len(each) for each in neurons], change)
+    return _measure_effects(setup, [len(text_neurons) for text_neurons in neurons], make_intervention)
 
 
-def patching_effects(watched: CausalSetup, stand_in: int) -> list[NDArray[np.float64]]:
-    """Effect of taking one word's FC1 vectors from the same text with another word in its place, for every word.
+def patching_effects(setup: CausalSetup, stand_in: int) -> list[NDArray[np.float64]]:
+    """Effect of taking the FC1 vectors of one word from the same text with another word in its place, for every word.
 
     Args:
-        watched: The model, its texts, and the layer.
+        setup: The model, its texts, and the layer.
         stand_in: Id that takes the place of the word's tokens.
 
     Returns:
         For every text, (word,).
     """
-    places = [(text, word) for text in watched.texts for word in range(len(text.words))]
+    patches = [(text, word) for text in setup.texts for word in range(len(text.words))]
 
-    def change(batch: Batch) -> Intervention:
+    def make_intervention(batch: Batch) -> Intervention:
         ids = batch.inputs["input_ids"]
-        patched = torch.zeros_like(ids, dtype=torch.bool)
+        patched = torch.zeros_like(ids, dtype=torch.bool)  # (batch, token)
         for row, number in enumerate(batch.indices):
-            text, word = places[number]
-            patched[row, [place for place, owner in enumerate(text.word_of_token) if owner == word]] = True
-        replaced = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
+            text, word = patches[number]
+            patched[row, [token for token, owner in enumerate(text.word_of_token) if owner == word]] = True
+        inputs = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
         with torch.inference_mode():
-            taken = trace(watched.model, replaced, [watched.site], content_mask=batch.content_mask).site(watched.site)
-        return lambda vectors: torch.where(patched[..., None], taken, vectors)
+            patch = trace(setup.model, inputs, [setup.site], content_mask=batch.content_mask).site(setup.site)
+        return lambda vectors: torch.where(patched[..., None], patch, vectors)
 
-    return _effects(watched, [len(text.words) for text in watched.texts], change)
+    return _measure_effects(setup, [len(text.words) for text in setup.texts], make_intervention)
 
 
-def interaction_effects(watched: CausalSetup, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
-    r"""Size of what deleting two words does beyond what both do alone.
+def interaction_effects(setup: CausalSetup, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
+    r"""Size of the interaction of two words: the effect of deleting both beyond the sum of their effects alone.
 
     $$|f(x) - f(x \setminus i) - f(x \setminus j) + f(x \setminus ij)|$$
 
     with f the log-odds.
 
     Args:
-        watched: The model and its texts.
-        pairs: For every text some pairs of words, (pair, 2).
+        setup: The model and its texts.
+        pairs: For every text, pairs of words, (pair, 2).
 
     Returns:
         For every text, (pair,).
     """
-    left = [
+    shortened = [
         text.without(words)
-        for text, some in zip(watched.texts, pairs, strict=True)
-        for i, j in some.tolist()
+        for text, text_pairs in zip(setup.texts, pairs, strict=True)
+        for i, j in text_pairs.tolist()
         for words in ((i,), (j,), (i, j))
     ]
-    counts = [len(some) for some in pairs]
-    odds = text_log_odds(watched.model, left, np.repeat(watched.classes, np.multiply(counts, 3))).reshape(-1, 3)
-    joint = np.repeat(watched.whole, counts) - odds[:, 0] - odds[:, 1] + odds[:, 2]
-    return np.split(np.abs(joint), np.cumsum(counts)[:-1])
+    counts = [len(text_pairs) for text_pairs in pairs]
+    odds = text_log_odds(setup.model, shortened, np.repeat(setup.classes, np.multiply(counts, 3))).reshape(-1, 3)
+    interactions = np.repeat(setup.whole, counts) - odds[:, 0] - odds[:, 1] + odds[:, 2]
+    return np.split(np.abs(interactions), np.cumsum(counts)[:-1])
 
 
-def _effects(
-    watched: CausalSetup, counts: Sequence[int], change: Callable[[Batch], Intervention]
+def _compare_ablations(
+    setup: CausalSetup,
+    own_neurons: Sequence[NDArray[np.bool_]],
+    other_neurons: Sequence[NDArray[np.bool_]],
+    value: NDArray[np.float64],
+    capacities: Sequence[NDArray[np.float64]],
+) -> MetricValues:
+    """Metrics of setting words' own neurons to a value, and as many others."""
+    metrics: MetricValues = {}
+    masks = [neurons.any(axis=1) for neurons in other_neurons]  # words that there are enough other neurons for
+    compared_capacities = [word_capacity[mask] for word_capacity, mask in zip(capacities, masks, strict=True)]
+    for name, neurons in (("own", own_neurons), ("others", other_neurons)):
+        effects = ablation_effects(setup, neurons, value)
+        effects = [word_effects[mask] for word_effects, mask in zip(effects, masks, strict=True)]
+        metrics[name] = np.array([word_effects.mean() if len(word_effects) else np.nan for word_effects in effects])
+        metrics[f"capacity_{name}"] = rank_correlations(compared_capacities, effects)
+    for name in ("own", "capacity_own"):
+        metrics[f"{name}_minus_others"] = metrics[name] - metrics[name.replace("own", "others")]
+    return metrics
+
+
+def _measure_effects(
+    setup: CausalSetup, counts: Sequence[int], make_intervention: Callable[[Batch], Intervention]
 ) -> list[NDArray[np.float64]]:
-    """Effects of some changes of each text, `counts` of them; `change` makes those of a batch of (text, change)."""
-    owners = np.repeat(np.arange(len(watched.texts)), counts)
+    """Effects of several interventions on every text, (intervention,).
+
+    Args:
+        setup: The model, its texts, and the layer.
+        counts: Number of interventions on every text.
+        make_intervention: Makes the intervention for a batch; `batch.indices` count interventions, text after text.
+    """
+    owners = np.repeat(np.arange(len(setup.texts)), counts)
     after = np.zeros(len(owners))
-    for batch in iter_model_batches(watched.model, [watched.texts[owner] for owner in owners.tolist()]):
+    for batch in iter_model_batches(setup.model, [setup.texts[owner] for owner in owners.tolist()]):
         numbers = list(batch.indices)
-        with torch.inference_mode(), intervene(watched.model, watched.site, change(batch)):
-            logits: Tensor = text_logits(watched.model, watched.model(**batch.inputs).get("logits"), batch)
-        chosen = torch.from_numpy(watched.classes[owners[numbers]]).to(logits.device)
-        after[numbers] = to_numpy(log_odds(watched.model, logits, chosen))
-    return np.split(np.abs(watched.whole[owners] - after), np.cumsum(counts)[:-1])
+        with torch.inference_mode(), intervene(setup.model, setup.site, make_intervention(batch)):
+            logits = batch_logits(setup.model, batch)
+        classes = torch.from_numpy(setup.classes[owners[numbers]]).to(logits.device)
+        after[numbers] = to_numpy(log_odds(setup.model, logits, classes))
+    return np.split(np.abs(setup.whole[owners] - after), np.cumsum(counts)[:-1])
 
 
-def _drawn_pairs(words: int, draw: np.random.Generator) -> NDArray[np.int64]:
-    """Some of the pairs of words, or all where there are few, (pair, 2)."""
+def _draw_pairs(words: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Random pairs of words, (pair, 2): `PAIRS_PER_TEXT` of them, or all where there are fewer."""
     pairs = np.stack(np.triu_indices(words, k=1), axis=1)
-    return draw.permutation(pairs)[:PAIRS_PER_TEXT]
+    return generator.permutation(pairs)[:PAIRS_PER_TEXT]

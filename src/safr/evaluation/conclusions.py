@@ -1,4 +1,4 @@
-"""A benchmark's numbers in, sentences out, each by a stated rule: nothing is said that the tests do not bear out."""
+"""Conclusions from a benchmark: sentences that follow from its tests by stated rules."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 from safr.evaluation.sanity_checks import CONFOUND_THRESHOLD
 
 FAITHFULNESS_METRICS = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
-"""The metrics that decide whether one method is more faithful than another; leave-one-out favours occlusion, which it
-is, and the first flip sees one word alone."""
+"""The metrics that decide whether one method is more faithful than another.
+
+Leave-one-out is not among them, since it favours occlusion, which computes the same. Nor is the first flip, since it
+depends on one word alone.
+"""
 
 CONCLUSION_RULES = (
     "Two methods differ in a metric where a paired permutation test over the texts says so at 5 %, adjusted for all "
@@ -24,151 +27,164 @@ CONCLUSION_RULES = (
 
 
 def draw_conclusions(result: Mapping[str, Any]) -> list[str]:
-    """What a benchmark shows, in words; `CONCLUSION_RULES` says when.
+    """Sentences that say what a benchmark shows, by `CONCLUSION_RULES`.
 
     Args:
-        result: What `benchmark.json` holds.
+        result: The contents of `benchmark.json`.
     """
     others = [name for name in result["methods"] if name != result["compared"]]
     verdicts: dict[str, list[str]] = {"more": [], "less": [], "mixed": []}
     for name in others:
-        verdicts[_faithfulness(result, name)].append(name)
-    said = []
-    for verdict, begins in (
+        verdicts[_judge_faithfulness(result, name)].append(name)
+    sentences = []
+    for verdict, opening in (
         ("more", f"{result['compared'].capitalize()} is more faithful than"),
         ("less", f"More faithful than {result['compared']}:"),
         ("mixed", "Neither way by this rule:"),
     ):
         if verdicts[verdict]:
-            said.append(f"{begins} {_by_kind(result, verdicts[verdict])}.")
-    for tell in (_disagreements, _plausible, _suspicions, _causes, _costs):
-        said += tell(result)
-    return said
+            sentences.append(f"{opening} {_join_by_kind(result, verdicts[verdict])}.")
+    for describe in (
+        _describe_disagreements,
+        _describe_plausibility,
+        _describe_confounds,
+        _describe_causal_effects,
+        _describe_costs,
+    ):
+        sentences += describe(result)
+    return sentences
 
 
-def _by_kind(result: Mapping[str, Any], names: Sequence[str]) -> str:
-    """The names, those apart that know the predicted class: like is to be compared with like."""
-    blind = [name for name in names if not result["methods"][name]["signed"]]
-    knowing = [name for name in names if result["methods"][name]["signed"]]
-    parts = [f"{_listed(blind)} (blind to the class)"] if blind else []
-    return "; ".join(parts + ([f"{_listed(knowing)} (which know the class)"] if knowing else []))
+def _join_by_kind(result: Mapping[str, Any], names: Sequence[str]) -> str:
+    """The names of methods, with those that know the predicted class apart, so that like is compared with like."""
+    unsigned = [name for name in names if not result["methods"][name]["signed"]]
+    signed = [name for name in names if result["methods"][name]["signed"]]
+    parts = [f"{_join_names(unsigned)} (blind to the class)"] if unsigned else []
+    return "; ".join(parts + ([f"{_join_names(signed)} (which know the class)"] if signed else []))
 
 
-def _faithfulness(result: Mapping[str, Any], other: str) -> str:
-    """Whether the subject is more faithful than another method, less, or neither."""
-    found = [
-        each["verdict"]
-        for each in result["comparisons"]
-        if each["other"] == other and each["removal"] == "delete" and each["metric"] in FAITHFULNESS_METRICS
+def _judge_faithfulness(result: Mapping[str, Any], other: str) -> str:
+    """Whether the compared method is more faithful than another one: `more`, `less`, or `mixed` for neither."""
+    verdicts = [
+        comparison["verdict"]
+        for comparison in result["comparisons"]
+        if comparison["other"] == other
+        and comparison["removal"] == "delete"
+        and comparison["metric"] in FAITHFULNESS_METRICS
     ]
-    better, worse = found.count("better"), found.count("worse")
+    better, worse = verdicts.count("better"), verdicts.count("worse")
     if better >= 3 and not worse:
         return "more"
     return "less" if worse >= 3 and not better else "mixed"
 
 
-def _disagreements(result: Mapping[str, Any]) -> list[str]:
-    """Metrics in which the subject is better than a method in one way of removing words and worse in another."""
-    ways: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for each in result["comparisons"]:
-        if each["metric"] in FAITHFULNESS_METRICS:
-            found = ways.setdefault((each["other"], each["metric"]), {"better": [], "worse": [], "no difference": []})
-            found[each["verdict"]].append(each["removal"])
-    said = [
-        f"{name} by {_named(metric)} ({result['compared']} is better where it is {_listed(found['better'])}, worse "
-        f"where it is {_listed(found['worse'])})"
-        for (name, metric), found in ways.items()
-        if found["better"] and found["worse"]
+def _describe_disagreements(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on metrics by which a method is better for one way of removing words and worse for another."""
+    removals_by_metric: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for comparison in result["comparisons"]:
+        if comparison["metric"] in FAITHFULNESS_METRICS:
+            removals = removals_by_metric.setdefault(
+                (comparison["other"], comparison["metric"]), {"better": [], "worse": [], "no difference": []}
+            )
+            removals[comparison["verdict"]].append(comparison["removal"])
+    disagreements = [
+        f"{name} by {_format_metric(metric)} ({result['compared']} is better where it is "
+        f"{_join_names(removals['better'])}, worse where it is {_join_names(removals['worse'])})"
+        for (name, metric), removals in removals_by_metric.items()
+        if removals["better"] and removals["worse"]
     ]
-    if said:
-        return [f"Ways of removing words disagree about {'; '.join(said)}."]
-    decided = any(found["better"] or found["worse"] for found in ways.values())
+    if disagreements:
+        return [f"Ways of removing words disagree about {'; '.join(disagreements)}."]
+    decided = any(removals["better"] or removals["worse"] for removals in removals_by_metric.values())
     return (
         ["The ways of removing words do not contradict each other."] if decided and len(result["removals"]) > 1 else []
     )
 
 
-def _plausible(result: Mapping[str, Any]) -> list[str]:
-    found = {name: each["values"].get("none", {}).get("auprc") for name, each in result["methods"].items()}
-    known = {name: value for name, value in found.items() if value is not None}
-    if not known:
+def _describe_plausibility(result: Mapping[str, Any]) -> list[str]:
+    optional_auprc = {name: method["values"].get("none", {}).get("auprc") for name, method in result["methods"].items()}
+    auprc = {name: value for name, value in optional_auprc.items() if value is not None}
+    if not auprc:
         return []
-    best = max(known, key=lambda name: known[name]["value"])
-    own, chance = known[result["compared"]], known["random"]["value"]
-    alike = [name for name in known if known[name]["high"] >= known[best]["low"] and name != best]
-    beside = f" (with overlapping intervals: {_listed(alike)})" if alike else ""
+    best = max(auprc, key=lambda name: auprc[name]["value"])
+    compared, chance = auprc[result["compared"]], auprc["random"]["value"]
+    overlapping = [name for name in auprc if auprc[name]["high"] >= auprc[best]["low"] and name != best]
+    note = f" (with overlapping intervals: {_join_names(overlapping)})" if overlapping else ""
     return [
-        f"{result['compared'].capitalize()} finds the words that people mark with an AUPRC of {own['value']:.2f} "
-        f"[{own['low']:.2f}, {own['high']:.2f}], random scores with {chance:.2f}, {best} with "
-        f"{known[best]['value']:.2f}{beside}."
+        f"{result['compared'].capitalize()} finds the words that people mark with an AUPRC of {compared['value']:.2f} "
+        f"[{compared['low']:.2f}, {compared['high']:.2f}], random scores with {chance:.2f}, {best} with "
+        f"{auprc[best]['value']:.2f}{note}."
     ]
 
 
-def _suspicions(result: Mapping[str, Any]) -> list[str]:
-    said = []
+def _describe_confounds(result: Mapping[str, Any]) -> list[str]:
+    """Sentences on methods whose scores follow something else than the model."""
+    sentences = []
     random = result["methods"].get("random", {"values": {}})["values"].get("none", {})
-    unrelated = random["randomization"]["high"] if "randomization" in random else 0.0
-    for name, each in result["methods"].items():
-        values = each["values"].get("none", {})
-        for metric, follows, chance in (
+    random_correlation = random["randomization"]["high"] if "randomization" in random else 0.0
+    for name, method in result["methods"].items():
+        values = method["values"].get("none", {})
+        for metric, confound, chance in (
             ("length", "the length of the words", 0),
             ("position", "the words' place in the text", 0),
-            ("randomization", "the text more than the weights, which were shuffled", unrelated),
+            ("randomization", "the text more than the weights, which were shuffled", random_correlation),
         ):
             if metric in values and abs(values[metric]["value"]) >= max(CONFOUND_THRESHOLD, chance):
-                said.append(f"{name} follows {follows} (rank correlation {values[metric]['value']:+.2f}).")
-    return said
+                sentences.append(f"{name} follows {confound} (rank correlation {values[metric]['value']:+.2f}).")
+    return sentences
 
 
-def _causes(result: Mapping[str, Any]) -> list[str]:
+def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
     values = result["methods"][result["compared"]]["values"].get("none", {})
-    said = []
+    sentences = []
     if "own_minus_others" in values:
-        said.append(
+        sentences.append(
             f"Setting a word's own FC1 neurons to zero moves the log-odds by {values['own']['value']:.2f} on average, "
-            f"as many others by {values['others']['value']:.2f}: {_apart(values['own_minus_others'])}."
+            f"as many others by {values['others']['value']:.2f}: {_describe_difference(values['own_minus_others'])}."
         )
     if "capacity_own_minus_others" in values:
-        said.append(
+        sentences.append(
             f"A word's capacity has a rank correlation of {values['capacity_own']['value']:+.2f} with what its own "
             f"neurons do, and of {values['capacity_others']['value']:+.2f} with what as many others do: "
-            f"{_apart(values['capacity_own_minus_others'])}."
+            f"{_describe_difference(values['capacity_own_minus_others'])}."
         )
     for name, what in (
         ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
         ("interference_interaction", "two words' interference with how they interact in the prediction"),
     ):
         if name in values:
-            there = values[name]["low"] > 0 or values[name]["high"] < 0
-            said.append(
+            nonzero = values[name]["low"] > 0 or values[name]["high"] < 0
+            sentences.append(
                 f"Rank correlation of {what}: {values[name]['value']:+.2f} [{values[name]['low']:+.2f}, "
-                f"{values[name]['high']:+.2f}]{'' if there else ', which may be none'}."
+                f"{values[name]['high']:+.2f}]{'' if nonzero else ', which may be none'}."
             )
-    return said
+    return sentences
 
 
-def _apart(difference: Mapping[str, float]) -> str:
-    """What to say of own neurons beside others, by the interval of the difference."""
+def _describe_difference(difference: Mapping[str, float]) -> str:
+    """Whether a word's own neurons matter more than others, by the interval of the difference."""
     interval = f"[{difference['low']:+.2f}, {difference['high']:+.2f}]"
     if difference["low"] > 0:
         return f"its own matter more {interval}"
     return f"the others matter more {interval}" if difference["high"] < 0 else f"no clear difference {interval}"
 
 
-def _costs(result: Mapping[str, Any]) -> list[str]:
-    own = result["methods"][result["compared"]]["cost"]["seconds"]
-    times = {name: each["cost"]["seconds"] for name, each in result["methods"].items() if each["cost"] is not None}
-    compared = [name for name in ("integrated_gradients", "occlusion", "shapley") if times.get(name)]
-    if not compared or not own:
+def _describe_costs(result: Mapping[str, Any]) -> list[str]:
+    compared_time = result["methods"][result["compared"]]["cost"]["seconds"]
+    times = {
+        name: method["cost"]["seconds"] for name, method in result["methods"].items() if method["cost"] is not None
+    }
+    others = [name for name in ("integrated_gradients", "occlusion", "shapley") if times.get(name)]
+    if not others or not compared_time:
         return []
-    said = _listed(f"{times[name] / own:.0f} times as long" + f" ({name})" for name in compared)
-    return [f"{result['compared'].capitalize()} takes {1000 * own:.2g} ms a text; others take {said}."]
+    ratios = _join_names(f"{times[name] / compared_time:.0f} times as long" + f" ({name})" for name in others)
+    return [f"{result['compared'].capitalize()} takes {1000 * compared_time:.2g} ms a text; others take {ratios}."]
 
 
-def _named(metric: str) -> str:
+def _format_metric(metric: str) -> str:
     return {"srs": "SRS", "aopc": "AOPC"}.get(metric, metric.replace("_", " "))
 
 
-def _listed(names: Iterable[str]) -> str:
-    *most, last = list(names)
-    return f"{', '.join(most)} and {last}" if most else last
+def _join_names(names: Iterable[str]) -> str:
+    *others, last = list(names)
+    return f"{', '.join(others)} and {last}" if others else last

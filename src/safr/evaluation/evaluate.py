@@ -1,9 +1,7 @@
-"""A trained run and its test texts in; `scores.json` and `tokens.parquet` out."""
+"""Scoring a run or a model: accuracy, SRS at every k, capacity, the audit, and a few texts to show."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,37 +9,37 @@ from typing import Any
 import numpy as np
 import pyarrow
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import InternalScores, internal_scores
-from safr.attribution.words import Scores, random_scores
+from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText, encode
+from safr.data.splits import hash_text
+from safr.errors import InputError
 from safr.evaluation.audit import audit
-from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, TextProgress, predict_after_deletion, select_top_words
+from safr.evaluation.srs import (
+    DELETION_PERCENTS,
+    MAIN_PERCENT,
+    TextProgress,
+    accuracy_drop,
+    attention_sites,
+    check_labels,
+    measure_deletions,
+    select_top_words,
+)
 from safr.evaluation.statistics import bootstrap_mean
-from safr.model.families import has_visible_attention, unwrap
 from safr.model.model_card import model_card
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
 
-RANDOM_DRAWS = 5
-
-
-MAIN_RANDOM_DRAWS = 20
-"""Random deletions at the other k and at the main one, on up to 2,000 texts; see `count_random_draws`."""
-
-
 CAPACITY_SITES = ("embedding", "vmask", "fc1", "fc1_out", "fc2")
-
 
 MIN_WORDS, MAX_WORDS = 8, 30
 """Words of an example; shorter ones show little, longer ones don't fit a figure."""
 
-
 EXAMPLES_PER_OUTCOME = 2
-
 
 EXAMPLE_RULE = (
     f"Of the test texts with {MIN_WORDS} to {MAX_WORDS} words, the {EXAMPLES_PER_OUTCOME} that the last run classifies "
@@ -49,57 +47,11 @@ EXAMPLE_RULE = (
     "sentence comes before them where the classes are negative and positive."
 )
 
-
 PAPER_SENTENCE = (
     "Preposterous and tedious , Sonny is spiked with unintentional laughter that , unfortunately , occurs too "
     "infrequently to make the film even a guilty pleasure ."
 )
 """The sentence of the paper's figures, in the treebank's spelling; its label is negative."""
-
-
-def count_random_draws(texts: int) -> tuple[int, int]:
-    """How many random deletions are made at the main k and at the others: fewer where there are many texts.
-
-    What draws differ by falls with their number as with that of the texts, so that nothing is gained by both.
-
-    >>> count_random_draws(1_743), count_random_draws(25_000)
-    ((20, 5), (2, 1))
-    """
-    main, other = (min(most, math.ceil(most * 2000 / max(texts, 1))) for most in (MAIN_RANDOM_DRAWS, RANDOM_DRAWS))
-    return main, other
-
-
-def evaluate(
-    run: Run, data: TextDataset, *, split: str = "test", progress: TextProgress | None = None
-) -> dict[str, Any]:
-    """Score a run on one split of its data and write down what was found.
-
-    Args:
-        run: A trained run.
-        data: The data it was trained on; another gives an InputError.
-        split: `test`, or `dev` to choose settings by.
-        progress: Called as texts get done, each with all its deletions.
-
-    Returns:
-        What `scores.json` holds. Only the test split's scores are written there and into the model's card, its words to
-        `tokens.parquet` and some texts to show to `examples.json`.
-    """
-    run.check_data(data)
-    model, tokenizer = run.load_model()
-    chosen: Split = getattr(data, split)
-    texts = encode(tokenizer, chosen.texts, run.settings.max_tokens)
-    site = get_explaining_site(model)
-    attention = [f"attention.{site.partition('.')[2] or 0}"] if has_visible_attention(unwrap(model)) else []
-    scored = internal_scores(model, texts, [*CAPACITY_SITES, *attention])
-    about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
-    scores = about | _scores(model, texts, np.array(chosen.labels), scored, site, progress)
-    if split == "test":
-        _write_words(run, texts, chosen, scored, data.label_names)
-        write_json(run.examples_file, choose_examples(chosen, texts, scored, data.label_names))
-        card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
-        write_text(run.model_folder / "README.md", card)
-        write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
-    return scores
 
 
 @dataclass(frozen=True)
@@ -112,53 +64,134 @@ class ShownText:
     """Why it is shown: `paper`, `right` or `wrong`."""
 
 
+def evaluate(
+    run_or_model: Run | PreTrainedModel,
+    data: TextDataset | Split | None = None,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    split: str = "test",
+    max_tokens: int | None = None,
+    progress: TextProgress | None = None,
+) -> dict[str, Any]:
+    """Score a run, or a model with its tokenizer, on one split of its data.
+
+    Args:
+        run_or_model: A trained run, whose scores are also written down, or a classifier in evaluation mode.
+        data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
+            any data set, or a split of one: `Split(texts, labels)`.
+        tokenizer: The model's; a run brings its own.
+        split: `test`, or `dev` to choose settings by.
+        max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
+        progress: Called as texts get done, each with all its deletions.
+
+    Returns:
+        What `scores.json` holds. Only the test split's scores of a run are written there and into the model's card, its
+        words to `tokens.parquet` and some texts to show to `examples.json`.
+
+    Raises:
+        InputError: The data don't fit the run or the model, or a model comes without tokenizer or data.
+    """
+    if isinstance(run_or_model, Run):
+        return _evaluate_run(run_or_model, data, split, progress)
+    if tokenizer is None or data is None:
+        raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
+    if run_or_model.training:
+        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
+    examples = _choose_split(data, split)
+    labels = check_labels(run_or_model, examples.texts, examples.labels)
+    texts = encode(tokenizer, examples.texts, max_tokens)
+    return _score_texts(run_or_model, texts, labels, split, progress)[0]
+
+
+def _evaluate_run(
+    run: Run, data: TextDataset | Split | None, split: str, progress: TextProgress | None
+) -> dict[str, Any]:
+    data = run.load_data() if data is None else data
+    if not isinstance(data, TextDataset):
+        raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
+    run.check_data(data)
+    model, tokenizer = run.load_model()
+    examples = _choose_split(data, split)
+    texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
+    scores, internals = _score_texts(model, texts, np.array(examples.labels), split, progress)
+    if split == "test":
+        _write_words(run, texts, examples, internals, data.label_names)
+        write_json(run.examples_file, choose_examples(examples, texts, internals, data.label_names))
+        card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
+        write_text(run.model_folder / "README.md", card)
+        write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
+    return scores
+
+
+def _choose_split(data: TextDataset | Split, split: str) -> Split:
+    if split not in ("test", "dev"):
+        raise InputError(f"`split` must be test or dev, got {split!r}")
+    return getattr(data, split) if isinstance(data, TextDataset) else data
+
+
+def _score_texts(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    labels: NDArray[np.int64],
+    split: str,
+    progress: TextProgress | None,
+) -> tuple[dict[str, Any], list[InternalScores]]:
+    """All scores of a model, and what its internals say about every text."""
+    site = get_explaining_site(model)
+    internals = internal_scores(model, texts, [*CAPACITY_SITES, *attention_sites(model, site)])
+    about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
+    return about | _scores(model, texts, labels, internals, site, progress), internals
+
+
 def choose_examples(
-    split: Split, texts: Sequence[EncodedText], scored: Sequence[InternalScores], label_names: Sequence[str]
+    split: Split, texts: Sequence[EncodedText], internals: Sequence[InternalScores], label_names: Sequence[str]
 ) -> list[dict[str, str]]:
     """The examples of a run, as JSON values, by `EXAMPLE_RULE`."""
-    found = [_paper_example(split)] if set(label_names) == {"negative", "positive"} else []
+    examples = [_paper_example(split)] if set(label_names) == {"negative", "positive"} else []
     fitting = [n for n, text in enumerate(texts) if MIN_WORDS <= len(text.words) <= MAX_WORDS and not text.truncated]
-    fitting.sort(key=lambda n: hashlib.sha256(split.texts[n].encode("utf-8", "surrogatepass")).digest())
+    fitting.sort(key=lambda n: hash_text(split.texts[n]))
     for origin, is_right in (("right", True), ("wrong", False)):
-        matching = [n for n in fitting if (scored[n].prediction == split.labels[n]) == is_right]
-        found += [
+        matching = [n for n in fitting if (internals[n].prediction == split.labels[n]) == is_right]
+        examples += [
             ShownText(split.texts[n], label_names[split.labels[n]], origin) for n in matching[:EXAMPLES_PER_OUTCOME]
         ]
-    return [asdict(example) for example in found]
+    return [asdict(example) for example in examples]
 
 
 def _scores(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
-    scored: Sequence[InternalScores],
+    internals: Sequence[InternalScores],
     site: str,
     progress: TextProgress | None,
 ) -> dict[str, Any]:
-    right = np.array([text.prediction for text in scored]) == labels
+    right = np.array([text.prediction for text in internals]) == labels
+    scores = _attributions(internals, site)
+    percents = {name: DELETION_PERCENTS if name == "capacity" else (MAIN_PERCENT,) for name in scores}
+    outcomes = measure_deletions(model, texts, labels, scores, percents, DELETION_PERCENTS, progress=progress)
     deletion: dict[str, dict[str, Any]] = {}
     srs: dict[str, Any] = {}
-    still: dict[tuple[str, int], NDArray[np.float64]] = {}
-    for (name, percent), draws in _deletions(model, texts, labels, scored, site, progress).items():
+    for (name, percent), still_right in outcomes.items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
-        still_right = draws.mean(axis=0)
-        found = bootstrap_mean(still_right).to_dict()
-        if len(draws) > 1:
-            found["spread"] = float(draws.mean(axis=1).std(ddof=1))
-        deletion.setdefault(name, {})[str(percent)] = found
+        accuracy = bootstrap_mean(still_right.mean(axis=0)).to_dict()
+        if len(still_right) > 1:
+            accuracy["spread"] = float(still_right.mean(axis=1).std(ddof=1))
+        deletion.setdefault(name, {})[str(percent)] = accuracy
         drops = srs if name == "capacity" else srs.setdefault(name, {})
-        drops[str(percent)] = bootstrap_mean(right - still_right).to_dict()
-        still[name, percent] = still_right
+        drops[str(percent)] = bootstrap_mean(accuracy_drop(right, still_right)).to_dict()
     # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
     srs["above_random"] = {
-        str(percent): bootstrap_mean(still["random", percent] - still["capacity", percent]).to_dict()
+        str(percent): bootstrap_mean(
+            accuracy_drop(outcomes["random", percent].mean(axis=0), outcomes["capacity", percent])
+        ).to_dict()
         for percent in DELETION_PERCENTS
     }
     return {
         "accuracy": bootstrap_mean(right).to_dict(),
         "deletion": deletion,
         "srs": srs,
-        "capacity": _capacity_table(scored, site),
+        "capacity": _capacity_table(internals, site),
         "audit": {name: bootstrap_mean(values).to_dict() for name, values in audit(model, texts).items()},
     }
 
@@ -174,92 +207,67 @@ def _card_scores(scores: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     }
 
 
-def _deletions(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    labels: NDArray[np.int64],
-    scored: Sequence[InternalScores],
-    site: str,
-    progress: TextProgress | None,
-) -> dict[tuple[str, int], NDArray[np.bool_]]:
-    """Whether each text is still classified right after every deletion, (draw, text), by score and percent."""
-    deletions = [
-        (name, percent, scores)
-        for name, scores in _attributions(scored, site).items()
-        for percent in (DELETION_PERCENTS if name == "capacity" else (MAIN_PERCENT,))
-    ]
-    main, other = count_random_draws(len(texts))
-    random = [random_scores(texts, seed) for seed in range(main)]
-    for percent in DELETION_PERCENTS:
-        draws = main if percent == MAIN_PERCENT else other
-        deletions += [("random", percent, scores) for scores in random[:draws]]
-    predicted = predict_after_deletion(
-        model, texts, [(scores, percent) for _, percent, scores in deletions], progress=progress
-    )
-    outcomes: dict[tuple[str, int], list[NDArray[np.bool_]]] = {}
-    for (name, percent, _), prediction in zip(deletions, predicted, strict=True):
-        outcomes.setdefault((name, percent), []).append(prediction == labels)
-    return {key: np.stack(draws) for key, draws in outcomes.items()}
-
-
-def _attributions(scored: Sequence[InternalScores], site: str) -> dict[str, Scores]:
+def _attributions(internals: Sequence[InternalScores], site: str) -> dict[str, Scores]:
     """Scores by name: `capacity` is the one at the explaining site, the others are named after theirs."""
-    others = [each for each in scored[0].capacity if each.startswith("fc1") and each != site] if scored else []
-    found = {"capacity": [text.capacity[site] for text in scored]}
-    found |= {f"capacity_{each.replace('.', '_')}": [text.capacity[each] for text in scored] for each in others}
+    sites = [name for name in internals[0].capacity if name.startswith("fc1") and name != site] if internals else []
+    scores = {"capacity": [text.capacity[site] for text in internals]}
+    scores |= {f"capacity_{name.replace('.', '_')}": [text.capacity[name] for text in internals] for name in sites}
     for name in ("keep", "attention"):
-        values = [getattr(text, name) for text in scored]
+        values = [getattr(text, name) for text in internals]
         if values and values[0] is not None:
-            found[name] = values
-    return found
+            scores[name] = values
+    return scores
 
 
-def _capacity_table(scored: Sequence[InternalScores], site: str) -> dict[str, Any]:
+def _capacity_table(internals: Sequence[InternalScores], site: str) -> dict[str, Any]:
     """Average capacity over all words, over those that VMASK finds most important, and over the rest.
 
     Source: SAFR (Chang et al. 2025), Table 3. Differs from the paper: the 30 % are taken in each text, with the count
     that deletion uses, where the paper does not say whether it ranks within texts or over all of them.
     """
-    capacities = [text.capacity[site] for text in scored]
-    groups = {"all": [np.ones(len(each), dtype=bool) for each in capacities]}
-    if scored and scored[0].keep is not None:
-        important = [_marked(text.keep) for text in scored if text.keep is not None]
-        groups |= {"important": important, "rest": [~each for each in important]}
+    capacities = [text.capacity[site] for text in internals]
+    groups = {"all": [np.ones(len(capacity), dtype=bool) for capacity in capacities]}
+    if internals and internals[0].keep is not None:
+        important = [_mark_top_words(text.keep) for text in internals if text.keep is not None]
+        groups |= {"important": important, "rest": [~is_important for is_important in important]}
     return {
         name: bootstrap_mean(
-            [each[chosen].mean() if chosen.any() else 0.0 for each, chosen in zip(capacities, group, strict=True)],
-            [chosen.sum() for chosen in group],
+            [
+                capacity[is_chosen].mean() if is_chosen.any() else 0.0
+                for capacity, is_chosen in zip(capacities, group, strict=True)
+            ],
+            [is_chosen.sum() for is_chosen in group],
         ).to_dict()
         for name, group in groups.items()
     }
 
 
-def _marked(keep: NDArray[np.float64]) -> NDArray[np.bool_]:
-    marked = np.zeros(len(keep), dtype=bool)
-    marked[list(select_top_words(keep, MAIN_PERCENT))] = True
-    return marked
+def _mark_top_words(keep: NDArray[np.float64]) -> NDArray[np.bool_]:
+    is_top = np.zeros(len(keep), dtype=bool)
+    is_top[list(select_top_words(keep, MAIN_PERCENT))] = True
+    return is_top
 
 
 def _write_words(
     run: Run,
     texts: Sequence[EncodedText],
     split: Split,
-    scored: Sequence[InternalScores],
+    internals: Sequence[InternalScores],
     label_names: Sequence[str],
 ) -> None:
-    """One row per word, for whoever wants to look further than the averages."""
+    """Write one row per word, for whoever wants to look further than the averages."""
     sizes = [len(text.words) for text in texts]
     columns: dict[str, Any] = {
         "text": np.repeat(np.arange(len(texts)), sizes),
         "position": np.concatenate([np.arange(size) for size in sizes]),
         "word": [word for text in texts for word in text.words],
         "label": np.repeat([label_names[label] for label in split.labels], sizes),
-        "prediction": np.repeat([label_names[text.prediction] for text in scored], sizes),
+        "prediction": np.repeat([label_names[text.prediction] for text in internals], sizes),
     }
-    if scored[0].keep is not None:
-        columns["keep"] = np.concatenate([text.keep for text in scored if text.keep is not None])
-    for site in scored[0].capacity:
-        columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in scored])
+    if internals[0].keep is not None:
+        columns["keep"] = np.concatenate([text.keep for text in internals if text.keep is not None])
+    for site in internals[0].capacity:
+        columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in internals])
     write_parquet(run.words_file, pyarrow.table(columns))
 
 

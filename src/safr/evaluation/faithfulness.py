@@ -1,4 +1,4 @@
-"""Scores per word in; how the prediction follows when the words go in their order, text by text, out."""
+"""Faithfulness metrics: ERASER's comprehensiveness and sufficiency, AOPC, flips, and normalized AOPC (NAOPC)."""
 
 from __future__ import annotations
 
@@ -13,30 +13,25 @@ from scipy.stats import kendalltau
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
 from safr.evaluation.removal import RemovalOutcome, Remover, WordSet
-from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_deleted, rank_words
+from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, accuracy_drop, count_deleted, rank_words
 
 ERASER_PERCENTS = (1, 5, 10, 20, 50)
-"""The k of comprehensiveness and sufficiency, ERASER's."""
-
+"""The k of comprehensiveness and sufficiency, as in ERASER."""
 
 MAX_DELETION_STEPS = 32
-"""Words go one by one in texts of up to so many that may go; in longer ones in so many even steps."""
-
-
-_TEXTS_TOGETHER = 64
-"""Texts whose answers are in memory at once."""
-
-
-MetricValues = dict[str, NDArray[np.float64]]
-"""One value for each text, by metric; NaN where a text has none."""
-
+"""Steps at most in which a text loses its words: one word a step in short texts, several in longer ones."""
 
 BEAM_WIDTH = 5
-"""Sets of words that the search goes on with, as in Edin et al. 2025."""
-
+"""Sets of words that the beam search keeps at every step, as in Edin et al. 2025."""
 
 MIN_AOPC_RANGE = 1e-4
-"""Under so much between the least and the greatest AOPC the quotient would be rounding."""
+"""NAOPC is NaN unless the greatest and the least AOPC differ by more than this; it would be a quotient of rounding."""
+
+MetricValues = dict[str, NDArray[np.float64]]
+"""One value per text, by metric; NaN where a text has none."""
+
+_TEXTS_TOGETHER = 64
+"""Texts whose outcomes are in memory at once."""
 
 
 def faithfulness(
@@ -49,46 +44,58 @@ def faithfulness(
     one_by_one: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, MetricValues]:
-    r"""How the prediction follows when words go in the order of their scores.
+    r"""Faithfulness by method and metric: how the prediction changes as words are removed in the order of their scores.
 
-    With p(x) the probability of the class that is predicted for the whole text, and x without the n highest words
-    written $x \setminus n$:
+    Let p(x) be the probability of the class that is predicted for the whole text x, and $x \setminus n$ the text
+    without its n highest words.
 
-    - comprehensiveness: mean over k of $p(x) - p(x \setminus n_k)$; sufficiency: mean over k of p(x) less p of the n_k
-      highest words alone; k = 1, 5, 10, 20, 50 %. Source: DeYoung et al. 2020 (ERASER), section 5. The mean is over the
-      five k, as in ERASER's code; its paper also counts k = 0, whose term is 0, and so prints 5/6 of it.
-    - AOPC: mean over n of $p(x) - p(x \setminus n)$, n from 1 to all words but the one that stays. Source: Samek et al.
-      2017. What is left when no word is, is the same in every order and is left out.
-    - `srs` and `without_k`: whether the prediction is right, before and after; the paper's SRS(k) is the mean of
-      before - after. Source: SAFR (Chang et al. 2025), section 4.
+    - `comprehensiveness`: mean over k of $p(x) - p(x \setminus n_k)$. `sufficiency`: mean over k of p(x) minus p of the
+      n_k highest words alone. n_k is k % of the words, and k is 1, 5, 10, 20 and 50. Source: DeYoung et al. 2020
+      (ERASER), section 5. The mean is over the five k, as in ERASER's code. Its paper also counts k = 0, whose term is
+      0, and so prints 5/6 of it.
+    - `aopc`: mean over n of $p(x) - p(x \setminus n)$, with n from 1 to all words but the one that stays. The text
+      without any word is the same in every order, so it is left out. Source: Samek et al. 2017.
+    - `before` and `without_k`: 1 if the prediction is right with all words, and without the k % highest, otherwise 0.
+      `srs` is their difference at k = 30; SRS(k) in the paper is the mean difference over texts. Source: SAFR (Chang et
+      al. 2025), section 4.
     - `first_flip` and `words_to_flip`: DFMIT and DFFOT of Chrysostomou and Aletras 2021 (ACL), section 4.
-    - `leave_one_out`: Kendall's tau-b with $p(x) - p(x \setminus i)$ for each word i; 0 where one of both is constant.
+    - `leave_one_out`: Kendall's tau-b between the scores and $p(x) - p(x \setminus i)$ of the words i; 0 if either of
+      them is constant.
 
     Args:
-        remover: Removes words and asks the model.
+        remover: Removes words and runs the model without them.
         texts: Encoded texts.
-        labels: The right class of each text.
-        classes: The class that is predicted for each whole text.
+        labels: The right class of every text.
+        classes: The predicted class of every whole text.
         scores: Scores by the method's name.
-        one_by_one: Also measure what needs words to go one by one: AOPC, flips, leave-one-out, and SRS at every k.
-        progress: Called with the number of texts that are done and the number there are.
+        one_by_one: Also compute the metrics that remove words one by one or at every k: AOPC, flips, leave-one-out, and
+            `without_k` for all k.
+        progress: Called with the number of texts that are done and the number of all texts.
 
     Returns:
-        By method and metric, (text,): NaN where a text has no two words.
+        By method and metric, (text,). NaN for a text without two words, except in `before`, `without_k` and `srs`.
     """
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in scores}
+    rows_by_method: dict[str, list[dict[str, float]]] = {name: [] for name in scores}
     for start in range(0, len(texts), _TEXTS_TOGETHER):
         numbers = range(start, min(start + _TEXTS_TOGETHER, len(texts)))
-        orders = [{name: _Order(texts[n], each[n], one_by_one) for name, each in scores.items()} for n in numbers]
-        asked = [{words for each in own.values() for words in each.needed()} for own in orders]
-        answers = remover.answers([texts[n] for n in numbers], asked, [classes[n] for n in numbers])
-        for number, own, known in zip(numbers, orders, answers, strict=True):
-            for name, order in own.items():
-                found[name].append(order.measured(known, classes[number], labels[number]))
+        orders_by_text = [
+            {name: _RemovalOrder(texts[number], values[number], one_by_one) for name, values in scores.items()}
+            for number in numbers
+        ]
+        word_sets = [
+            {words for order in orders.values() for words in order.iter_word_sets()} for orders in orders_by_text
+        ]
+        outcomes_by_text = remover.predict(
+            [texts[number] for number in numbers], word_sets, [classes[number] for number in numbers]
+        )
+        for number, orders, outcomes in zip(numbers, orders_by_text, outcomes_by_text, strict=True):
+            for name, order in orders.items():
+                rows_by_method[name].append(order.compute_metrics(outcomes, classes[number], labels[number]))
         if progress is not None:
             progress(numbers[-1] + 1, len(texts))
     return {
-        name: {metric: np.array([row[metric] for row in rows]) for metric in rows[0]} for name, rows in found.items()
+        name: _add_srs({metric: np.array([row[metric] for row in rows]) for metric in rows[0]})
+        for name, rows in rows_by_method.items()
     }
 
 
@@ -100,46 +107,52 @@ def search_aopc_bounds(
     beam: int = BEAM_WIDTH,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
-    """Least and greatest AOPC of each text over the orders that a beam search finds, (2, text).
+    """Least and greatest AOPC of every text that a beam search finds among the orders of its words, (2, text).
 
-    Each step takes one more word out; of all sets that can be reached, the `beam` with the lowest (or highest) sum of
-    probabilities so far stay, and of two ways to the same set the better one. With a beam of all sets it is exact.
+    Every step removes one more word. Among all sets of words that can be removed by then, the search keeps the `beam`
+    sets with the highest sum of probabilities so far for the least AOPC, or the lowest for the greatest. Where two
+    orders lead to the same set, the better one counts. With a beam of all sets the bounds are exact.
 
     Source: Edin et al. 2025 (ACL, "Normalized AOPC"), section 4, for NAOPC = (AOPC - least) / (greatest - least).
 
     Args:
-        remover: Removes words and asks the model.
+        remover: Removes words and runs the model without them.
         texts: Encoded texts; the cost grows with the square of their length.
-        classes: The class that is predicted for each whole text.
-        beam: How many sets stay at each step.
-        progress: Called with how many words are out and how many there are in the longest text.
+        classes: The predicted class of every whole text.
+        beam: Number of sets that are kept at every step.
+        progress: Called with the number of removed words and the number that can be removed from the longest text.
 
     Returns:
         NaN for a text without two words.
     """
-    whole = np.array(
-        [each[frozenset()].probability for each in remover.answers(texts, [[frozenset()]] * len(texts), classes)]
-    )
-    counts = np.array([_removable(text) for text in texts])
-    # The least AOPC keeps the probabilities as high as can be, the greatest as low.
-    sums = [_extreme_sums(remover, texts, classes, sign, beam, progress) for sign in (1, -1)]
-    return np.stack([np.where(counts > 0, whole - each / np.maximum(counts, 1), np.nan) for each in sums])
+    outcomes_by_text = remover.predict(texts, [[frozenset()]] * len(texts), classes)
+    probabilities = np.array([outcomes[frozenset()].probability for outcomes in outcomes_by_text])
+    counts = np.array([_count_removable(text) for text in texts])
+    # AOPC is least if the probabilities stay as high as possible, and greatest if they get as low as possible.
+    sums = [_search_extreme_sums(remover, texts, classes, sign, beam, progress) for sign in (1, -1)]
+    return np.stack([np.where(counts > 0, probabilities - total / np.maximum(counts, 1), np.nan) for total in sums])
 
 
 def normalized_aopc(
     aopc: NDArray[np.float64], least: NDArray[np.float64], greatest: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """AOPC between the least, which becomes 0, and the greatest, which becomes 1, (text,).
+    """NAOPC: AOPC rescaled so that the least becomes 0 and the greatest 1, (text,).
 
-    NaN where there is no room between both, as where a prediction is so sure that no order changes it.
+    NaN where both are equal up to rounding, as for a prediction so sure that no order changes it.
     """
-    room = greatest - least
-    return np.divide(aopc - least, room, out=np.full(len(aopc), np.nan), where=room > MIN_AOPC_RANGE)
+    aopc_range = greatest - least
+    return np.divide(aopc - least, aopc_range, out=np.full(len(aopc), np.nan), where=aopc_range > MIN_AOPC_RANGE)
+
+
+def _add_srs(values: MetricValues) -> MetricValues:
+    """The metrics with SRS of every text, behind the two that it is made of."""
+    before, after = values["before"], values[f"without_{MAIN_PERCENT}"]
+    return {"before": before, f"without_{MAIN_PERCENT}": after, "srs": accuracy_drop(before, after[None])} | values
 
 
 @dataclass(frozen=True)
-class _Order:
-    """The order in which one method takes words out of one text."""
+class _RemovalOrder:
+    """The order in which one method's scores remove the words of one text."""
 
     text: EncodedText
     scores: NDArray[np.float64]
@@ -147,77 +160,87 @@ class _Order:
 
     @cached_property
     def words(self) -> list[int]:
-        """The words that may go, the highest first."""
+        """The words that can be removed, the highest score first."""
         return rank_words(self.scores, text_of_word=self.text.text_of_word)
-
-    def without(self, count: int) -> WordSet:
-        return frozenset(self.words[:count])
-
-    def alone(self, count: int) -> WordSet:
-        return frozenset(range(len(self.text.words))) - self.without(count)
-
-    def count(self, percent: float) -> int:
-        size = len(self.text.words)
-        return count_deleted(size, percent, texts=size - len(self.words))
 
     @property
     def steps(self) -> list[int]:
-        """How many words are gone at each step, from 1 to all that may go."""
+        """Number of words that are removed by every step, from 1 to all that can be."""
         return sorted(
-            {round(part) for part in np.linspace(1, len(self.words), min(len(self.words), MAX_DELETION_STEPS))}
+            {round(count) for count in np.linspace(1, len(self.words), min(len(self.words), MAX_DELETION_STEPS))}
         )
 
-    def needed(self) -> Iterator[WordSet]:
-        """Every set of words that the metrics ask the model about."""
-        yield frozenset()
-        for percent in (*ERASER_PERCENTS, MAIN_PERCENT):
-            yield self.without(self.count(percent))
-        for percent in ERASER_PERCENTS:
-            yield self.alone(self.count(percent))
-        if self.one_by_one:
-            yield from (self.without(self.count(percent)) for percent in DELETION_PERCENTS)
-            yield from (self.without(count) for count in self.steps)
-            yield from self.each_alone()
+    def count_removed(self, percent: float) -> int:
+        """How many words are removed at k %."""
+        size = len(self.text.words)
+        return count_deleted(size, percent, texts=size - len(self.words))
 
-    def each_alone(self) -> list[WordSet]:
+    def select_top(self, count: int) -> WordSet:
+        """The `count` words with the highest scores; removed for comprehensiveness and AOPC."""
+        return frozenset(self.words[:count])
+
+    def select_others(self, count: int) -> WordSet:
+        """All words but the `count` highest; removed for sufficiency."""
+        return frozenset(range(len(self.text.words))) - self.select_top(count)
+
+    def list_single_words(self) -> list[WordSet]:
+        """Every word alone, in the text's order; removed for leave-one-out."""
         return [frozenset({word}) for word in range(len(self.text.words))] if self.words else []
 
-    def measured(self, answers: Mapping[WordSet, RemovalOutcome], chosen: int, label: int) -> dict[str, float]:
-        """Every metric of this text."""
-        whole = answers[frozenset()].probability
+    def iter_word_sets(self) -> Iterator[WordSet]:
+        """All sets of words whose removal the metrics need."""
+        yield frozenset()
+        for percent in (*ERASER_PERCENTS, MAIN_PERCENT):
+            yield self.select_top(self.count_removed(percent))
+        for percent in ERASER_PERCENTS:
+            yield self.select_others(self.count_removed(percent))
+        if self.one_by_one:
+            yield from (self.select_top(self.count_removed(percent)) for percent in DELETION_PERCENTS)
+            yield from (self.select_top(count) for count in self.steps)
+            yield from self.list_single_words()
 
-        def fall(words: WordSet) -> float:
-            return whole - answers[words].probability
+    def compute_metrics(
+        self, outcomes: Mapping[WordSet, RemovalOutcome], predicted: int, label: int
+    ) -> dict[str, float]:
+        """All metrics of this text.
 
-        def right(percent: float) -> float:
-            return float(answers[self.without(self.count(percent))].prediction == label)
+        Args:
+            outcomes: What the model predicts without every set of `iter_word_sets`.
+            predicted: The predicted class of the whole text.
+            label: The right class.
+        """
+        whole_probability = outcomes[frozenset()].probability
 
-        before = float(answers[frozenset()].prediction == label)
-        found = {"before": before, f"without_{MAIN_PERCENT}": right(MAIN_PERCENT)}
-        found["srs"] = before - found[f"without_{MAIN_PERCENT}"]
-        counts = [self.count(percent) for percent in ERASER_PERCENTS]
-        found["comprehensiveness"] = _mean([fall(self.without(count)) for count in counts if count])
-        found["sufficiency"] = _mean([fall(self.alone(count)) for count in counts if count])
+        def compute_drop(words: WordSet) -> float:
+            return whole_probability - outcomes[words].probability
+
+        def is_right(percent: float) -> float:
+            return float(outcomes[self.select_top(self.count_removed(percent))].prediction == label)
+
+        before = float(outcomes[frozenset()].prediction == label)
+        metrics = {"before": before, f"without_{MAIN_PERCENT}": is_right(MAIN_PERCENT)}
+        counts = [self.count_removed(percent) for percent in ERASER_PERCENTS]
+        metrics["comprehensiveness"] = _mean([compute_drop(self.select_top(count)) for count in counts if count])
+        metrics["sufficiency"] = _mean([compute_drop(self.select_others(count)) for count in counts if count])
         if not self.one_by_one:
-            return found
-        flipped = [count for count in self.steps if answers[self.without(count)].prediction != chosen]
-        costs = [fall(words) for words in self.each_alone()]
-        return found | {
-            **{f"without_{percent}": right(percent) for percent in DELETION_PERCENTS},
-            "aopc": _mean([fall(self.without(count)) for count in self.steps]),
-            "first_flip": float(flipped[:1] == [1]) if self.words else np.nan,
-            "words_to_flip": min(flipped, default=len(self.text.words)) / len(self.text.words)
-            if self.words
-            else np.nan,
-            "leave_one_out": float(np.nan_to_num(kendalltau(self.scores, costs).statistic)) if costs else np.nan,
+            return metrics
+        flips = [count for count in self.steps if outcomes[self.select_top(count)].prediction != predicted]
+        drops = [compute_drop(words) for words in self.list_single_words()]
+        return metrics | {
+            **{f"without_{percent}": is_right(percent) for percent in DELETION_PERCENTS},
+            "aopc": _mean([compute_drop(self.select_top(count)) for count in self.steps]),
+            "first_flip": float(flips[:1] == [1]) if self.words else np.nan,
+            "words_to_flip": min(flips, default=len(self.text.words)) / len(self.text.words) if self.words else np.nan,
+            "leave_one_out": float(np.nan_to_num(kendalltau(self.scores, drops).statistic)) if drops else np.nan,
         }
 
 
 def _mean(values: Sequence[float]) -> float:
+    """The mean, NaN if there are no values."""
     return float(np.mean(values)) if values else np.nan
 
 
-def _extreme_sums(
+def _search_extreme_sums(
     remover: Remover,
     texts: Sequence[EncodedText],
     classes: Sequence[int],
@@ -225,41 +248,46 @@ def _extreme_sums(
     beam: int,
     progress: Callable[[int, int], None] | None,
 ) -> NDArray[np.float64]:
-    """The highest sum of probabilities that an order of each text's words has, or with -1 the lowest, (text,)."""
-    # By text, the sets that are gone on with, and sign times the sum on the best way there.
-    reached: list[dict[WordSet, float]] = [{frozenset(): 0.0} for _ in texts]
-    steps = max((_removable(text) for text in texts), default=0)
+    """The highest sum of probabilities over the orders of a text's words for sign 1, the lowest for -1, (text,)."""
+    # By text, the sets of removed words in the beam, with sign times the best sum that leads to them.
+    beams: list[dict[WordSet, float]] = [{frozenset(): 0.0} for _ in texts]
+    steps = max((_count_removable(text) for text in texts), default=0)
     for step in range(1, steps + 1):
-        going = [number for number, text in enumerate(texts) if _removable(text) >= step]
-        wider = [{more for words in reached[number] for more in _one_more(texts[number], words)} for number in going]
-        answers = remover.answers([texts[number] for number in going], wider, [classes[number] for number in going])
-        for number, known in zip(going, answers, strict=True):
-            gains = {words: sign * answer.probability for words, answer in known.items()}
-            reached[number] = _best(texts[number], reached[number], gains, beam)
+        numbers = [number for number, text in enumerate(texts) if _count_removable(text) >= step]
+        candidates = [
+            {larger for words in beams[number] for larger in _add_one_word(texts[number], words)} for number in numbers
+        ]
+        outcomes_by_text = remover.predict(
+            [texts[number] for number in numbers], candidates, [classes[number] for number in numbers]
+        )
+        for number, outcomes in zip(numbers, outcomes_by_text, strict=True):
+            gains = {words: sign * outcome.probability for words, outcome in outcomes.items()}
+            beams[number] = _advance_beam(texts[number], beams[number], gains, beam)
         if progress is not None:
             progress(step, steps)
-    return sign * np.array([max(each.values()) for each in reached])
+    return sign * np.array([max(sums.values()) for sums in beams])
 
 
-def _best(
-    text: EncodedText, reached: dict[WordSet, float], gains: dict[WordSet, float], beam: int
+def _advance_beam(
+    text: EncodedText, sums: dict[WordSet, float], gains: dict[WordSet, float], beam: int
 ) -> dict[WordSet, float]:
-    """The sets of one word more with the highest sums, each by the best way to it."""
-    longer: dict[WordSet, float] = {}
-    for words, total in reached.items():
-        for more in _one_more(text, words):
-            longer[more] = max(total + gains[more], longer.get(more, -np.inf))
-    ranking = sorted(longer, key=lambda words: (-longer[words], sorted(words)))
-    return {words: longer[words] for words in ranking[:beam]}
+    """The `beam` sets of one word more with the highest sums; of all ways to a set the best one counts."""
+    larger_sums: dict[WordSet, float] = {}
+    for words, total in sums.items():
+        for larger in _add_one_word(text, words):
+            larger_sums[larger] = max(total + gains[larger], larger_sums.get(larger, -np.inf))
+    ranking = sorted(larger_sums, key=lambda words: (-larger_sums[words], sorted(words)))
+    return {words: larger_sums[words] for words in ranking[:beam]}
 
 
-def _one_more(text: EncodedText, words: WordSet) -> list[WordSet]:
-    """Every set with one word more that leaves each of the texts a word."""
-    owners = text.text_of_word
-    left = [word for word in range(len(owners)) if word not in words]
-    last = {owner for owner in owners if sum(owners[word] == owner for word in left) == 1}
-    return [words | {word} for word in left if owners[word] not in last]
+def _add_one_word(text: EncodedText, words: WordSet) -> list[WordSet]:
+    """All sets of one more removed word that leave a word in both texts of a pair, or in the only text."""
+    text_of_word = text.text_of_word
+    remaining = [word for word in range(len(text_of_word)) if word not in words]
+    single_word_texts = {owner for owner in text_of_word if sum(text_of_word[word] == owner for word in remaining) == 1}
+    return [words | {word} for word in remaining if text_of_word[word] not in single_word_texts]
 
 
-def _removable(text: EncodedText) -> int:
+def _count_removable(text: EncodedText) -> int:
+    """How many words can be removed: all but one of every text."""
     return len(text.words) - len(set(text.text_of_word))

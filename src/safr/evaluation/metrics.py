@@ -1,4 +1,7 @@
-"""What is measured about an explanation, and which way is better: part of every result, so that no table is misread."""
+"""The metrics of an explanation: their unit, their meaning, and whether higher or lower is better.
+
+They are part of every result, so that no table is misread.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class Metric:
     unit: Literal["probability", "share", "correlation", "score"]
     meaning: str
     tested: bool = True
-    """Whether methods are tested for differing in it: not in what is no merit, nor in a check for a defect."""
+    """Whether methods are tested for a difference in it; not where it is no merit, nor for a check for a defect."""
 
 
 METRICS: dict[str, Metric] = {
@@ -59,4 +62,4 @@ METRICS: dict[str, Metric] = {
         "neither", "correlation", "Rank correlation of the scores with the place in the text.", tested=False
     ),
 }
-"""All measures of a method, in the order of the tables."""
+"""All metrics of a method by name, in the order of the tables."""

@@ -1,4 +1,4 @@
-"""A model and texts in; what FC1 shows of every word, and which of its neurons are whose, out."""
+"""FC1 recorded word by word: capacity, interference, and which neurons are allocated to which word."""
 
 from __future__ import annotations
 
@@ -18,48 +18,48 @@ from safr.superposition import capacity, interference
 
 @dataclass(frozen=True)
 class NeuronAllocation:
-    """What FC1 shows of one text, before its activation."""
+    """Capacity, interference and neuron values of one text's words, from FC1 before its activation."""
 
     capacity: NDArray[np.float64]
-    """Capacity of each word, (word,)."""
+    """Capacity of words, (word,)."""
     interference: NDArray[np.float64]
-    """Interference of every two words, (word, word)."""
+    """Interference of pairs of words, (word, word)."""
     highest: NDArray[np.float64]
-    """The highest value that each neuron has at a word's tokens, (word, neuron)."""
+    """Highest value of a neuron over a word's tokens, (word, neuron)."""
     lowest: NDArray[np.float64]
-    """The lowest, (word, neuron)."""
+    """Lowest value of a neuron over a word's tokens, (word, neuron)."""
     total: NDArray[np.float64]
     """Sum of the vectors of all words' tokens, (neuron,)."""
     tokens: int
-    """How many tokens that were."""
+    """Number of the words' tokens, over which `total` is summed."""
 
     def allocated(self, mean: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which neurons are each word's own, (word, neuron): every one goes to the word that moves it most.
+        """Which neurons are allocated to which word, (word, neuron): True for the word that moves the neuron most.
 
         Args:
-            mean: Each neuron's mean over all words, which it is moved from, (neuron,).
+            mean: Mean of every neuron over all words' tokens, from which words move it, (neuron,).
         """
-        moved = np.maximum(self.highest - mean, mean - self.lowest)  # (word, neuron)
-        return moved.argmax(axis=0) == np.arange(len(moved))[:, None]
+        distances = np.maximum(self.highest - mean, mean - self.lowest)  # (word, neuron)
+        return distances.argmax(axis=0) == np.arange(len(distances))[:, None]
 
 
 def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> list[NeuronAllocation]:
-    """What FC1 shows of every text.
+    """Capacity, interference and neuron values at FC1, one entry per text in the texts' order.
 
     Args:
         model: A model in evaluation mode.
-        texts: Encoded texts, each with a word.
+        texts: Encoded texts of at least one word.
         site: FC1 of a layer, as `fc1.0`.
     """
-    found: dict[int, NeuronAllocation] = {}
-    for batch, seen in iter_traces(model, texts, [site]):
-        vectors, content_mask = seen.vectors[site].float(), seen.content_mask
+    allocations: dict[int, NeuronAllocation] = {}
+    for batch, trace in iter_traces(model, texts, [site]):
+        vectors, content_mask = trace.vectors[site].float(), trace.content_mask
         capacities, overlaps = (to_numpy(measure(vectors, content_mask)) for measure in (capacity, interference))
         totals = to_numpy(torch.where(content_mask[..., None], vectors, 0.0).sum(dim=1))
         values = to_numpy(vectors)
         for row, number in enumerate(batch.indices):
             text = texts[number]
-            found[number] = NeuronAllocation(
+            allocations[number] = NeuronAllocation(
                 scores_per_word(text, capacities[row]),
                 pairs_per_word(text, overlaps[row]),
                 scores_per_word(text, values[row]),
@@ -67,22 +67,23 @@ def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site
                 totals[row].astype(np.float64),
                 int(content_mask[row].sum()),
             )
-    return [found[number] for number in range(len(texts))]
+    return [allocations[number] for number in range(len(texts))]
 
 
-def mean_neuron_values(shown: Sequence[NeuronAllocation]) -> NDArray[np.float64]:
-    """Mean of every neuron over all words' tokens, (neuron,)."""
-    return np.sum([each.total for each in shown], axis=0) / sum(each.tokens for each in shown)
+def mean_neuron_values(allocations: Sequence[NeuronAllocation]) -> NDArray[np.float64]:
+    """Mean of every neuron over the tokens of all texts' words, (neuron,)."""
+    totals = [allocation.total for allocation in allocations]
+    return np.sum(totals, axis=0) / sum(allocation.tokens for allocation in allocations)
 
 
-def draw_control_neurons(own: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.bool_]:
-    """For each set of neurons as many drawn from those that are not in it, (set, neuron); none where there are too few.
+def draw_control_neurons(neurons: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
+    """For every set of neurons, as many random neurons outside the set, (set, neuron); none where there are too few.
 
     Args:
-        own: Sets of neurons, (set, neuron).
-        draw: Draws them.
+        neurons: Sets of neurons, (set, neuron).
+        generator: Source of randomness.
     """
-    order = np.where(own, np.inf, draw.random(own.shape)).argsort(axis=1).argsort(axis=1)
-    counts = own.sum(axis=1)
-    enough = counts <= (~own).sum(axis=1)
+    order = np.where(neurons, np.inf, generator.random(neurons.shape)).argsort(axis=1).argsort(axis=1)
+    counts = neurons.sum(axis=1)
+    enough = counts <= (~neurons).sum(axis=1)
     return (order < counts[:, None]) & enough[:, None]

@@ -1,4 +1,4 @@
-"""Texts and sets of their words in; what the model answers when these are removed, in one of four ways, out."""
+"""Removing words from texts, in one of four ways, and asking the model again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import class_probabilities, iter_model_batches, iter_traces, text_logits
+from safr.inference import batch_logits, iter_model_batches, iter_traces, probabilities
 from safr.model.interventions import intervene
 
 Removal = Literal["delete", "replace", "hide", "average"]
@@ -29,7 +29,7 @@ REMOVALS: dict[Removal, str] = {
 """How words are removed."""
 
 LEAK_TEXTS = 5
-"""Texts in which it is looked whether a model still reads what was removed."""
+"""Texts in which we look whether a model still reads what was removed."""
 
 WordSet = frozenset[int]
 """Numbers of some of a text's words."""
@@ -56,7 +56,7 @@ class Remover:
     mean_vector: Float[Tensor, " width"] | None = None
     """Vector that takes a token's place where words are averaged."""
 
-    def answers(
+    def predict(
         self,
         texts: Sequence[EncodedText],
         removed: Sequence[Collection[WordSet]],
@@ -69,42 +69,40 @@ class Remover:
             removed: For every text, sets of words that are removed together; the empty set leaves the whole text.
             classes: For every text, the class whose probability is told.
         """
-        found: list[dict[WordSet, RemovalOutcome]] = [{} for _ in texts]
+        outcomes: list[dict[WordSet, RemovalOutcome]] = [{} for _ in texts]
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
-        left = [self._without(texts[number], words) for number, words in wanted]
-        for batch in iter_model_batches(self.model, left):
-            asked = [wanted[row] for row in batch.indices]
+        shortened = [self._without(texts[number], words) for number, words in wanted]
+        for batch in iter_model_batches(self.model, shortened):
+            rows = [wanted[index] for index in batch.indices]
             inputs = batch.inputs
-            change: AbstractContextManager[None] = nullcontext()
+            intervention: AbstractContextManager[None] = nullcontext()
             if self.how in ("hide", "average"):
-                gone = _tokens([(texts[number], words) for number, words in asked], batch.content_mask)
+                is_removed = _removed_tokens([(texts[number], words) for number, words in rows], batch.content_mask)
                 if self.how == "hide":
-                    inputs = inputs | {"attention_mask": inputs["attention_mask"] * ~gone}
+                    inputs = inputs | {"attention_mask": inputs["attention_mask"] * ~is_removed}
                 else:
-                    change = intervene(self.model, "embedding", self._averaged(gone))
-            with torch.inference_mode(), change:
-                chances = class_probabilities(
-                    self.model, text_logits(self.model, self.model(**inputs).get("logits"), batch)
-                )
-            chosen = torch.tensor([classes[number] for number, _ in asked], device=chances.device)
-            probabilities = chances.gather(1, chosen[:, None])[:, 0].tolist()
-            predictions = chances.argmax(dim=-1).tolist()
-            for (number, words), *answer in zip(asked, probabilities, predictions, strict=True):
-                found[number][words] = RemovalOutcome(*answer)
-        return found
+                    intervention = intervene(self.model, "embedding", self._average_vectors(is_removed))
+            with torch.inference_mode(), intervention:
+                class_shares = probabilities(self.model, batch_logits(self.model, batch, inputs))
+            chosen = torch.tensor([classes[number] for number, _ in rows], device=class_shares.device)
+            chosen_shares = class_shares.gather(1, chosen[:, None])[:, 0].tolist()
+            predictions = class_shares.argmax(dim=-1).tolist()
+            for (number, words), *outcome in zip(rows, chosen_shares, predictions, strict=True):
+                outcomes[number][words] = RemovalOutcome(*outcome)
+        return outcomes
 
     def _without(self, text: EncodedText, words: WordSet) -> EncodedText:
         if self.how == "delete":
             return text.without(words)
         if self.how == "replace":
             assert self.stand_in is not None
-            return _with_words_as(self.stand_in, text, words)
+            return _replace_words(self.stand_in, text, words)
         return text
 
-    def _averaged(self, gone: Bool[Tensor, "batch token"]) -> Callable[[Tensor], Tensor]:
+    def _average_vectors(self, is_removed: Bool[Tensor, "batch token"]) -> Callable[[Tensor], Tensor]:
         average = self.mean_vector
         assert average is not None
-        return lambda vectors: torch.where(gone[..., None], average.to(vectors), vectors)
+        return lambda vectors: torch.where(is_removed[..., None], average.to(vectors), vectors)
 
 
 def make_remover(
@@ -126,10 +124,10 @@ def make_remover(
         if (token := replacement_id(tokenizer)) is None:
             raise InputError("words can't be replaced: the tokenizer has no token for masked or unknown words")
         return Remover(model, how, stand_in=token)
-    made = Remover(model, how, mean_vector=_mean_vector(model, texts) if how == "average" else None)
-    if how in ("hide", "average") and _leaks(made, texts):
+    remover = Remover(model, how, mean_vector=_mean_vector(model, texts) if how == "average" else None)
+    if how in ("hide", "average") and _leaks(remover, texts):
         raise InputError(f"words can't be removed by {how}: this model still reads them; leave it out of --removals")
-    return made
+    return remover
 
 
 def replacement_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
@@ -143,36 +141,38 @@ def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
 
     Several texts and all classes are asked about, since where an answer is sure its probability hardly moves.
     """
-    longest = sorted(texts, key=lambda each: -len(each.words))[:LEAK_TEXTS]
-    asked = [(text, chosen) for text in longest for chosen in range(remover.model.config.num_labels or 1)]
-    last = [frozenset({len(text.words) - 1}) for text, _ in asked]
-    known = dict.fromkeys(token for text in texts for token, word in zip(text.ids, text.word_of_token, strict=True)
-                          if word is not None)  # fmt: skip
-    probabilities = []
-    for token in (next(iter(known)), next(reversed(known))):
-        texts_with_it = [_with_words_as(token, text, words) for (text, _), words in zip(asked, last, strict=True)]
-        found = remover.answers(texts_with_it, [[words] for words in last], [chosen for _, chosen in asked])
-        probabilities.append([each[words].probability for each, words in zip(found, last, strict=True)])
-    first, second = probabilities
+    longest = sorted(texts, key=lambda text: -len(text.words))[:LEAK_TEXTS]
+    questions = [(text, label) for text in longest for label in range(remover.model.config.num_labels or 1)]
+    last_words = [frozenset({len(text.words) - 1}) for text, _ in questions]
+    word_tokens = dict.fromkeys(
+        token for text in texts for token, word in zip(text.ids, text.word_of_token, strict=True) if word is not None
+    )
+    shares = []
+    for token in (next(iter(word_tokens)), next(reversed(word_tokens))):
+        changed = [_replace_words(token, text, words) for (text, _), words in zip(questions, last_words, strict=True)]
+        outcomes = remover.predict(changed, [[words] for words in last_words], [label for _, label in questions])
+        shares.append([outcome[words].probability for outcome, words in zip(outcomes, last_words, strict=True)])
+    first, second = shares
     return not np.allclose(first, second, rtol=0, atol=1e-5)
 
 
-def _with_words_as(token: int, text: EncodedText, words: WordSet) -> EncodedText:
-    own = zip(text.ids, text.word_of_token, strict=True)
-    return replace(text, ids=tuple(token if word in words else each for each, word in own))
+def _replace_words(token: int, text: EncodedText, words: WordSet) -> EncodedText:
+    """The text with one token in the place of every token of some words."""
+    ids_and_words = zip(text.ids, text.word_of_token, strict=True)
+    return replace(text, ids=tuple(token if word in words else token_id for token_id, word in ids_and_words))
 
 
 def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:
     """Mean of what enters the layers over all words' tokens of some texts."""
     total, count = torch.zeros(()), 0
-    for batch, seen in iter_traces(model, texts, ("embedding", "vmask")):
-        vectors = seen.vectors.get("vmask", seen.vectors["embedding"])
+    for batch, trace in iter_traces(model, texts, ("embedding", "vmask")):
+        vectors = trace.vectors.get("vmask", trace.vectors["embedding"])
         total = total.to(vectors.device) + vectors[batch.content_mask].double().sum(dim=0)
         count += int(batch.content_mask.sum())
     return (total / max(count, 1)).float()
 
 
-def _tokens(
+def _removed_tokens(
     removed: Sequence[tuple[EncodedText, WordSet]], content_mask: Bool[Tensor, "batch token"]
 ) -> Bool[Tensor, "batch token"]:
     """Which tokens of a batch belong to words that are removed."""

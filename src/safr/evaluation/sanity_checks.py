@@ -1,8 +1,9 @@
-"""A method's scores in; whether they follow something else than the model, out: no weights, word lengths, places."""
+"""Sanity checks of scores: do they follow the model, or the words' length, their place, or no weights at all?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from safr.evaluation.faithfulness import MetricValues
 from safr.evaluation.statistics import rank_correlations
 
 CONFOUND_THRESHOLD = 0.5
-"""Correlation from which on scores are said to follow something else."""
+"""Rank correlation from which on scores are said to follow something else than the model."""
 
 
 def confound_correlations(texts: Sequence[EncodedText], scores: Scores) -> MetricValues:
@@ -31,15 +32,28 @@ def confound_correlations(texts: Sequence[EncodedText], scores: Scores) -> Metri
     }
 
 
-@torch.no_grad()
-def shuffle_weights(model: nn.Module, seed: int = 0) -> None:
-    """Shuffle the entries of every weight in place: as large as before, but nothing that was learnt is left.
+@contextmanager
+def shuffled_weights(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Shuffle the entries of every weight inside the block: as large as before, but nothing that was learnt is left.
 
     Scores that stay the same don't depend on what the model has learnt.
 
     Source: Adebayo et al. 2018 (NeurIPS), section 3.1, with all weights at once.
     """
-    draw = torch.Generator().manual_seed(seed)
+    learnt = [weight.detach().clone() for weight in model.parameters()]
+    try:
+        shuffle_weights(model, seed)
+        yield
+    finally:
+        with torch.no_grad():
+            for weight, values in zip(model.parameters(), learnt, strict=True):
+                weight.copy_(values)
+
+
+@torch.no_grad()
+def shuffle_weights(model: nn.Module, seed: int = 0) -> None:
+    """Shuffle the entries of every weight in place."""
+    generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
-        order = torch.randperm(weight.numel(), generator=draw).to(weight.device)
+        order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
         weight.copy_(weight.flatten()[order].view_as(weight))

@@ -1,40 +1,162 @@
-"""Texts and a score per word in; which words go, and what the model predicts without them, out."""
+"""SRS, the paper's metric: how many points of accuracy go when the most important words are deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.words import Scores
-from safr.data.encoding import EncodedText
+from safr.attribution.internals import internal_scores
+from safr.attribution.words import Scores, random_scores
+from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
-from safr.inference import predict_distinct
+from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
+from safr.inference import predict
+from safr.model.families import has_visible_attention, unwrap
+from safr.model.regularizer import get_explaining_site
 
 Within = Literal["first", "second", "both"]
 """Which of a pair's texts words are deleted from."""
 
-
 TextProgress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
-
+"""Called with the number of texts that are done and the number there are."""
 
 DELETION_PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """The k at which words are deleted."""
 
-
 MAIN_PERCENT = 30
 """The k of the paper's tables."""
 
+RANDOM_DRAWS = 5
+MAIN_RANDOM_DRAWS = 20
+"""Random deletions at the other k and at the main one, on up to 2,000 texts; see `count_random_draws`."""
 
 _TEXTS_TOGETHER, _TOKENS_TOGETHER = 256, 4_000_000
 """Texts whose deletions are in memory at once, and tokens that those hold at most."""
 
-
 _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
+
+
+@dataclass(frozen=True)
+class SRSResult:
+    """SRS at one k, beside random deletion. All are fractions, with 95 % bootstrap intervals over texts."""
+
+    percent: float
+    """k, the share of each text's words that is deleted, in per cent."""
+
+    texts: int
+    """How many texts there are."""
+
+    site: str
+    """Site whose capacity ranks the words, as in `fc1.0`; empty where other scores do."""
+
+    accuracy: Estimate
+    """Accuracy on the whole texts."""
+
+    after_deletion: Estimate
+    """Accuracy after the words with the highest scores are deleted."""
+
+    after_random: Estimate
+    """Accuracy after as many random words are deleted, a mean over draws."""
+
+    srs: Estimate
+    """Accuracy less accuracy after deletion."""
+
+    random_drop: Estimate
+    """Accuracy less accuracy after random deletion."""
+
+    above_random: Estimate
+    """By how much more accuracy falls by the scores than at random, paired on the same texts."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        names = ("srs", "accuracy", "after_deletion", "after_random")
+        drop, whole, deleted, random = (format_percent(getattr(self, name).to_dict()) for name in names)
+        return (
+            f"SRS({self.percent:g}) {drop}: accuracy {whole}, {deleted} without the words of highest score, {random} "
+            f"without as many random ones ({self.texts:,} texts, in %)"
+        )
+
+
+def srs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str | tuple[str, str]],
+    labels: Sequence[Any] | np.ndarray,
+    *,
+    percent: float = MAIN_PERCENT,
+    scores: Scores | None = None,
+    site: str | None = None,
+    max_tokens: int | None = None,
+    progress: TextProgress | None = None,
+) -> SRSResult:
+    r"""SRS of a model on labelled texts: the accuracy that goes with the words of highest capacity.
+
+    $$SRS(k) = acc(x) - acc(x \setminus top_k(x))$$
+
+    where $x \setminus top_k(x)$ is a text without the k % of its words that have the highest capacity. It means
+    something only beside the deletion of as many random words, which is measured with it.
+
+    Source: SAFR (Chang et al. 2025), section 4. Deleted tokens leave the sequence; their number is k % of the words,
+    rounded half up, at least 1, and at least 1 word stays. Ties go to the earlier word.
+
+    Args:
+        model: A classifier in evaluation mode, with SAFR on it or not.
+        tokenizer: Its tokenizer.
+        texts: At least two texts, or pairs for a model that reads pairs.
+        labels: The right class of each text.
+        percent: k, above 0 and at most 100.
+        scores: One score per word of every text, as another method gives them, in place of capacity.
+        site: Site whose capacity ranks the words. Default: the one that explains the model, `fc1.0` without SAFR.
+        max_tokens: Tokens read of each text. Default: all.
+        progress: Called as texts get done.
+
+    Returns:
+        Accuracies and SRS as fractions in [-1, 1], with 95 % bootstrap intervals over texts.
+
+    Raises:
+        InputError: Texts, labels and scores don't fit each other or the model, or the model is in training mode.
+    """
+    if not 0 < percent <= 100:
+        raise InputError(f"`percent` must be above 0 and at most 100, got {percent:g}")
+    if model.training:
+        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
+    encoded, classes = encode(tokenizer, texts, max_tokens), check_labels(model, texts, labels)
+    site = site or get_explaining_site(model)
+    if scores is None:
+        internals = internal_scores(model, encoded, [site, *attention_sites(model, site)])
+        predictions = np.array([text.prediction for text in internals])
+        if any(site not in text.capacity for text in internals):
+            raise InputError(f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0")
+        scores = [text.capacity[site] for text in internals]
+    else:
+        predictions, site = predict(model, encoded), ""
+        _check_scores(encoded, scores)
+    right = predictions == classes
+    outcomes = measure_deletions(
+        model, encoded, classes, {"scores": scores}, {"scores": (percent,)}, (percent,), progress=progress
+    )
+    by_score, at_random = outcomes["scores", percent], outcomes["random", percent]
+    return SRSResult(
+        percent=percent,
+        texts=len(encoded),
+        site=site,
+        accuracy=bootstrap_mean(right),
+        after_deletion=bootstrap_mean(by_score.mean(axis=0)),
+        after_random=bootstrap_mean(at_random.mean(axis=0)),
+        srs=bootstrap_mean(accuracy_drop(right, by_score)),
+        random_drop=bootstrap_mean(accuracy_drop(right, at_random)),
+        above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score)),
+    )
 
 
 def count_deleted(words: int, percent: float, *, texts: int = 1) -> int:
@@ -87,8 +209,8 @@ def rank_words(
     """
     texts = [0] * len(scores) if text_of_word is None else text_of_word
     ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
-    staying = {texts[word]: word for word in ranking}  # the last of each text
-    return [word for word in ranking if word not in staying.values()]
+    last_words = {texts[word]: word for word in ranking}  # the least important of each text
+    return [word for word in ranking if word not in last_words.values()]
 
 
 def delete_words(
@@ -113,13 +235,91 @@ def delete_words(
     ]
 
 
+def accuracy_drop(
+    right: Float[np.ndarray, " text"] | Bool[np.ndarray, " text"],
+    still_right: Float[np.ndarray, "draw text"] | Bool[np.ndarray, "draw text"],
+) -> Float[np.ndarray, " text"]:
+    """What each text adds to SRS: whether it is right before, less the share of draws in which it is after.
+
+    SRS is the mean over texts.
+
+    Args:
+        right: Whether a text is classified right, or how often.
+        still_right: The same after a deletion; several draws are averaged.
+
+    >>> accuracy_drop(np.array([True, True, False]), np.array([[False, True, False], [True, True, False]]))
+    array([0.5, 0. , 0. ])
+    """
+    return right - still_right.mean(axis=0)
+
+
+def measure_deletions(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    labels: Int[np.ndarray, " text"],
+    scores: Mapping[str, Scores],
+    percents: Mapping[str, Sequence[float]],
+    random_percents: Sequence[float],
+    *,
+    progress: TextProgress | None = None,
+) -> dict[tuple[str, float], Bool[np.ndarray, "draw text"]]:
+    """Whether each text is classified right after deletions by scores and at random.
+
+    Args:
+        model: A model in evaluation mode.
+        texts: Encoded texts or pairs.
+        labels: The right class of each text.
+        scores: Scores by name; the name `random` is taken.
+        percents: By the same names, the k at which words are deleted.
+        random_percents: The k at which words are deleted at random.
+        progress: Called as texts get done, each with all its deletions.
+
+    Returns:
+        By name and k; scores have one draw, `random` has `count_random_draws`.
+    """
+    deletions = [(name, percent, scores[name]) for name in scores for percent in percents[name]]
+    main, other = count_random_draws(len(texts))
+    random = [random_scores(texts, seed) for seed in range(main)]
+    for percent in random_percents:
+        draws = main if percent == MAIN_PERCENT else other
+        deletions += [("random", percent, drawn) for drawn in random[:draws]]
+    predictions = predict_after_deletion(
+        model, texts, [(values, percent) for _, percent, values in deletions], progress=progress
+    )
+    outcomes: dict[tuple[str, float], list[NDArray[np.bool_]]] = {}
+    for (name, percent, _), prediction in zip(deletions, predictions, strict=True):
+        outcomes.setdefault((name, percent), []).append(prediction == labels)
+    return {key: np.stack(draws) for key, draws in outcomes.items()}
+
+
+def attention_sites(model: PreTrainedModel, site: str) -> list[str]:
+    """The attention that is recorded beside a site: of its layer, or none where attention can't be seen.
+
+    Attention that is recorded is not computed by torch's fused kernel, whose last digits differ. All that give SRS
+    record the same, so that they give the same number.
+    """
+    return [f"attention.{site.partition('.')[2] or 0}"] if has_visible_attention(unwrap(model)) else []
+
+
+def count_random_draws(texts: int) -> tuple[int, int]:
+    """How many random deletions are made at the main k and at the others: fewer where there are many texts.
+
+    What draws differ by falls with their number as with that of the texts, so that nothing is gained by both.
+
+    >>> count_random_draws(1_743), count_random_draws(25_000)
+    ((20, 5), (2, 1))
+    """
+    main, other = (min(most, math.ceil(most * 2000 / max(texts, 1))) for most in (MAIN_RANDOM_DRAWS, RANDOM_DRAWS))
+    return main, other
+
+
 def predict_after_deletion(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     deletions: Sequence[tuple[Scores, float]],
     *,
     progress: TextProgress | None = None,
-) -> NDArray[np.int64]:
+) -> Int[np.ndarray, "deletion text"]:
     """What the model makes of every text after each of many deletions, (deletion, text).
 
     A few hundred texts of about one length go through the model together with all that the deletions leave of them,
@@ -140,14 +340,49 @@ def predict_after_deletion(
     while start < len(texts):
         tokens = len(texts[by_length[start]].ids) * max(len(deletions), 1)
         numbers = by_length[start : start + max(min(_TEXTS_TOGETHER, _TOKENS_TOGETHER // max(tokens, 1)), 1)]
-        some = [texts[number] for number in numbers]
-        left = [
+        whole = [texts[number] for number in numbers]
+        shortened = [
             text
             for scores, percent in deletions
-            for text in delete_words(some, [scores[number] for number in numbers], percent)
+            for text in delete_words(whole, [scores[number] for number in numbers], percent)
         ]
-        predicted[:, numbers] = predict_distinct(model, left).reshape(len(deletions), len(numbers))
+        predicted[:, numbers] = predict(model, shortened).reshape(len(deletions), len(numbers))
         start += len(numbers)
         if progress is not None:
             progress(start, len(texts))
     return predicted
+
+
+def check_labels(
+    model: PreTrainedModel, texts: Sequence[str | tuple[str, str]], labels: Sequence[Any] | np.ndarray
+) -> Int[np.ndarray, " text"]:
+    """The labels as an array, (text,).
+
+    Raises:
+        InputError: There are not as many as texts, fewer than two, or one is no class of the model.
+    """
+    classes = np.asarray(labels)
+    if isinstance(texts, str) or classes.shape != (len(texts),):
+        count = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
+        raise InputError(f"expected a list of texts and as many labels, got {count} and {classes.size} labels")
+    if len(texts) < 2:
+        raise InputError(f"an interval needs at least 2 texts, got {len(texts)}; bring more data")
+    if not np.issubdtype(classes.dtype, np.integer):
+        raise InputError(
+            f"expected labels as numbers of classes, 0, 1, ..., got {classes.dtype}; see model.config.id2label"
+        )
+    text_config = model.config.get_text_config()
+    classes_of_model = text_config.vocab_size if model.can_generate() else model.config.num_labels or 1
+    if not ((classes >= 0) & (classes < classes_of_model)).all():
+        raise InputError(f"expected labels from 0 to {classes_of_model - 1}, got {classes.min()} to {classes.max()}")
+    return classes.astype(np.int64)
+
+
+def _check_scores(texts: Sequence[EncodedText], scores: Scores) -> None:
+    if len(scores) != len(texts):
+        raise InputError(f"expected scores of {len(texts)} texts, got those of {len(scores)}")
+    for number, (text, values) in enumerate(zip(texts, scores, strict=True)):
+        if np.shape(values) != (len(text.words),) or not np.isfinite(values).all():
+            raise InputError(
+                f"expected {len(text.words)} finite scores of text {number}, one per word: {text.words[:8]}"
+            )

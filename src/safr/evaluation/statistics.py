@@ -1,4 +1,4 @@
-"""One value per text in, a mean with its interval out."""
+"""Means with 95 % intervals over texts or seeds, and rank correlations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import bootstrap, rankdata, sem, t
 from safr.errors import InputError
 
 RESAMPLES = 2000
-"""Bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
+"""Number of bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Estimate:
     high: float
 
     def to_dict(self) -> dict[str, float]:
-        """As JSON values."""
+        """The estimate as JSON values."""
         return asdict(self)
 
 
 def format_percent(estimate: Mapping[str, float]) -> str:
-    """An estimate's JSON values in per cent, with its interval.
+    """Text of an estimate and its interval in per cent, from its JSON values.
 
     >>> format_percent({"value": 0.701, "low": 0.679, "high": 0.722})
     '70.1 [67.9, 72.2]'
@@ -43,7 +43,7 @@ def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estim
 
     Args:
         values: (text,), one value per text: a mean over its words, or whether its prediction is right.
-        weights: (text,), how much each text counts, as its number of words. Default: all alike.
+        weights: (text,), how much a text counts, for example its number of words. Default: all texts count the same.
 
     Raises:
         InputError: Fewer than two texts.
@@ -57,7 +57,7 @@ def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estim
         raise InputError(f"an interval needs at least 2 texts, got {len(sample)}; bring more data")
     result = bootstrap(
         (sample * weight, weight),
-        _ratio,
+        _weighted_mean,
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
@@ -66,16 +66,16 @@ def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estim
         rng=np.random.default_rng(0),
     )
     low, high = result.confidence_interval
-    return Estimate(float(_ratio(sample * weight, weight, axis=-1)), float(low), float(high))
+    return Estimate(float(_weighted_mean(sample * weight, weight, axis=-1)), float(low), float(high))
 
 
 def seed_mean(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Estimate:
-    """Mean over runs that differ in their seed alone, with its 95 % interval by Student's t.
+    """Mean over runs that differ only in their seed, with its 95 % interval by Student's t.
 
     Args:
         values: (seed,), one value per run.
-        least: The least value that there can be; of two seeds the interval would often reach beyond it.
-        most: The greatest.
+        least: The least possible value. The interval ends there; of two seeds it would often reach beyond.
+        most: The greatest possible value. The interval ends there too.
 
     Raises:
         InputError: Fewer than two runs.
@@ -92,14 +92,14 @@ def seed_mean(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Es
 
 
 def mean_over_runs(estimates: Sequence[Mapping[str, float]]) -> Estimate:
-    """Mean over runs that differ in their seed alone, of one run's own interval where there is one alone.
+    """Mean over runs that differ only in their seed; a single run keeps its own interval.
 
     Args:
-        estimates: Estimates as JSON values, one per run, of shares between 0 and 1.
+        estimates: One estimate per run as JSON values, of shares between 0 and 1.
     """
     if len(estimates) == 1:
         return Estimate(**{end: estimates[0][end] for end in ("value", "low", "high")})
-    return seed_mean([each["value"] for each in estimates])
+    return seed_mean([estimate["value"] for estimate in estimates])
 
 
 def rank_correlations(one: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> NDArray[np.float64]:
@@ -107,26 +107,26 @@ def rank_correlations(one: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> N
 
     Args:
         one: For every text one value per word, or per pair of words.
-        other: As many other values.
+        other: Other values, as many for every text.
 
     Returns:
-        In [-1, 1]; 0 where one of both is constant, since it then says nothing about the other, and NaN for fewer than
-        two values.
+        In [-1, 1]: 0 where one side is constant, since it then says nothing about the other, and NaN where a text has
+        fewer than two values.
 
     >>> rank_correlations([[1, 2, 3], [1, 1], [5]], [[2, 4, 9], [1, 2], [5]])
     array([ 1.,  0., nan])
     """
-    found = np.full(len(one), np.nan)
-    for number, (first, second) in enumerate(zip(one, other, strict=True)):
+    correlations = np.full(len(one), np.nan)
+    for index, (first, second) in enumerate(zip(one, other, strict=True)):
         ranks = rankdata([np.asarray(first), np.asarray(second)], axis=1)
         if ranks.shape[1] > 1:
             ranks -= ranks.mean(axis=1, keepdims=True)
-            size = np.sqrt(np.square(ranks).sum(axis=1).prod())
-            found[number] = ranks.prod(axis=0).sum() / size if size > 0 else 0.0
-    return found
+            scale = np.sqrt(np.square(ranks).sum(axis=1).prod())
+            correlations[index] = ranks.prod(axis=0).sum() / scale if scale > 0 else 0.0
+    return correlations
 
 
-def _ratio(totals: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """Weighted mean; 0 where nothing has weight, as when every resampled text is empty."""
+def _weighted_mean(totals: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Sum of the totals by the sum of the weights; 0 where that is 0, as when every resampled text is empty."""
     weight = weights.sum(axis=axis)
     return np.divide(totals.sum(axis=axis), weight, out=np.zeros_like(weight), where=weight > 0)

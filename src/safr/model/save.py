@@ -1,4 +1,4 @@
-"""A model with SAFR on it to a folder and back: `save_pretrained`'s layout, safetensors, settings in `config.json`.
+"""Saving a model with SAFR on it and loading it: `save_pretrained`'s layout, safetensors, settings in `config.json`.
 
 Loading reads numbers and JSON only, never pickled code and never code from the folder.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,6 +26,7 @@ from safr.model.attach import attach_resolved
 from safr.model.hub import is_hub_name, model_folder
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_regularizer
+from safr.storage import update_folder
 
 _SETTINGS = "safr"
 _PREFIX = "safr."
@@ -62,7 +61,7 @@ def save(
         raise InputError(f"SAFR is not attached to this {type(model).__name__}; use its own save_pretrained")
     plain = _without_adapters(model)
     folder = Path(folder)
-    with _written_whole(folder) as unfinished:
+    with update_folder(folder, last="config.json", stale=_list_weights) as unfinished:
         plain.save_pretrained(unfinished, max_shard_size=max_shard_size)
         if tokenizer is not None:
             tokenizer.save_pretrained(unfinished)
@@ -107,25 +106,9 @@ def _without_adapters(model: Any) -> PreTrainedModel:
     return copy.deepcopy(model).merge_and_unload()
 
 
-@contextmanager
-def _written_whole(folder: Path) -> Iterator[Path]:
-    """A place to write a model's files; afterwards they replace those in the folder, `config.json` last.
-
-    Nothing loads without a `config.json`: a crash leaves the model that was there, or none, never a mixture.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: expected a folder to save the model in, found a file")
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".saving-", dir=folder) as name:
-        unfinished = Path(name)
-        yield unfinished
-        for old in (folder / "config.json", folder / _WEIGHTS, folder / _INDEX, *folder.glob(_SHARDS)):
-            old.unlink(missing_ok=True)
-        written = [path for path in unfinished.rglob("*") if path.is_file()]
-        for path in sorted(written, key=lambda path: path == unfinished / "config.json"):
-            target = folder / path.relative_to(unfinished)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+def _list_weights(folder: Path) -> list[Path]:
+    """Files of a folder that hold a model's weights, or say where they are."""
+    return [folder / _WEIGHTS, folder / _INDEX, *folder.glob(_SHARDS)]
 
 
 def _add_settings(path: Path, model: PreTrainedModel) -> None:

@@ -1,0 +1,87 @@
+"""Pictures and HTML of an explanation."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from safr.attribution.explanation import Explanation
+from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.figures.notebook import shaded_words_html
+
+
+def explanation_figures(explanation: Explanation, site: str | None = None) -> dict[str, Figure]:
+    """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for one text, by file name.
+
+    Args:
+        explanation: Of the text.
+        site: The site. Default: the one that explains the model.
+    """
+    site = site or explanation.explaining_site
+    shared, place, layer = explanation.site(site), site_title(site), int(site.partition(".")[2] or 0)
+    words, capacity, interference = explanation.words, shared.capacity, shared.interference
+    title = f"predicted {explanation.prediction} ({explanation.probabilities[explanation.prediction]:.0%})"
+    panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
+    return {
+        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}"),
+        "allocation": allocation_graph(words, capacity, interference, title=f"Neurons at {place}, {title}"),
+        "interference": interference_heatmap(words, interference, title=f"Interference at {place}, {title}"),
+        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel),
+    }
+
+
+def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[str, SitePicture]:
+    """Bars and matrix of every site of one layer, in the order data flows.
+
+    Source: SAFR (Chang et al. 2025), Figures 4 and 5, where VMASK shows the mask itself and attention the weights:
+    its bars are what each word receives on average.
+
+    Args:
+        explanation: Of one text.
+        layer: Counted from 0. Default: the explaining site's.
+    """
+    layer = int(explanation.explaining_site.partition(".")[2] or 0) if layer is None else layer
+    pictures = {
+        name.removesuffix(f".{layer}"): SitePicture(site.capacity, site.interference)
+        for name, site in explanation.sites.items()
+    }
+    if explanation.keep is not None:
+        pictures["vmask"] = pictures["vmask"]._replace(values=explanation.keep)
+    if layer in explanation.attention:
+        weights = explanation.attention[layer]
+        pictures["attention"] = SitePicture(weights.mean(axis=0), weights, "attention")
+    order = ("embedding", "vmask", "attention", "fc1", "fc2")
+    return {name: pictures[name] for name in order if name in pictures}
+
+
+def explanation_html(explanation: Explanation) -> str:
+    """HTML for a notebook: the words shaded by capacity."""
+    site, highest = explanation.site(), np.nan_to_num(explanation.capacity).max()
+    tooltips = [
+        f"capacity {capacity:.2f}, polysemanticity {polysemanticity:.3g}"
+        for capacity, polysemanticity in zip(site.capacity, site.polysemanticity, strict=True)
+    ]
+    if explanation.keep is not None:
+        tooltips = [f"{tip}, keep {keep:.2f}" for tip, keep in zip(tooltips, explanation.keep, strict=True)]
+    read = f" Only the first {len(explanation.words)} words were read." if explanation.truncated else ""
+    place = explanation.explaining_site
+    return shaded_words_html(
+        explanation.words,
+        explanation.capacity,
+        text_of_word=explanation.text_of_word,
+        numbers=tooltips,
+        prediction=explanation.prediction,
+        probability=explanation.probabilities[explanation.prediction],
+        note=f"The stronger the blue, the higher the capacity at {place}, to {highest:.2f}.{read}",
+    )
+
+
+def site_title(site: str) -> str:
+    """A site's name in a picture's title.
+
+    >>> site_title("fc1.0"), site_title("fc1_out.3")
+    ('FC1', 'FC1 of layer 3, after the activation')
+    """
+    kind, _, layer = site.partition(".")
+    place = {"fc1": "FC1", "fc1_out": "FC1", "fc2": "FC2"}.get(kind, kind)
+    return place + (f" of layer {layer}" if int(layer or 0) else "") + (", after the activation" * (kind == "fc1_out"))
