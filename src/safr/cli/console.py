@@ -1,4 +1,4 @@
-"""What the command line shows: progress, tables and coloured words. A terminal gets bars, anything else plain lines."""
+"""Output of the command line: progress bars, tables and coloured words, or plain lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from safr.runs import Run
 
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
-"""ColorBrewer's Blues: readable for the colour-blind, darker is more."""
+"""ColorBrewer's Blues, which are readable for the colour-blind; darker is more."""
 
 _LIGHT_SHADES = 6
-"""Up to this shade dark letters are readable, beyond it light ones."""
+"""Number of shades, from the lightest on, on which dark letters are readable; darker ones need light letters."""
 
 
 class ProgressBar:
-    """A bar over steps that are known beforehand; where there is no terminal a line for each part that has a name."""
+    """A bar over a known number of steps; without a terminal, one line per part that has a name."""
 
     def __init__(self, console: Console, title: str) -> None:
         columns = (
@@ -48,20 +48,20 @@ class ProgressBar:
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
-    def named(self, what: str, done: int, total: int) -> None:
-        """Show how far one of several parts is."""
-        if what != self.part and not self.console.is_terminal:
-            self.console.print(f"{self.title}: {what}", highlight=False)
-        self.part = what
-        self.progress.update(self.task, description=f"{self.title}: {what}", completed=done, total=total)
+    def named(self, part: str, done: int, total: int) -> None:
+        """Show the progress of one of several parts."""
+        if part != self.part and not self.console.is_terminal:
+            self.console.print(f"{self.title}: {part}", highlight=False)
+        self.part = part
+        self.progress.update(self.task, description=f"{self.title}: {part}", completed=done, total=total)
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self.progress.update(self.task, completed=done, total=total)
 
 
 class TrainingProgress(TrainerCallback):
-    """One bar per training with the loss terms in it, and one line per epoch."""
+    """A bar that shows the loss terms during training, and one line per epoch."""
 
     def __init__(self, console: Console, title: str) -> None:
         self.console, self.title = console, title
@@ -85,20 +85,20 @@ class TrainingProgress(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """A new epoch begins at 0."""
+        """Set the bar to 0 for a new epoch."""
         epoch = round(state.epoch or 0) + 1
         steps = state.max_steps // max(int(args.num_train_epochs), 1)
         self.progress.update(self.task, description=f"{self.title}, epoch {epoch}", completed=0, total=steps)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """The terms are read only as often as a person can read them."""
+        """Advance the bar; update the loss terms every 20 steps, as often as a person can read them."""
         self.progress.advance(self.task)
         if not self.progress.disable and state.global_step % 20 == 0:
             terms = kwargs["model"].safr.terms
             self.progress.update(self.task, terms="  ".join(f"{name} {float(terms[name]):.3f}" for name in terms))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """One line that stays."""
+        """Print a line that stays, with a star for the best accuracy so far."""
         accuracy = kwargs["metrics"]["eval_accuracy"]
         best = " *" if accuracy > (state.best_metric or 0) else ""
         line = f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}"
@@ -106,7 +106,7 @@ class TrainingProgress(TrainerCallback):
 
 
 def scores_table(runs: Sequence[Run]) -> Table:
-    """The paper's Table 1 for some runs, every number with its 95 % interval."""
+    """A table of runs in the form of the paper's Table 1, every number with its 95 % interval."""
     title = (
         f"Test accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity [95 % interval]"
     )
@@ -128,27 +128,27 @@ def scores_table(runs: Sequence[Run]) -> Table:
 
 
 def shade_words(explanation: Explanation) -> Text:
-    """The words, each on a background that is darker the higher its capacity; the highest is underlined too."""
+    """The words on backgrounds that are darker for higher capacity; the highest is also bold and underlined."""
     capacity = explanation.capacity
     highest = max(float(capacity.max()), 1e-12)
     line = Text()
     for word, value in zip(explanation.words, capacity, strict=True):
         shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
         letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
-        marked = "bold underline " if value == capacity.max() else ""
-        line.append(printable(word), style=f"{marked}{letters} on {_SHADES[shade]}")
+        emphasis = "bold underline " if value == capacity.max() else ""
+        line.append(printable(word), style=f"{emphasis}{letters} on {_SHADES[shade]}")
         line.append(" ")
     return line
 
 
 def list_words(explanation: Explanation) -> str:
-    """The words, one on a line with its capacity, for where there are no colours."""
+    """The words with their capacity, one word per line, for output without colours."""
     pairs = zip(explanation.words, explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters, which could drive a terminal, shown as escapes.
+    r"""The text with its control characters, which could steer a terminal, shown as escapes.
 
     >>> printable("a\x1b[31m")
     'a\\x1b[31m'
@@ -157,15 +157,15 @@ def printable(text: str) -> str:
 
 
 def outcome_printer(console: Console) -> OutcomeCallback:
-    """Prints how many runs are to do, and a line for each that is done, with the time that the others will take."""
-    started = time.monotonic()
+    """A callback that prints the number of runs to do, then a line per finished run with the remaining time."""
+    start = time.monotonic()
 
-    def tell(outcome: Outcome | None, done: int, total: int) -> None:
+    def print_outcome(outcome: Outcome | None, done: int, total: int) -> None:
         if outcome is None:
             console.print(f"{total} {'run' if total == 1 else 'runs'} to do", highlight=False)
             return
-        left = (time.monotonic() - started) / done * (total - done) / 60
-        ended = "done" if outcome.error is None else f"failed: {outcome.error}"
-        console.print(f"[{done} of {total}, about {left:.0f} min left] {outcome.name}: {ended}", highlight=False)
+        minutes = (time.monotonic() - start) / done * (total - done) / 60
+        result = "done" if outcome.error is None else f"failed: {outcome.error}"
+        console.print(f"[{done} of {total}, about {minutes:.0f} min left] {outcome.name}: {result}", highlight=False)
 
-    return tell
+    return print_outcome

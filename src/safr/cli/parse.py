@@ -1,4 +1,4 @@
-"""What stands on the command line in, the command with its options out."""
+"""Parsing of the command line: the command with its options, the settings of a sweep, files of scores, and paths."""
 
 from __future__ import annotations
 
@@ -24,84 +24,47 @@ Command = Callable[..., int | None]
 
 
 def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> Callable[[], int | None]:
-    """The command that the arguments name, ready to run.
+    """The command that the arguments name, with its options, ready to be called.
 
     Raises:
-        InputError: An option is given twice, or a value can't be used; what the parser refuses by itself ends the
-            program.
+        InputError: An option is given twice, or a value can't be used.
+        SystemExit: The parser itself refuses the arguments, or shows its help.
     """
-    said = io.StringIO()
-    arguments = _with_current_names(arguments)
-    flags = [_flag(argument) for argument in arguments if argument.startswith("--")]
-    if twice := [flag for number, flag in enumerate(flags) if flag in flags[:number]]:
-        raise InputError(f"{twice[0]} is given twice, of which only one would count; give it once, with all its values")
-    arguments = _without_preset(arguments)
+    output = io.StringIO()
+    arguments = _use_current_flags(arguments)
+    flags = [_normalize_flag(argument) for argument in arguments if argument.startswith("--")]
+    if repeated := [flag for index, flag in enumerate(flags) if flag in flags[:index]]:
+        raise InputError(
+            f"{repeated[0]} is given twice, of which only one would count; give it once, with all its values"
+        )
+    arguments = _expand_preset(arguments)
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(output):
             return tyro.extras.subcommand_cli_from_dict(
-                {name: _deferred(command) for name, command in commands.items()},
+                {name: _defer(command) for name, command in commands.items()},
                 args=arguments,
                 prog="safr",
                 description="Train transformers whose neurons say which words mattered, and test whether it is so.",
                 config=(tyro.conf.OmitArgPrefixes,),
             )
-    except SystemExit as stopped:
-        # The parser frames an error of ours in a box that names its own inner parts; ours is one line.
-        cause = stopped.__context__
+    except SystemExit as exit_request:
+        # The parser shows our errors in a box that names its own internals. Raising the error itself keeps it one line.
+        cause = exit_request.__context__
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__context__
         if cause is not None:
             raise cause from None
-        sys.stderr.write(said.getvalue())
+        sys.stderr.write(output.getvalue())
         raise
-
-
-def _flag(argument: str) -> str:
-    """The option that an argument gives; `--no-NAME` is NAME's, and `_` as good as `-`."""
-    return argument.partition("=")[0].replace("_", "-").replace("--no-", "--")
-
-
-def _with_current_names(arguments: Sequence[str]) -> list[str]:
-    """The arguments with settings by the names that they have now."""
-    flags = {_flag(f"--{old}"): _flag(f"--{new}") for old, new in RENAMED_SETTINGS.items()}
-
-    def renamed(argument: str) -> str:
-        flag, equals, value = argument.partition("=")
-        return flags[_flag(flag)] + equals + value if _flag(flag) in flags else argument
-
-    return [renamed(argument) for argument in arguments]
-
-
-def _deferred(command: Command) -> Callable[..., Callable[[], int | None]]:
-    """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
-
-    @functools.wraps(command)
-    def ready(*values: object, **named: object) -> Callable[[], int | None]:
-        return functools.partial(command, *values, **named)
-
-    return ready
-
-
-def _without_preset(arguments: Sequence[str]) -> list[str]:
-    """The arguments with the options that a preset stands for in its place, but for those that are given beside it."""
-    for place, each in enumerate(arguments):
-        flag, equals, name = each.partition("=")
-        if flag == "--preset":
-            rest = list(arguments[place + (1 if equals else 2) :])
-            name = name if equals else next(iter(arguments[place + 1 :]), "")
-            given = {_flag(each) for each in arguments}
-            options = [words for words in preset_options(name) if _flag(words[0]) not in given]
-            return [*arguments[:place], *(word for words in options for word in words), *rest]
-    return list(arguments)
 
 
 def parse_sweep_jobs(
     settings: Settings, vary: Sequence[str], seeds: int | None, plan: Path | None, baseline: bool
 ) -> dict[str, Settings]:
-    """The settings of a sweep's runs by name.
+    """Settings of a sweep's runs by the name of the run.
 
     Raises:
-        InputError: `plan` stands beside options, or one of them can't be used.
+        InputError: `plan` is given beside other options, or one of the options can't be used.
     """
     from safr.experiments.grid import (
         BASELINE_SETTINGS,
@@ -120,46 +83,86 @@ def parse_sweep_jobs(
     else:
         if seeds is not None and seeds < 1:
             raise InputError(f"--seeds must be at least 1, got {seeds}")
-        numbers = range(settings.recipe.seed, settings.recipe.seed + (seeds or DEFAULT_SEEDS))
-        jobs = expand_seeds("baseline", settings, BASELINE_SETTINGS, numbers) if baseline else {}
-        jobs = merge_jobs(jobs, expand_grid(settings, parse_varied(vary), numbers))
-    return {name: resolve_paths(each) for name, each in jobs.items()}
+        seed_range = range(settings.recipe.seed, settings.recipe.seed + (seeds or DEFAULT_SEEDS))
+        jobs = expand_seeds("baseline", settings, BASELINE_SETTINGS, seed_range) if baseline else {}
+        jobs = merge_jobs(jobs, expand_grid(settings, parse_varied(vary), seed_range))
+    return {name: resolve_paths(run_settings) for name, run_settings in jobs.items()}
 
 
 def parse_score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
-    """Files of other tools' scores by name, looked for in the run's folder first.
+    """Paths of other tools' score files by name; a path is looked for in the run's folder first.
 
     Raises:
-        InputError: One is not NAME=FILE, or two have one name.
+        InputError: An argument is not NAME=FILE, or two have the same name.
     """
-    found = {}
-    for each in scores:
-        name, equals, path = each.partition("=")
+    paths = {}
+    for argument in scores:
+        name, equals, path = argument.partition("=")
         if not (name and equals and path):
-            raise InputError(f"expected scores as NAME=FILE, got {each!r}")
-        if name in found:
+            raise InputError(f"expected scores as NAME=FILE, got {argument!r}")
+        if name in paths:
             raise InputError(f"two files of scores are called {name!r}; give each a name of its own")
-        found[name] = run.folder / path if (run.folder / path).exists() else Path(path)
-    return found
+        paths[name] = run.folder / path if (run.folder / path).exists() else Path(path)
+    return paths
 
 
 def resolve_paths(settings: Settings) -> Settings:
-    """The settings with paths that mean the same from any folder, so that a run can be evaluated from anywhere."""
+    """The settings with absolute paths, so that a run can be evaluated from any folder."""
     from safr.data import list_data
 
-    names = {"transformer", *(each.name for each in list_data())}
+    names = {"transformer", *(dataset.name for dataset in list_data())}
 
-    def whole(value: str) -> str:
+    def resolve(value: str) -> str:
         return value if value in names or not Path(value).exists() else str(Path(value).resolve())
 
-    return dataclasses.replace(settings, data=whole(settings.data), model=whole(settings.model))
+    return dataclasses.replace(settings, data=resolve(settings.data), model=resolve(settings.model))
 
 
 def default_run_name(settings: Settings) -> str:
-    """A folder name that says what is in it."""
-    added = settings.regularization
+    """A folder name that says how the run was trained."""
+    regularization = settings.regularization
     name = Path(settings.data).stem
     if settings.model != "transformer":
         name = f"{Path(settings.model).name}-{name}"
-    mask = "" if added.vmask else "-no-vmask"
-    return f"{name}-{added.importance:g}-{added.interaction:g}{mask}-seed{settings.recipe.seed}".replace(":", "-")
+    mask = "" if regularization.vmask else "-no-vmask"
+    weights = f"{regularization.importance:g}-{regularization.interaction:g}"
+    return f"{name}-{weights}{mask}-seed{settings.recipe.seed}".replace(":", "-")
+
+
+def _normalize_flag(argument: str) -> str:
+    """The option of an argument, without its value; `--no-NAME` becomes `--NAME`, and `_` becomes `-`."""
+    return argument.partition("=")[0].replace("_", "-").replace("--no-", "--")
+
+
+def _use_current_flags(arguments: Sequence[str]) -> list[str]:
+    """The arguments with old names of settings replaced by the current ones."""
+    flags = {_normalize_flag(f"--{old}"): _normalize_flag(f"--{new}") for old, new in RENAMED_SETTINGS.items()}
+
+    def rename(argument: str) -> str:
+        flag, equals, value = argument.partition("=")
+        return flags[_normalize_flag(flag)] + equals + value if _normalize_flag(flag) in flags else argument
+
+    return [rename(argument) for argument in arguments]
+
+
+def _defer(command: Command) -> Callable[..., Callable[[], int | None]]:
+    """The same command for the parser, but called later, so that its own errors are not taken for the parser's."""
+
+    @functools.wraps(command)
+    def bind(*args: object, **kwargs: object) -> Callable[[], int | None]:
+        return functools.partial(command, *args, **kwargs)
+
+    return bind
+
+
+def _expand_preset(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a preset replaced by its options; options that are also given by themselves are left out."""
+    for index, argument in enumerate(arguments):
+        flag, equals, name = argument.partition("=")
+        if flag == "--preset":
+            later_arguments = list(arguments[index + (1 if equals else 2) :])
+            name = name if equals else next(iter(arguments[index + 1 :]), "")
+            flags = {_normalize_flag(argument) for argument in arguments}
+            options = [words for words in preset_options(name) if _normalize_flag(words[0]) not in flags]
+            return [*arguments[:index], *(word for words in options for word in words), *later_arguments]
+    return list(arguments)

@@ -1,4 +1,4 @@
-"""Text comes in from files, packages, archives or the hub, and leaves as three splits of labelled texts."""
+"""Loads labelled texts from files, packages, archives or the hub, as a train, a dev and a test split."""
 
 from safr.data.sources import DataStatus, Split, TextDataset, list_data, load_data
 

@@ -1,4 +1,4 @@
-"""Rows as a user brings them in, a checked data set out: texts mended, labels named and numbered, splits complete."""
+"""Cleans and checks a user's rows, and builds a data set with numbered labels and all three splits from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.([0-9]*?)0*)?")  # "007" is a n
 
 @dataclass(frozen=True)
 class LabelledText:
-    """One usable text with the name of its class, and where it stands."""
+    """One usable text, the name of its class, and its place in the file."""
 
     text: str
     label: str
@@ -29,16 +29,16 @@ class LabelledText:
 
 
 def clean_rows(rows: Iterable[RawRow], columns: Sequence[str]) -> tuple[list[LabelledText], Counter[str]]:
-    """The usable rows of (text, label) cells, and what was left out or mended, counted.
+    """The usable rows of (text, label) cells, and counts of what was left out or replaced.
 
-    Null, empty and blank texts and missing labels are left out; lone surrogates, which no encoder takes, become U+FFFD.
-    Everything else stays as it is: control characters, NULs, emoji, any direction, any length.
+    Null, empty and blank texts and missing labels are left out. Lone surrogates, which no encoder takes, become U+FFFD.
+    All other text stays as it is: control characters, NULs, emoji, any direction, any length.
     """
     text_column, label_column = columns
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
     for row in rows:
-        text = _text(row.values[0], f"{row.place}, column {text_column!r}")
+        text = _check_text(row.values[0], f"{row.place}, column {text_column!r}")
         label = normalize_label(row.values[1], f"{row.place}, column {label_column!r}")
         if not text.strip():
             cleaned["empty text left out"] += 1
@@ -52,7 +52,7 @@ def clean_rows(rows: Iterable[RawRow], columns: Sequence[str]) -> tuple[list[Lab
 
 
 def normalize_label(value: Any, place: str = "label") -> str | None:
-    """The name of the class that a label stands for, or None where it is missing; 1, 1.0, "1" and "1.0" are one class.
+    """The class name of a label, or None where the label is missing; 1, 1.0, "1" and "1.0" are one class.
 
     >>> [normalize_label(value) for value in (1, 1.0, " 1.0", "1.50", True, "good", "", None)]
     ['1', '1', '1', '1.5', 'True', 'good', None, None]
@@ -60,7 +60,9 @@ def normalize_label(value: Any, place: str = "label") -> str | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str | int | float):
-        raise InputError(f"{place}: expected a label that is text or a number, got {_kind(value)}; write its name")
+        raise InputError(
+            f"{place}: expected a label that is text or a number, got {_describe_value(value)}; write its name"
+        )
     name = _SURROGATE.sub("\ufffd", str(value)).strip()
     number = _NUMBER.fullmatch(name)
     if not number:
@@ -70,7 +72,7 @@ def normalize_label(value: Any, place: str = "label") -> str | None:
 
 
 def sort_label_names(labels: Iterable[str]) -> tuple[str, ...]:
-    """The different class names: by value where all are numbers, else by alphabet.
+    """The different class names, sorted by value if all are numbers, else by alphabet.
 
     >>> sort_label_names(["10", "9", "9"]), sort_label_names(["10", "9", "none"])
     (('9', '10'), ('10', '9', 'none'))
@@ -89,45 +91,47 @@ def build_dataset(
     cleaned: Mapping[str, int],
     label_names: Sequence[str] = (),
 ) -> TextDataset:
-    """The data set of the given splits; "dev" and "test" are taken from "train" where they are absent.
+    """The data set with these splits; a "dev" or "test" that is absent is taken from "train".
 
     Args:
         name: What the user asked for.
         parts: The rows of "train", and of "dev" and "test" where there are any.
-        origin: Where the rows were read from; what was taken from "train" is added to it.
-        cleaned: What was left out or mended on the way.
+        origin: Where the rows were read from; the splits taken from "train" are added to it.
+        cleaned: Counts of what was left out or replaced.
         label_names: The classes in the order of their ids. Default: those of "train", sorted.
     """
     _check_rows(parts, origin)
-    known = {row.label for row in parts["train"]}
-    label_names = label_names or sort_label_names(known)
-    ids = {label: number for number, label in enumerate(label_names) if label in known}
-    given = {part: _examples(rows, ids) for part, rows in parts.items()}
-    missing = [part for part in ("dev", "test") if part not in given]
-    examples = _with_missing_parts(given, origin)
+    labels = {row.label for row in parts["train"]}
+    label_names = label_names or sort_label_names(labels)
+    ids = {label: number for number, label in enumerate(label_names) if label in labels}
+    examples = {part: _number_labels(rows, ids) for part, rows in parts.items()}
+    missing = [part for part in ("dev", "test") if part not in examples]
+    completed = _fill_missing_parts(examples, origin)
     if missing:
         origin += f"; {' and '.join(missing)} taken from train by hash"
-    return TextDataset.from_parts(name, examples, label_names=label_names, origin=origin, cleaned=cleaned)
+    return TextDataset.from_parts(name, completed, label_names=label_names, origin=origin, cleaned=cleaned)
 
 
-def _text(value: Any, place: str) -> str:
+def _check_text(value: Any, place: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise InputError(f"{place}: expected text, got {_kind(value)}; put quotes around it, or name another column")
+        raise InputError(
+            f"{place}: expected text, got {_describe_value(value)}; put quotes around it, or name another column"
+        )
     return value
 
 
-def _with_missing_parts(given: SplitExamples, origin: str) -> SplitExamples:
-    """The given parts, and those that are absent taken from "train"."""
-    if "dev" in given and "test" in given:
-        return given
+def _fill_missing_parts(examples: SplitExamples, origin: str) -> SplitExamples:
+    """All three parts; those that are absent are taken from "train"."""
+    if "dev" in examples and "test" in examples:
+        return examples
     parts = split_by_class(
-        given["train"],
-        dev=0 if "dev" in given else DEV_SHARE,
-        test=0 if "test" in given else TEST_SHARE,
+        examples["train"],
+        dev=0 if "dev" in examples else DEV_SHARE,
+        test=0 if "test" in examples else TEST_SHARE,
     )
-    parts |= {part: given[part] for part in ("dev", "test") if part in given}
+    parts |= {part: examples[part] for part in ("dev", "test") if part in examples}
     if not (parts["dev"] and parts["test"]):
         raise InputError(
             f"{origin}: no class has 3 different texts, so nothing is left for dev and test; give more texts to a class"
@@ -149,7 +153,7 @@ def _check_rows(parts: Mapping[str, Sequence[LabelledText]], origin: str) -> Non
         raise InputError(f"{origin}: expected at least two classes, all rows have the label {labels.pop()[:60]!r}")
 
 
-def _examples(rows: Sequence[LabelledText], ids: Mapping[str, int]) -> list[Example]:
+def _number_labels(rows: Sequence[LabelledText], ids: Mapping[str, int]) -> list[Example]:
     for row in rows:
         if row.label not in ids:
             raise InputError(
@@ -159,5 +163,5 @@ def _examples(rows: Sequence[LabelledText], ids: Mapping[str, int]) -> list[Exam
     return [(row.text, ids[row.label]) for row in rows]
 
 
-def _kind(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     return f"{type(value).__name__} {repr(value)[:40]}"

@@ -1,4 +1,4 @@
-"""A path in, the wanted columns of a CSV, TSV, JSONL or Parquet file out, each row with the place it stands at."""
+"""Reads chosen columns of CSV, TSV, JSONL and Parquet files, and finds the files of a folder's splits."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LONGEST_FIELD = 2**31 - 1  # the largest that csv accepts on every platform; it
 
 @dataclass(frozen=True)
 class RawRow:
-    """One row: the values of the wanted columns, and where they stand, as in "reviews.csv, line 7"."""
+    """One row: the values of the chosen columns, and their place, such as "reviews.csv, line 7"."""
 
     place: str
     values: tuple[Any, ...]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[RawRow]:
-    """The rows of one file, in its order; `InputError` says what is wrong with a file that cannot be read."""
+    """The rows of one file, in its order; a file that cannot be read raises an `InputError` that says why."""
     match path.suffix.lower():
         case ".csv":
             rows = _read_delimited(path, columns, ",")
@@ -39,43 +39,45 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[RawRow]:
             rows = _read_jsonl(path, columns)
         case ".parquet":
             rows = _read_parquet(path, columns)
-        case other:
-            raise InputError(f"{path}: expected a file ending in {', '.join(EXTENSIONS)}, got {other or 'no ending'!r}")
+        case suffix:
+            raise InputError(
+                f"{path}: expected a file ending in {', '.join(EXTENSIONS)}, got {suffix or 'no ending'!r}"
+            )
     if not rows:
         raise InputError(f"{path}: no rows; expected one labelled text a row")
     return rows
 
 
 def split_files(folder: Path) -> dict[str, Path]:
-    """The files of a folder that hold a split: "train" always, "dev" and "test" where there are any."""
+    """The files of a folder by split: always "train", and "dev" and "test" if the folder has them."""
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
-    found: dict[str, Path] = {}
+    file_of_split: dict[str, Path] = {}
     for split, stems in SPLIT_STEMS.items():
         candidates = [path for path in files if path.stem.lower() in stems]
         if len(candidates) > 1:
             names = ", ".join(path.name for path in candidates)
             raise InputError(f"{folder}: expected one file for {split}, found {names}; keep one of them")
         if candidates:
-            found[split] = candidates[0]
-    if "train" not in found:
+            file_of_split[split] = candidates[0]
+    if "train" not in file_of_split:
         names = ", ".join(path.name for path in files[:10]) or "no data file"
         raise InputError(
             f"{folder}: expected a file train.csv, train.tsv, train.jsonl or train.parquet (and dev.*, test.*), "
             f"found {names}; name one file, or rename the one to train on"
         )
-    return found
+    return file_of_split
 
 
-def column_position(column: str, found: Sequence[str], place: object) -> int:
-    """Where a column stands among those found; an error unless it is there once."""
-    if found.count(column) == 1:
-        return found.index(column)
-    if column in found:
-        raise InputError(f"{place}: the column {column!r} occurs {found.count(column)} times; rename all but one")
-    listed = ", ".join(repr(name) for name in found[:20]) + (", ..." if len(found) > 20 else "")
+def column_position(column: str, names: Sequence[str], place: object) -> int:
+    """Position of a column among the column names; an error unless it occurs exactly once."""
+    if names.count(column) == 1:
+        return names.index(column)
+    if column in names:
+        raise InputError(f"{place}: the column {column!r} occurs {names.count(column)} times; rename all but one")
+    listed = ", ".join(repr(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
     raise InputError(
         f"{place}: expected a column {column!r}, found {listed or 'none'}; "
         "say which columns hold the text and the label"
@@ -84,8 +86,8 @@ def column_position(column: str, found: Sequence[str], place: object) -> int:
 
 def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[RawRow]:
     """The rows of a CSV or TSV file, read strictly: broken quotes and uneven rows are errors."""
-    with _fields_of_any_length():
-        lines = _csv_lines(path, delimiter)
+    with _allow_long_fields():
+        lines = _iter_csv_records(path, delimiter)
         header = next(lines, (0, []))[1]
         positions = [column_position(column, header, path) for column in columns]
         rows = []
@@ -105,8 +107,8 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[
     return rows
 
 
-def _csv_lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The records of a file that are not blank, each with the line it starts at."""
+def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The records of a file that are not blank, with the number of the line where they start."""
     reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=delimiter, strict=True)
     while True:
         start = reader.line_num + 1
@@ -123,13 +125,13 @@ def _csv_lines(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 @contextmanager
-def _fields_of_any_length() -> Iterator[None]:
-    # The limit belongs to the whole process, so it is put back.
-    before = csv.field_size_limit(_LONGEST_FIELD)
+def _allow_long_fields() -> Iterator[None]:
+    # The limit belongs to the whole process, so it is restored.
+    previous_limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         yield
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(previous_limit)
 
 
 def _read_jsonl(path: Path, columns: Sequence[str]) -> list[RawRow]:
@@ -138,14 +140,14 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> list[RawRow]:
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if line.strip():
             place = f"{path}, line {number}"
-            fields = _json_object(line, place)
+            fields = _parse_json_object(line, place)
             for column in columns:
                 column_position(column, list(fields), place)
             rows.append(RawRow(place, tuple(fields[column] for column in columns)))
     return rows
 
 
-def _json_object(line: str, place: str) -> dict[str, Any]:
+def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -160,7 +162,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> list[RawRow]:
     from pyarrow import parquet
 
     try:
-        # A file object, because given a path pyarrow reads meaning into folder names such as "label=1".
+        # A file object, because from a path pyarrow would read folder names such as "label=1" as columns.
         file = parquet.ParquetFile(io.BytesIO(_read_bytes(path)))
         for column in columns:
             column_position(column, file.schema_arrow.names, path)
@@ -176,9 +178,9 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> list[RawRow]:
 
 
 def _read_text(path: Path) -> str:
-    """A text file's content: UTF-8 with or without a byte order mark, or UTF-16 with one.
+    """Content of a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
-    Encoded lone surrogates pass, to be replaced and counted later.
+    Encoded lone surrogates are kept here; they are replaced and counted later.
     """
     content = _read_bytes(path)
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

@@ -1,4 +1,4 @@
-"""The name of a Hugging Face data set in, a checked data set out; a local folder goes by the same way."""
+"""Loads and checks a data set of the Hugging Face hub, or a local folder in the hub's format."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from safr.errors import InputError
 
 
 def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
-    """The data set of "hub:NAME" or "hub:NAME:CONFIGURATION"; a ClassLabel column's names become the label names.
+    """The data set of "hub:NAME" or "hub:NAME:CONFIGURATION"; the names in a ClassLabel column become the label names.
 
     A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
     """
-    splits = _load(*split_hub_name(name))
+    splits = _load_splits(*split_hub_name(name))
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
     for part, stems in SPLIT_STEMS.items():
         for stem in stems:
             if stem in splits and part not in parts:
-                rows, in_split = clean_rows(_cells(splits[stem], f"{name}, {stem}", columns), columns)
-                cleaned += in_split
+                rows, split_cleaned = clean_rows(_read_cells(splits[stem], f"{name}, {stem}", columns), columns)
+                cleaned += split_cleaned
                 if rows or part == "train":
                     parts[part] = rows
     if "train" not in parts:
@@ -36,25 +36,25 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
 
 
 def split_hub_name(name: str) -> tuple[str, str | None]:
-    """The repository or folder in "hub:NAME" or "hub:NAME:CONFIGURATION", and the configuration, if one is named.
+    """The repository or folder in "hub:NAME" or "hub:NAME:CONFIGURATION", and the configuration, or None without one.
 
     >>> split_hub_name("hub:nyu-mll/glue:sst2"), split_hub_name("hub:stanfordnlp/imdb")
     (('nyu-mll/glue', 'sst2'), ('stanfordnlp/imdb', None))
     """
     name = name.removeprefix("hub:")
     repository, colon, configuration = name.rpartition(":")
-    if not colon or os.path.exists(name):  # a folder's own name may hold a colon
+    if not colon or os.path.exists(name):  # a folder's name may hold a colon
         return name, None
     return repository, configuration
 
 
-def _load(name: str, configuration: str | None) -> dict[str, Any]:
+def _load_splits(name: str, configuration: str | None) -> dict[str, Any]:
     import datasets
 
     try:
         with hide_progress_bars():
             return datasets.load_dataset(name, configuration)
-    except Exception as error:  # whatever the network, the hub or a broken file brings: the user gets one line
+    except Exception as error:  # any error of the network, the hub or a broken file becomes one line for the user
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"hub:{name} could not be loaded ({reason or type(error).__name__}); check the name and the network, "
@@ -62,8 +62,8 @@ def _load(name: str, configuration: str | None) -> dict[str, Any]:
         ) from error
 
 
-def _cells(split: Any, place: str, columns: tuple[str, str]) -> list[RawRow]:
-    """The rows of a split, a ClassLabel's number replaced by its name, and by None where it is hidden."""
+def _read_cells(split: Any, place: str, columns: tuple[str, str]) -> list[RawRow]:
+    """The rows of a split, with the numbers of a ClassLabel replaced by names, or by None where they are hidden."""
     for column in columns:
         column_position(column, split.column_names, place)
     texts, labels = split[columns[0]], split[columns[1]]

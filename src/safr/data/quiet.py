@@ -1,4 +1,4 @@
-"""What the libraries below say for people who run scripts, kept from those who run ours."""
+"""Hides progress bars and advice that the libraries print."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from contextlib import contextmanager
 
 @contextmanager
 def hide_progress_bars() -> Iterator[None]:
-    """Without the progress bars of datasets, which are the process's own setting and so put back."""
+    """A context without the progress bars of `datasets`, whose setting belongs to the process and is restored."""
     import datasets
 
-    shown = datasets.is_progress_bar_enabled()
+    enabled = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             datasets.enable_progress_bars()
 
 
 def silence_libraries() -> None:
-    """For a whole process of ours: no progress bars and no advice of the libraries below."""
+    """Turn off the progress bars and the advice of the libraries for the whole process."""
     import datasets
     import transformers
 

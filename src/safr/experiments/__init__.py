@@ -1,1 +1,1 @@
-"""Many settings in, one table out."""
+"""Experiments: runs with many different settings, and the tables that compare them."""

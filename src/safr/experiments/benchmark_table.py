@@ -1,4 +1,4 @@
-"""Benchmarks of several runs in; one table over seeds and settings, and what differs between settings, out."""
+"""Tables of benchmarked runs: means over seeds for every setting, and the differences between settings."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TABLE_METRICS = (
     ("none", "auprc"),
     ("none", "randomization"),
 )
-"""Ways of removal and metrics that a table has room for."""
+"""Ways of removal and metrics that a table shows."""
 
 LEGEND = (
     "Means with 95 % intervals: over seeds by Student's t, of one seed over texts. An arrow says which way is better. "
@@ -56,211 +56,220 @@ class SeedGroup:
 
     @cached_property
     def results(self) -> list[dict[str, Any]]:
-        """What their benchmarks hold."""
+        """The contents of the runs' `benchmark.json`."""
         return [read_json(run.benchmark_file) for run in self.runs]
 
 
 def group_runs(runs: Sequence[Run]) -> list[SeedGroup]:
-    """The runs by their settings, those without SAFR first."""
-    rows = [{name: run.settings.get(name) for name in setting_names()} | {"folder": run} for run in runs]
+    """The runs grouped by their settings, groups without SAFR first."""
+    rows = [{name: run.settings.get(name) for name in setting_names()} | {"run": run} for run in runs]
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(repr([row[name] for name in setting_names() if name != "seed"]), []).append(row)
     ordered = sorted(groups.values(), key=lambda group: not is_baseline(group[0]))
     labels = setting_labels([group[0] for group in ordered])
-    return [
-        SeedGroup(label, tuple(row["folder"] for row in group)) for label, group in zip(labels, ordered, strict=True)
-    ]
+    return [SeedGroup(label, tuple(row["run"] for row in group)) for label, group in zip(labels, ordered, strict=True)]
 
 
-def pool_seeds(setting: SeedGroup) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Every number of a setting by method, way of removal and metric: the mean over seeds with its interval.
+def pool_seeds(group: SeedGroup) -> dict[str, dict[str, dict[str, Estimate]]]:
+    """Estimates of a group by method, way of removal and metric: the mean over seeds with its interval.
 
-    The interval is Student's over seeds; of one seed alone it is over texts.
+    The interval over several seeds is Student's. The interval of a single seed is over texts.
     """
-    found: dict[str, dict[str, dict[str, Estimate]]] = {}
-    collected: dict[tuple[str, str, str], list[dict[str, float]]] = {}
-    for result in setting.results:
-        for name, each in result["methods"].items():
-            for how, values in each["values"].items():
-                for metric, value in values.items():
-                    collected.setdefault((name, how, metric), []).append(value)
-    for (name, how, metric), values in collected.items():
+    estimates: dict[str, dict[str, dict[str, Estimate]]] = {}
+    values_by_key: dict[tuple[str, str, str], list[dict[str, float]]] = {}
+    for result in group.results:
+        for method, entry in result["methods"].items():
+            for removal, value_by_metric in entry["values"].items():
+                for metric, value in value_by_metric.items():
+                    values_by_key.setdefault((method, removal, metric), []).append(value)
+    for (method, removal, metric), values in values_by_key.items():
         if len(values) == 1:
             estimate = Estimate(**values[0])
         else:
             most = 1.0 if metric in METRICS or metric in CAUSAL_CORRELATIONS else np.inf
-            estimate = seed_mean([each["value"] for each in values], least=-most, most=most)
-        found.setdefault(name, {}).setdefault(how, {})[metric] = estimate
-    return found
+            estimate = seed_mean([value["value"] for value in values], least=-most, most=most)
+        estimates.setdefault(method, {}).setdefault(removal, {})[metric] = estimate
+    return estimates
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    """Raise an InputError for runs that can't stand in one table: of different data, or the same one twice."""
+    """Raise an InputError for runs that can't stand in one table: their data differ, or two have the same settings."""
     check_same_data(runs)
     settings = [repr(run.settings) for run in runs]
-    if twice := [run.name for number, run in enumerate(runs) if settings[number] in settings[:number]]:
-        raise InputError(f"{twice[0]}: another run has the same settings and seed; give each once")
+    if repeated := [run.name for index, run in enumerate(runs) if settings[index] in settings[:index]]:
+        raise InputError(f"{repeated[0]}: another run has the same settings and seed; give each once")
 
 
 def check_same_texts(runs: Sequence[Run]) -> list[int]:
-    """The texts that benchmarked runs were judged on, by number; an InputError where they are not the same."""
-    texts = {run.name: sorted(_texts(run)) for run in runs}
-    first = texts[runs[0].name]
-    if other := [name for name, each in texts.items() if each != first]:
+    """Numbers of the texts that the runs were benchmarked on; an InputError where the runs differ in them."""
+    texts_by_run = {run.name: sorted(_read_texts(run)) for run in runs}
+    first = texts_by_run[runs[0].name]
+    if differing := [name for name, texts in texts_by_run.items() if texts != first]:
         raise InputError(
-            f"{other[0]}: was judged on other texts than {runs[0].name}; benchmark all with the same --texts"
+            f"{differing[0]}: was judged on other texts than {runs[0].name}; benchmark all with the same --texts"
         )
     return first
 
 
 def write_benchmark_table(runs: Sequence[Run], folder: Path) -> str:
-    """Write `evidence.md` and `evidence.json` of benchmarked runs of the same data; returns the Markdown.
+    """The Markdown of the table; writes it to `evidence.md`, and its numbers to `evidence.json`.
 
     Args:
-        runs: The runs.
+        runs: Benchmarked runs of the same data.
         folder: Where the files go.
 
     Raises:
-        InputError: The runs are of different data, were judged on different texts, or are the same.
+        InputError: The runs differ in their data or in the texts they were judged on, or two have the same settings.
     """
     check_comparable(runs)
-    settings = group_runs(runs)
+    groups = group_runs(runs)
     texts = check_same_texts(runs)
-    tables = {each.label: _mean_table(each, texts) for each in settings}
-    between = _between_settings(settings)
-    found = {each.label: _found(each, tables[each.label]) for each in settings}
+    tables = {group.label: _average_tables(group, texts) for group in groups}
+    differences = _compare_groups(groups)
+    summaries = {group.label: _summarize_group(group, tables[group.label]) for group in groups}
     parts = [LEGEND, CONCLUSION_RULES]
-    for setting in settings:
-        said = "\n".join(f"- {sentence}" for sentence in found[setting.label]["conclusions"])
-        parts += [seed_group_table(setting).to_markdown(), said]
-    if between:
-        parts.append(_difference_table(between).to_markdown())
+    for group in groups:
+        conclusions = "\n".join(f"- {sentence}" for sentence in summaries[group.label]["conclusions"])
+        parts += [seed_group_table(group).to_markdown(), conclusions]
+    if differences:
+        parts.append(_tabulate_differences(differences).to_markdown())
     text = "\n\n".join(parts) + "\n"
     write_text(folder / "evidence.md", text)
-    numbers = {"settings": found, "between_settings": [each.to_dict() for each in between]}
+    numbers = {"settings": summaries, "between_settings": [difference.to_dict() for difference in differences]}
     write_json(folder / "evidence.json", numbers)
     return text
 
 
-def _found(setting: SeedGroup, table: ResultTable) -> dict[str, Any]:
-    """What is found about a setting over its seeds, laid out as a run's `benchmark.json`.
-
-    Methods are compared on every text's mean over seeds: over these very seeds, not over all there could be.
-    """
-    first = setting.results[0]
-    methods = {name: each for result in setting.results for name, each in result["methods"].items()}
-    costs = {
-        name: [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]] for name in methods
-    }
-    result = {
-        "runs": [run.name for run in setting.runs],
-        "compared": first["compared"],
-        "removals": first["removals"],
-        "methods": {
-            name: {
-                "signed": methods[name]["signed"],
-                "cost": _mean_cost([cost for cost in costs[name] if cost is not None]),
-                "values": {
-                    how: {metric: value.to_dict() for metric, value in values.items()} for how, values in ways.items()
-                },
-            }
-            for name, ways in pool_seeds(setting).items()
-        },
-        "comparisons": [each.to_dict() for each in compare_with_others(REFERENCE_METHOD, table)],
-    }
-    return result | {"conclusions": draw_conclusions(result)}
-
-
-def _mean_cost(costs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
-    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]} if costs else None
-
-
-def _texts(run: Run) -> list[int]:
-    return pyarrow.parquet.read_table(run.benchmark_values_file, columns=["text"])["text"].unique().to_pylist()
-
-
-def _mean_table(setting: SeedGroup, texts: Sequence[int]) -> ResultTable:
-    """The values of every text, means over the setting's seeds."""
-    tables = [read_results(run.benchmark_values_file, texts) or {} for run in setting.runs]
-    return {
-        place: {
-            metric: np.mean([table[place][metric] for table in tables], axis=0)
-            for metric in values
-            if all(metric in table.get(place, {}) for table in tables)
-        }
-        for place, values in tables[0].items()
-    }
-
-
-def _between_settings(settings: Sequence[SeedGroup]) -> list[Difference]:
-    """Capacity under one setting against capacity under another, words being deleted, over seeds."""
-    pairs = []
-    for one, other in combinations(settings, 2):
-        first, second = _capacity_by_seed(one), _capacity_by_seed(other)
-        pairs += [
-            PairedValues(metric, "delete", one.label, other.label, first[metric], second[metric])
-            for metric, each in METRICS.items()
-            if each.tested and metric in first and metric in second
-        ]
-    return seed_differences(pairs)
-
-
-def _capacity_by_seed(setting: SeedGroup) -> dict[str, NDArray[np.float64]]:
-    """Each run's mean of every metric of capacity that all runs have, (seed,)."""
-    values = [each["methods"][REFERENCE_METHOD]["values"]["delete"] for each in setting.results]
-    metrics = [metric for metric in values[0] if all(metric in each for each in values)]
-    return {metric: np.array([each[metric]["value"] for each in values]) for metric in metrics}
-
-
-def seed_group_table(setting: SeedGroup) -> TextTable:
-    """Every method of a setting by the metrics of `TABLE_METRICS`, the best of each standing out."""
-    numbers = pool_seeds(setting)
+def seed_group_table(group: SeedGroup) -> TextTable:
+    """A table with a row per method and a column per metric of `TABLE_METRICS`; the best of every column stand out."""
+    pooled = pool_seeds(group)
     estimates = {
-        (name, how, metric): value.to_dict()
-        for name, ways in numbers.items()
-        for how, some in ways.items()
-        for metric, value in some.items()
+        (method, removal, metric): value.to_dict()
+        for method, values_by_removal in pooled.items()
+        for removal, value_by_metric in values_by_removal.items()
+        for metric, value in value_by_metric.items()
     }
-    shown = [(how, metric) for how, metric in TABLE_METRICS if any(key[1:] == (how, metric) for key in estimates)]
+    columns = [
+        (removal, metric) for removal, metric in TABLE_METRICS if any(key[1:] == (removal, metric) for key in estimates)
+    ]
     best = {
-        (how, metric): find_leaders(
-            {key[0]: each for key, each in estimates.items() if key[1:] == (how, metric)}, metric
+        (removal, metric): find_leaders(
+            {key[0]: estimate for key, estimate in estimates.items() if key[1:] == (removal, metric)}, metric
         )
-        for how, metric in shown
+        for removal, metric in columns
     }
     rows = []
-    for name in numbers:
-        costs = [each["methods"][name]["cost"] for each in setting.results if name in each["methods"]]
+    for method in pooled:
+        costs = [result["methods"][method]["cost"] for result in group.results if method in result["methods"]]
         times = [cost["seconds"] for cost in costs if cost is not None]
-        cells = [_interval(estimates.get((name, how, metric))) for how, metric in shown]
-        rows.append((name, *cells, f"{1000 * np.mean(times):.2g}" if times else ""))
+        cells = [_format_interval(estimates.get((method, removal, metric))) for removal, metric in columns]
+        rows.append((method, *cells, f"{1000 * np.mean(times):.2g}" if times else ""))
     return TextTable(
         "evidence",
-        f"{setting.label}, {len(setting.runs)} {'run' if len(setting.runs) == 1 else 'runs'}, "
-        f"{setting.results[0]['texts']:,} texts",
-        ("method", *(_headed(metric) + _number(setting, metric) for _, metric in shown), "ms a text"),
+        f"{group.label}, {len(group.runs)} {'run' if len(group.runs) == 1 else 'runs'}, "
+        f"{group.results[0]['texts']:,} texts",
+        (
+            "method",
+            *(_format_heading(metric) + _format_text_count(group, metric) for _, metric in columns),
+            "ms a text",
+        ),
         tuple(rows),
         frozenset(
             (row, column + 1)
-            for row, name in enumerate(numbers)
-            for column, key in enumerate(shown)
-            if name in best[key]
+            for row, method in enumerate(pooled)
+            for column, key in enumerate(columns)
+            if method in best[key]
         ),
     )
 
 
-def _difference_table(between: Sequence[Difference]) -> TextTable:
+def _summarize_group(group: SeedGroup, table: ResultTable) -> dict[str, Any]:
+    """The results of a group over its seeds, in the layout of a run's `benchmark.json`.
+
+    Methods are compared on every text's mean over seeds. The comparison holds for these seeds, not for all that there
+    could be.
+    """
+    first = group.results[0]
+    methods = {method: entry for result in group.results for method, entry in result["methods"].items()}
+    costs = {
+        method: [result["methods"][method]["cost"] for result in group.results if method in result["methods"]]
+        for method in methods
+    }
+    result = {
+        "runs": [run.name for run in group.runs],
+        "compared": first["compared"],
+        "removals": first["removals"],
+        "methods": {
+            method: {
+                "signed": methods[method]["signed"],
+                "cost": _average_costs([cost for cost in costs[method] if cost is not None]),
+                "values": {
+                    removal: {metric: value.to_dict() for metric, value in value_by_metric.items()}
+                    for removal, value_by_metric in values_by_removal.items()
+                },
+            }
+            for method, values_by_removal in pool_seeds(group).items()
+        },
+        "comparisons": [difference.to_dict() for difference in compare_with_others(REFERENCE_METHOD, table)],
+    }
+    return result | {"conclusions": draw_conclusions(result)}
+
+
+def _average_costs(costs: Sequence[Mapping[str, float]]) -> dict[str, float] | None:
+    return {name: float(np.mean([cost[name] for cost in costs])) for name in costs[0]} if costs else None
+
+
+def _read_texts(run: Run) -> list[int]:
+    return pyarrow.parquet.read_table(run.benchmark_values_file, columns=["text"])["text"].unique().to_pylist()
+
+
+def _average_tables(group: SeedGroup, texts: Sequence[int]) -> ResultTable:
+    """The values of every text, as means over the group's seeds."""
+    tables = [read_results(run.benchmark_values_file, texts) or {} for run in group.runs]
+    return {
+        key: {
+            metric: np.mean([table[key][metric] for table in tables], axis=0)
+            for metric in values
+            if all(metric in table.get(key, {}) for table in tables)
+        }
+        for key, values in tables[0].items()
+    }
+
+
+def _compare_groups(groups: Sequence[SeedGroup]) -> list[Difference]:
+    """Differences over seeds between capacity under one setting and under another, where words are deleted."""
+    pairs = []
+    for one, other in combinations(groups, 2):
+        first, second = _collect_capacity(one), _collect_capacity(other)
+        pairs += [
+            PairedValues(name, "delete", one.label, other.label, first[name], second[name])
+            for name, metric in METRICS.items()
+            if metric.tested and name in first and name in second
+        ]
+    return seed_differences(pairs)
+
+
+def _collect_capacity(group: SeedGroup) -> dict[str, NDArray[np.float64]]:
+    """The value of capacity for every run of a group, (seed,), by metric; metrics that a run lacks are left out."""
+    values_by_run = [result["methods"][REFERENCE_METHOD]["values"]["delete"] for result in group.results]
+    metrics = [metric for metric in values_by_run[0] if all(metric in values for values in values_by_run)]
+    return {metric: np.array([values[metric]["value"] for values in values_by_run]) for metric in metrics}
+
+
+def _tabulate_differences(differences: Sequence[Difference]) -> TextTable:
     rows = [
         (
-            _headed(each.metric),
-            each.one,
-            each.other,
-            f"{each.value.value:.3f}" if np.isnan(each.value.low) else _interval(each.value.to_dict()),
-            "" if np.isnan(each.adjusted) else f"{each.adjusted:.2g}",
-            each.verdict,
+            _format_heading(difference.metric),
+            difference.one,
+            difference.other,
+            f"{difference.value.value:.3f}"
+            if np.isnan(difference.value.low)
+            else _format_interval(difference.value.to_dict()),
+            "" if np.isnan(difference.adjusted) else f"{difference.adjusted:.2g}",
+            difference.verdict,
         )
-        for each in between
+        for difference in differences
     ]
     return TextTable(
         "settings",
@@ -270,16 +279,16 @@ def _difference_table(between: Sequence[Difference]) -> TextTable:
     )
 
 
-def _number(setting: SeedGroup, metric: str) -> str:
-    """On how many texts a metric was measured, where it was not on all."""
-    number = setting.results[0]["fewer_texts"].get(metric)
-    return "" if number is None else f" (n = {number})"
+def _format_text_count(group: SeedGroup, metric: str) -> str:
+    """The number of texts on which a metric was measured; empty where it was measured on all."""
+    count = group.results[0]["fewer_texts"].get(metric)
+    return "" if count is None else f" (n = {count})"
 
 
-def _headed(metric: str) -> str:
+def _format_heading(metric: str) -> str:
     arrow = {"higher": " ↑", "lower": " ↓", "neither": ""}[METRICS[metric].better]
     return metric.replace("_", " ") + arrow
 
 
-def _interval(value: Mapping[str, float] | None) -> str:
+def _format_interval(value: Mapping[str, float] | None) -> str:
     return "" if value is None else f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"

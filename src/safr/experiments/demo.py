@@ -1,4 +1,4 @@
-"""The demonstration's settings: the same small transformer three times, with more and more of SAFR on it."""
+"""Settings of the demonstration: one small transformer as a baseline, with VMASK alone, and with all of SAFR."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ LEARNING_RATE = 3e-4
 
 
 def demo_settings(seed: int) -> dict[str, Settings]:
-    """Settings by name of the run: the paper's baseline, VMASK alone, and SAFR, on data that needs no download.
+    """Settings by the name of the run: the paper's baseline, VMASK alone, and SAFR, on data that needs no download.
 
-    The recipe is a fast one, so that all three take minutes on two cores: a learning rate three times the paper's
-    and few epochs. Both were chosen on the dev split.
+    The recipe is fast, so that all three runs take minutes on two cores: its learning rate is three times the paper's,
+    and it has few epochs. Both were chosen on the dev split.
     """
     recipe = Recipe(seed=seed, epochs=EPOCHS, learning_rate=LEARNING_RATE)
-    added = {
+    regularizations = {
         "baseline": Regularization(importance=0, interaction=0, vmask=False),
         "vmask": Regularization(importance=0, interaction=0),
         "safr": Regularization(importance=1, interaction=0.1),
     }
-    return {name: Settings(regularization=each, recipe=recipe) for name, each in added.items()}
+    return {
+        name: Settings(regularization=regularization, recipe=recipe) for name, regularization in regularizations.items()
+    }

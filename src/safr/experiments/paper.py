@@ -1,4 +1,4 @@
-"""The paper's settings and numbers: which runs its tables need, and how ours compare with what it prints."""
+"""The paper's settings and numbers: the runs that its tables need, and how our results compare with its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ LossWeights = tuple[float, float] | None
 """Weights of the importance and the interaction loss; None is the baseline."""
 
 VERSIONS = {"naacl": "paper", "preprint": "preprint"}
+"""Versions of the paper, and what tables call them."""
+
 VERDICTS = ("within", "direction", "no")
+"""How a number of ours compares with the paper's; `VERDICT_RULE` says when."""
+
 VERDICT_RULE = (
     "within: the paper's number lies in our 95 % interval (over seeds by Student's t; of one seed over texts). "
     "direction: not so, but it lies on the same side of the paper's baseline as ours of our baseline; for the baseline "
@@ -29,8 +33,12 @@ VERDICT_RULE = (
     "that only the preprint prints is judged by that. There is no verdict where neither prints one, and none but "
     "within where no baseline of ours is there."
 )
+
 DATASETS: dict[Dataset, str] = {"sst2": "sst2_paper", "imdb": "imdb"}
+"""Our names of the paper's data sets."""
+
 QUICK_DATA = "rotten_tomatoes"
+
 PUBLISHED_SETTINGS = {
     "padding": "count",
     "exclude_self": True,
@@ -38,10 +46,14 @@ PUBLISHED_SETTINGS = {
     "patience": 3,
     "kept_epoch": "last",
 }
-"""What our recipe has changed of the published one, but for the order of the texts; see docs/equations.md."""
+"""Settings of the published recipe that ours changes, except for the order of the texts; see docs/equations.md."""
+
 IMDB_SETTINGS = {"patience": 3}
-"""What is changed for IMDB, whose 5,000 dev reviews tell a better epoch from chance, which SST-2's 825 do not."""
+"""Settings for IMDB. Its 5,000 dev reviews tell a better epoch from chance, and SST-2's 825 sentences do not."""
+
 QUICK_SETTINGS = {"data": QUICK_DATA, "learning_rate": 3e-4, "epochs": 5}
+"""Settings of the quick version, which is no reproduction."""
+
 QUICK_NOTE = (
     "This is a small version: packaged film reviews in place of the paper's data, a higher learning rate, 5 epochs and "
     "a few settings. Its numbers are no reproduction, so they get no verdicts."
@@ -72,48 +84,50 @@ CHOICES = (
 )
 """What was chosen where the paper leaves it open."""
 
+_SCORES = ("accuracy", "random", "capacity", "srs")
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """One of our numbers beside those that the paper prints, all as fractions."""
+    """One of our numbers beside the numbers that the paper prints, all as fractions."""
 
     ours: Estimate
     printed: Mapping[str, float | None]
-    """By version."""
+    """The paper's number by version; None where a version prints none."""
     verdict: str | None
-    """One of `VERDICTS`, against the first version that prints the number; None where nothing can be compared."""
+    """One of `VERDICTS`, for the first version that prints the number; None where nothing can be compared."""
 
 
 @cache
 def paper_numbers() -> dict[str, Any]:
-    """All numbers of both versions, in per cent."""
+    """All numbers that both versions print; scores are in per cent."""
     return json.loads(files("safr.experiments").joinpath("paper.json").read_text(encoding="utf-8"))
 
 
 def ablation_weights(dataset: Dataset) -> list[LossWeights]:
-    """Every setting of either version's ablation, the baseline first."""
-    found: dict[LossWeights, None] = {None: None}
+    """Loss weights of every row in either version's ablation, the baseline first."""
+    weights: dict[LossWeights, None] = {None: None}
     for version in VERSIONS:
         for row in paper_numbers()["versions"][version]["ablation"][dataset]:
-            found[_weights(row)] = None
-    return list(found)
+            weights[_read_weights(row)] = None
+    return list(weights)
 
 
 def best_paper_weights(dataset: Dataset, version: str = "naacl") -> tuple[float, float]:
-    """The setting that a version of the paper finds best, which is what its Table 1 calls SAFR."""
+    """The loss weights that a version of the paper finds best; its Table 1 calls a model with them SAFR."""
     best = paper_numbers()["versions"][version]["best"][dataset]
     return float(best["importance"]), float(best["interaction"])
 
 
 def weights_label(weights: LossWeights) -> str:
-    """What a setting is called."""
+    """The name of a setting in tables and folder names."""
     if weights is None:
         return "baseline"
     return f"importance={short_value(weights[0])},interaction={short_value(weights[1])}"
 
 
 def paper_run_name(dataset: Dataset, padding: Padding, weights: LossWeights, seed: int) -> str:
-    """The folder of a run."""
+    """The name of a run's folder."""
     return f"{dataset},{padding},{weights_label(weights)},seed={seed}"
 
 
@@ -132,22 +146,22 @@ def paper_settings(
 
 
 def table_1_weights(dataset: Dataset) -> list[LossWeights]:
-    """Table 1: the baseline, the mask alone, and the best setting."""
+    """The loss weights in Table 1: the baseline, the mask alone, and the best setting."""
     return [None, (0.0, 0.0), best_paper_weights(dataset)]
 
 
 def paper_jobs(dataset: Dataset, seeds: int, *, quick: bool = False) -> dict[str, Settings]:
-    """All runs of a data set, those of one seed before those of the next, and of these first what Table 1 shows.
+    """Settings of all runs of a data set by name, ordered by seed; the settings of Table 1 come first in every seed.
 
-    With padding masked every setting is run, with padding counted, which takes up to four times as long, the three of
-    Table 1; quickly, four are.
+    With padding masked, every setting of the ablation is run. With padding counted, which takes up to four times as
+    long, only the three of Table 1 are run. The quick version runs four settings in all, with padding masked.
     """
     chosen: list[tuple[Padding, LossWeights]]
     if quick:
-        chosen = [("mask", each) for each in QUICK_WEIGHTS]
+        chosen = [("mask", weights) for weights in QUICK_WEIGHTS]
     else:
-        chosen = [(padding, each) for padding in get_args(Padding) for each in table_1_weights(dataset)]
-        chosen += [("mask", each) for each in ablation_weights(dataset)]  # those of Table 1 keep their place
+        chosen = [(padding, weights) for padding in get_args(Padding) for weights in table_1_weights(dataset)]
+        chosen += [("mask", weights) for weights in ablation_weights(dataset)]  # those of Table 1 keep their place
     return {
         paper_run_name(dataset, padding, weights, seed): paper_settings(dataset, padding, weights, seed, quick=quick)
         for seed in range(seeds)
@@ -156,7 +170,7 @@ def paper_jobs(dataset: Dataset, seeds: int, *, quick: bool = False) -> dict[str
 
 
 def compare_with_paper(rows: Sequence[ResultRow], dataset: Dataset) -> dict[LossWeights, dict[str, Comparison]]:
-    """Ours and the paper's accuracy, accuracy after deletion, and SRS, by setting; rows of other data get no verdicts.
+    """Our and the paper's accuracy, accuracy after deletion, and SRS, by setting; without verdicts for other data.
 
     Args:
         rows: Test rows (`result_rows`) of one data set and one way of padding.
@@ -164,79 +178,82 @@ def compare_with_paper(rows: Sequence[ResultRow], dataset: Dataset) -> dict[Loss
     """
     groups: dict[LossWeights, list[ResultRow]] = {}
     for row in rows:
-        groups.setdefault(_weights(row) if row["vmask"] else None, []).append(row)
+        groups.setdefault(_read_weights(row) if row["vmask"] else None, []).append(row)
     base = {name: row_estimate(groups[None], name) for name in _SCORES} if None in groups else {}
-    found = {
+    comparisons_by_weights = {
         weights: {
-            name: _comparison(row_estimate(group, name), base.get(name), dataset, weights, name) for name in _SCORES
+            name: _compare_score(row_estimate(group, name), base.get(name), dataset, weights, name) for name in _SCORES
         }
         for weights, group in sorted(groups.items(), key=lambda item: (item[0] is not None, item[0] or ()))
     }
     if all(row["data"] == DATASETS[dataset] for row in rows):
-        return found
-    return {weights: _without_verdicts(comparisons) for weights, comparisons in found.items()}
+        return comparisons_by_weights
+    return {weights: _remove_verdicts(comparisons) for weights, comparisons in comparisons_by_weights.items()}
 
 
 def compare_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Comparison]:
-    """Table 3: average capacity of all words, of the most important 30 % and of the rest, over a setting's seeds.
+    """Table 3: average capacity of all words, of the most important 30 % and of the others, over a setting's seeds.
 
     Runs of other data get no verdicts.
     """
-    found: dict[str, Comparison] = {}
+    comparisons: dict[str, Comparison] = {}
     for group in ("all", "important", "rest"):
         ours = mean_over_runs([run.scores["capacity"][group] for run in runs])
-        printed = {each: paper_numbers()["versions"][each]["average_capacity"][dataset][group] for each in VERSIONS}
+        printed = {
+            version: paper_numbers()["versions"][version]["average_capacity"][dataset][group] for version in VERSIONS
+        }
         verdict = "no"
         if ours.low <= printed["naacl"] <= ours.high:
             verdict = "within"
         elif group != "all":
-            theirs = printed["naacl"] - found["all"].printed["naacl"]
-            verdict = "direction" if theirs * (ours.value - found["all"].ours.value) > 0 else "no"
-        found[group] = Comparison(ours, printed, verdict)
-    return found if all(run.settings.data == DATASETS[dataset] for run in runs) else _without_verdicts(found)
+            printed_gap = printed["naacl"] - comparisons["all"].printed["naacl"]
+            verdict = "direction" if printed_gap * (ours.value - comparisons["all"].ours.value) > 0 else "no"
+        comparisons[group] = Comparison(ours, printed, verdict)
+    if all(run.settings.data == DATASETS[dataset] for run in runs):
+        return comparisons
+    return _remove_verdicts(comparisons)
 
 
-def _without_verdicts(found: Mapping[str, Comparison]) -> dict[str, Comparison]:
-    return {name: replace(each, verdict=None) for name, each in found.items()}
+def comparison_cells(comparison: Comparison) -> list[str]:
+    """Table cells with our number, the paper's, the preprint's, and the verdict."""
+    printed = ["" if value is None else f"{100 * value:.2f}" for value in comparison.printed.values()]
+    return [format_percent(comparison.ours.to_dict()), *printed, comparison.verdict or ""]
 
 
-_SCORES = ("accuracy", "random", "capacity", "srs")
+def _remove_verdicts(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
+    return {name: replace(comparison, verdict=None) for name, comparison in comparisons.items()}
 
 
-def _comparison(ours: Estimate, base: Estimate | None, dataset: Dataset, weights: LossWeights, name: str) -> Comparison:
-    printed = {version: _printed(version, dataset, weights, name) for version in VERSIONS}
-    version = next((each for each, value in printed.items() if value is not None), None)
+def _compare_score(
+    ours: Estimate, base: Estimate | None, dataset: Dataset, weights: LossWeights, name: str
+) -> Comparison:
+    printed = {version: _find_printed_score(version, dataset, weights, name) for version in VERSIONS}
+    version = next((version for version, value in printed.items() if value is not None), None)
     if version is None:
         return Comparison(ours, printed, None)
-    value, theirs = printed[version], _printed(version, dataset, None, name)
+    value, printed_base = printed[version], _find_printed_score(version, dataset, None, name)
     assert value is not None
-    assert theirs is not None
+    assert printed_base is not None
     if ours.low <= value <= ours.high:
         return Comparison(ours, printed, "within")
     if weights is None:
-        same = name == "srs" and value > 0 and ours.value > 0
-    elif base is None:  # without a baseline of ours there are no sides
+        same_side = name == "srs" and value > 0 and ours.value > 0
+    elif base is None:  # without a baseline of ours the sides can't be compared
         return Comparison(ours, printed, None)
     else:
-        same = (value - theirs) * (ours.value - base.value) > 0
-    return Comparison(ours, printed, "direction" if same else "no")
+        same_side = (value - printed_base) * (ours.value - base.value) > 0
+    return Comparison(ours, printed, "direction" if same_side else "no")
 
 
-def _printed(version: str, dataset: Dataset, weights: LossWeights, name: str) -> float | None:
-    """A number of the paper, as a fraction."""
+def _find_printed_score(version: str, dataset: Dataset, weights: LossWeights, name: str) -> float | None:
+    """A score that the paper prints, as a fraction; None where it prints none."""
     for row in paper_numbers()["versions"][version]["ablation"][dataset]:
-        if _weights(row) == weights:
+        if _read_weights(row) == weights:
             return row[name] / 100
     return None
 
 
-def _weights(row: Mapping[str, Any]) -> LossWeights:
+def _read_weights(row: Mapping[str, Any]) -> LossWeights:
     if row["importance"] is None:
         return None
     return float(row["importance"]), float(row["interaction"])
-
-
-def comparison_cells(comparison: Comparison) -> list[str]:
-    """Ours, the paper's, the preprint's, and the verdict, as a table shows them."""
-    printed = ["" if value is None else f"{100 * value:.2f}" for value in comparison.printed.values()]
-    return [format_percent(comparison.ours.to_dict()), *printed, comparison.verdict or ""]

@@ -1,4 +1,4 @@
-"""Finished runs of the paper's settings in, its tables out, each number with the paper's beside it."""
+"""The paper's tables, filled in with our finished runs beside the paper's own numbers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from safr.experiments.text_table import TextTable
 from safr.runs import Run
 
 PADDINGS: dict[Padding, str] = {"mask": "padding masked", "count": "padding counted, as published but for the batches"}
+"""What the titles of tables call the ways of padding."""
 
 
 def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[TextTable]:
@@ -34,39 +35,42 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
     Args:
         runs: Evaluated runs by name.
         dataset: The data set.
-        seeds: Seeds that were asked for.
+        seeds: Number of seeds that were asked for.
     """
-    found = []
-    for padding, how in PADDINGS.items():
-        chosen = [run for name, run in runs.items() if name.startswith(f"{dataset},{padding},")]
-        if not chosen:
+    tables = []
+    for padding, padding_title in PADDINGS.items():
+        dataset_runs = [run for name, run in runs.items() if name.startswith(f"{dataset},{padding},")]
+        if not dataset_runs:
             continue
-        comparisons = compare_with_paper(result_rows(chosen, "test"), dataset)
+        comparisons = compare_with_paper(result_rows(dataset_runs, "test"), dataset)
         counts = {weights: len(select_runs(runs, dataset, padding, weights, seeds)) for weights in comparisons}
-        data = f"{chosen[0].record['data']['name']}, {how}"
-        called = {each: weights_label(each) for each in comparisons}
+        data = f"{dataset_runs[0].record['data']['name']}, {padding_title}"
+        labels = {weights: weights_label(weights) for weights in comparisons}
         for version, name in reversed(VERSIONS.items()):
             weights = best_paper_weights(dataset, version)
-            called |= {weights: f"{weights_label(weights)}, SAFR of the {name}"} if weights in called else {}
-        first = dict.fromkeys(
+            labels |= {weights: f"{weights_label(weights)}, SAFR of the {name}"} if weights in labels else {}
+        table_1 = dict.fromkeys(
             [*table_1_weights(dataset), *(best_paper_weights(dataset, version) for version in VERSIONS)]
         )
-        rows = {each: comparisons[each] for each in first if each in comparisons}
-        found.append(_ablation(f"table_1_{dataset}_{padding}", f"Table 1, {data}, in %", rows, counts, called))
+        rows = {weights: comparisons[weights] for weights in table_1 if weights in comparisons}
+        title = f"Table 1, {data}, in %"
+        tables.append(_make_ablation_table(f"table_1_{dataset}_{padding}", title, rows, counts, labels))
         if set(comparisons) > set(rows):
             title = f"Tables 2 and 6, {data}, in %"
-            found.append(_ablation(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, called))
-        best = select_runs(runs, dataset, padding, best_paper_weights(dataset), seeds)
-        if best:
-            found.append(_capacity(best, dataset, padding, data))
-    return found
+            tables.append(
+                _make_ablation_table(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, labels)
+            )
+        best_runs = select_runs(runs, dataset, padding, best_paper_weights(dataset), seeds)
+        if best_runs:
+            tables.append(_make_capacity_table(best_runs, dataset, padding, data))
+    return tables
 
 
 def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
     """Tables 4 and 5: the sizes of the data and of the model."""
     rows = []
     for dataset, data in DATASETS.items():
-        run = next((each for each in runs.values() if each.record["data"]["name"] == data), None)
+        run = next((run for run in runs.values() if run.record["data"]["name"] == data), None)
         if run is not None:
             ours = " / ".join(f"{run.record['data']['sizes'][split]:,}" for split in ("train", "dev", "test"))
             printed = (paper_numbers()["versions"][version]["dataset_sizes"][dataset] for version in VERSIONS)
@@ -88,40 +92,40 @@ def size_tables(runs: Mapping[str, Run]) -> list[TextTable]:
 def select_runs(
     runs: Mapping[str, Run], dataset: Dataset, padding: Padding, weights: LossWeights, seeds: int
 ) -> list[Run]:
-    """The runs of one setting that are there, by seed."""
+    """The finished runs of one setting, ordered by seed."""
     names = [paper_run_name(dataset, padding, weights, seed) for seed in range(seeds)]
     return [runs[name] for name in names if name in runs]
 
 
-def _ablation(
+def _make_ablation_table(
     name: str,
     title: str,
     comparisons: Mapping[LossWeights, Mapping[str, Comparison]],
     counts: Mapping[LossWeights, int],
-    called: Mapping[LossWeights, str],
+    labels: Mapping[LossWeights, str],
 ) -> TextTable:
     # The paper's last column comes second, where a screen still shows it.
-    names = {"accuracy": "accuracy", "srs": "SRS", "random": "random deletion", "capacity": "by capacity"}
+    titles = {"accuracy": "accuracy", "srs": "SRS", "random": "random deletion", "capacity": "by capacity"}
     columns = ["setting", "seeds"]
-    for shown in names.values():
-        columns += [shown, *(f"{shown} ({each})" for each in (*VERSIONS.values(), "verdict"))]
+    for score_title in titles.values():
+        columns += [score_title, *(f"{score_title} ({suffix})" for suffix in (*VERSIONS.values(), "verdict"))]
     rows = [
-        (called[weights], str(counts[weights]), *(cell for name in names for cell in comparison_cells(found[name])))
-        for weights, found in comparisons.items()
+        (labels[weights], str(counts[weights]), *(cell for name in titles for cell in comparison_cells(scores[name])))
+        for weights, scores in comparisons.items()
     ]
     return TextTable(name, title, tuple(columns), tuple(rows))
 
 
-def _capacity(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> TextTable:
+def _make_capacity_table(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> TextTable:
     words = {"all": "all", "important": "most important 30 %", "rest": "the rest"}
     rows = []
-    for name, each in compare_capacity(runs, dataset).items():
-        printed = (f"{value:.4f}" for value in each.printed.values() if value is not None)
-        ours = f"{each.ours.value:.4f} [{each.ours.low:.4f}, {each.ours.high:.4f}]"
-        rows.append((words[name], ours, *printed, each.verdict or ""))
+    for group, comparison in compare_capacity(runs, dataset).items():
+        printed = (f"{value:.4f}" for value in comparison.printed.values() if value is not None)
+        ours = f"{comparison.ours.value:.4f} [{comparison.ours.low:.4f}, {comparison.ours.high:.4f}]"
+        rows.append((words[group], ours, *printed, comparison.verdict or ""))
     title = f"Table 3, {data}: average capacity with {weights_label(best_paper_weights(dataset))}"
-    if (other := best_paper_weights(dataset, "preprint")) != best_paper_weights(dataset):
-        title += f"; the preprint's presumably with {weights_label(other)}"
+    if (preprint_weights := best_paper_weights(dataset, "preprint")) != best_paper_weights(dataset):
+        title += f"; the preprint's presumably with {weights_label(preprint_weights)}"
     return TextTable(
         f"table_3_{dataset}_{padding}", title, ("words", "ours", *VERSIONS.values(), "verdict"), tuple(rows)
     )

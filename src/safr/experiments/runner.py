@@ -1,4 +1,4 @@
-"""Settings in, one finished run out, however often it was stopped on the way."""
+"""Execution of runs: one run that resumes where it was stopped, or many in parallel by joblib or Ray."""
 
 from __future__ import annotations
 
@@ -27,13 +27,10 @@ from safr.storage import write_json, write_text
 from safr.training import train
 
 SplitName = Literal["dev", "test"]
-
-
 Engine = Literal["joblib", "ray"]
 
-
 MAX_TRIES = 3
-"""How often a run is begun whose process is killed, as by a system that has no memory left."""
+"""How often a run is started in all if its process is killed, as by a system that is out of memory."""
 
 
 @dataclass(frozen=True)
@@ -47,25 +44,30 @@ class Outcome:
 
 
 OutcomeCallback = Callable[[Outcome | None, int, int], None]
-"""Called with each outcome, how many there are so far and how many runs were to do; with None before the first."""
+"""Called with an outcome, the number of outcomes so far and the number of runs to do.
+
+The first call comes before any outcome, and has None in its place.
+"""
 
 
 def is_run_finished(run: Run, splits: Sequence[SplitName]) -> bool:
-    """Whether a run is trained and evaluated on some splits."""
+    """Whether a run is trained, and evaluated on all of the splits."""
     return run.is_trained and all(scores_path(run, split).is_file() for split in splits)
 
 
 def scores_path(run: Run, split: SplitName) -> Path:
-    """Where a run keeps the scores of a split."""
+    """The file of a run's scores on a split."""
     return run.scores_file if split == "test" else run.folder / f"scores_{split}.json"
 
 
 def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], data_dir: Path | None = None) -> Run:
-    """Train and evaluate what of a run is not done yet; two processes never work on the same run.
+    """The finished run; trains and evaluates what is not done yet.
+
+    A lock makes sure that two processes never work on the same run.
 
     Args:
         settings: The run's settings.
-        folder: The run's folder, with or without a part of the run in it.
+        folder: The run's folder. It may be new, or hold a part of the run.
         splits: Splits to score.
         data_dir: Folder where archives of data are looked for first.
 
@@ -74,16 +76,16 @@ def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], da
     """
     run = Run(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):  # let go by the system if the process dies
-        there = run.config_file.exists()
-        if there and run.settings != settings:
+    with FileLock(folder.with_name(f".{folder.name}.lock")):  # the system releases it if the process dies
+        started = run.config_file.exists()
+        if started and run.settings != settings:
             raise InputError(f"{folder}: holds a run with other settings; choose another folder")
         if is_run_finished(run, splits):
             return run
         data = load_data(
             settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
         )
-        run = train(settings, data, folder, resume=there)
+        run = train(settings, data, folder, resume=started)
         for split in splits:
             if not scores_path(run, split).is_file():
                 write_json(scores_path(run, split), evaluate(run, data, split=split))
@@ -98,33 +100,35 @@ def run_job(
     data_dir: Path | None = None,
     parent: int | None = None,
 ) -> Outcome:
-    """`finish_run`, in a process of an engine: what goes wrong is written down beside the others, which go on.
+    """What became of a run; an engine calls this in its processes.
+
+    If the run fails, the traceback is written to `failure_path`, and no error is raised, so that other runs go on.
 
     Args:
-        name: The run's name, a folder in `folder`.
+        name: The run's name, which is its folder in `folder`.
         settings: The run's settings.
         folder: Folder of all runs.
         splits: Splits to score.
         data_dir: Folder where archives of data are looked for first.
-        parent: Process without which this one shall not go on. Default: none.
+        parent: Id of the process with which this one ends. Default: none.
     """
-    if parent not in (None, os.getpid()):  # one worker alone is the parent itself
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    if parent not in (None, os.getpid()):  # a single worker is the parent itself
+        threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
     silence_libraries()
-    started = time.monotonic()
-    report = failure_path(folder, name)
+    start = time.monotonic()
+    failure_file = failure_path(folder, name)
     try:
         finish_run(settings, folder / name, splits, data_dir)
     except Exception as error:
         reason = str(error).strip() if isinstance(error, InputError) else traceback.format_exception_only(error)[-1]
-        write_text(report, traceback.format_exc())
-        return Outcome(name, time.monotonic() - started, reason.strip().splitlines()[0])
-    report.unlink(missing_ok=True)
-    return Outcome(name, time.monotonic() - started)
+        write_text(failure_file, traceback.format_exc())
+        return Outcome(name, time.monotonic() - start, reason.strip().splitlines()[0])
+    failure_file.unlink(missing_ok=True)
+    return Outcome(name, time.monotonic() - start)
 
 
 def failure_path(folder: Path, name: str) -> Path:
-    """Where it stands why a run failed."""
+    """The file that says why a run failed."""
     return folder / f"{name}.failed.txt"
 
 
@@ -138,16 +142,16 @@ def run_jobs(
     data_dir: Path | None = None,
     progress: OutcomeCallback | None = None,
 ) -> Iterator[Outcome]:
-    """Finish every run that is not, and tell of each as it is done.
+    """Outcomes of the runs that were not finished yet, in the order in which they end.
 
     Args:
         jobs: Settings by the name of the run.
-        folder: Each run is a folder in it. With `ray` all workers must see it under the same path.
+        folder: Folder of all runs. With `ray` all workers must see it under the same path.
         splits: Splits to score.
-        engine: `joblib`: processes of this machine. `ray`: tasks on the cluster that `RAY_ADDRESS` names, or on one of
-            this machine.
-        workers: Runs at a time; the cores are shared out between them, also while fewer are left. Default: one for each
-            core, with `ray` for each core of the cluster.
+        engine: `joblib`: processes on this machine. `ray`: tasks on the cluster that `RAY_ADDRESS` names, or on a local
+            one.
+        workers: Number of runs at a time. The cores are divided by this number, also while fewer runs remain. Default:
+            the number of cores of the machine, or of the cluster with `ray`.
         data_dir: Folder where archives of data are looked for first.
         progress: See `OutcomeCallback`.
 
@@ -155,7 +159,7 @@ def run_jobs(
         InputError: The engine is not installed or can't be reached, or a file is where the folder should be.
     """
     folder = folder.resolve()
-    if not (open_jobs := find_unfinished(jobs, folder, splits)):
+    if not (unfinished := find_unfinished(jobs, folder, splits)):
         return
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
@@ -163,86 +167,88 @@ def run_jobs(
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: expected a folder for the runs, found a file there") from None
-    run_some = _on_ray if engine == "ray" else _on_this_machine
+    run_unfinished = _run_on_ray if engine == "ray" else _run_on_this_machine
     if progress is not None:
-        progress(None, 0, len(open_jobs))
-    outcomes = run_some(open_jobs, folder, (tuple(splits), data_dir and data_dir.resolve()), workers)
+        progress(None, 0, len(unfinished))
+    outcomes = run_unfinished(unfinished, folder, (tuple(splits), data_dir and data_dir.resolve()), workers)
     for done, outcome in enumerate(outcomes, start=1):
         if progress is not None:
-            progress(outcome, done, len(open_jobs))
+            progress(outcome, done, len(unfinished))
         yield outcome
 
 
 def find_unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence[SplitName]) -> dict[str, Settings]:
-    """The runs that are not done with their settings; for the others nothing is left of a failure before."""
-    left = {}
+    """The jobs whose runs are not finished with these settings; deletes what an earlier failure left of the others."""
+    unfinished = {}
     for name, settings in jobs.items():
-        if _is_done(Run(folder / name), settings, splits):
+        if _is_job_finished(Run(folder / name), settings, splits):
             failure_path(folder, name).unlink(missing_ok=True)
         else:
-            left[name] = settings
-    return left
+            unfinished[name] = settings
+    return unfinished
 
 
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, as when somebody has killed it."""
+def _exit_with_parent(parent: int) -> None:
+    """End this process when its parent has ended, as when somebody has killed it."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
 
 
-def _is_done(run: Run, settings: Settings, splits: Sequence[SplitName]) -> bool:
+def _is_job_finished(run: Run, settings: Settings, splits: Sequence[SplitName]) -> bool:
     try:
         return run.config_file.is_file() and run.settings == settings and is_run_finished(run, splits)
-    except InputError:  # a damaged record: to finish the run fails with what is wrong with it, and stops no other
+    except InputError:  # a damaged record: finishing the run will say what is wrong with it, and stop no other run
         return False
 
 
-def _on_this_machine(
-    jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None
+def _run_on_this_machine(
+    jobs: Mapping[str, Settings], folder: Path, options: tuple[Any, ...], workers: int | None
 ) -> Iterator[Outcome]:
     workers = workers or cpu_count()
     waiting = dict(jobs)
     while waiting:
-        # All processes end with one that was killed. What they had begun goes on from its last epoch, a run at a time,
-        # so that one that takes all memory takes no other with it.
-        for name in (yield from _in_processes(waiting, list(waiting), folder, how, workers)):
+        # When one process is killed, all others end too. The runs that they had started resume from their last epoch,
+        # one at a time, so that a run that takes all memory does not end another one.
+        for name in (yield from _run_in_processes(waiting, list(waiting), folder, options, workers)):
             for _ in range(MAX_TRIES - 1):
-                if not (yield from _in_processes(waiting, [name], folder, how, workers)):
+                if not (yield from _run_in_processes(waiting, [name], folder, options, workers)):
                     break
             else:
                 del waiting[name]
-                yield _lost(folder, name, f"its process was killed {MAX_TRIES} times")
+                yield _record_killed_run(folder, name, f"its process was killed {MAX_TRIES} times")
 
 
-def _in_processes(
-    waiting: dict[str, Settings], names: Sequence[str], folder: Path, how: tuple[Any, ...], workers: int
+def _run_in_processes(
+    waiting: dict[str, Settings], names: Sequence[str], folder: Path, options: tuple[Any, ...], workers: int
 ) -> Generator[Outcome, None, list[str]]:
     """Finish some of the waiting runs; returns the names of those that were under way when a process was killed."""
-    # As many threads for each run however many are left, since their number decides how sums are rounded.
+    # The number of threads per run stays the same until the end, since it decides how sums are rounded.
     try:
         with parallel_config("loky", n_jobs=workers, inner_max_num_threads=max(cpu_count() // workers, 1)):
             outcomes = Parallel(return_as="generator_unordered")(
-                delayed(run_job)(name, waiting[name], folder, *how, os.getpid()) for name in names
+                delayed(run_job)(name, waiting[name], folder, *options, os.getpid()) for name in names
             )
             for outcome in outcomes:
                 del waiting[outcome.name]
                 yield outcome
     except TerminatedWorkerError:
-        left = [name for name in names if name in waiting]
-        return [name for name in left if (folder / name).exists()] or left
+        unfinished = [name for name in names if name in waiting]
+        return [name for name in unfinished if (folder / name).exists()] or unfinished
     finally:
-        get_reusable_executor().shutdown(wait=True)  # else the processes would wait for more to do
+        get_reusable_executor().shutdown(wait=True)  # otherwise the processes would wait for more work
     return []
 
 
-def _lost(folder: Path, name: str, why: str) -> Outcome:
-    """A run whose process could not say itself why it failed."""
-    write_text(failure_path(folder, name), f"{why}\n")
-    return Outcome(name, 0, why)
+def _record_killed_run(folder: Path, name: str, error: str) -> Outcome:
+    """The outcome of a run whose process could not write down itself why it failed."""
+    write_text(failure_path(folder, name), f"{error}\n")
+    return Outcome(name, 0, error)
 
 
-def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], workers: int | None) -> Iterator[Outcome]:
+def _run_on_ray(
+    jobs: Mapping[str, Settings], folder: Path, options: tuple[Any, ...], workers: int | None
+) -> Iterator[Outcome]:
     try:
         import ray
     except ImportError:
@@ -254,27 +260,27 @@ def _on_ray(jobs: Mapping[str, Settings], folder: Path, how: tuple[Any, ...], wo
             f"the Ray cluster can't be reached ({str(error).splitlines()[0]}); see docs/sweeps.md"
         ) from error
     cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    # A task runs on one machine, and would wait for ever for more cores than any has.
+    # A task runs on one machine. If it asked for more cores than any machine has, it would wait for ever.
     threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
-    # Ray gives a task as many threads as it asks cores for.
+    # Ray gives a task as many threads as the task asks for cores.
     remote = ray.remote(num_cpus=threads, max_retries=MAX_TRIES - 1)(run_job)
-    to_begin, waiting = iter(jobs.items()), {}
+    remaining_jobs, names_by_task = iter(jobs.items()), {}
 
-    def begin(count: int) -> None:
-        for name, settings in islice(to_begin, count):
-            waiting[remote.remote(name, settings, folder, *how)] = name
+    def start_tasks(count: int) -> None:
+        for name, settings in islice(remaining_jobs, count):
+            names_by_task[remote.remote(name, settings, folder, *options)] = name
 
     try:
-        begin(workers or len(jobs))  # Ray would begin as many as it has cores for
-        while waiting:
-            (done,), _ = ray.wait(list(waiting), num_returns=1)
-            name = waiting.pop(done)
-            begin(1)
+        start_tasks(workers or len(jobs))  # Ray itself starts as many as there are cores for
+        while names_by_task:
+            (task,), _ = ray.wait(list(names_by_task), num_returns=1)
+            name = names_by_task.pop(task)
+            start_tasks(1)
             try:
-                outcome = ray.get(done)
+                outcome = ray.get(task)
             except ray.exceptions.RayError as error:
-                outcome = _lost(folder, name, str(getattr(error, "cause", error)).strip().splitlines()[0])
+                outcome = _record_killed_run(folder, name, str(getattr(error, "cause", error)).strip().splitlines()[0])
             yield outcome
     finally:
-        for each in waiting:
-            ray.cancel(each, force=True)
+        for task in names_by_task:
+            ray.cancel(task, force=True)

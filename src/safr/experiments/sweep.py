@@ -1,4 +1,4 @@
-"""Settings of many runs in, a table of them out, with the setting that is worth its price in accuracy."""
+"""Sweeps: many runs with varied settings, their table, and the setting with the best SRS for little accuracy lost."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ ACCURACY_MARGIN = 0.02
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep has found."""
+    """The results of a sweep, with its table."""
 
     folder: Path
     rows: list[ResultRow]
-    """One for each finished run."""
+    """One per finished run."""
     groups: list[ResultRow]
-    """One for each setting, over its seeds."""
+    """One per setting, over its seeds."""
     failed: dict[str, str]
-    """Why, by the name of the run."""
+    """Error messages of the failed runs, by the name of the run."""
     text: str
     """The table as Markdown, with the recommended setting."""
 
@@ -48,12 +48,13 @@ def run_sweep(
     data_dir: Path | None = None,
     progress: OutcomeCallback | None = None,
 ) -> SweepResult:
-    """Run what is not finished, and write `table.md`, `runs.parquet` and `pareto.svg` beside the runs.
+    """The results of a sweep; does the runs that are not finished, and writes its files beside the runs.
 
-    Settings are chosen by their scores on the dev split, and by no others.
+    The files are `table.md`, `runs.parquet` and the figure `pareto.svg`. The recommended setting is chosen by scores on
+    the dev split alone.
 
     Args:
-        jobs: Settings by the name of the run, a folder in `folder`.
+        jobs: Settings by the name of the run, which is its folder in `folder`.
         folder: Folder of all runs.
         engine: See `run_jobs`.
         workers: See `run_jobs`.
@@ -63,7 +64,7 @@ def run_sweep(
         progress: See `run_jobs`.
 
     Raises:
-        InputError: There are no runs, the margin is none, all runs failed, or the data have changed between some.
+        InputError: There are no runs, the margin is out of range, all runs failed, or the data changed between runs.
     """
     if not jobs:
         raise InputError("expected at least one run to sweep over, got none")
@@ -80,16 +81,16 @@ def run_sweep(
     groups = group_rows(rows)
     text = sweep_table(groups, failed, margin)
     write_text(folder / "table.md", text)
-    every = rows + (result_rows(finished, "test") if test else [])
-    write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(every))
+    all_rows = rows + (result_rows(finished, "test") if test else [])
+    write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(all_rows))
     best, _ = recommend_setting(groups, margin)
-    points = {each["label"]: (astuple(each["accuracy"]), astuple(each["srs"])) for each in groups}
+    points = {group["label"]: (astuple(group["accuracy"]), astuple(group["srs"])) for group in groups}
     save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
     return SweepResult(folder, rows, groups, failed, text)
 
 
 def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: float) -> str:
-    """The table, best SRS first, and in words what it recommends."""
+    """Markdown with the table, best SRS first, the recommended setting, and the runs that failed."""
     best, baseline = recommend_setting(groups, margin)
     columns = ("accuracy", "random", "capacity", "srs")
     lines = [
@@ -98,19 +99,19 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
         f"| setting | seeds | {' | '.join(('accuracy', 'random deletion', 'by capacity', 'SRS'))} |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for each in sorted(groups, key=lambda group: -group["srs"].value):
-        cells = " | ".join(format_percent(each[name].to_dict()) for name in columns)
-        lines.append(f"| {each['label']} | {each['seeds']} | {cells} |")
+    for group in sorted(groups, key=lambda group: -group["srs"].value):
+        cells = " | ".join(format_percent(group[name].to_dict()) for name in columns)
+        lines.append(f"| {group['label']} | {group['seeds']} | {cells} |")
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
     lines += [
         "",
         f"Recommended: {best['label']}, the highest SRS among the settings whose accuracy is at most "
         f"{100 * margin:g} points below that of {against} ({100 * baseline['accuracy'].value:.1f} %).",
     ]
-    sites = {each["label"]: each["srs_site"] for each in groups}
+    sites = {group["label"]: group["srs_site"] for group in groups}
     if len(set(sites.values())) > 1:
-        where = ", ".join(f"{site} ({label})" for label, site in sites.items())
-        lines += ["", f"SRS is not read at one site: {where}. To compare it, choose one by --site."]
-    for name, why in failed.items():
-        lines += ["", f"Failed: {name}: {why}"]
+        site_list = ", ".join(f"{site} ({label})" for label, site in sites.items())
+        lines += ["", f"SRS is not read at one site: {site_list}. To compare it, choose one by --site."]
+    for name, error in failed.items():
+        lines += ["", f"Failed: {name}: {error}"]
     return "\n".join(lines) + "\n"

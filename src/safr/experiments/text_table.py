@@ -1,4 +1,4 @@
-"""Words in rows and columns in; CSV or Markdown out."""
+"""A table of text that can be written as CSV or Markdown."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TextTable:
-    """Words in rows and columns."""
+    """Text in rows and columns."""
 
     name: str
-    """Of its file."""
+    """Name of its file."""
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     best: frozenset[tuple[int, int]] = frozenset()
-    """Row and column of the cells that stand out."""
+    """Row and column of the cells that stand out, counted from 0."""
 
     def to_csv(self) -> str:
-        """As comma-separated values."""
+        """The table as comma-separated values, without its title."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerows([self.columns, *self.rows])
         return text.getvalue()
 
     def to_markdown(self) -> str:
-        """As Markdown, with its title."""
+        """The table as Markdown, with its title."""
         rows = [
-            [f"**{cell}**" if (number, place) in self.best else cell for place, cell in enumerate(row)]
+            [f"**{cell}**" if (number, column) in self.best else cell for column, cell in enumerate(row)]
             for number, row in enumerate(self.rows)
         ]
         lines = [self.columns, ["---"] * len(self.columns), *rows]

@@ -1,6 +1,7 @@
-"""Arrays in, matplotlib figures out: the paper's figures for any text, and the curves of runs.
+"""Matplotlib figures: the paper's figures for any text, and the curves of runs.
 
-Nothing here knows about models. Figures are drawn without a display, with any words, and are the same each time.
+Figures are drawn from arrays and know nothing about models. They need no display, take any words, and are the same
+every time.
 """
 
 from safr.figures.allocation import allocation_graph

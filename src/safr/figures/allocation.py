@@ -1,4 +1,4 @@
-"""Capacity and interference of one text in, circles for words and lines for pairs out (the paper's Figure 2(b))."""
+"""Allocation graph: circles for the words of a text, lines for the pairs that interfere (the paper's Figure 2(b))."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,8 +30,8 @@ MOST_LINES = 40
 LARGEST_RADIUS = 20.0  # points, at capacity 1
 SMALLEST_RADIUS = 1.5  # points, so that a word without capacity still has a place
 LINE_HEIGHT = 1.25 * TEXT_SIZE  # points
-POINTS_PER_LINE = 50  # by which labels see where lines run
-MARGIN = 8.0  # points around all of it
+POINTS_PER_LINE = 50  # samples of a line, so that labels can avoid it
+MARGIN = 8.0  # points around the whole graph
 KEY_CAPACITIES = (1.0, 0.5, 0.1)
 KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
 CIRCLE_LOOK: dict[str, Any] = {"facecolor": CIRCLE.light, "edgecolor": CIRCLE_EDGE.light, "linewidth": 0.8}
@@ -50,44 +50,45 @@ def allocation_graph(
 ) -> Figure:
     """Graph of one text: circles whose area is capacity, and lines for the pairs that interfere most.
 
-    Solid red lines join pairs of positive interference and dashed blue ones pairs of negative. The shorter and thicker
-    the line, the stronger the interference; the plane is too flat for all distances at once, so lengths say it
-    approximately and widths exactly. Above 30 words it shows those with the highest capacity, and says so.
+    Solid red lines join pairs with positive interference, dashed blue lines pairs with negative interference. The
+    shorter and thicker the line, the stronger the interference. A plane can't hold all distances at once, so lengths
+    are approximate and widths exact. Of more than 30 words it shows those with the highest capacity, and says so.
 
     Args:
         words: The text's words.
-        capacity: Of each word, in [0, 1], shape (word,).
-        interference: h_i . h_j for each pair, shape (word, word), symmetric; the diagonal is ignored.
-        title: Stands above the graph.
-        most_lines: At most so many pairs, the strongest, get a line; the caption says of how many.
+        capacity: Capacity of the words, in [0, 1], shape (word,).
+        interference: h_i . h_j of all pairs, shape (word, word), symmetric; the diagonal is ignored.
+        title: Text above the graph.
+        most_lines: Number of strongest pairs that get a line; the caption says how many pairs there are.
 
     Raises:
         InputError: A shape that doesn't fit the words, a value out of range, or a matrix that isn't symmetric.
     """
-    names = drawable_words(words)
-    sizes = fractions(capacity, len(names), name="capacity")
-    matrix = symmetric_matrix(interference, len(names), name="interference")
+    all_words = drawable_words(words)
+    sizes = fractions(capacity, len(all_words), name="capacity")
+    matrix = symmetric_matrix(interference, len(all_words), name="interference")
     kept = top_positions(sizes, MOST_CIRCLES)
-    shown, sizes, matrix = [names[position] for position in kept], sizes[kept], matrix[np.ix_(kept, kept)]
+    shown_words, sizes = [all_words[position] for position in kept], sizes[kept]
+    matrix = matrix[np.ix_(kept, kept)]
 
     radii = circle_radius(sizes)
     strength = relative_strength(matrix)
     pairs = find_strongest_pairs(strength, most_lines)
-    centres = place_circles(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown)))
-    widths = np.array([text_width(word) for word in shown])
-    labels = place_labels(centres, radii, widths, LINE_HEIGHT, _points_along(centres, pairs))
-    frame = _frame(centres, radii, labels)
+    centres = place_circles(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown_words)))
+    widths = np.array([text_width(word) for word in shown_words])
+    labels = place_labels(centres, radii, widths, LINE_HEIGHT, _sample_lines(centres, pairs))
+    frame = _compute_frame(centres, radii, labels)
 
-    note = selection_note(len(shown), len(names), "those with the highest capacity")
-    caption = f"{note} {_lines_note(len(pairs), int(np.count_nonzero(np.triu(strength))))}".strip()
-    figure, axes = _figure_around(frame, title, caption)
+    note = selection_note(len(shown_words), len(all_words), "those with the highest capacity")
+    caption = f"{note} {_describe_lines(len(pairs), int(np.count_nonzero(np.triu(strength))))}".strip()
+    figure, axes = _create_figure(frame, title, caption)
     _draw_lines(axes, centres, matrix, strength, pairs)
-    _draw_circles(axes, shown, centres, radii, labels)
+    _draw_circles(axes, shown_words, centres, radii, labels)
     return figure
 
 
 def circle_radius(capacity: Array) -> Array:
-    """Radius in points of a circle whose area is proportional to capacity, with a dot for the smallest."""
+    """Radius in points of a circle whose area is proportional to capacity; at least that of a small dot."""
     return np.maximum(LARGEST_RADIUS * np.sqrt(capacity), SMALLEST_RADIUS)
 
 
@@ -98,7 +99,7 @@ def find_strongest_pairs(strength: Array, most: int) -> list[WordPair]:
     return [(int(rows[k]), int(columns[k])) for k in order if strength[rows[k], columns[k]] > 0]
 
 
-def _lines_note(drawn: int, all_pairs: int) -> str:
+def _describe_lines(drawn: int, all_pairs: int) -> str:
     if all_pairs == 0:
         return "No two of these words interfere."
     if drawn == all_pairs:
@@ -106,8 +107,8 @@ def _lines_note(drawn: int, all_pairs: int) -> str:
     return f"Lines: the {drawn} strongest of {all_pairs} pairs."
 
 
-def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure, Axes]:
-    """A figure with a key on the right and axes in which one unit is one point, so that nothing is cut off."""
+def _create_figure(frame: Box, title: str | None, caption: str) -> tuple[Figure, Axes]:
+    """An empty figure with a key on the right, and axes that hold the frame; one unit of the axes is one point."""
     left, bottom, right, top = frame
     width, height = right - left, max(top - bottom, KEY_HEIGHT)
     inches = (width + KEY_WIDTH) / POINTS_PER_INCH, height / POINTS_PER_INCH
@@ -126,45 +127,45 @@ def _figure_around(frame: Box, title: str | None, caption: str) -> tuple[Figure,
 
 def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[WordPair]) -> None:
     for i, j in reversed(pairs):  # the strongest on top
-        look = _line_look(positive=bool(interference[i, j] > 0))
-        axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **look)
+        line_style = _choose_line_style(positive=bool(interference[i, j] > 0))
+        axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **line_style)
 
 
 def _draw_circles(axes: Axes, words: list[str], centres: Array, radii: Array, labels: list[Box]) -> None:
     for word, centre, size, (left, bottom, right, top) in zip(words, centres, radii, labels, strict=True):
         axes.add_patch(Circle(centre, size, zorder=2, **CIRCLE_LOOK))
         inside = np.hypot(right - left, top - bottom) <= 2 * size
-        paper = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4}
+        background = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4}
         place = (left + right) / 2, (bottom + top) / 2
-        axes.text(*place, word, ha="center", va="center_baseline", zorder=3, bbox=None if inside else paper)
+        axes.text(*place, word, ha="center", va="center_baseline", zorder=3, bbox=None if inside else background)
 
 
 def _draw_key(axes: Axes) -> None:
-    """Says what size, line and length mean, from the top left of axes in points."""
+    """Draws the key for size, line and length, in points from the top left of the axes."""
     axes.text(10, -12, "circle area: capacity", va="center_baseline")
     for centre, capacity in zip((34, 84, 120), KEY_CAPACITIES, strict=True):
         axes.add_patch(Circle((centre, -44), float(circle_radius(np.array([capacity]))[0]), **CIRCLE_LOOK))
         axes.text(centre, -74, f"{capacity:g}", ha="center", va="center_baseline")
     for height, positive, words in ((-98, True, "positive interference"), (-114, False, "negative interference")):
-        axes.plot([10, 38], [height, height], linewidth=1.6, **_line_look(positive=positive))
+        axes.plot([10, 38], [height, height], linewidth=1.6, **_choose_line_style(positive=positive))
         axes.text(44, height, words, va="center_baseline")
     axes.text(10, -134, "shorter and thicker:\nstronger interference", va="top", linespacing=1.3)
 
 
-def _line_look(*, positive: bool) -> dict[str, Any]:
+def _choose_line_style(*, positive: bool) -> dict[str, Any]:
     if positive:
         return {"color": POSITIVE_COLOUR, "linestyle": "-"}
     return {"color": NEGATIVE_COLOUR, "linestyle": (0, (3, 1.6))}
 
 
-def _points_along(centres: Array, pairs: list[WordPair]) -> Array:
-    """Points along each line, shape (POINTS_PER_LINE * pair, 2)."""
+def _sample_lines(centres: Array, pairs: list[WordPair]) -> Array:
+    """Points along the lines of all pairs, shape (POINTS_PER_LINE * pair, 2)."""
     along = np.linspace(0, 1, POINTS_PER_LINE)[:, None]
     lines = [centres[i] + along * (centres[j] - centres[i]) for i, j in pairs]
     return np.concatenate(lines) if lines else np.zeros((0, 2))
 
 
-def _frame(centres: Array, radii: Array, labels: list[Box]) -> Box:
+def _compute_frame(centres: Array, radii: Array, labels: list[Box]) -> Box:
     """The box around all circles and labels, with a margin."""
     corners = np.array(labels)
     low = np.minimum(corners[:, :2], centres - radii[:, None]).min(axis=0) - MARGIN

@@ -1,4 +1,4 @@
-"""One value per word in, a bar chart of the text out (the paper's Figure 2(a))."""
+"""Capacity bars: a bar chart with one bar per word of a text (the paper's Figure 2(a))."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ from safr.figures.style import BAR_COLOUR, draw_words_below, figure_style, new_f
 
 MOST_BARS = 40
 FEW_BARS = 7
-BAR_PITCH = 0.17  # inches from bar to bar: a line of 8 point text turned on its side, with air
+BAR_PITCH = 0.17  # inches from bar to bar: the height of a line of 8 point text, with some space
 
 
 @figure_style()
@@ -29,33 +29,33 @@ def capacity_bars(
 ) -> Figure:
     """Bar chart of one text, one bar per word, in text order.
 
-    Above 40 words it shows those with the highest values and says so under the axes.
+    Of more than 40 words it shows those with the highest values, and says so under the axes.
 
     Args:
         words: The text's words; repeated words stay separate bars.
-        capacity: One value per word, shape (word,); capacity lies in [0, 1], other finite scores may be drawn as well.
-        title: Stands above the bars.
-        label: What the values are, for the axis.
+        capacity: One value per word, shape (word,). Capacity lies in [0, 1]; other finite scores can be drawn too.
+        title: Text above the bars.
+        label: Name of the values, for the axis.
 
     Raises:
         InputError: A shape that doesn't fit the words, or a value that isn't finite.
     """
-    names = drawable_words(words)
-    values = finite_vector(capacity, len(names), name="capacity")
+    all_words = drawable_words(words)
+    values = finite_vector(capacity, len(all_words), name="capacity")
     label = drawable_text(label, longest=LONGEST_NAME)
     kept = top_positions(values, MOST_BARS)
-    shown = [names[position] for position in kept]
+    shown_words = [all_words[position] for position in kept]
 
     figure = new_figure(
-        max(BAR_PITCH * len(shown) + 0.7, 3.2),
-        1.9 + widest_word(shown),
+        max(BAR_PITCH * len(shown_words) + 0.7, 3.2),
+        1.9 + widest_word(shown_words),
         title=title,
-        caption=selection_note(len(shown), len(names), f"those with the highest {label}"),
+        caption=selection_note(len(shown_words), len(all_words), f"those with the highest {label}"),
     )
     axes = figure.subplots()
     unit = draw_bars(axes, values[kept])
     axes.set_ylabel(label + unit)
-    draw_words_below(axes, shown)
+    draw_words_below(axes, shown_words)
     return figure
 
 
@@ -63,7 +63,7 @@ def draw_bars(axes: Axes, values: Array) -> str:
     """Draws one bar per value at 0, 1, ... and returns the unit for the axis label, such as " (×10⁻⁵)"."""
     values, unit = in_readable_units(values)
     axes.bar(range(len(values)), values, width=0.75, color=BAR_COLOUR)
-    # One or two bars keep the width that they would have among a few more.
+    # Fewer than seven bars stay as narrow as seven would be.
     spare = max(FEW_BARS - len(values), 0) / 2
     axes.set_xlim(-0.6 - spare, len(values) - 0.4 + spare)
     if not values.any():

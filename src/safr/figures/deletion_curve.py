@@ -1,4 +1,4 @@
-"""Accuracy after deleting more and more words in, one curve per run out (the paper's Figure 3)."""
+"""Deletion curves: accuracy as more and more words are deleted, one curve per run (the paper's Figure 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from safr.errors import InputError
 from safr.figures.inputs import LONGEST_NAME, Array, drawable_text, finite_vector, fractions
 from safr.figures.style import figure_style, new_figure, run_line_style, widest_word
 
-SIDESTEP = 0.5  # per cent from run to run, so that their intervals don't hide each other
+SIDESTEP = 0.5  # per cent from run to run, so that intervals don't hide one another
 _CAPTION = (
     "Solid: the words of highest capacity deleted, with the interval of the accuracy; runs are set a little apart. "
     "Dotted: as many random words deleted, with theirs."
@@ -26,7 +26,7 @@ class DeletionCurve:
     """Accuracy of one run after deletion: arrays of shape (percent,), accuracies and their limits in [0, 1]."""
 
     percent: ArrayLike
-    """Share of each text's words that is deleted, in per cent: above 0, at most 100, increasing."""
+    """Share of a text's words that is deleted, in per cent: above 0, at most 100, increasing."""
     deleted: ArrayLike
     """Accuracy after deleting the words of highest capacity."""
     random: ArrayLike
@@ -58,12 +58,12 @@ class DeletionCurve:
 def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = None) -> Figure:
     """Accuracy against the share of deleted words, for several runs.
 
-    Each run has one colour: a solid line with markers for the words of highest capacity, and a dotted line in a light
-    band for random words. The further the solid line falls below the dotted one, the more the capacity says.
+    Every run has one colour: a solid line with markers for the words of highest capacity, and a dotted line in a light
+    band for random words. The further the solid line falls below the dotted one, the more the capacity tells.
 
     Args:
         curves: The runs by name, drawn in this order.
-        title: Stands above the curves.
+        title: Text above the curves.
 
     Raises:
         InputError: There is no run.
@@ -75,7 +75,7 @@ def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = 
     figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=_CAPTION)
     axes = figure.subplots()
     for number, curve in enumerate(curves.values()):
-        _draw_curve(axes, curve, run_line_style(number), aside=SIDESTEP * (number - (len(curves) - 1) / 2))
+        _draw_curve(axes, curve, run_line_style(number), offset=SIDESTEP * (number - (len(curves) - 1) / 2))
     axes.set_xlabel("deleted words (% of each text)")
     axes.set_ylabel("accuracy (%)")
     axes.grid(axis="y")
@@ -86,17 +86,17 @@ def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = 
     return figure
 
 
-def _draw_curve(axes: Axes, curve: DeletionCurve, look: dict[str, Any], *, aside: float) -> None:
-    colour = look["color"]
+def _draw_curve(axes: Axes, curve: DeletionCurve, line_style: dict[str, Any], *, offset: float) -> None:
+    colour = line_style["color"]
     percent = np.concatenate([[0.0], np.asarray(curve.percent, dtype=float)])
 
-    def from_full(values: ArrayLike) -> Array:
+    def prepend_full(values: ArrayLike) -> Array:
         return 100 * np.concatenate([[curve.full], np.asarray(values, dtype=float)])
 
     axes.fill_between(
-        percent, from_full(curve.random_low), from_full(curve.random_high), color=colour, alpha=0.15, linewidth=0
+        percent, prepend_full(curve.random_low), prepend_full(curve.random_high), color=colour, alpha=0.15, linewidth=0
     )
-    axes.plot(percent, from_full(curve.random), color=colour, linewidth=1.2, linestyle=":")
-    beside = percent + np.where(percent > 0, aside, 0.0)
-    axes.vlines(beside[1:], from_full(curve.low)[1:], from_full(curve.high)[1:], color=colour, linewidth=0.9)
-    axes.plot(beside, from_full(curve.deleted), **look)
+    axes.plot(percent, prepend_full(curve.random), color=colour, linewidth=1.2, linestyle=":")
+    shifted = percent + np.where(percent > 0, offset, 0.0)
+    axes.vlines(shifted[1:], prepend_full(curve.low)[1:], prepend_full(curve.high)[1:], color=colour, linewidth=0.9)
+    axes.plot(shifted, prepend_full(curve.deleted), **line_style)

@@ -1,4 +1,4 @@
-"""One value per pair of words in, a map of coloured cells out, red above zero and blue below."""
+"""Interference heatmap: one coloured cell per pair of words, red above zero and blue below."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -27,8 +27,8 @@ from safr.figures.inputs import (
 from safr.figures.style import draw_words_below, figure_style, new_figure, widest_word
 
 MOST_MAPPED = 40
-_CELL = 0.16  # inches: a line of 8 point text, with air
-MARKED_FROM = 0.15  # share of the colour scale from which a negative cell carries a dash
+_CELL = 0.16  # inches: the height of a line of 8 point text, with some space
+MARKED_FROM = 0.15  # share of the colour scale from which a negative cell gets a dash
 DIAGONAL_NOTE = (
     "Hatched diagonal: each word with itself, its squared norm, which is off the colour scale. "
     "Dashes mark negative cells."
@@ -37,35 +37,35 @@ DIAGONAL_NOTE = (
 
 @figure_style()
 def interference_heatmap(words: Sequence[str], interference: ArrayLike, *, title: str | None = None) -> Figure:
-    """Map of the interference of every pair of words, on a colour scale centred on 0.
+    """Heatmap of the interference of all pairs of words, on a colour scale centred on 0.
 
-    The colours span the values off the diagonal: the squared norms on it would drown them, so it is hatched instead.
-    A dash in a cell says negative where there is no colour. Above 40 words it shows those with the highest capacity,
-    computed from the matrix itself, and says so under the axes.
+    The colour scale covers the values off the diagonal. The diagonal is hatched instead, because its squared norms
+    are much larger. A dash marks a negative cell where a print has no colour. Of more than 40 words it shows those with
+    the highest capacity, computed from the matrix itself, and says so under the axes.
 
     Args:
         words: The text's words.
-        interference: h_i . h_j for each pair, shape (word, word), symmetric.
-        title: Stands above the map.
+        interference: h_i . h_j of all pairs, shape (word, word), symmetric.
+        title: Text above the map.
 
     Raises:
         InputError: A shape that doesn't fit the words, a value that isn't finite, or a matrix that isn't symmetric.
     """
-    names = drawable_words(words)
-    matrix = symmetric_matrix(interference, len(names), name="interference")
+    all_words = drawable_words(words)
+    matrix = symmetric_matrix(interference, len(all_words), name="interference")
     kept = top_positions(capacity_of_interference(matrix), MOST_MAPPED)
-    shown = [names[position] for position in kept]
+    shown_words = [all_words[position] for position in kept]
 
-    side = max(_CELL * len(shown), 1.2) + widest_word(shown)
-    note = selection_note(len(shown), len(names), "those with the highest capacity")
+    side = max(_CELL * len(shown_words), 1.2) + widest_word(shown_words)
+    note = selection_note(len(shown_words), len(all_words), "those with the highest capacity")
     figure = new_figure(
         max(side * 1.06 + 0.75, 3.2), side + 0.2, title=title, caption=f"{note} {DIAGONAL_NOTE}".strip()
     )
     axes = figure.subplots()
     image, unit = draw_heatmap(axes, matrix[np.ix_(kept, kept)], hatch_diagonal=True)
     axes.set_aspect("equal")
-    draw_words_below(axes, shown)
-    draw_words_beside(axes, shown)
+    draw_words_below(axes, shown_words)
+    draw_words_beside(axes, shown_words)
     add_colour_bar(axes, image, location="right").set_label(f"interference hᵢ·hⱼ{unit}")
     return figure
 
@@ -81,7 +81,7 @@ def draw_heatmap(axes: Axes, matrix: Array, *, hatch_diagonal: bool) -> tuple[Ax
     coloured = without_diagonal(matrix) if hatch_diagonal else matrix
     coloured, unit = in_readable_units(coloured)
     limit = float(np.abs(coloured).max()) or 1.0
-    # "none" embeds one pixel per cell in an SVG, a hundredth of the size of as many paths.
+    # "none" embeds one pixel per cell in an SVG, which is a hundredth of the size of one path per cell.
     image = axes.imshow(
         coloured, cmap="RdBu_r", norm=Normalize(-limit, limit), interpolation="none", aspect="auto", origin="upper"
     )
@@ -96,33 +96,33 @@ def draw_heatmap(axes: Axes, matrix: Array, *, hatch_diagonal: bool) -> tuple[Ax
 
 
 def draw_words_beside(axes: Axes, words: list[str]) -> None:
-    """Writes one word to the left of each row."""
+    """Writes one word to the left of every row."""
     axes.set_yticks(range(len(words)), words)
 
 
 def add_colour_bar(axes: Axes, image: AxesImage, *, location: Literal["right", "bottom"]) -> Colorbar:
-    """Adds the bar that says what the colours mean, without the half below zero if no value is there."""
-    scale = axes.figure.colorbar(image, ax=axes, location=location, shrink=0.85, fraction=0.05, pad=0.03)
-    assert scale.solids is not None  # only bars of contour lines have none
-    scale.solids.set_rasterized(True)  # otherwise 256 paths in an SVG
-    scale.outline.set_visible(False)
-    scale.locator = MaxNLocator(4)
+    """Adds the colour bar, without its half below zero if no value is negative."""
+    colour_bar = axes.figure.colorbar(image, ax=axes, location=location, shrink=0.85, fraction=0.05, pad=0.03)
+    assert colour_bar.solids is not None  # only colour bars of contour lines have no solids
+    colour_bar.solids.set_rasterized(True)  # otherwise an SVG has 256 paths
+    colour_bar.outline.set_visible(False)
+    colour_bar.locator = MaxNLocator(4)
     if np.asarray(image.get_array()).min() >= 0:
-        only_positive = scale.ax.set_xlim if location == "bottom" else scale.ax.set_ylim
-        only_positive(0.0, image.get_clim()[1])
-    return scale
+        set_limits = colour_bar.ax.set_xlim if location == "bottom" else colour_bar.ax.set_ylim
+        set_limits(0.0, image.get_clim()[1])
+    return colour_bar
 
 
 def _dash_negative_cells(axes: Axes, matrix: Array, limit: float) -> None:
-    """Puts a short dash into each clearly negative cell: dark red and dark blue are the same grey in print."""
+    """Puts a short dash into every clearly negative cell: dark red and dark blue are the same grey in print."""
     rows, columns = np.nonzero(matrix < -MARKED_FROM * limit)
-    gap = np.full(len(rows), np.nan)  # ends a dash, so that all of them are one line in the file
+    gap = np.full(len(rows), np.nan)  # ends a dash, so that all dashes are one line in the file
     across = np.column_stack([columns - 0.22, columns + 0.22, gap]).ravel()
     down = np.column_stack([rows, rows, gap]).ravel()
-    deep = np.repeat(matrix[rows, columns] < -0.6 * limit, 3)
-    for colour, chosen in (("#222222", ~deep), ("white", deep)):
-        if chosen.any():
-            axes.plot(across[chosen], down[chosen], color=colour, linewidth=0.9, solid_capstyle="butt")
+    is_deep = np.repeat(matrix[rows, columns] < -0.6 * limit, 3)
+    for colour, selected in (("#222222", ~is_deep), ("white", is_deep)):
+        if selected.any():
+            axes.plot(across[selected], down[selected], color=colour, linewidth=0.9, solid_capstyle="butt")
 
 
 def _hatch_diagonal(axes: Axes, count: int) -> None:

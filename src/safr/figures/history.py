@@ -1,4 +1,4 @@
-"""What was logged while training in, one small chart per loss term or score out."""
+"""Training history: one small chart per loss term or score, one line per run."""
 
 import math
 from collections.abc import Mapping
@@ -27,24 +27,23 @@ def training_history(
 ) -> Figure:
     """Small charts, one per series such as task, importance, interaction and dev accuracy, with one line per run.
 
-    A run that diverged has values that are not finite: they are left out of its line, and the caption counts them.
+    A run that diverged has values that are not finite. They are left out of its line, and the caption counts them.
 
     Args:
-        history: For each run, for each series, its x and y of the same shape (point,). Runs may lack a series.
-        title: Stands above the charts.
-        x_label: What x counts.
+        history: By run and by series: x and y of the same shape (point,). Runs may lack a series.
+        title: Text above the charts.
+        x_label: Name of the x axis.
 
     Raises:
         InputError: There is nothing to draw, or x and y differ in shape.
     """
     runs = {
-        run: {name: _points(*series, name=f"{run}: {name}") for name, series in named.items()}
-        for run, named in history.items()
+        run: {name: _check_points(*points, name=f"{run}: {name}") for name, points in series.items()}
+        for run, series in history.items()
     }
-    fullest_first = sorted(
-        runs.values(), key=len, reverse=True
-    )  # so that a run without some terms doesn't mix the order
-    charts = list(dict.fromkeys(name for named in fullest_first for name in named))
+    # The run with the most series comes first, so that a run without some terms doesn't mix the order of the charts.
+    fullest_first = sorted(runs.values(), key=len, reverse=True)
+    charts = list(dict.fromkeys(name for series in fullest_first for name in series))
     if not charts:
         raise InputError("`history` must hold at least one run with at least one series, got none")
 
@@ -53,7 +52,10 @@ def training_history(
     names = [drawable_text(run, longest=LONGEST_NAME) for run in runs]
     legend_width = widest_word(names) + 0.6 if len(runs) > 1 else 0.0
     figure = new_figure(
-        3.3 * columns + legend_width, max(2.0 * rows + 0.2, 0.2 * len(names)), title=title, caption=_left_out(runs)
+        3.3 * columns + legend_width,
+        max(2.0 * rows + 0.2, 0.2 * len(names)),
+        title=title,
+        caption=_describe_left_out(runs),
     )
     all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, chart in zip(all_axes, charts, strict=False):
@@ -67,15 +69,15 @@ def training_history(
 
 
 def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
-    """One series of every run that has it; all in one unit, so that the runs can be compared."""
-    present = {number: _finite_points(*named[chart]) for number, named in enumerate(runs.values()) if chart in named}
-    together, unit = in_readable_units(np.concatenate([y for _, y in present.values()]))
+    """Draws one series of all runs that have it, in one unit, so that the runs can be compared."""
+    present = {number: _keep_finite(*series[chart]) for number, series in enumerate(runs.values()) if chart in series}
+    all_values, unit = in_readable_units(np.concatenate([y for _, y in present.values()]))
     ends = np.cumsum([len(y) for _, y in present.values()])[:-1]
-    for (number, (x, _)), y in zip(present.items(), np.split(together, ends), strict=True):
-        look = run_line_style(number)
+    for (number, (x, _)), y in zip(present.items(), np.split(all_values, ends), strict=True):
+        line_style = run_line_style(number)
         if len(x) > MOST_MARKED:
-            look["marker"] = ""
-        axes.plot(x, y, **look)
+            line_style["marker"] = ""
+        axes.plot(x, y, **line_style)
     axes.set_title(drawable_text(chart, longest=LONGEST_NAME) + unit, loc="left")
     axes.set_xlabel(drawable_text(x_label, longest=LONGEST_NAME))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -83,24 +85,24 @@ def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _points(x: ArrayLike, y: ArrayLike, *, name: str) -> tuple[Array, Array]:
-    """Both as float arrays of shape (point,)."""
+def _check_points(x: ArrayLike, y: ArrayLike, *, name: str) -> tuple[Array, Array]:
+    """The coordinates as two float arrays of shape (point,)."""
     across, up = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if across.ndim != 1 or across.shape != up.shape:
         raise InputError(f"x and y of `{name}` must be two lists of one length, got {across.shape} and {up.shape}")
     return across, up
 
 
-def _finite_points(x: Array, y: Array) -> tuple[Array, Array]:
+def _keep_finite(x: Array, y: Array) -> tuple[Array, Array]:
     finite = np.isfinite(x) & np.isfinite(y)
     return x[finite], y[finite]
 
 
-def _left_out(runs: Runs) -> str:
-    """The caption's words about the values that are not finite."""
+def _describe_left_out(runs: Runs) -> str:
+    """Caption about the values that are not finite, empty if there are none."""
     missing = {
-        drawable_text(run, longest=LONGEST_NAME): sum(len(x) - len(_finite_points(x, y)[0]) for x, y in named.values())
-        for run, named in runs.items()
+        drawable_text(run, longest=LONGEST_NAME): sum(len(x) - len(_keep_finite(x, y)[0]) for x, y in series.values())
+        for run, series in runs.items()
     }
     counts = ", ".join(f"{count} in {run}" for run, count in missing.items() if count)
     return f"Values left out because they are not finite: {counts}." if counts else ""

@@ -1,4 +1,4 @@
-"""What callers bring in, float arrays of the right shape out, or one line that says what is wrong with them."""
+"""Checks the inputs of figures: float arrays of the right shape, and words that can be drawn."""
 
 import math
 import unicodedata
@@ -10,39 +10,24 @@ from numpy.typing import ArrayLike, NDArray
 from safr.errors import InputError
 
 Array = NDArray[np.float64]
-
-
-ROUNDING = 1e-3  # how far, relative to its largest value, a matrix in half precision may be from symmetric
-
-
-SMALLEST = 1e-290  # anything below is drawn as zero, so that dividing by a power of ten stays exact
-
-
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-LONGEST_WORD = 18  # characters, the ellipsis included
-
-
-LONGEST_NAME = 40  # for the names of runs and sites
-
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-
-
-NOTHING_TO_SEE = "\N{OPEN BOX}"
-
-
 Positions = NDArray[np.intp]
+
+ROUNDING = 1e-3  # largest asymmetry of a matrix in half precision, relative to its largest value
+SMALLEST = 1e-290  # anything below is drawn as zero, so that dividing by a power of ten stays exact
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+LONGEST_WORD = 18  # characters, the ellipsis included
+LONGEST_NAME = 40  # characters of the name of a run or site
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+NOTHING_TO_SEE = "\N{OPEN BOX}"
 
 
 def finite_vector(values: ArrayLike, length: int, *, name: str) -> Array:
     """The values as floats of shape (length,), all finite."""
-    return _finite(values, (length,), name)
+    return _check_finite(values, (length,), name)
 
 
 def fractions(values: ArrayLike, length: int, *, name: str) -> Array:
-    """The values as floats of shape (length,), each in [0, 1]; what single precision adds beyond is cut off."""
+    """The values as floats of shape (length,), in [0, 1]; rounding errors beyond the limits are clipped."""
     vector = finite_vector(values, length, name=name)
     outside = (vector < -1e-5) | (vector > 1 + 1e-5)
     if outside.any():
@@ -52,7 +37,7 @@ def fractions(values: ArrayLike, length: int, *, name: str) -> Array:
 
 def finite_matrix(values: ArrayLike, length: int, *, name: str) -> Array:
     """The values as floats of shape (length, length), all finite."""
-    return _finite(values, (length, length), name)
+    return _check_finite(values, (length, length), name)
 
 
 def symmetric_matrix(values: ArrayLike, length: int, *, name: str) -> Array:
@@ -67,7 +52,7 @@ def symmetric_matrix(values: ArrayLike, length: int, *, name: str) -> Array:
 
 def is_symmetric(matrix: Array) -> bool:
     """Whether the matrix equals its transpose up to the rounding of half precision."""
-    unit = matrix / (np.abs(matrix).max() or 1.0)  # differences of the largest floats would overflow
+    unit = matrix / (np.abs(matrix).max() or 1.0)  # without it, differences of the largest floats would overflow
     return bool(np.allclose(unit, unit.T, rtol=0.0, atol=ROUNDING))
 
 
@@ -79,9 +64,9 @@ def without_diagonal(matrix: Array) -> Array:
 
 
 def in_readable_units(values: Array) -> tuple[Array, str]:
-    """The values divided by a power of ten, and that power for the axis label.
+    """The values divided by a power of ten, and that power as text for the axis label.
 
-    Labels such as 0.00002 or 31000000 are wide and hard to read, and the largest floats overflow inside matplotlib.
+    Without it, labels such as 0.00002 or 31000000 are hard to read, and the largest floats overflow in matplotlib.
 
     >>> in_readable_units(np.array([2e-5, 1e-5]))
     (array([2., 1.]), ' (×10⁻⁵)')
@@ -96,7 +81,7 @@ def in_readable_units(values: Array) -> tuple[Array, str]:
 
 
 def drawable_words(words: Sequence[str]) -> list[str]:
-    """The words as they are drawn; repeated words stay apart.
+    """The words as they are drawn; repeated words stay separate.
 
     Raises:
         InputError: There is no word, or `words` is one string instead of a list of words.
@@ -109,21 +94,21 @@ def drawable_words(words: Sequence[str]) -> list[str]:
 
 
 def drawable_text(text: str, *, longest: int = LONGEST_WORD) -> str:
-    """One line of text that is safe in SVG and PNG, with an ellipsis in place of what is over `longest` characters.
+    """One line of text that is safe in SVG and PNG, cut to `longest` characters with an ellipsis.
 
-    Characters that XML forbids are replaced, white space becomes one blank, and nothing at all becomes an open box.
+    Characters that XML forbids are replaced, white space becomes one blank, and an empty text becomes an open box.
 
     >>> drawable_text("antidisestablishmentarianism")
     'antidisestablishm…'
     """
-    line = "".join(_safe(character) for character in " ".join(text.split()))
+    line = "".join(_replace_unsafe(character) for character in " ".join(text.split()))
     if len(line) > longest:
         line = line[: longest - 1].rstrip() + "…"
     return line or NOTHING_TO_SEE
 
 
 def top_positions(scores: Array, most: int) -> Positions:
-    """Positions of the `most` highest scores, in text order; of equal scores the earlier one stays.
+    """Positions of the `most` highest scores, in text order; of equal scores the earlier one is kept.
 
     >>> top_positions(np.array([0.1, 0.9, 0.5, 0.9]), 2)
     array([1, 3])
@@ -132,17 +117,17 @@ def top_positions(scores: Array, most: int) -> Positions:
 
 
 def capacity_of_interference(interference: Array) -> Array:
-    """Capacity in [0, 1] of each word, shape (word,), from the matrix h_i . h_j with the squared norms on its diagonal.
+    """Capacity of the words, in [0, 1], shape (word,), from the matrix h_i . h_j with squared norms on its diagonal.
 
-    The diagonal squared over the sum of the squared row (SAFR, Chang et al. 2025, eq. 3); 0 for an empty row.
+    The squared diagonal divided by the sum of the squared row (SAFR, Chang et al. 2025, eq. 3); 0 for a row of zeros.
     """
-    squared = np.square(interference / (np.abs(interference).max() or 1.0))  # unit size: no overflow
+    squared = np.square(interference / (np.abs(interference).max() or 1.0))  # scaled so that squares do not overflow
     total = squared.sum(axis=1)
     return np.divide(squared.diagonal(), total, out=np.zeros(len(total)), where=total > 0)
 
 
 def selection_note(shown: int, total: int, reason: str) -> str:
-    """The caption's words about what was left out, or nothing if nothing was.
+    """Caption about the words that were left out, empty if none were.
 
     >>> selection_note(24, 180, "those with the highest capacity")
     '24 of 180 words: those with the highest capacity.'
@@ -150,7 +135,7 @@ def selection_note(shown: int, total: int, reason: str) -> str:
     return "" if shown == total else f"{shown} of {total} words: {reason}."
 
 
-def _finite(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+def _check_finite(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -162,7 +147,7 @@ def _finite(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     return array
 
 
-def _safe(character: str) -> str:
+def _replace_unsafe(character: str) -> str:
     """The character itself, or the replacement character for control characters, surrogates and non-characters."""
     is_noncharacter = ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF
     return REPLACEMENT if is_noncharacter or unicodedata.category(character) in {"Cc", "Cs"} else character

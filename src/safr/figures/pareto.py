@@ -1,4 +1,4 @@
-"""Accuracy and SRS of many settings in, a picture of which are worth their price out."""
+"""Pareto front: accuracy against SRS of many settings, with a line through those that no other setting beats."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,9 +14,8 @@ _CAPTION = (
     "recommended one."
 )
 
-
 Interval = tuple[float, float, float]
-"""A value and the ends of its interval, as fractions."""
+"""A value, the lower and the upper end of its interval, as fractions."""
 
 
 @figure_style()
@@ -26,12 +25,12 @@ def pareto_front(
     """Accuracy against SRS of several settings.
 
     Args:
-        points: Accuracy and SRS by the name of the setting.
-        recommended: The one that is marked.
-        title: Stands above the picture.
+        points: Accuracy and SRS by name of the setting.
+        recommended: Name of the setting that is marked.
+        title: Text above the figure.
 
     Raises:
-        InputError: There is no setting, or the recommended one is none of them.
+        InputError: There is no setting, or `recommended` is not one of them.
     """
     if not points:
         raise InputError("`points` must hold at least one setting, got none")
@@ -48,8 +47,8 @@ def pareto_front(
         axes.errorbar(
             100 * accuracy[0],
             100 * srs[0],
-            xerr=_ends(accuracy),
-            yerr=_ends(srs),
+            xerr=_compute_errors(accuracy),
+            yerr=_compute_errors(srs),
             color=colour,
             marker="*" if best else "o",
             markersize=9 if best else 4,
@@ -64,15 +63,15 @@ def pareto_front(
     axes.set_ylabel("SRS (points)")
     axes.grid()
     axes.set_axisbelow(True)
-    # By the values alone: of two seeds the intervals may be wider than all there is to see.
+    # The limits ignore the intervals, which with two seeds may be wider than the range of the values.
     accuracies, scores = zip(*((100 * accuracy[0], 100 * srs[0]) for accuracy, srs in points.values()), strict=True)
-    axes.set_xlim(*_around(accuracies))
-    axes.set_ylim(*_around(scores))
+    axes.set_xlim(*_compute_limits(accuracies))
+    axes.set_ylim(*_compute_limits(scores))
     return figure
 
 
 def find_pareto_optimal(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Names of the points that no other one beats in one value and equals in the other.
+    """Names of the points that no other point beats: at least as high in both values and higher in one.
 
     >>> find_pareto_optimal({"a": (0.7, 0.2), "b": (0.8, 0.1), "c": (0.7, 0.1)})
     ['a', 'b']
@@ -84,13 +83,13 @@ def find_pareto_optimal(points: Mapping[str, tuple[float, float]]) -> list[str]:
     ]
 
 
-def _around(values: Sequence[float]) -> tuple[float, float]:
-    """Limits of an axis, with room for names and intervals."""
+def _compute_limits(values: Sequence[float]) -> tuple[float, float]:
+    """Lower and upper limit of an axis, with room for names and intervals."""
     room = max(0.35 * (max(values) - min(values)), 3.0)
     return min(values) - room, max(values) + room
 
 
-def _ends(interval: Interval) -> list[list[float]]:
-    """How far an interval goes, down and up, in per cent."""
+def _compute_errors(interval: Interval) -> list[list[float]]:
+    """Lengths of an interval below and above its value, in per cent."""
     value, low, high = interval
     return [[100 * max(value - low, 0)], [100 * max(high - value, 0)]]

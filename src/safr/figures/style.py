@@ -1,4 +1,4 @@
-"""How every figure looks: one style, one palette, and a figure that draws itself in them wherever it is shown."""
+"""Style of all figures: fonts, palette, and a figure class that keeps the style wherever it is shown."""
 
 import textwrap
 import threading
@@ -17,14 +17,37 @@ from matplotlib.font_manager import FontProperties
 
 from safr.figures.inputs import drawable_text
 
-RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart where there is no colour
-
-
-TEXT_SIZE = 8.0  # points; nothing is smaller
-
-
+TEXT_SIZE = 8.0  # points; no text is smaller
 POINTS_PER_INCH = 72.0
 
+
+class Shades(NamedTuple):
+    """One colour on light and on dark paper."""
+
+    light: str
+    dark: str
+
+
+# Okabe and Ito's colours for the colour-blind, without the yellow, which is hard to see on white paper.
+RUN_SHADES = (
+    Shades("#0072B2", "#56B4E9"),
+    Shades("#D55E00", "#FF9448"),
+    Shades("#009E73", "#3ED9AB"),
+    Shades("#CC79A7", "#E6A3C6"),
+    Shades("#000000", "#FFFFFF"),
+    Shades("#56B4E9", "#9ED4F5"),
+    Shades("#E69F00", "#FFC24D"),
+)
+RUN_COLOURS = tuple(shades.light for shades in RUN_SHADES)
+RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart in print without colour
+BAR = RUN_SHADES[0]
+POSITIVE = Shades("#B2182B", "#F4806B")
+NEGATIVE = Shades("#2166AC", "#6DB3F2")
+CIRCLE = Shades("#FBE6C2", "#4A3B1E")
+CIRCLE_EDGE = Shades("#444444", "#D9C29A")
+BAR_COLOUR = BAR.light
+POSITIVE_COLOUR = POSITIVE.light
+NEGATIVE_COLOUR = NEGATIVE.light
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -50,28 +73,25 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: small files, searchable, and the browser's fonts for every script
 }
 
-
 # matplotlib's settings and Python's warning filters belong to the whole process, and a server draws in several threads.
-_one_at_a_time = threading.RLock()
-
-
+_style_lock = threading.RLock()
 _in_our_style = ContextVar("_in_our_style", default=False)
 
 
 @contextmanager
 def figure_style(salt: str = "safr") -> Iterator[None]:
-    """Within it, matplotlib draws in our style, whatever the user's settings, and is quiet about missing glyphs.
+    """A context in which matplotlib draws in our style, whatever the user's settings, without warnings on glyphs.
 
-    A script that DejaVu Sans doesn't hold shows as boxes in a PNG and in the reader's own font in an SVG. Within itself
-    it changes nothing.
+    Scripts that DejaVu Sans doesn't hold show as boxes in a PNG and in the reader's own font in an SVG. Inside another
+    such context it changes nothing.
 
     Args:
-        salt: Goes into the ids inside an SVG.
+        salt: Part of the ids inside an SVG.
     """
     if _in_our_style.get():
         yield
         return
-    with _one_at_a_time, style.context(["default", STYLE | {"svg.hashsalt": salt}]), warnings.catch_warnings():
+    with _style_lock, style.context(["default", STYLE | {"svg.hashsalt": salt}]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         token = _in_our_style.set(True)
         try:
@@ -81,7 +101,7 @@ def figure_style(salt: str = "safr") -> Iterator[None]:
 
 
 class StyledFigure(Figure):
-    """A matplotlib figure that is drawn in our style by whoever draws it: a notebook, a viewer, a user's `savefig`."""
+    """A matplotlib figure that is always drawn in our style: in a notebook, in a viewer, by a user's `savefig`."""
 
     def draw(self, renderer: Any) -> None:
         """Draws the figure."""
@@ -89,7 +109,7 @@ class StyledFigure(Figure):
             super().draw(renderer)
 
     def get_tightbbox(self, *arguments: Any, **options: Any) -> Any:
-        """Box around all that is drawn, in inches; notebooks ask for it."""
+        """Box around everything drawn, in inches; notebooks call it."""
         with figure_style():
             return super().get_tightbbox(*arguments, **options)
 
@@ -99,7 +119,7 @@ def new_figure(width: float, height: float, *, title: str | None, caption: str, 
 
     Args:
         width: Inches.
-        height: Inches for all but title and caption, which are added to it.
+        height: Inches, to which the heights of title and caption are added.
         title: Wrapped to the width.
         caption: Wrapped to the width; may be empty.
         constrained: Whether matplotlib arranges the axes around their labels.
@@ -123,12 +143,12 @@ def wrap_text(text: str, width: float, *, size: float = TEXT_SIZE) -> str:
     if not text:
         return ""
     average = text_width(text, size) / len(text)
-    characters = 0.93 * width * POINTS_PER_INCH / max(average, 1.0)  # lines of wider letters than the average fit too
+    characters = 0.93 * width * POINTS_PER_INCH / max(average, 1.0)  # so that lines of wider letters fit too
     return "\n".join(textwrap.wrap(text, max(int(characters), 10)))
 
 
 def line_height(text: str, size: float = TEXT_SIZE) -> float:
-    """Height in inches of a text of one or more lines, with the space around it; 0 for no text."""
+    """Height in inches of a text of one or more lines, with the space around it; 0 for an empty text."""
     return (text.count("\n") + 1.6) * 1.3 * size / POINTS_PER_INCH if text else 0.0
 
 
@@ -140,14 +160,14 @@ def widest_word(words: list[str], size: float = TEXT_SIZE) -> float:
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: float = TEXT_SIZE) -> float:
     """Width in points of one line of text."""
-    finer = 4  # measured larger than drawn, so that no pixel grid rounds it
+    scale = 4  # measured larger than drawn, so that rounding to pixels matters less
     with figure_style():
-        renderer = RendererAgg(1, 1, POINTS_PER_INCH * finer)
-        return renderer.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / finer
+        renderer = RendererAgg(1, 1, POINTS_PER_INCH * scale)
+        return renderer.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / scale
 
 
 def run_line_style(number: int) -> dict[str, Any]:
-    """How the line of run `number` looks in every figure: its colour and, for print without colour, its marker."""
+    """Line style of run `number` in every figure: its colour and, for print without colour, its marker."""
     return {
         "color": RUN_COLOURS[number % len(RUN_COLOURS)],
         "marker": RUN_MARKERS[number % len(RUN_MARKERS)],
@@ -157,53 +177,7 @@ def run_line_style(number: int) -> dict[str, Any]:
 
 
 def draw_words_below(axes: Axes, words: list[str]) -> None:
-    """Writes one word under each of the positions 0, 1, ..., reading upwards."""
-    # An anchored end keeps the words at the axis in a browser whose font is narrower than ours.
+    """Writes one word under every position 0, 1, ..., reading upwards."""
+    # Anchored ends keep the words at the axis in a browser whose font is narrower than ours.
     axes.set_xticks(range(len(words)), words, rotation=90, rotation_mode="anchor", ha="right", va="center")
     axes.tick_params(axis="x", length=0, pad=4)
-
-
-class Shades(NamedTuple):
-    """One colour in two lights."""
-
-    light: str
-    dark: str
-
-
-# Okabe and Ito's colours for the colour-blind, without the yellow that white paper swallows.
-RUN_SHADES = (
-    Shades("#0072B2", "#56B4E9"),
-    Shades("#D55E00", "#FF9448"),
-    Shades("#009E73", "#3ED9AB"),
-    Shades("#CC79A7", "#E6A3C6"),
-    Shades("#000000", "#FFFFFF"),
-    Shades("#56B4E9", "#9ED4F5"),
-    Shades("#E69F00", "#FFC24D"),
-)
-
-
-BAR = RUN_SHADES[0]
-
-
-POSITIVE = Shades("#B2182B", "#F4806B")
-
-
-NEGATIVE = Shades("#2166AC", "#6DB3F2")
-
-
-CIRCLE = Shades("#FBE6C2", "#4A3B1E")
-
-
-CIRCLE_EDGE = Shades("#444444", "#D9C29A")
-
-
-RUN_COLOURS = tuple(each.light for each in RUN_SHADES)
-
-
-BAR_COLOUR = BAR.light
-
-
-POSITIVE_COLOUR = POSITIVE.light
-
-
-NEGATIVE_COLOUR = NEGATIVE.light
