@@ -17,6 +17,7 @@ SOURCE = Path(safr.__file__).parent
 ORDER = [
     "errors",
     "config",
+    "progress",
     "storage",
     "superposition",
     "losses",

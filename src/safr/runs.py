@@ -21,9 +21,9 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.config import Settings
 from safr.data import TextDataset, load_data
-from safr.data.archives import DownloadProgress
 from safr.errors import InputError
 from safr.model.save import load
+from safr.progress import Progress
 from safr.storage import read_json, write_json
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
@@ -147,7 +147,7 @@ class Run:
         return (model if device is None else nn.Module.to(model, device)), tokenizer
 
     def load_data(
-        self, *, data_dir: Path | None = None, download: bool = True, progress: DownloadProgress | None = None
+        self, *, data_dir: Path | None = None, download: bool = True, progress: Progress | None = None
     ) -> TextDataset:
         """The data that the run was trained on.
 

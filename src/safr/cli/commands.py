@@ -249,7 +249,7 @@ def benchmark_command(
                 removals=removals or None,
                 limit=texts,
                 data_dir=data_dir,
-                progress=steps.named,
+                progress=steps.begin_part,
             )
     console.print(write_benchmark_table(opened, folder), highlight=False)
     console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)

@@ -48,12 +48,13 @@ class ProgressBar:
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
 
-    def named(self, part: str, done: int, total: int) -> None:
-        """Show the progress of one of several parts."""
+    def begin_part(self, part: str) -> ProgressBar:
+        """Show the name of one of several parts."""
         if part != self.part and not self.console.is_terminal:
             self.console.print(f"{self.title}: {part}", highlight=False)
         self.part = part
-        self.progress.update(self.task, description=f"{self.title}: {part}", completed=done, total=total)
+        self.progress.update(self.task, description=f"{self.title}: {part}")
+        return self
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show the progress."""

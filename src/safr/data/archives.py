@@ -9,7 +9,6 @@ import http.client
 import os
 import re
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -21,8 +20,8 @@ from typing import IO, Any
 
 from safr.data.splits import Example
 from safr.errors import InputError
-
-DownloadProgress = Callable[[int, int | None], None]  # bytes so far, bytes in all where known
+from safr.progress import Progress
+from safr.storage import replace_file
 
 _LARGEST_MEMBER = 50_000_000  # bytes; SST's training file has 2 million, the longest review 14 thousand
 _LARGEST_DOWNLOAD = 200_000_000  # bytes; IMDB's archive has 84 million
@@ -116,7 +115,7 @@ IMDB = Archive(
 
 
 def locate_archive(
-    archive: Archive, *, data_dir: Path | None = None, download: bool = True, progress: DownloadProgress | None = None
+    archive: Archive, *, data_dir: Path | None = None, download: bool = True, progress: Progress | None = None
 ) -> Path:
     """Path of the archive's file; if no folder has it and `download` allows it, it is downloaded into the cache."""
     path = find_archive(archive, data_dir)
@@ -202,28 +201,24 @@ def _make_size_error(path: Path, member: str) -> InputError:
     return InputError(f"{path}: expected at most {_LARGEST_MEMBER} bytes in {member}, it has more; {_FETCH_AGAIN}")
 
 
-def _download(archive: Archive, folder: Path, progress: DownloadProgress | None) -> Path:
+def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
     """Path of the downloaded and checked file in `folder`; the file gets its name only when it is complete."""
-    partial = None
+    path = folder / archive.file_name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
-            partial = Path(file.name)
-            _fetch(archive.address, file, progress)
-        _check_download(archive, partial)
-        return partial.replace(folder / archive.file_name)
+        with replace_file(path) as partial:
+            with partial.open("wb") as file:
+                _fetch(archive.address, file, progress)
+            _check_download(archive, partial)
+        return path
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection open
         raise InputError(
             f"{archive.address} could not be downloaded ({error}); {download_instructions(archive)}"
         ) from None
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
 
 
-def _fetch(address: str, file: IO[bytes], progress: DownloadProgress | None) -> None:
+def _fetch(address: str, file: IO[bytes], progress: Progress | None) -> None:
     """Write the response of `address` to `file`; one that is too large or breaks off raises an OSError."""
     with urllib.request.urlopen(address, timeout=_SECONDS_OF_SILENCE) as response:  # noqa: S310, the addresses are ours
         announced = response.headers.get("Content-Length", "")

@@ -13,7 +13,6 @@ from safr.data.archives import (
     IMDB,
     SST,
     Archive,
-    DownloadProgress,
     SentimentTree,
     download_instructions,
     find_archive,
@@ -34,6 +33,7 @@ from safr.data.splits import (
     take_first_of_each_class,
 )
 from safr.errors import InputError
+from safr.progress import Progress
 
 __all__ = ["DataStatus", "Split", "TextDataset", "list_data", "load_data"]
 
@@ -68,7 +68,7 @@ def load_data(
     text_column: str = "text",
     label_column: str = "label",
     download: bool = True,
-    progress: DownloadProgress | None = None,
+    progress: Progress | None = None,
 ) -> TextDataset:
     """The data set of this name; an `InputError` says in one line why it cannot be loaded and what to do.
 

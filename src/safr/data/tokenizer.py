@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +25,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from safr.data import archives
 from safr.data.encoding import check_fast_tokenizer, replace_surrogates, tokenize
 from safr.data.quiet import hide_progress_bars
+from safr.storage import create_folder, hash_file
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 
@@ -156,15 +156,10 @@ def _read_cached(folder: Path, size: int) -> Dataset | None:
 
 def _write(rows: Dataset, folder: Path) -> None:
     """Write to a temporary folder beside it and rename that, so that nobody ever reads half of it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=folder.parent))
-    try:
+    with create_folder(folder, prefix=_TEMPORARY_PREFIX) as temporary:
         with hide_progress_bars():
             rows.save_to_disk(str(temporary))
         (temporary / _DIGEST_FILE).write_text(_compute_digest(temporary))
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _compute_digest(folder: Path) -> str:
@@ -173,8 +168,7 @@ def _compute_digest(folder: Path) -> str:
     for path in sorted(folder.iterdir()):
         if path.name != _DIGEST_FILE:
             digest.update(f"{path.name} {path.stat().st_size} ".encode())
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(hash_file(path))
     return digest.hexdigest()
 
 

@@ -29,7 +29,7 @@ from safr.attribution.score_files import read_scores, write_scores
 from safr.data import Split, TextDataset
 from safr.errors import InputError
 from safr.evaluation.benchmark_data import SUBSET_SIZES, BenchmarkData, load_run_data, make_model_data
-from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, StepProgress, compute_metrics
+from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, compute_metrics
 from safr.evaluation.causal import CAUSAL_METRICS
 from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
 from safr.evaluation.faithfulness import MetricValues
@@ -39,6 +39,7 @@ from safr.evaluation.removal import REMOVALS, Removal, Remover, make_remover
 from safr.evaluation.significance import compare_with_others
 from safr.evaluation.statistics import bootstrap_mean
 from safr.model.regularizer import get_explaining_site
+from safr.progress import PartProgress, ignore_parts
 from safr.runs import Run
 from safr.storage import read_json, write_json
 
@@ -61,7 +62,7 @@ def benchmark(
     max_tokens: int | None = None,
     output: Path | None = None,
     data_dir: Path | None = None,
-    progress: StepProgress = lambda *_: None,
+    progress: PartProgress = ignore_parts,
 ) -> dict[str, Any]:
     """Judge the explanations of a run, or of a model with its tokenizer, on test texts.
 
@@ -81,7 +82,7 @@ def benchmark(
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
         output: Folder for the results of a model. Default: nothing is written down.
         data_dir: Folder where archives of data are looked for first.
-        progress: Called as it goes on.
+        progress: Called with the name of each part as it begins.
 
     Returns:
         What `benchmark.json` holds; the values of single texts are in `benchmark.parquet`.
@@ -120,7 +121,7 @@ def _judge(
     methods: Sequence[str] | None,
     files: Mapping[str, Path],
     removals: Sequence[Removal] | None,
-    progress: StepProgress,
+    progress: PartProgress,
 ) -> dict[str, Any]:
     file_scores = {name: read_scores(path, data.texts, data.numbers) for name, path in files.items()}
     attributions = _attribute_all(data, methods or default_methods(data.model), progress)
@@ -163,13 +164,13 @@ def _make_removers(data: BenchmarkData, removals: Sequence[Removal] | None) -> d
     return removers
 
 
-def _attribute_all(data: BenchmarkData, names: Sequence[str], progress: StepProgress) -> dict[str, AttributionResult]:
+def _attribute_all(data: BenchmarkData, names: Sequence[str], progress: PartProgress) -> dict[str, AttributionResult]:
     """The scores of every method, from the folder of results where they are there already."""
     methods = {name: get_method(name) for name in (REFERENCE_METHOD, *names) if name != "random"}
     folder, key = data.folder.attributions_folder, f"{CACHE_VERSION} {data.fingerprint}"
     attributions: dict[str, AttributionResult] = {}
     for done, (name, method) in enumerate(methods.items()):
-        progress(f"scoring words: {name}", done, len(methods))
+        progress(f"scoring words: {name}")(done, len(methods))
         attribution = _read_attribution(folder / name, data, key)
         if attribution is None:
             attribution = attribute(data.model, data.texts, method.score)

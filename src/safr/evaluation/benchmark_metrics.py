@@ -27,6 +27,7 @@ from safr.evaluation.removal import Removal, Remover, replacement_id
 from safr.evaluation.sanity_checks import confound_correlations, shuffled_weights
 from safr.evaluation.statistics import rank_correlations
 from safr.model.regularizer import get_explaining_site
+from safr.progress import PartProgress
 
 REFERENCE_METHOD = "capacity"
 """The method that the others are compared with, and whose neurons are intervened on."""
@@ -40,16 +41,13 @@ SHUFFLES = 5
 CACHE_VERSION = 2
 """Changes whenever values are computed in another way, so that older ones are not taken for new ones."""
 
-StepProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
 
 def compute_metrics(
     data: BenchmarkData,
     scores: Mapping[str, Scores],
     removers: Mapping[Removal, Remover],
     folder: Path,
-    progress: StepProgress,
+    progress: PartProgress,
 ) -> ResultTable:
     """Every metric of every method on every text.
 
@@ -130,7 +128,7 @@ def _judge_scores(data: BenchmarkData, scores: Mapping[str, Scores], names: Sequ
 
 
 def _remove_words(
-    data: BenchmarkData, scores: Mapping[str, Scores], remover: Remover, progress: StepProgress, names: Sequence[str]
+    data: BenchmarkData, scores: Mapping[str, Scores], remover: Remover, progress: PartProgress, names: Sequence[str]
 ) -> ResultTable:
     values_by_method = faithfulness(
         remover,
@@ -139,16 +137,16 @@ def _remove_words(
         data.classes.tolist(),
         {name: scores[name] for name in names},
         one_by_one=remover.how == "delete",
-        progress=partial(progress, f"removing words: {remover.how}"),
+        progress=progress(f"removing words: {remover.how}"),
     )
     return {(name, remover.how): values for name, values in values_by_method.items()}
 
 
-def _bound_aopc(data: BenchmarkData, remover: Remover, progress: StepProgress) -> ResultTable:
+def _bound_aopc(data: BenchmarkData, remover: Remover, progress: PartProgress) -> ResultTable:
     """The least and the greatest AOPC that a search finds."""
     subset = data.choose_subset("naopc")
     texts, classes = [data.texts[position] for position in subset], data.classes[subset].tolist()
-    least, greatest = search_aopc_bounds(remover, texts, classes, progress=partial(progress, "best and worst orders"))
+    least, greatest = search_aopc_bounds(remover, texts, classes, progress=progress("best and worst orders"))
     return {("all", "delete"): {"least": data.scatter(least, subset), "greatest": data.scatter(greatest, subset)}}
 
 
@@ -163,14 +161,15 @@ def _normalize_aopc(deleted: ResultTable, bounds: ResultTable) -> ResultTable:
 
 
 def _randomize_weights(
-    data: BenchmarkData, scores: Mapping[str, Scores], progress: StepProgress, names: Sequence[str]
+    data: BenchmarkData, scores: Mapping[str, Scores], progress: PartProgress, names: Sequence[str]
 ) -> ResultTable:
     """How far each method says the same about models that know nothing: the mean size of the correlation."""
     subset = data.choose_subset("randomization")
     texts = [data.texts[position] for position in subset]
     correlations: dict[str, list[NDArray[np.float64]]] = {}
+    report = progress("shuffling weights")
     for seed in range(SHUFFLES):
-        progress("shuffling weights", seed, SHUFFLES)
+        report(seed, SHUFFLES)
         with shuffled_weights(data.model, seed):
             for name in names:
                 shuffled = get_method(name).score(data.model, texts) if texts else []
@@ -203,11 +202,11 @@ def _correlate_random(data: BenchmarkData, random: Mapping[str, Scores]) -> Resu
     return table
 
 
-def _measure_causes(data: BenchmarkData, progress: StepProgress) -> ResultTable:
+def _measure_causes(data: BenchmarkData, progress: PartProgress) -> ResultTable:
     subset, site = data.choose_subset("cause"), get_explaining_site(data.model)
     if not subset or not site.startswith("fc1."):  # vectors after the activation are not changed
         return {}
-    progress("ablating neurons", 0, 1)
+    progress("ablating neurons")(0, 1)
     texts = [data.texts[position] for position in subset]
     setup = CausalSetup(data.model, texts, data.classes[subset], site)
     effects = causal_effects(setup, replacement_id(data.tokenizer))

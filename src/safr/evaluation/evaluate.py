@@ -21,7 +21,6 @@ from safr.evaluation.audit import audit
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
     MAIN_PERCENT,
-    TextProgress,
     accuracy_drop,
     attention_sites,
     check_labels,
@@ -31,6 +30,7 @@ from safr.evaluation.srs import (
 from safr.evaluation.statistics import bootstrap_mean
 from safr.model.model_card import model_card
 from safr.model.regularizer import get_explaining_site
+from safr.progress import Progress
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
 
@@ -71,7 +71,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase | None = None,
     split: str = "test",
     max_tokens: int | None = None,
-    progress: TextProgress | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score a run, or a model with its tokenizer, on one split of its data.
 
@@ -103,9 +103,7 @@ def evaluate(
     return _score_texts(run_or_model, texts, labels, split, progress)[0]
 
 
-def _evaluate_run(
-    run: Run, data: TextDataset | Split | None, split: str, progress: TextProgress | None
-) -> dict[str, Any]:
+def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progress: Progress | None) -> dict[str, Any]:
     data = run.load_data() if data is None else data
     if not isinstance(data, TextDataset):
         raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
@@ -134,7 +132,7 @@ def _score_texts(
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     split: str,
-    progress: TextProgress | None,
+    progress: Progress | None,
 ) -> tuple[dict[str, Any], list[InternalScores]]:
     """All scores of a model, and what its internals say about every text."""
     site = get_explaining_site(model)
@@ -164,7 +162,7 @@ def _scores(
     labels: NDArray[np.int64],
     internals: Sequence[InternalScores],
     site: str,
-    progress: TextProgress | None,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     right = np.array([text.prediction for text in internals]) == labels
     scores = _attributions(internals, site)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
 from safr.evaluation.removal import RemovalOutcome, Remover, WordSet
 from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, accuracy_drop, count_deleted, rank_words
+from safr.progress import Progress
 
 ERASER_PERCENTS = (1, 5, 10, 20, 50)
 """The k of comprehensiveness and sufficiency, as in ERASER."""
@@ -42,7 +43,7 @@ def faithfulness(
     scores: Mapping[str, Scores],
     *,
     one_by_one: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, MetricValues]:
     r"""Faithfulness by method and metric: how the prediction changes as words are removed in the order of their scores.
 
@@ -105,7 +106,7 @@ def search_aopc_bounds(
     classes: Sequence[int],
     *,
     beam: int = BEAM_WIDTH,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """Least and greatest AOPC of every text that a beam search finds among the orders of its words, (2, text).
 
@@ -246,7 +247,7 @@ def _search_extreme_sums(
     classes: Sequence[int],
     sign: int,
     beam: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> NDArray[np.float64]:
     """The highest sum of probabilities over the orders of a text's words for sign 1, the lowest for -1, (text,)."""
     # By text, the sets of removed words in the beam, with sign times the best sum that leads to them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -20,12 +20,10 @@ from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
 from safr.inference import predict
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
+from safr.progress import Progress
 
 Within = Literal["first", "second", "both"]
 """Which of a pair's texts words are deleted from."""
-
-TextProgress = Callable[[int, int], None]
-"""Called with the number of texts that are done and the number there are."""
 
 DELETION_PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """The k at which words are deleted."""
@@ -97,7 +95,7 @@ def srs(
     scores: Scores | None = None,
     site: str | None = None,
     max_tokens: int | None = None,
-    progress: TextProgress | None = None,
+    progress: Progress | None = None,
 ) -> SRSResult:
     r"""SRS of a model on labelled texts: the accuracy that goes with the words of highest capacity.
 
@@ -261,7 +259,7 @@ def measure_deletions(
     percents: Mapping[str, Sequence[float]],
     random_percents: Sequence[float],
     *,
-    progress: TextProgress | None = None,
+    progress: Progress | None = None,
 ) -> dict[tuple[str, float], Bool[np.ndarray, "draw text"]]:
     """Whether each text is classified right after deletions by scores and at random.
 
@@ -318,7 +316,7 @@ def predict_after_deletion(
     texts: Sequence[EncodedText],
     deletions: Sequence[tuple[Scores, float]],
     *,
-    progress: TextProgress | None = None,
+    progress: Progress | None = None,
 ) -> Int[np.ndarray, "deletion text"]:
     """What the model makes of every text after each of many deletions, (deletion, text).
 

@@ -1,13 +1,12 @@
 """Saves figures as SVG and PNG, with the same bytes every time."""
 
 import io
-import os
-import uuid
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from safr.figures.style import figure_style
+from safr.storage import write_bytes
 
 PNG_DPI = 160
 SVG_DPI = 72  # for the few parts that are pixels
@@ -20,10 +19,12 @@ def save_figure(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     first call fixes the positions of the axes, so that the next call gives the same bytes: resize a figure before it.
     """
     path = Path(path_without_suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
     contents = {".svg": _render_svg(figure, "safr"), ".png": _render_png(figure)}
     # Not with_suffix, which would cut the end off a name such as "lambda0.1".
-    return [_write(path.with_name(path.name + suffix), content) for suffix, content in contents.items()]
+    files = {path.with_name(path.name + suffix): content for suffix, content in contents.items()}
+    for file, content in files.items():
+        write_bytes(file, content)
+    return list(files)
 
 
 def figure_to_svg(figure: Figure, *, salt: str = "safr") -> str:
@@ -60,13 +61,3 @@ def _fix_layout(figure: Figure) -> None:
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-
-
-def _write(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
