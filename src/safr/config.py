@@ -219,9 +219,9 @@ class Settings:
         >>> Settings(data="sst2", regularization=Regularization(vmask=False)).command
         'safr train --data sst2 --no-vmask'
         """
-        given, usual = _options(self), _options(Settings())
+        options, defaults = _options(self), _options(Settings())
         return shlex.join(
-            ["safr", "train", *(part for name in given if given[name] != usual[name] for part in given[name])]
+            ["safr", "train", *(word for name in options if options[name] != defaults[name] for word in options[name])]
         )
 
     def get(self, name: str) -> Any:
@@ -241,7 +241,9 @@ class Settings:
                 parts.setdefault(_PART[name], {})[name] = value
             else:
                 own[name] = value
-        return replace(self, **own, **{part: replace(getattr(self, part), **given) for part, given in parts.items()})
+        return replace(
+            self, **own, **{part: replace(getattr(self, part), **changes) for part, changes in parts.items()}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
@@ -272,9 +274,9 @@ paper's transformer; texts are read up to 64 tokens and padded to as many, so th
 beside it."""
 
 _PART = {
-    each.name: part
+    setting.name: part
     for part, kind in (("regularization", Regularization), ("architecture", Architecture), ("recipe", Recipe))
-    for each in fields(kind)
+    for setting in fields(kind)
 }
 """Which part of the settings holds a setting."""
 
@@ -284,7 +286,7 @@ RENAMED_SETTINGS = {"importance_at": "importance_sites", "importance_weights": "
 
 
 def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings, each by the name that it has now.
+    """The same settings by the names that they have now.
 
     Raises:
         InputError: One is given by its old name and by its new one.
@@ -299,7 +301,9 @@ def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def setting_names() -> list[str]:
     """Every setting's name on the command line."""
-    return [each.name for each in fields(Settings) if not is_dataclass(getattr(Settings(), each.name))] + list(_PART)
+    return [setting.name for setting in fields(Settings) if not is_dataclass(getattr(Settings(), setting.name))] + list(
+        _PART
+    )
 
 
 def setting_type(name: str) -> Any:
@@ -308,7 +312,7 @@ def setting_type(name: str) -> Any:
 
 
 def preset_options(name: str) -> list[list[str]]:
-    """The options that a preset stands for, each with its value.
+    """The options that a preset stands for, with their values.
 
     Raises:
         InputError: No preset is called so.
@@ -319,7 +323,7 @@ def preset_options(name: str) -> list[list[str]]:
     if name not in PRESETS:
         raise InputError(f"no preset is called {name!r}; known are {', '.join(PRESETS)}")
     options = _options(Settings().changed(**PRESETS[name]))
-    return [options[each] for each in PRESETS[name]]
+    return [options[setting] for setting in PRESETS[name]]
 
 
 def regularization_from_dict(values: dict[str, Any]) -> Regularization:
@@ -346,14 +350,14 @@ def _from_dict(cls: type, values: dict[str, Any]) -> Any:
 def _options(settings: Any) -> dict[str, list[str]]:
     """Every setting as the words that would give it on the command line."""
     options: dict[str, list[str]] = {}
-    for each in fields(settings):
-        value, flag = getattr(settings, each.name), each.name.replace("_", "-")
+    for setting in fields(settings):
+        value, flag = getattr(settings, setting.name), setting.name.replace("_", "-")
         if is_dataclass(value):
             options |= _options(value)
-        elif each.type == "bool":
-            options[each.name] = [f"--{flag}" if value else f"--no-{flag}"]
+        elif setting.type == "bool":
+            options[setting.name] = [f"--{flag}" if value else f"--no-{flag}"]
         else:
-            options[each.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+            options[setting.name] = [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return options
 
 

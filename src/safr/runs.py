@@ -1,6 +1,6 @@
 """A run is a folder: its settings, model, history, scores, words and figures.
 
-Every file is written under a temporary name and renamed, so that a reader or a crash never sees half of one.
+Its files are written whole or not at all (see `safr.storage`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def attributions_folder(self) -> Path:
-        """Scores of attribution methods, one Parquet file for each, with what it cost."""
+        """Scores of attribution methods, a Parquet file a method, with what it cost."""
         return self.folder / "benchmark" / "scores"
 
     @property
@@ -197,7 +197,7 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) 
         raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
     # What a killed process was writing has a name that begins with a dot.
     if run.folder.exists() and (
-        not run.folder.is_dir() or any(not each.name.startswith(".") for each in run.folder.iterdir())
+        not run.folder.is_dir() or any(not path.name.startswith(".") for path in run.folder.iterdir())
     ):
         raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Vectors in, numbers out: how the tokens of a text share the directions of one layer.
+"""Superposition metrics: interference, polysemanticity and capacity of the tokens of a text.
 
 Pure functions on any tensor, with any leading axes. They compute in float32 at least, and padding never matters.
 """
@@ -18,12 +18,12 @@ def in_full_precision(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The same function of tensors, with autocast off: it would take the matrix products in half precision again."""
 
     @functools.wraps(measure)
-    def measured(*given: Any, **named: Any) -> Tensor:
-        tensor = next(each for each in (*given, *named.values()) if isinstance(each, Tensor))
+    def measure_in_full_precision(*args: Any, **options: Any) -> Tensor:
+        tensor = next(value for value in (*args, *options.values()) if isinstance(value, Tensor))
         with torch.autocast(tensor.device.type, enabled=False):
-            return measure(*given, **named)
+            return measure(*args, **options)
 
-    return measured
+    return measure_in_full_precision
 
 
 @in_full_precision

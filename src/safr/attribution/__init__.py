@@ -1,1 +1,1 @@
-"""A model and texts in, one score per word out."""
+"""Attribution: one score per word, from a model's internals, gradients or perturbations."""

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from safr.figures import SitePicture
 
 NEXT_TOKENS = 5
-"""How many of a language model's next tokens are told."""
+"""How many of a language model's next tokens an explanation names."""
 
 _Name = TypeVar("_Name", bound=Hashable)
-_Made = TypeVar("_Made")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -56,27 +56,27 @@ class SiteScores:
     """Interference of every two words."""
 
 
-class LazyMapping(Mapping[_Name, _Made]):
-    """What is made of a forward pass site by site, each when it is first asked for, since few are ever looked at."""
+class LazyMapping(Mapping[_Name, _Value]):
+    """Values that are computed site by site when they are first asked for, since few are ever looked at."""
 
-    def __init__(self, shown: Mapping[_Name, Tensor], make: Callable[[Tensor], _Made]) -> None:
-        self.shown = shown
-        self.make = make
-        self.made: dict[_Name, _Made] = {}
+    def __init__(self, inputs: Mapping[_Name, Tensor], compute: Callable[[Tensor], _Value]) -> None:
+        self.inputs = inputs
+        self.compute = compute
+        self.computed: dict[_Name, _Value] = {}
 
-    def __getitem__(self, name: _Name) -> _Made:
-        if name not in self.made:
-            self.made[name] = self.make(self.shown[name])
-        return self.made[name]
+    def __getitem__(self, name: _Name) -> _Value:
+        if name not in self.computed:
+            self.computed[name] = self.compute(self.inputs[name])
+        return self.computed[name]
 
     def __iter__(self) -> Iterator[_Name]:
-        return iter(self.shown)
+        return iter(self.inputs)
 
     def __len__(self) -> int:
-        return len(self.shown)
+        return len(self.inputs)
 
     def __reduce__(self) -> tuple:
-        return dict, (dict(self),)  # a pickle holds the numbers, not how they are made
+        return dict, (dict(self),)  # a pickle holds the numbers, not how they are computed
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def sweep_command(
     jobs = parse_sweep_jobs(settings, vary, seeds, plan, baseline)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}", highlight=False)
-    found = run_sweep(
+    result = run_sweep(
         jobs,
         output,
         engine=engine,
@@ -148,9 +148,9 @@ def sweep_command(
         data_dir=data_dir,
         progress=outcome_printer(console),
     )
-    console.print(found.text, highlight=False)
+    console.print(result.text, highlight=False)
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
-    return 1 if found.failed else 0
+    return 1 if result.failed else 0
 
 
 def reproduce_command(
@@ -187,7 +187,7 @@ def reproduce_command(
         raise InputError(f"--seeds must be at least 1, got {seeds}")
     console, folder = _console(), output / "quick" if quick else output
     console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
-    found = run_reproduction(
+    result = run_reproduction(
         folder,
         ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
         seeds=1 if quick else seeds or DEFAULT_SEEDS,
@@ -197,8 +197,8 @@ def reproduce_command(
         data_dir=data_dir,
         progress=outcome_printer(console),
     )
-    console.print(f"page: {found.page.resolve()}", highlight=False)
-    return 1 if found.failed else 0
+    console.print(f"page: {result.page.resolve()}", highlight=False)
+    return 1 if result.failed else 0
 
 
 def benchmark_command(
@@ -356,8 +356,8 @@ def data_command(data_dir: Path | None = None) -> None:
     from safr.data import list_data
 
     lines = [
-        (each.name, "ready" if each.ready else "not here yet", each.description, each.where)
-        for each in list_data(data_dir)
+        (status.name, "ready" if status.ready else "not here yet", status.description, status.where)
+        for status in list_data(data_dir)
     ]
     yours = "--text-column and --label-column name the columns"
     lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
@@ -378,7 +378,7 @@ COMMANDS: dict[str, Command] = {
     "report": report_command,
     "data": data_command,
 }
-"""What each word after `safr` runs."""
+"""The commands by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -386,14 +386,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
     # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--version"]:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
         from safr import __version__
 
         sys.stdout.write(f"safr {__version__}\n")
         return 0
     try:
-        return parse_command(given, COMMANDS)() or 0
+        return parse_command(words, COMMANDS)() or 0
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2

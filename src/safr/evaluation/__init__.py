@@ -1,1 +1,1 @@
-"""Scores per word in, proof out: what deleting the words that a score calls important does to accuracy."""
+"""Evaluation: SRS, faithfulness, plausibility, causal tests, and the benchmark of all of them."""

@@ -82,7 +82,7 @@ def evaluate(
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
-        progress: Called as texts get done, each with all its deletions.
+        progress: Called as texts get done with all their deletions.
 
     Returns:
         What `scores.json` holds. Only the test split's scores of a run are written there and into the model's card, its

@@ -62,12 +62,12 @@ class Remover:
         removed: Sequence[Collection[WordSet]],
         classes: Sequence[int],
     ) -> list[dict[WordSet, RemovalOutcome]]:
-        """What the model answers without each set of words; every set is asked for once.
+        """What the model predicts without sets of words; every set is asked for once.
 
         Args:
             texts: Encoded texts.
             removed: For every text, sets of words that are removed together; the empty set leaves the whole text.
-            classes: For every text, the class whose probability is told.
+            classes: For every text, the class whose probability is wanted.
         """
         outcomes: list[dict[WordSet, RemovalOutcome]] = [{} for _ in texts]
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
@@ -137,7 +137,7 @@ def replacement_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 
 def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
-    """Whether an answer changes with what stands in the place of a removed word: the last of each of the longest texts.
+    """Whether a prediction changes with what stands in the place of a removed word: the last one of the longest texts.
 
     Several texts and all classes are asked about, since where an answer is sure its probability hardly moves.
     """

@@ -158,7 +158,7 @@ def srs(
 
 
 def count_deleted(words: int, percent: float, *, texts: int = 1) -> int:
-    """How many of some words go: k % rounded half up, at least 1, and at least 1 word of each text stays.
+    """How many words are deleted: k % rounded half up, at least 1; at least 1 word of a text stays.
 
     Args:
         words: The words that may go.
@@ -237,7 +237,7 @@ def accuracy_drop(
     right: Float[np.ndarray, " text"] | Bool[np.ndarray, " text"],
     still_right: Float[np.ndarray, "draw text"] | Bool[np.ndarray, "draw text"],
 ) -> Float[np.ndarray, " text"]:
-    """What each text adds to SRS: whether it is right before, less the share of draws in which it is after.
+    """What a text adds to SRS: whether it is right before, less the share of draws in which it is after.
 
     SRS is the mean over texts.
 
@@ -261,7 +261,7 @@ def measure_deletions(
     *,
     progress: Progress | None = None,
 ) -> dict[tuple[str, float], Bool[np.ndarray, "draw text"]]:
-    """Whether each text is classified right after deletions by scores and at random.
+    """Whether texts are classified right after deletions by scores and at random.
 
     Args:
         model: A model in evaluation mode.
@@ -270,7 +270,7 @@ def measure_deletions(
         scores: Scores by name; the name `random` is taken.
         percents: By the same names, the k at which words are deleted.
         random_percents: The k at which words are deleted at random.
-        progress: Called as texts get done, each with all its deletions.
+        progress: Called as texts get done with all their deletions.
 
     Returns:
         By name and k; scores have one draw, `random` has `count_random_draws`.

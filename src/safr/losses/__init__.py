@@ -1,4 +1,4 @@
-"""Vectors, attention and keep probabilities in, the losses that SAFR trains with out."""
+"""The losses that SAFR trains with."""
 
 from safr.losses.importance import importance_loss, information_loss
 from safr.losses.interaction import interaction_loss

@@ -1,4 +1,4 @@
-"""Vectors in, the importance loss out."""
+"""The importance loss, VMASK's information term, and the mean over texts that both take."""
 
 from __future__ import annotations
 

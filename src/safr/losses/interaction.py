@@ -1,4 +1,4 @@
-"""Attention in, as weights or as the queries and keys that make them, the interaction loss out.
+"""The interaction loss, of attention weights or of the queries and keys that make them.
 
 The gradient is in closed form and computed with the value, block by block: with S the sum of all A_ij (A A^T)_ij,
 dS/dA = A A^T + A A + A^T A. From queries and keys nothing is kept for the backward pass but two T x size matrices.
@@ -50,10 +50,12 @@ def interaction_loss(
     """
     weights = attention.to(torch.promote_types(attention.dtype, torch.float32))
     if mask is not None:
-        weights = torch.where(_counted_pairs(mask), weights, 0.0)
+        weights = torch.where(_mask_pairs(mask), weights, 0.0)
     needed = weights.requires_grad and torch.is_grad_enabled()
     attended: Tensor = _OfWeights.apply(weights, exclude_self, needed)
-    return (attended / (_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask))).mean()
+    return (
+        attended / (_count_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask))
+    ).mean()
 
 
 def blocked_interaction_loss(
@@ -85,7 +87,7 @@ def blocked_interaction_loss(
         raise ValueError(f"expected as many queries as keys, got {heads.query.shape[2]} and {heads.key.shape[2]}")
     heads = heads.to_full_precision()
     with torch.autocast(heads.query.device.type, enabled=False):
-        pairs = _all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
+        pairs = _count_all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
         share = 1 / pairs.expand(heads.query.shape[:2])
         share = share / share.numel()
         needed = (heads.query.requires_grad or heads.key.requires_grad) and torch.is_grad_enabled()
@@ -104,9 +106,9 @@ def count_visible_pairs(
         visible: True where a query may see a key.
         mask: True where a token counts. Default: all count.
     """
-    seen = visible if mask is None else visible & _counted_pairs(mask)
+    counted = visible if mask is None else visible & _mask_pairs(mask)
     # Summing truth values takes twice as long: they are brought to 64 bits one by one.
-    return seen.view(torch.uint8).sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
+    return counted.view(torch.uint8).sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
 
 
 class _OfWeights(torch.autograd.Function):
@@ -115,8 +117,8 @@ class _OfWeights(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weights: Tensor, exclude_self: bool, gradient_needed: bool) -> Tensor:
         if not gradient_needed:
-            return _attended(weights, exclude_self)
-        attended, gradient = _attended_and_gradient(weights, exclude_self, weights.new_ones(()))
+            return _sum_pairs(weights, exclude_self)
+        attended, gradient = _sum_pairs_and_gradient(weights, exclude_self, weights.new_ones(()))
         ctx.save_for_backward(gradient)
         return attended
 
@@ -153,9 +155,9 @@ class _OfHeads(torch.autograd.Function):
             part = heads.select_part(texts, some)
             content_mask = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
             if probes is None:
-                attended, of_scores = _exact(part, content_mask, exclude_self, gradient_needed)
+                attended, of_scores = _sum_exactly(part, content_mask, exclude_self, gradient_needed)
             else:
-                attended, of_scores = _probed(part, content_mask, exclude_self, probes, generator)
+                attended, of_scores = _sum_by_probes(part, content_mask, exclude_self, probes, generator)
             loss += (attended * share[texts, some]).sum()
             if gradient_needed:
                 for rows, gradient in of_scores:
@@ -172,7 +174,7 @@ class _OfHeads(torch.autograd.Function):
         return gradient * of_query, gradient * of_key, *[None] * 7
 
 
-def _exact(
+def _sum_exactly(
     part: BlockedAttention, content_mask: Tensor | None, exclude_self: bool, gradient_needed: bool
 ) -> tuple[Tensor, Iterator[tuple[slice, Tensor]]]:
     """The sum over pairs, and its gradient with respect to some rows of the scores after others."""
@@ -180,12 +182,12 @@ def _exact(
     pairs = weights.new_ones(()) if content_mask is None else content_mask[..., None] * content_mask[..., None, :]
     counted = weights if content_mask is None else weights * pairs
     if not gradient_needed:
-        return _attended(counted, exclude_self), iter(())
-    attended, gradient = _attended_and_gradient(counted, exclude_self, pairs)
-    return attended, iter([(slice(None), _through_softmax(gradient, weights))])
+        return _sum_pairs(counted, exclude_self), iter(())
+    attended, gradient = _sum_pairs_and_gradient(counted, exclude_self, pairs)
+    return attended, iter([(slice(None), _backward_through_softmax(gradient, weights))])
 
 
-def _probed(
+def _sum_by_probes(
     part: BlockedAttention,
     content_mask: Tensor | None,
     exclude_self: bool,
@@ -201,8 +203,8 @@ def _probed(
     if content_mask is not None:
         signs, counted = signs * content_mask[:, :, None], counted * content_mask[:, :, None]
 
-    seen = torch.cat([signs, counted], dim=2)  # the last row's image is what each token gives to those that count
-    image = torch.cat([seen @ weights(rows).mT for rows in blocks], dim=-1)
+    rows_to_map = torch.cat([signs, counted], dim=2)  # the last row's image: what a token gives to those that count
+    image = torch.cat([rows_to_map @ weights(rows).mT for rows in blocks], dim=-1)
     attended = (image[:, :, -1] * counted[:, :, 0]).sum(dim=-1)
     once = image[:, :, :-1] * counted  # A z
     twice, back = [], torch.zeros_like(once)
@@ -215,34 +217,34 @@ def _probed(
     left = torch.cat([(again + back * counted) / -probes, once / -probes, counted], dim=2)
     right = torch.cat([signs, once, counted], dim=2)
     if exclude_self:
-        attended = attended + sum(_own(weights(rows), rows, counted)[0] for rows in blocks)
+        attended = attended + sum(_sum_self_terms(weights(rows), rows, counted)[0] for rows in blocks)
 
     def of_scores() -> Iterator[tuple[slice, Tensor]]:
         for rows in blocks:
             gradient = left[..., rows].mT @ right  # (batch, head, rows, key)
             if exclude_self:
-                gradient += _own(weights(rows), rows, counted)[1]
-            yield rows, _through_softmax(gradient, weights(rows))
+                gradient += _sum_self_terms(weights(rows), rows, counted)[1]
+            yield rows, _backward_through_softmax(gradient, weights(rows))
 
     return attended, of_scores()
 
 
 def _weights_of_rows(part: BlockedAttention) -> Callable[[slice], Tensor]:
-    """The weights of some rows: made anew where all of them are more than a block, else kept."""
+    """The weights of some rows: computed again where all of them are more than a block, else kept."""
     if len(part.row_blocks()) == 1:
-        everything = part.compute_weights()
-        return lambda rows: everything
+        weights = part.compute_weights()
+        return lambda rows: weights
     return lambda rows: part.select_rows(rows).compute_weights()
 
 
-def _attended(weights: Tensor, exclude_self: bool) -> Tensor:
+def _sum_pairs(weights: Tensor, exclude_self: bool) -> Tensor:
     overlap = weights @ weights.mT
     if exclude_self:
         overlap.diagonal(dim1=-2, dim2=-1).zero_()
     return (weights * (1 - overlap)).sum(dim=(-2, -1))
 
 
-def _attended_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) -> tuple[Tensor, Tensor]:
+def _sum_pairs_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) -> tuple[Tensor, Tensor]:
     """The sum over pairs, (batch, head), and its gradient, (batch, head, query, key), in two products.
 
     The weights are 0 where `pairs`, which broadcasts to them, is 0, and so is the gradient.
@@ -257,7 +259,7 @@ def _attended_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) -
     return attended, torch.sub(pairs, steep, out=steep)
 
 
-def _own(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple[Tensor, Tensor]:
+def _sum_self_terms(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple[Tensor, Tensor]:
     """The terms i = j of some rows, A_ii (A A^T)_ii: their sum, and its gradient with respect to those rows."""
     counted = weights * content_mask[..., rows].mT * content_mask
     itself = counted[..., rows].diagonal(dim1=-2, dim2=-1)  # (batch, head, rows)
@@ -267,16 +269,16 @@ def _own(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple[Tensor, Te
     return (itself * lengths).sum(dim=-1), gradient
 
 
-def _through_softmax(gradient: Tensor, weights: Tensor) -> Tensor:
+def _backward_through_softmax(gradient: Tensor, weights: Tensor) -> Tensor:
     """The gradient with respect to the scores, from that with respect to the weights."""
     return torch.ops.aten._softmax_backward_data(gradient, weights, -1, weights.dtype)
 
 
-def _counted_pairs(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 token token"]:
+def _mask_pairs(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 token token"]:
     return mask[:, None, :, None] & mask[:, None, None, :]
 
 
-def _all_pairs(like: Tensor, mask: Tensor | None) -> Tensor:
+def _count_all_pairs(like: Tensor, mask: Tensor | None) -> Tensor:
     """T^2 of each text, at least 1, (batch, 1) or (1, 1)."""
     tokens = like.new_full((1, 1), like.shape[2]) if mask is None else mask.sum(dim=-1, keepdim=True)
     return tokens.square().clamp_min(1).to(like.dtype)

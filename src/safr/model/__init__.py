@@ -1,1 +1,1 @@
-"""Tokens in, a Trace out: VMASK, the paper's transformer, and SAFR on any Hugging Face model."""
+"""Models: VMASK, the paper's transformer, and SAFR on any Hugging Face model."""

@@ -1,4 +1,4 @@
-"""Any Hugging Face model in, the same model with SAFR on it out."""
+"""Putting SAFR on a Hugging Face model, and taking it off again."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any)
 
 
 def _to_additive(mask: Tensor, dtype: torch.dtype, forward_pass: ForwardPass | None) -> Tensor:
-    """What is added to the scores for a mask, made once in a pass: layers share a mask, or two that take turns."""
+    """What is added to the scores for a mask, computed once in a pass: layers share a mask, or two that take turns."""
     for cached_mask, additive in () if forward_pass is None else forward_pass.caches.additive_masks:
         if cached_mask is mask:
             return additive

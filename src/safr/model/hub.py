@@ -1,4 +1,4 @@
-"""The name of a model on the Hugging Face hub in, a folder with its files out."""
+"""Models on the Hugging Face hub: their names, and a folder with their files."""
 
 from __future__ import annotations
 

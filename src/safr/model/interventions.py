@@ -1,4 +1,4 @@
-"""A model and a change of what one of its sites shows in; forward passes with that change out."""
+"""Interventions: forward passes in which the values of one site are replaced."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from safr.model.families import count_layers, find_feed_forward_layers, get_enco
 from safr.model.regularizer import get_regularizer
 
 Intervention = Callable[[Tensor], Tensor]
-"""What a site shows, (batch, token, width), in; what the rest of the network gets in its place out."""
+"""Gives the values that take the place of a site's, (batch, token, width)."""
 
 
 @contextmanager
-def intervene(model: nn.Module, site: str, change: Intervention) -> Iterator[None]:
-    """Put something else in the place of what a site shows, in every forward pass inside the block.
+def intervene(model: nn.Module, site: str, intervention: Intervention) -> Iterator[None]:
+    """Replace the values of a site in every forward pass inside the block.
 
     Args:
         model: A model, with SAFR on it or not.
         site: `embedding`, which is what enters the layers, so behind VMASK where there is one; or `fc1.N`.
-        change: Makes the new values from the old ones.
+        intervention: Gives the new values from the old ones.
 
     Raises:
         InputError: Another site, or a layer that the model does not have.
@@ -34,8 +34,8 @@ def intervene(model: nn.Module, site: str, change: Intervention) -> Iterator[Non
     if name == "embedding" and not layer:
         modules, wanted = [part.get_input_embeddings()], 0
     elif name == "fc1" and layer.isdecimal() and int(layer) < count_layers(inner):
-        attached = get_regularizer(model)
-        pairs = find_feed_forward_layers(inner, attached.regularization.fc1 if attached is not None else None)
+        regularizer = get_regularizer(model)
+        pairs = find_feed_forward_layers(inner, None if regularizer is None else regularizer.regularization.fc1)
         modules, wanted = [first for first, _ in pairs], int(layer)
     else:
         raise InputError(
@@ -44,23 +44,23 @@ def intervene(model: nn.Module, site: str, change: Intervention) -> Iterator[Non
         )
     calls, sizes = count(), [0]
 
-    def begin(*_: object) -> None:
+    def restart_count(*_: object) -> None:
         nonlocal calls
         calls = count()
 
     def note_size(_: nn.Module, __: tuple, output: Tensor) -> None:
         sizes[0] = output.shape[0]
 
-    def put(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
+    def replace_values(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
         if next(calls) != wanted:  # a layer that the model goes through again, or a decoder's embeddings
             return None
         # OPT runs its feed-forward layers on one long row.
-        return change(output.view(sizes[0], -1, output.shape[-1])).view_as(output)
+        return intervention(output.view(sizes[0], -1, output.shape[-1])).view_as(output)
 
     handles = [
-        part.register_forward_pre_hook(begin),
+        part.register_forward_pre_hook(restart_count),
         part.get_input_embeddings().register_forward_hook(note_size),
-        *(module.register_forward_hook(put) for module in modules),
+        *(module.register_forward_hook(replace_values) for module in modules),
     ]
     try:
         yield

@@ -1,4 +1,4 @@
-"""A folder that `safr.save` has written in, its model card out: how to use the model, its settings and its scores."""
+"""The model card of a saved model: how to use it, its settings and its scores."""
 
 from __future__ import annotations
 

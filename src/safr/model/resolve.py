@@ -1,4 +1,4 @@
-"""Settings that leave something to us and a model in; settings that say everything out."""
+"""Replaces `auto` in settings by what it means for a model."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
     sites, weights = regularization.importance_sites, regularization.token_weighting
     automatic = sites == "auto" and pretrained and weights != "keep" and model._can_set_attn_implementation()
     if sites == "auto":
-        sites = _upper(layers) if automatic else "vmask"
+        sites = _upper_half(layers) if automatic else "vmask"
     if weights == "auto":
         weights = "attention" if automatic else "equal"
     warmup = regularization.warmup_steps
@@ -40,7 +40,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         regularization,
         warmup_steps=(PRETRAINED_WARMUP if pretrained else 0) if warmup is None else warmup,
         vmask_keep=regularization.vmask_keep or (PRETRAINED_KEEP if pretrained else None),
-        importance_sites=_sites(sites, layers, regularization.vmask),
+        importance_sites=_name_sites(sites, layers, regularization.vmask),
         token_weighting=weights,
         scale_free=weights != "equal" if regularization.scale_free is None else regularization.scale_free,
     )
@@ -51,12 +51,12 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
     total = count_layers(model)
     if beyond := [site for site in settings.importance_sites if int(site.partition(".")[2] or 0) >= total]:
         raise InputError(f"`importance_sites` names {', '.join(beyond)}, but the model's {total} layers count from 0")
-    return replace(settings, site=_explaining_site(settings))
+    return replace(settings, site=_choose_explaining_site(settings))
 
 
-def reads_attention(settled: Regularization) -> bool:
+def reads_attention(resolved: Regularization) -> bool:
     """Whether a loss needs to see the model's attention."""
-    return bool(settled.interaction or (settled.importance and settled.token_weighting == "attention"))
+    return bool(resolved.interaction or (resolved.importance and resolved.token_weighting == "attention"))
 
 
 def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tuple[int, ...]:
@@ -71,12 +71,12 @@ def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tu
     return tuple(sorted({number % total for number in numbers}))
 
 
-def _upper(layers: tuple[int, ...]) -> tuple[str, ...]:
+def _upper_half(layers: tuple[int, ...]) -> tuple[str, ...]:
     """FC1 of the upper half of the layers, where attention has come to tell what matters."""
     return tuple(f"fc1.{layer}" for layer in layers[len(layers) // 2 :])
 
 
-def _sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -> tuple[str, ...]:
+def _name_sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -> tuple[str, ...]:
     """Each site with its layer; one without stands for it at every chosen layer."""
     sites: list[str] = []
     for site in (asked,) if isinstance(asked, str) else asked:
@@ -92,7 +92,7 @@ def _sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -
     return tuple(dict.fromkeys(sites))
 
 
-def _explaining_site(settings: Regularization) -> str:
+def _choose_explaining_site(settings: Regularization) -> str:
     if settings.site != "auto":
         if settings.site.partition(".")[0] not in SITES or settings.site == "attention":
             raise InputError(f"`site` must be auto or a site such as fc1.0, fc1_out.3 or vmask, got {settings.site!r}")

@@ -80,15 +80,15 @@ def load(folder: str | Path) -> PreTrainedModel:
         InputError: It is not there, is damaged, or was not written by `safr.save`.
     """
     name, folder = str(folder), model_folder(folder)
-    config = _config(folder)
-    regularization, special_ids = _settings(folder, config.pop(_SETTINGS))
-    weights = _weights(folder)
+    config = _read_config(folder)
+    regularization, special_ids = _read_settings(folder, config.pop(_SETTINGS))
+    weights = _read_weights(folder)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
-    model = _network(folder, config, weights)
+    model = _build_model(folder, config, weights)
     attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))
     expected = attached.state_dict()
     unfit = {key for key in {*ours, *expected} if _shape(ours.get(key)) != _shape(expected.get(key))}
-    _refuse_damaged(folder, {f"{_PREFIX}{key}" for key in unfit})
+    _check_complete(folder, {f"{_PREFIX}{key}" for key in unfit})
     attached.load_state_dict(ours)
     model.config.name_or_path = name
     return model.eval()
@@ -98,7 +98,7 @@ def _without_adapters(model: Any) -> PreTrainedModel:
     """The model itself; of one that PEFT has wrapped, a copy with the adapters merged into its weights."""
     if getattr(model, "_hf_peft_config_loaded", False):
         raise InputError("expected adapters from peft.get_peft_model, got model.add_adapter's, which can't be merged")
-    # PEFT's models are told by their methods, so that nothing here needs it installed.
+    # PEFT's models are known by their methods, so that nothing here needs it installed.
     if not hasattr(model, "get_base_model"):
         return model
     if not hasattr(model, "merge_and_unload"):
@@ -116,8 +116,8 @@ def _add_settings(path: Path, model: PreTrainedModel) -> None:
     attached = get_regularizer(model)
     assert attached is not None
     text = path.read_text(encoding="utf-8")
-    config = json.loads(text, object_hook=lambda each: {key: each[key] for key in each if key != "_name_or_path"})
-    _model_class(config)
+    config = json.loads(text, object_hook=lambda part: {key: part[key] for key in part if key != "_name_or_path"})
+    _find_model_class(config)
     config[_SETTINGS] = {
         "version": safr.__version__,
         "base_model": _base_model(model.config.name_or_path or ""),
@@ -132,12 +132,12 @@ def _base_model(name: str) -> str | None:
     if is_hub_name(name):
         return name
     try:
-        return _config(Path(name))[_SETTINGS]["base_model"] if name else None
+        return _read_config(Path(name))[_SETTINGS]["base_model"] if name else None
     except (InputError, KeyError, TypeError):
         return None
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json")
@@ -149,10 +149,10 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _settings(folder: Path, written: dict[str, Any]) -> tuple[Regularization, tuple[int, ...]]:
+def _read_settings(folder: Path, written: dict[str, Any]) -> tuple[Regularization, tuple[int, ...]]:
     try:
         regularization = regularization_from_dict(written["regularization"])
-        return regularization, tuple(int(each) for each in written["special_ids"])
+        return regularization, tuple(int(number) for number in written["special_ids"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder}: written by SAFR {written.get('version')}, and SAFR {safr.__version__} can't read its settings "
@@ -160,7 +160,7 @@ def _settings(folder: Path, written: dict[str, Any]) -> tuple[Regularization, tu
         ) from error
 
 
-def _weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     try:
         for path in _weight_files(folder):
@@ -176,7 +176,7 @@ def _weight_files(folder: Path) -> list[Path]:
     if (folder / _WEIGHTS).is_file():
         return [folder / _WEIGHTS]
     if (folder / _INDEX).is_file():
-        return _shards(folder / _INDEX)
+        return _list_shards(folder / _INDEX)
     if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES):
         raise InputError(
             f"{folder}: expected {_WEIGHTS}, found {', '.join(pickles)}, pickles that could run code; save it again"
@@ -184,7 +184,7 @@ def _weight_files(folder: Path) -> list[Path]:
     raise InputError(f"{folder}: the model's weights can't be read (no {_WEIGHTS})")
 
 
-def _shards(index: Path) -> list[Path]:
+def _list_shards(index: Path) -> list[Path]:
     content = _read_json(index)
     try:
         names = sorted(set(content["weight_map"].values()))
@@ -196,7 +196,7 @@ def _shards(index: Path) -> list[Path]:
     return shards
 
 
-def _network(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> PreTrainedModel:
+def _build_model(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> PreTrainedModel:
     """The model without SAFR; weights that are missing or of another shape are damage, not a fresh start.
 
     transformers gets the weights themselves: in the folder it would look for adapters, pickles and code as well.
@@ -204,7 +204,7 @@ def _network(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -
     before = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()  # what it would warn of is refused below
     try:
-        model_class = _model_class(config)
+        model_class = _find_model_class(config)
         config_class: Any = model_class.config_class
         built = config_class.from_dict({key: value for key, value in config.items() if key != "auto_map"})
         built._attn_implementation = None  # a name here can be that of a kernel on the hub, which is code
@@ -224,23 +224,23 @@ def _network(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -
     finally:
         transformers.logging.set_verbosity(before)
     model, report = loaded
-    _refuse_damaged(folder, {*report["missing_keys"], *(each[0] for each in report["mismatched_keys"])})
+    _check_complete(folder, {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
     return model
 
 
-def _model_class(config: dict[str, Any]) -> type[PreTrainedModel]:
+def _find_model_class(config: dict[str, Any]) -> type[PreTrainedModel]:
     """The class that a config names, if it is one of transformers' or ours."""
     name = str((config.get("architectures") or ["none"])[0])
-    found = getattr(transformers, name, None) or getattr(safr.model.transformer, name, None)
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+    model_class = getattr(transformers, name, None) or getattr(safr.model.transformer, name, None)
+    if not (isinstance(model_class, type) and issubclass(model_class, PreTrainedModel)):
         raise InputError(f"the model class {name} is neither transformers' nor SAFR's; update transformers or SAFR")
-    kind, expected = config.get("model_type"), getattr(found.config_class, "model_type", None)
+    kind, expected = config.get("model_type"), getattr(model_class.config_class, "model_type", None)
     if kind != expected:
         raise InputError(f"a {name} has the model type {expected}, but config.json says {kind}; save it again")
-    return found
+    return model_class
 
 
-def _refuse_damaged(folder: Path, missing: Collection[str]) -> None:
+def _check_complete(folder: Path, missing: Collection[str]) -> None:
     if missing:
         raise InputError(
             f"{folder}: damaged, the weights of {', '.join(sorted(missing))} are missing or do not fit; save it again"

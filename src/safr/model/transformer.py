@@ -1,4 +1,4 @@
-"""Token ids in, class logits out: the transformer of the SAFR paper, without any SAFR in it.
+"""The transformer of the SAFR paper, without any SAFR in it.
 
 An ordinary transformers model: it trains with the Trainer, loads with `AutoModelForSequenceClassification`, and is the
 paper's baseline as it stands.
@@ -140,8 +140,8 @@ class TransformerForSequenceClassification(PreTrainedModel):
         hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         tokens = attention_mask if attention_mask is not None else hidden.new_ones(hidden.shape[:2])
         # A text without tokens would leave a softmax over nothing; its first padding stands in and is pooled away.
-        seen = attention_mask if attention_mask is None else _at_least_one(attention_mask)
-        mask = create_bidirectional_mask(self.config, hidden, seen)
+        visible = attention_mask if attention_mask is None else _at_least_one(attention_mask)
+        mask = create_bidirectional_mask(self.config, hidden, visible)
         hidden = self.dropout(hidden + self._positions(tokens, hidden))
         for layer in self.layers:
             hidden = layer(hidden, mask)

@@ -1,4 +1,4 @@
-"""Embeddings in, masked embeddings out: the variational word mask of Chen and Ji (EMNLP 2020)."""
+"""VMASK, the variational word mask of Chen and Ji (EMNLP 2020)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MaskedEmbeddings(NamedTuple):
     """What VMASK makes of a batch of embeddings."""
 
     vectors: Float[Tensor, "batch token width"]
-    """The embeddings, each times its gate."""
+    """The embeddings times their gates."""
 
     keep: Float[Tensor, "batch token"]
     """Keep probability of each token in [0, 1]; 1 for tokens that don't count."""
@@ -83,9 +83,9 @@ class VMASK(nn.Module):
         keep = logits.softmax(dim=-1)[..., 1]  # (batch, token), or (batch, word) with words
         gate = F.gumbel_softmax(logits, hard=True)[..., 1] if self.training else keep
         if words is not None:
-            keep, gate = (each.gather(1, words) for each in (keep, gate))
+            keep, gate = keep.gather(1, words), gate.gather(1, words)
         if content_mask is not None:
-            keep, gate = (torch.where(content_mask, each, 1.0) for each in (keep, gate))
+            keep, gate = torch.where(content_mask, keep, 1.0), torch.where(content_mask, gate, 1.0)
         return MaskedEmbeddings(embeddings * gate[..., None].to(embeddings.dtype), keep)
 
     def _logits(self, embeddings: Tensor) -> Tensor:
