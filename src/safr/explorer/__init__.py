@@ -1,4 +1,4 @@
-"""Runs in, a page to click through out: one offline file, or a live server."""
+"""Explorer: a page to click through about runs, as one offline file or from a live server."""
 
 from safr.explorer.export import NotebookPage, export_page, make_notebook_page
 from safr.explorer.serve import serve

@@ -1,4 +1,4 @@
-"""Models in, a web application out: the page, its JSON interface, and a page about that."""
+"""The explorer's web application: the page, its JSON interface, and a page that documents the interface."""
 
 from __future__ import annotations
 
@@ -22,14 +22,22 @@ from safr.explorer.payload import PagePayload, RunSummary, TextRow
 from safr.explorer.what_if import WhatIf, WhatIfPrediction
 
 MAX_LETTERS = 100_000
-"""Of a text; what a model reads of it is limited by the tokens it was trained with."""
+"""Letters of a text in a question. A model reads no more of it than the number of tokens it was trained with."""
 
 MAX_DELETED = 10_000
+"""Words that a question may delete."""
 
-
-_TOLD: tuple[Any, ...] = (PackedMatrix, SitePayload, ExplanationPayload, WhatIfPrediction, WhatIf, TextRow, RunSummary)
-for _each in _TOLD:  # what the fields' own lines say of them is what the interface says too
-    _each.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
+_ANSWER_TYPES: tuple[Any, ...] = (
+    PackedMatrix,
+    SitePayload,
+    ExplanationPayload,
+    WhatIfPrediction,
+    WhatIf,
+    TextRow,
+    RunSummary,
+)
+for _answer_type in _ANSWER_TYPES:  # the interface describes their fields with the docstrings of the fields
+    _answer_type.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
 
 
 class Problem(BaseModel):
@@ -48,7 +56,7 @@ class Question(BaseModel):
     number: int | None = Field(None, description="Number of a text of the test split, instead of `text`.")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Question:
+    def _check_text_or_number(self) -> Question:
         if (self.text is None) == (self.number is None):
             raise ValueError("expected either `text` or `number`")
         return self
@@ -79,7 +87,7 @@ class Texts(BaseModel):
     rows: list[TextRow]
 
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
+_POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body can't be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
     403: {"model": Problem, "description": "The request is another page's."},
@@ -91,30 +99,30 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "Too many questions wait."},
     504: {"model": Problem, "description": "The answer took too long."},
 }
-_READING: dict[int | str, dict[str, Any]] = {status: _PROBLEMS[status] for status in (401, 403, 421, 422)}
+_GET_PROBLEMS: dict[int | str, dict[str, Any]] = {status: _POST_PROBLEMS[status] for status in (401, 403, 421, 422)}
 
 routes = APIRouter()
 
 
-def create_app(readers: Sequence[ModelSession], contents: PagePayload) -> FastAPI:
-    """The page and its interface; what stands before it is `Guard`'s.
+def create_app(sessions: Sequence[ModelSession], payload: PagePayload) -> FastAPI:
+    """The application with the page and its interface; `AccessMiddleware` protects it.
 
     Args:
-        readers: The models of the runs that the contents tell of.
-        contents: What the page is given.
+        sessions: The models of the runs in the payload.
+        payload: The data of the page.
     """
-    desk = ModelWorker({reader.run.name: reader for reader in readers}, contents)
+    worker = ModelWorker({session.run.name: session for session in sessions}, payload)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        effects = asyncio.create_task(desk.find_effects())
+        effects = asyncio.create_task(worker.find_effects())
         yield
         effects.cancel()
-        desk.close()
+        worker.close()
         with suppress(asyncio.CancelledError):
             await effects
 
-    made = FastAPI(
+    app = FastAPI(
         title="SAFR explorer",
         version=safr.__version__,
         summary="How the words of a text share a model's neurons.",
@@ -122,16 +130,22 @@ def create_app(readers: Sequence[ModelSession], contents: PagePayload) -> FastAP
         redoc_url=None,
         lifespan=lifespan,
     )
-    made.state.desk = desk
-    made.state.page = render_page(contents)
-    made.include_router(routes)
-    made.add_exception_handler(InputError, lambda _, error: _problem(422, str(error)))
-    made.add_exception_handler(BusyError, lambda *_: _problem(503, "too many questions wait already; ask again soon"))
-    made.add_exception_handler(TimeoutError, lambda *_: _problem(504, "this took too long; ask about a shorter text"))
-    made.add_exception_handler(RequestValidationError, _refused)
-    made.add_exception_handler(HTTPException, _http_problem)
-    made.add_exception_handler(Exception, lambda *_: _problem(500, "a defect of ours; the server's terminal tells it"))
-    return made
+    app.state.worker = worker
+    app.state.page = render_page(payload)
+    app.include_router(routes)
+    app.add_exception_handler(InputError, lambda _, error: _make_problem_response(422, str(error)))
+    app.add_exception_handler(
+        BusyError, lambda *_: _make_problem_response(503, "too many questions wait already; ask again soon")
+    )
+    app.add_exception_handler(
+        TimeoutError, lambda *_: _make_problem_response(504, "this took too long; ask about a shorter text")
+    )
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(
+        Exception, lambda *_: _make_problem_response(500, "a defect of ours; the server's terminal tells it")
+    )
+    return app
 
 
 @routes.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -147,88 +161,92 @@ def get_api_page(request: Request) -> HTMLResponse:
     return HTMLResponse(html, headers={"Content-Security-Policy": policy})
 
 
-@routes.get("/api/runs", responses=_READING)
+@routes.get("/api/runs", responses=_GET_PROBLEMS)
 async def get_runs(request: Request) -> list[RunSummary]:
     """The runs with their scores and the history of their training."""
-    return _desk(request).contents.runs
+    return _get_worker(request).payload.runs
 
 
-@routes.get("/api/texts", responses=_READING)
+@routes.get("/api/texts", responses=_GET_PROBLEMS)
 async def get_texts(
     request: Request,
     start: Annotated[int, Query(ge=0, le=10**9, description="How many to pass over.")] = 0,
     count: Annotated[int, Query(ge=1, le=1000, description="How many to tell.")] = 100,
 ) -> Texts:
     """The test texts with what every run predicts."""
-    rows = _desk(request).contents.rows
+    rows = _get_worker(request).payload.rows
     return Texts(total=len(rows), rows=rows[start : start + count])
 
 
-@routes.get("/api/texts/{number}", responses={**_READING, 404: _PROBLEMS[404]})
+@routes.get("/api/texts/{number}", responses={**_GET_PROBLEMS, 404: _POST_PROBLEMS[404]})
 async def get_text(request: Request, number: Annotated[int, Path(description="As in `/api/texts`.")]) -> TextRow:
     """One of them."""
-    found = next((row for row in _desk(request).contents.rows if row.number == number), None)
-    if found is None:
+    text_row = next((row for row in _get_worker(request).payload.rows if row.number == number), None)
+    if text_row is None:
         raise HTTPException(404, f"no text has the number {number}")
-    return found
+    return text_row
 
 
-@routes.get("/api/effects", responses=_READING)
+@routes.get("/api/effects", responses=_GET_PROBLEMS)
 async def get_effects(request: Request) -> Effects:
     """What deleting does to each text, which is computed while the server runs."""
-    desk = _desk(request)
-    return Effects(effects=desk.effects, pending=desk.pending)
+    worker = _get_worker(request)
+    return Effects(effects=worker.effects, pending=worker.pending)
 
 
-@routes.post("/api/explain", responses=_PROBLEMS)
+@routes.post("/api/explain", responses=_POST_PROBLEMS)
 async def post_explain(request: Request, question: Question) -> ExplanationPayload:
     """How the words of a text share a model's neurons, at every site."""
-    desk, (asked, number) = _desk(request), _asked(request, question)
-    return await desk.answer(lambda: desk.read(question.run, asked, number))
+    worker, (text, number) = _get_worker(request), _find_text(request, question)
+    return await worker.answer(lambda: worker.read(question.run, text, number))
 
 
-@routes.post("/api/what-if", responses=_PROBLEMS)
+@routes.post("/api/what-if", responses=_POST_PROBLEMS)
 async def post_what_if(request: Request, question: Question) -> WhatIf:
     """What becomes of the prediction as more and more words are deleted, by scores and at random."""
-    desk, (asked, _) = _desk(request), _asked(request, question)
-    return await desk.answer(lambda: desk.readers[question.run].what_if(asked))
+    worker, (text, _) = _get_worker(request), _find_text(request, question)
+    return await worker.answer(lambda: worker.sessions[question.run].what_if(text))
 
 
-@routes.post("/api/predict", responses=_PROBLEMS)
+@routes.post("/api/predict", responses=_POST_PROBLEMS)
 async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPrediction:
     """What the model predicts without some of the words."""
-    desk, (asked, _) = _desk(request), _asked(request, question)
-    return await desk.answer(lambda: desk.readers[question.run].predict_without(asked, frozenset(question.deleted)))
+    worker, (text, _) = _get_worker(request), _find_text(request, question)
+    return await worker.answer(lambda: worker.sessions[question.run].predict_without(text, frozenset(question.deleted)))
 
 
-def _desk(request: Request) -> ModelWorker:
-    return cast(ModelWorker, request.app.state.desk)
+def _get_worker(request: Request) -> ModelWorker:
+    return cast(ModelWorker, request.app.state.worker)
 
 
-def _asked(request: Request, question: Question) -> tuple[str, int | None]:
-    """The question's text, and its number where it is one of the test split."""
-    desk = _desk(request)
-    if question.run not in desk.readers:
-        raise HTTPException(404, f"no such run; there are {', '.join(desk.readers)}")
+def _find_text(request: Request, question: Question) -> tuple[str, int | None]:
+    """The question's text, and its number if it is a text of the test split.
+
+    Raises:
+        HTTPException: There is no such run or text.
+    """
+    worker = _get_worker(request)
+    if question.run not in worker.sessions:
+        raise HTTPException(404, f"no such run; there are {', '.join(worker.sessions)}")
     if question.number is None:
         return cast(str, question.text), None
-    if question.number not in desk.texts:
+    if question.number not in worker.texts:
         raise HTTPException(404, f"no text has the number {question.number}")
-    return desk.texts[question.number], question.number
+    return worker.texts[question.number], question.number
 
 
-def _problem(status: int, message: str) -> JSONResponse:
+def _make_problem_response(status: int, message: str) -> JSONResponse:
     return JSONResponse({"error": message}, status_code=status)
 
 
-def _http_problem(_: Request, error: Exception) -> JSONResponse:
+def _handle_http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return JSONResponse({"error": str(error.detail)}, status_code=error.status_code, headers=error.headers)
 
 
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    """One line about the first thing that is wrong; what was sent is not sent back."""
+def _handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
+    """One line about the first thing that is wrong. What the visitor sent is not sent back."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return _problem(422, f"{place}: {first['msg']}; see /docs for what is expected")
+    first_error = error.errors()[0]
+    location = ".".join(str(part) for part in first_error["loc"])
+    return _make_problem_response(422, f"{location}: {first_error['msg']}; see /docs for what is expected")

@@ -1,4 +1,4 @@
-"""An explanation of a text in, the same numbers in few bytes of JSON out, as the page and the server tell them."""
+"""The payload of one explanation: its numbers in few bytes of JSON, for the page and for the server's answers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from safr.attribution.explanation import Explanation, SiteScores
 from safr.figures.inputs import top_positions
 
 MAX_PAIRED_WORDS = 200
-"""Words whose pairs are told; the matrices of more would take megabytes, and a screen has no room for them."""
+"""Words whose pairs get values. The matrices of more would take megabytes, and a screen has no room for them."""
 
-_HIGHEST = 32767
+_MAX_INTEGER = 32767
 _NOT_FINITE = -32768
 
 RoundedValues = list[float | None]
@@ -94,16 +94,16 @@ def pack_explanation(
     most_paired: int = MAX_PAIRED_WORDS,
     other: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> ExplanationPayload:
-    """Everything that an explanation tells, ready for JSON.
+    """All numbers of an explanation, ready for JSON.
 
     Args:
-        explanation: Of one text.
-        most_paired: Pairs are told of at most so many words, those with the highest capacity.
+        explanation: The explanation of one text.
+        most_paired: The most words that get values for their pairs. Those with the highest capacity are taken.
         other: Further scores per word, by name.
     """
     count = len(explanation.words)
-    chosen = top_positions(np.nan_to_num(explanation.capacity), most_paired)
-    paired = None if count <= most_paired else chosen.tolist()
+    positions = top_positions(np.nan_to_num(explanation.capacity), most_paired)
+    paired = None if count <= most_paired else positions.tolist()
     return ExplanationPayload(
         words=list(explanation.words),
         text_of_word=list(explanation.text_of_word),
@@ -111,9 +111,9 @@ def pack_explanation(
         probabilities={name: round_values([value])[0] for name, value in explanation.probabilities.items()},
         truncated=explanation.truncated,
         keep=None if explanation.keep is None else round_values(explanation.keep),
-        sites={name: _site(site, chosen) for name, site in explanation.sites.items()},
+        sites={name: _pack_site(site, positions) for name, site in explanation.sites.items()},
         attention={
-            str(layer): pack_matrix(weights[np.ix_(chosen, chosen)], symmetric=False)
+            str(layer): pack_matrix(weights[np.ix_(positions, positions)], symmetric=False)
             for layer, weights in explanation.attention.items()
         },
         received={str(layer): round_values(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
@@ -122,32 +122,33 @@ def pack_explanation(
     )
 
 
-def _site(site: SiteScores, chosen: NDArray[np.intp]) -> SitePayload:
-    between = pack_matrix(site.interference[np.ix_(chosen, chosen)], symmetric=True)
-    return SitePayload(round_values(site.capacity), round_values(site.polysemanticity), between)
-
-
 def pack_matrix(matrix: NDArray[np.float64], *, symmetric: bool) -> PackedMatrix:
-    """A matrix in 2 bytes a value.
+    """A matrix in 2 bytes per value.
 
-    Of a symmetric one half is told, and the diagonal apart: its squared norms would leave the rest too few digits.
+    Of a symmetric matrix, only the half above the diagonal is packed. The diagonal is kept apart: its values are
+    squared norms, which are so large that the other values would be left with too few digits.
 
-    >>> told = pack_matrix(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
-    >>> told.diagonal, round(-32767 * told.unit, 6)
+    >>> packed = pack_matrix(np.array([[9.0, -1.0], [-1.0, 4.0]]), symmetric=True)
+    >>> packed.diagonal, round(-32767 * packed.unit, 6)
     ([9.0, 4.0], -1.0)
     """
-    told = matrix[np.triu_indices(len(matrix), k=1)] if symmetric else matrix.ravel()
-    finite = np.isfinite(told)
-    unit = float(np.abs(told[finite]).max(initial=0.0)) / _HIGHEST or 1.0
-    whole = np.where(finite, np.rint(np.where(finite, told, 0.0) / unit), _NOT_FINITE).astype("<i2")
-    values = base64.b64encode(whole.tobytes()).decode("ascii")
-    return PackedMatrix(values, unit, round_values(matrix.diagonal()) if symmetric else None)
+    values = matrix[np.triu_indices(len(matrix), k=1)] if symmetric else matrix.ravel()
+    finite = np.isfinite(values)
+    unit = float(np.abs(values[finite]).max(initial=0.0)) / _MAX_INTEGER or 1.0
+    integers = np.where(finite, np.rint(np.where(finite, values, 0.0) / unit), _NOT_FINITE).astype("<i2")
+    encoded = base64.b64encode(integers.tobytes()).decode("ascii")
+    return PackedMatrix(encoded, unit, round_values(matrix.diagonal()) if symmetric else None)
 
 
 def round_values(values: Sequence[float] | NDArray[np.floating]) -> RoundedValues:
-    """The values with 4 significant digits, None where one is not finite.
+    """The values with 4 significant digits, and None for a value that is not finite.
 
     >>> round_values([0.123456, float("nan"), 1234567])
     [0.1235, None, 1235000.0]
     """
     return [float(f"{value:.4g}") if np.isfinite(value) else None for value in np.asarray(values).tolist()]
+
+
+def _pack_site(site: SiteScores, positions: NDArray[np.intp]) -> SitePayload:
+    interference = pack_matrix(site.interference[np.ix_(positions, positions)], symmetric=True)
+    return SitePayload(round_values(site.capacity), round_values(site.polysemanticity), interference)

@@ -1,8 +1,8 @@
-"""Evaluated runs in, one HTML file out that holds all it shows and asks nothing of any network."""
+"""Export: one HTML file about evaluated runs that works without a network, and the page about one explanation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -23,70 +23,27 @@ from safr.explorer.payload import (
     summarize_run,
 )
 from safr.explorer.what_if import WhatIf
+from safr.progress import Progress
 from safr.runs import Run
 from safr.storage import write_text
 
 EXPORTED_TEXTS = 200
-"""Texts of a file unless told otherwise."""
-
+"""How many texts a file holds by default."""
 
 MAX_MATRIX_BYTES = 3_000_000
-"""Bytes of a file that its matrices may take, so that it can be mailed; only texts with many words reach it."""
+"""Bytes that the matrices of a file may take, so that it can be mailed. Only texts with many words reach this limit."""
 
-
-ExportProgress = Callable[[int, int], None]
+NOTEBOOK_RUN = "model"
+"""What the page about one explanation calls its model."""
 
 
 _TextResults = dict[str, tuple[ExplanationPayload, WhatIf]]
 """What the models say about one text, by run."""
 
 
-NOTEBOOK_RUN = "model"
-
-
-def export_page(
-    runs: Sequence[Run], output: Path, *, texts: int = EXPORTED_TEXTS, progress: ExportProgress | None = None
-) -> Path:
-    """Write one HTML file that shows runs on some of their test texts; returns its path.
-
-    See `choose_texts` for which texts those are.
-
-    Args:
-        runs: Evaluated runs of the same data.
-        output: The file.
-        texts: How many texts it holds.
-        progress: Called with the number of texts that are done and the number there are.
-
-    Raises:
-        InputError: A run is not evaluated, two share a name, or they were made from different data.
-    """
-    summaries, everything = [summarize_run(run) for run in runs], list_texts(runs)
-    readers = [open_session(run) for run in runs]
-    chosen = choose_texts(runs, everything, texts)
-    most_paired = _most_paired(readers, chosen)
-    found: dict[int, _TextResults] = {}
-    for done, row in enumerate(chosen, start=1):
-        found[row.number] = {reader.run.name: _read(reader, row, most_paired) for reader in readers}
-        if progress is not None:
-            progress(done, len(chosen))
-    data, names = runs[0].record["data"], [run.name for run in runs]
-    contents = PagePayload(
-        live=False,
-        data=data["name"],
-        labels=data["labels"],
-        runs=summaries,
-        rows=[_completed(row, found[row.number]) for row in chosen],
-        total=len(everything),
-        readings={name: {number: each[name][0] for number, each in found.items()} for name in names},
-        what_ifs={name: {number: each[name][1] for number, each in found.items()} for name in names},
-    )
-    write_text(output, render_page(contents))
-    return output
-
-
 @dataclass(frozen=True)
 class NotebookPage:
-    """The page about one explanation; a notebook shows it where it is the value of a cell."""
+    """The page about one explanation; a notebook shows it if it is the value of a cell."""
 
     html: str
     """The whole page, which can also be written to a file."""
@@ -95,65 +52,107 @@ class NotebookPage:
     """Pixels."""
 
     def _repr_html_(self) -> str:
-        # A frame of its own: the page's styles and scripts can't touch the notebook, nor the notebook's the page.
+        # A frame keeps the styles and scripts of the page and those of the notebook apart.
         return (
             f'<iframe srcdoc="{escape(self.html, quote=True)}" sandbox="allow-scripts allow-downloads" '
             f'title="SAFR explorer" style="width:100%;height:{self.height}px;border:0"></iframe>'
         )
 
 
+def export_page(
+    runs: Sequence[Run], output: Path, *, texts: int = EXPORTED_TEXTS, progress: Progress | None = None
+) -> Path:
+    """Write one HTML file that shows runs on some of their test texts, and return its path.
+
+    `choose_texts` says which texts those are.
+
+    Args:
+        runs: Evaluated runs of the same data.
+        output: The file.
+        texts: How many texts it holds.
+        progress: Called with the number of texts that are done and the number of all texts.
+
+    Raises:
+        InputError: A run is not evaluated, two share a name, or they were made from different data.
+    """
+    summaries, all_rows = [summarize_run(run) for run in runs], list_texts(runs)
+    sessions = [open_session(run) for run in runs]
+    rows = choose_texts(runs, all_rows, texts)
+    most_paired = _limit_paired_words(sessions, rows)
+    results_by_text: dict[int, _TextResults] = {}
+    for done, row in enumerate(rows, start=1):
+        results_by_text[row.number] = {
+            session.run.name: _compute_results(session, row, most_paired) for session in sessions
+        }
+        if progress is not None:
+            progress(done, len(rows))
+    data, names = runs[0].record["data"], [run.name for run in runs]
+    payload = PagePayload(
+        live=False,
+        data=data["name"],
+        labels=data["labels"],
+        runs=summaries,
+        rows=[_complete_row(row, results_by_text[row.number]) for row in rows],
+        total=len(all_rows),
+        readings={name: {number: results[name][0] for number, results in results_by_text.items()} for name in names},
+        what_ifs={name: {number: results[name][1] for number, results in results_by_text.items()} for name in names},
+    )
+    write_text(output, render_page(payload))
+    return output
+
+
 def make_notebook_page(explanation: Explanation, *, height: int = 900) -> NotebookPage:
     """The explorer's page about one explanation, without a model behind it.
 
     Args:
-        explanation: Of one text.
-        height: Of the frame, in pixels.
+        explanation: The explanation of one text.
+        height: Height of the frame in pixels.
     """
-    told = pack_explanation(explanation)
     row = TextRow(
         0, " ".join(explanation.words), None, len(explanation.words), {NOTEBOOK_RUN: explanation.prediction}, {}
     )
-    contents = PagePayload(
+    payload = PagePayload(
         live=False,
         data="",
         labels=[],
         runs=[RunSummary(NOTEBOOK_RUN, explanation.explaining_site, "", {}, [])],
         rows=[row],
         total=1,
-        readings={NOTEBOOK_RUN: {0: told}},
+        readings={NOTEBOOK_RUN: {0: pack_explanation(explanation)}},
     )
-    return NotebookPage(render_page(contents), height)
+    return NotebookPage(render_page(payload), height)
 
 
-def _read(reader: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
-    """What one model says about one text; of the explanation only the numbers are kept, which are a hundredth of it."""
-    other = load_other_scores(reader.run, row.number)
-    told = pack_explanation(reader.explain(row.text), most_paired=most_paired, other=other)
-    return told, reader.what_if(row.text)
+def _compute_results(session: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
+    """What one model says about one text. Only the packed numbers are kept, a hundredth of the explanation's size."""
+    other = load_other_scores(session.run, row.number)
+    explanation = pack_explanation(session.explain(row.text), most_paired=most_paired, other=other)
+    return explanation, session.what_if(row.text)
 
 
-def _completed(row: TextRow, found: _TextResults) -> TextRow:
-    """The row with what the models say; an example that is not in the test split had none."""
+def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
+    """The row with what the models say. An example that is not in the test split had no predictions before."""
     effects: dict[str, float | None] = {}
-    for name, (_, what_if) in found.items():
-        whole, left = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
-        effects[name] = None if whole is None or left is None else round(whole - left, 4)
-    predictions = {name: told.prediction for name, (told, _) in found.items()}
-    return replace(
-        row, words=max(len(told.words) for told, _ in found.values()), predictions=predictions, effects=effects
-    )
+    for name, (_, what_if) in results.items():
+        before, after = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
+        effects[name] = None if before is None or after is None else round(before - after, 4)
+    predictions = {name: explanation.prediction for name, (explanation, _) in results.items()}
+    words = max(len(explanation.words) for explanation, _ in results.values())
+    return replace(row, words=words, predictions=predictions, effects=effects)
 
 
-def _most_paired(readers: Sequence[ModelSession], chosen: Sequence[TextRow]) -> int:
-    """The most words of a text whose pairs can be told without the file growing too large."""
-    words = np.array([row.words or len(row.text.split()) for row in chosen])
-    shortest = chosen[int(words.argmin())].text
-    shown = [reader.explain(shortest) for reader in readers]  # all texts have the same sites and layers
-    sites, layers = sum(len(each.sites) for each in shown), sum(len(each.attention) for each in shown)
+def _limit_paired_words(sessions: Sequence[ModelSession], rows: Sequence[TextRow]) -> int:
+    """How many words of a text can get values for their pairs before the file becomes too large."""
+    words = np.array([row.words or len(row.text.split()) for row in rows])
+    shortest = rows[int(words.argmin())].text
+    explanations = [session.explain(shortest) for session in sessions]  # all texts have the same sites and layers
+    sites = sum(len(explanation.sites) for explanation in explanations)
+    layers = sum(len(explanation.attention) for explanation in explanations)
 
-    def size(most: int) -> float:
-        paired = np.minimum(words, most)
+    def count_bytes(most_paired: int) -> float:
+        paired = np.minimum(words, most_paired)
         numbers = sites * paired * (paired - 1) / 2 + layers * paired**2
-        return float((numbers * 2 * 4 / 3).sum())  # base64 of 2 bytes each
+        return float((numbers * 2 * 4 / 3).sum())  # 2 bytes per number, as base64
 
-    return max(most for most in range(2, max(int(words.max()), 2) + 1) if most == 2 or size(most) <= MAX_MATRIX_BYTES)
+    candidates = range(2, max(int(words.max()), 2) + 1)
+    return max(count for count in candidates if count == 2 or count_bytes(count) <= MAX_MATRIX_BYTES)

@@ -1,4 +1,4 @@
-"""Requests in; those that may not be here are answered, the others go on, and every answer gets its safety headers."""
+"""Access middleware: rejects requests that may not reach the application, and adds security headers to all answers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_BODY_BYTES = 1_500_000
-"""Of a request's body: the longest text that is read, 100,000 letters, takes up to 12 bytes for each as JSON."""
+"""Bytes of a request's body. The longest text that is read has 100,000 letters, and a letter takes up to 12 as JSON."""
 
 BODY_SECONDS = 10.0
-"""In which a body must have come."""
+"""Seconds within which a body must arrive."""
 
 COOKIE_NAME = "safr_token_{port}"
-"""Servers on one host share their cookies, whatever their ports."""
+"""The port is part of the name, because servers on one host share their cookies, whatever their ports."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -30,11 +30,11 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""What every answer carries; one that brings a policy of its own keeps that."""
+"""Headers of every answer. An answer that already has one of them keeps its own."""
 
 
 class RejectedRequestError(Exception):
-    """A request that goes no further, with its status."""
+    """A request that does not reach the application, with the status of the answer."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -42,12 +42,12 @@ class RejectedRequestError(Exception):
 
 
 class AccessMiddleware:
-    """Stands before an application.
+    """Protects an application: only requests with an allowed host, origin, token and body reach it.
 
     Args:
-        application: What the requests that may pass are for.
-        hosts: Names that a request may call this server by; a page from elsewhere that has its own name point here
-            calls it by that. None lets all pass, which is for a server with a token.
+        application: The application that answers the requests that pass.
+        hosts: Names that a request may call this server by. A page from elsewhere can let its own name point to this
+            machine, but its requests then carry that name. None allows all names, which is for a server with a token.
         token: What a request must bring, as a cookie or as `Authorization: Bearer`. None asks for nothing.
     """
 
@@ -55,13 +55,13 @@ class AccessMiddleware:
         self.application, self.hosts, self.token = application, hosts, token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request or hand it on."""
+        """Reject a request, or pass it on to the application."""
         if scope["type"] == "lifespan":
             return await self.application(scope, receive, send)
         if scope["type"] != "http":
             return None  # a web socket is closed before it is opened
 
-        async def send_safely(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -70,20 +70,22 @@ class AccessMiddleware:
 
         headers = Headers(scope=scope)
         try:
-            self._refuse_strangers(headers)
-            if (address := self._entered(scope)) is not None:
-                return await _answer(send_safely, 303, "", {"Location": address, "Set-Cookie": self._cookie(scope)})
-            self._refuse_without_token(scope, headers)
-            body = await _whole_body(headers, receive)
-        except RejectedRequestError as refused:
-            about = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
-            return await _answer(send_safely, refused.status, str(refused), {**about, "Connection": "close"})
-        return await self.application(scope, _replayed(body, receive), send_safely)
+            self._check_host_and_origin(headers)
+            if (address := self._find_redirect(scope)) is not None:
+                redirect = {"Location": address, "Set-Cookie": self._make_cookie(scope)}
+                return await _send_answer(send_with_headers, 303, "", redirect)
+            self._check_token(scope, headers)
+            body = await _read_body(headers, receive)
+        except RejectedRequestError as error:
+            challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+            error_headers = {**challenge, "Connection": "close"}
+            return await _send_answer(send_with_headers, error.status, str(error), error_headers)
+        return await self.application(scope, _replay_body(body, receive), send_with_headers)
 
-    def _refuse_strangers(self, headers: Headers) -> None:
-        """Requests that other pages send through a visitor's browser."""
+    def _check_host_and_origin(self, headers: Headers) -> None:
+        """Reject requests that other pages send through a visitor's browser."""
         host = headers.get("host", "")
-        if self.hosts is not None and _name(host) not in self.hosts:
+        if self.hosts is not None and _parse_host_name(host) not in self.hosts:
             raise RejectedRequestError(
                 421, f"expected a request to {' or '.join(sorted(self.hosts))}, got one to another host"
             )
@@ -93,50 +95,54 @@ class AccessMiddleware:
                 403, "expected a request from this server's own page, got one from another origin"
             )
 
-    def _entered(self, scope: Scope) -> str | None:
-        """Where to send someone who comes with the token in the address, so that it doesn't stay there."""
-        given = parse_qs(scope["query_string"].decode("ascii", "replace")).get("token", [])
-        if self.token is None or scope["path"] != "/" or not given:
+    def _find_redirect(self, scope: Scope) -> str | None:
+        """The address to redirect to if this one holds the right token, so that the token doesn't stay in it."""
+        tokens = parse_qs(scope["query_string"].decode("ascii", "replace")).get("token", [])
+        if self.token is None or scope["path"] != "/" or not tokens:
             return None
-        return "./" if self._matches(given[0]) else None
+        return "./" if self._is_token(tokens[0]) else None
 
-    def _cookie(self, scope: Scope) -> str:
-        return f"{_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+    def _make_cookie(self, scope: Scope) -> str:
+        return f"{_format_cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
 
-    def _refuse_without_token(self, scope: Scope, headers: Headers) -> None:
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self.token is None:
             return
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        cookie = _cookie_value(headers.get("cookie", ""), _cookie_name(scope))
-        if not any(self._matches(given) for given in (bearer, cookie)):
+        cookie = _read_cookie(headers.get("cookie", ""), _format_cookie_name(scope))
+        if not any(self._is_token(text) for text in (bearer, cookie)):
             raise RejectedRequestError(401, "expected the token; open the address that `safr explore` printed")
 
-    def _matches(self, given: str) -> bool:
-        return secrets.compare_digest(given.encode("utf-8", "replace"), (self.token or "").encode())
+    def _is_token(self, text: str) -> bool:
+        return secrets.compare_digest(text.encode("utf-8", "replace"), (self.token or "").encode())
 
 
-def _name(host: str) -> str:
-    """A host's name without its port."""
+def _parse_host_name(host: str) -> str:
+    """The name of a host, without its port."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
         return ""
 
 
-def _cookie_name(scope: Scope) -> str:
+def _format_cookie_name(scope: Scope) -> str:
     return COOKIE_NAME.format(port=scope["server"][1])
 
 
-def _cookie_value(header: str, name: str) -> str:
+def _read_cookie(header: str, name: str) -> str:
     try:
-        found = SimpleCookie(header).get(name)
+        cookie = SimpleCookie(header).get(name)
     except CookieError:
         return ""
-    return "" if found is None else found.value
+    return "" if cookie is None else cookie.value
 
 
-async def _whole_body(headers: Headers, receive: Receive) -> bytes:
-    """All of a body, unless it is too large or too slow."""
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    """The whole body of a request.
+
+    Raises:
+        RejectedRequestError: It is too large or too slow.
+    """
     too_large = RejectedRequestError(413, f"expected a body of at most {MAX_BODY_BYTES:,} bytes; send a shorter text")
     length = headers.get("content-length", "0")
     if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
@@ -157,23 +163,24 @@ async def _whole_body(headers: Headers, receive: Receive) -> bytes:
         ) from error
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """What hands over a body that was read already."""
-    given = False
+def _replay_body(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that first hands over a body that has already been read."""
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
-async def _answer(send: Send, status: int, error: str, headers: Mapping[str, str]) -> None:
+async def _send_answer(send: Send, status: int, error: str, headers: Mapping[str, str]) -> None:
     body = json.dumps({"error": error}).encode() if error else b""
-    told = {"content-length": str(len(body)), **({"content-type": "application/json"} if body else {}), **headers}
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in told.items()]
+    content_type = {"content-type": "application/json"} if body else {}
+    all_headers = {"content-length": str(len(body)), **content_type, **headers}
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in all_headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

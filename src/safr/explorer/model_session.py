@@ -1,4 +1,4 @@
-"""A run in, a model that is loaded once and reads any text out."""
+"""Model sessions: a run's model that is loaded once and explains any text, and the thread that runs it for a server."""
 
 from __future__ import annotations
 
@@ -26,23 +26,20 @@ from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 
 TEXTS_PER_CHUNK = 64
-"""Texts whose effects are computed at a time, so that a person who waits for a sentence comes between."""
-
+"""Texts whose effects are computed at a time. Questions are answered between two chunks, so it must stay small."""
 
 MAX_WAITING = 256
-"""Questions that may wait; one more is sent away, to be asked again."""
-
+"""Questions that may wait. Further ones are refused, to be asked again."""
 
 TIMEOUT_SECONDS = 30.0
-"""How long a question may wait and be worked on."""
-
+"""Seconds that a question may take, with the time that it waits."""
 
 _Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
 class ModelSession:
-    """A run's model, ready to read."""
+    """The loaded model of a run, ready to explain texts."""
 
     run: Run
     model: PreTrainedModel
@@ -50,27 +47,27 @@ class ModelSession:
 
     @property
     def site(self) -> str:
-        """Where capacity explains this model."""
+        """The site whose capacity explains this model."""
         return get_explaining_site(self.model)
 
     def explain(self, text: str) -> Explanation:
-        """What the neurons say about a text."""
+        """The explanation of a text."""
         return explain(self.model, self.tokenizer, text, max_tokens=self.run.settings.max_tokens)
 
     def what_if(self, text: str) -> WhatIf:
-        """What becomes of a prediction as words are deleted, by capacity and, with VMASK, by keep probability."""
+        """How the prediction changes as words are deleted, by capacity and, with VMASK, by keep probability."""
         explanation = self.explain(text)
         return compute_what_if(self.model, self.tokenizer, self.encode(text), self.scores(explanation))
 
     def predict_without(self, text: str, deleted: Collection[int]) -> WhatIfPrediction:
-        """What the model says without some words."""
+        """What the model predicts without some of the words."""
         return predict_without_words(self.model, self.tokenizer, self.encode(text), deleted)
 
     def encode(self, text: str) -> EncodedText:
         """The text as the model reads it.
 
         Raises:
-            InputError: It holds no word.
+            InputError: The text has no words.
         """
         encoded = encode(self.tokenizer, [text], self.run.settings.max_tokens)[0]
         if not encoded.words:
@@ -79,31 +76,31 @@ class ModelSession:
 
     @staticmethod
     def scores(explanation: Explanation) -> dict[str, NDArray[np.float64]]:
-        """The scores that words are deleted by, by name."""
-        found = {"capacity": np.nan_to_num(explanation.capacity)}
-        return found if explanation.keep is None else found | {"keep": np.nan_to_num(explanation.keep)}
+        """The scores that give the order in which words are deleted, by name."""
+        scores = {"capacity": np.nan_to_num(explanation.capacity)}
+        return scores if explanation.keep is None else scores | {"keep": np.nan_to_num(explanation.keep)}
 
     def effects(self, texts: Sequence[str]) -> Iterator[RoundedValues]:
-        """How far the predicted class's probability falls when the 30 % of words with the highest capacity go.
+        """How far the predicted class's probability falls without the 30 % of words with the highest capacity.
 
         Yields:
             The effects of the next few texts, in [-1, 1]; None for a text without words.
         """
         for start in range(0, len(texts), TEXTS_PER_CHUNK):
-            yield self._effects(texts[start : start + TEXTS_PER_CHUNK])
+            yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
 
-    def _effects(self, texts: Sequence[str]) -> RoundedValues:
+    def _compute_effects(self, texts: Sequence[str]) -> RoundedValues:
         encoded = encode(self.tokenizer, texts, self.run.settings.max_tokens)
-        scored = internal_scores(self.model, encoded, [self.site])
-        left = delete_words(encoded, [np.nan_to_num(each.capacity[self.site]) for each in scored], MAIN_PERCENT)
-        found = predict_probabilities(self.model, [*encoded, *left])
-        rows, predicted = np.arange(len(texts)), [each.prediction for each in scored]
-        fall = found[rows, predicted] - found[rows + len(texts), predicted]
-        return [each if text.words else None for each, text in zip(round_values(fall), encoded, strict=True)]
+        scores = internal_scores(self.model, encoded, [self.site])
+        shortened = delete_words(encoded, [np.nan_to_num(score.capacity[self.site]) for score in scores], MAIN_PERCENT)
+        probabilities = predict_probabilities(self.model, [*encoded, *shortened])  # (2 * text, label)
+        rows, predicted = np.arange(len(texts)), [score.prediction for score in scores]
+        effects = probabilities[rows, predicted] - probabilities[rows + len(texts), predicted]
+        return [effect if text.words else None for effect, text in zip(round_values(effects), encoded, strict=True)]
 
 
 def open_session(run: Run) -> ModelSession:
-    """Load a trained run's model."""
+    """A session with a trained run's model, which is loaded here."""
     return ModelSession(run, *run.load_model())
 
 
@@ -112,63 +109,63 @@ class BusyError(Exception):
 
 
 class ModelWorker:
-    """What the server's answers are made of.
+    """Runs the models for a server, in one thread.
 
-    One thread does all the work: torch uses every core by itself, and a model records one pass at a time.
+    One thread is enough: torch uses every core by itself, and a model records one forward pass at a time.
 
     Args:
-        readers: The models by the run's name.
-        contents: What the page was given.
+        sessions: The models, by name of the run.
+        payload: The data of the page.
     """
 
-    def __init__(self, readers: Mapping[str, ModelSession], contents: PagePayload) -> None:
-        self.readers = readers
-        self.contents = contents
-        self.texts = {row.number: row.text for row in contents.rows}
-        self.effects: dict[str, dict[int, float | None]] = {name: {} for name in readers}
+    def __init__(self, sessions: Mapping[str, ModelSession], payload: PagePayload) -> None:
+        self.sessions = sessions
+        self.payload = payload
+        self.texts = {row.number: row.text for row in payload.rows}
+        self.effects: dict[str, dict[int, float | None]] = {name: {} for name in sessions}
         self.pending = True
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safr")
-        self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._waiting_slots = threading.BoundedSemaphore(MAX_WAITING)
 
     async def answer(self, work: Callable[[], _Answer]) -> _Answer:
-        """What the work gives.
+        """The result of the work.
 
         Raises:
-            BusyError: Too many wait.
-            TimeoutError: It took too long; work that has begun goes on to its end, and the next begins after it.
+            BusyError: Too many questions wait.
+            TimeoutError: It took too long. Work that has begun still runs to its end, and the next begins after it.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._waiting_slots.acquire(blocking=False):
             raise BusyError
         task = self._pool.submit(work)
-        task.add_done_callback(lambda _: self._places.release())
+        task.add_done_callback(lambda _: self._waiting_slots.release())
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await asyncio.wrap_future(task)
 
     def read(self, run: str, text: str, number: int | None) -> ExplanationPayload:
-        """A text as one model reads it, with the scores that its run keeps of a test text."""
-        reader = self.readers[run]
+        """One model's explanation of a text, with the other scores that the run's folder holds for a test text."""
+        session = self.sessions[run]
         return pack_explanation(
-            reader.explain(text), other=None if number is None else load_other_scores(reader.run, number)
+            session.explain(text), other=None if number is None else load_other_scores(session.run, number)
         )
 
     async def find_effects(self) -> None:
-        """Fill in what deleting does to every text, a few at a time, while questions come between."""
+        """Fill in the effects of all texts, a few at a time, so that questions are answered in between."""
         try:
-            for name in self.readers:
-                await self._find_effects(name)
+            for name in self.sessions:
+                await self._find_effects_of_run(name)
         finally:
             self.pending = False
 
-    async def _find_effects(self, run: str) -> None:
-        numbers = list(self.texts)
-        chunks = self.readers[run].effects([self.texts[number] for number in numbers])
-        while (some := await self._next(chunks)) is not None:
-            done = len(self.effects[run])
-            self.effects[run] |= dict(zip(numbers[done : done + len(some)], some, strict=True))
-
-    async def _next(self, chunks: Iterator[RoundedValues]) -> Sequence[float | None] | None:
-        return await asyncio.wrap_future(self._pool.submit(next, chunks, None))
-
     def close(self) -> None:
-        """Begin nothing new."""
+        """Start no further work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _find_effects_of_run(self, run: str) -> None:
+        numbers = list(self.texts)
+        chunks = self.sessions[run].effects([self.texts[number] for number in numbers])
+        while (chunk := await self._compute_next(chunks)) is not None:
+            done = len(self.effects[run])
+            self.effects[run] |= dict(zip(numbers[done : done + len(chunk)], chunk, strict=True))
+
+    async def _compute_next(self, chunks: Iterator[RoundedValues]) -> Sequence[float | None] | None:
+        return await asyncio.wrap_future(self._pool.submit(next, chunks, None))

@@ -1,4 +1,4 @@
-"""What the page shows in, the page out: one HTML document with its styles, its scripts and its data inside."""
+"""The explorer's page, one HTML document with its styles, scripts and data inside, and the page about the interface."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = (
     "elements",
     "numbers",
     "state",
-    "readings",
+    "explanations",
     "source",
     "saving",
     "pictures",
@@ -36,41 +36,36 @@ MODULES = (
     "controls",
     "main",
 )
-"""The scripts of the page, each after those that it imports."""
-
+"""The scripts of the page. A script stands after those that it imports."""
 
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
-
-
 _EXPORT = re.compile(r"^export ((?:async )?function|const) (\w+)", re.MULTILINE)
-
-
 _METHODS = ("get", "post")
 
 
-def render_page(contents: PagePayload) -> str:
-    """The whole page; it loads nothing, and its policy lets it run no script but its own."""
+def render_page(payload: PagePayload) -> str:
+    """The whole page. It loads nothing, and its policy lets it run no scripts but its own."""
     script, style = page_script(), page_style()
     parts = {
-        "{{ policy }}": content_security_policy(script, style, live=contents.live),
+        "{{ policy }}": content_security_policy(script, style, live=payload.live),
         "{{ style }}": style,
-        "{{ data }}": json_in_html({**asdict(contents), "look": graph_constants()}),
+        "{{ data }}": json_in_html({**asdict(payload), "look": graph_constants()}),
         "{{ script }}": script,
     }
-    template = _asset("page.html")
-    return re.sub("|".join(map(re.escape, parts)), lambda found: parts[found[0]], template)
+    template = _read_asset("page.html")
+    return re.sub("|".join(map(re.escape, parts)), lambda match: parts[match[0]], template)
 
 
 def page_script() -> str:
-    """The modules as one script, each in a scope of its own, since a file on disk can't import another."""
-    return "const modules = {};\n" + "".join(_scope(name, _asset(f"{name}.js")) for name in MODULES)
+    """All modules as one script, because a page that is opened from disk can't import files."""
+    return "const modules = {};\n" + "".join(_wrap_module(name, _read_asset(f"{name}.js")) for name in MODULES)
 
 
 def render_api_page(document: Mapping[str, Any]) -> tuple[str, str]:
-    """The page, and the policy that it needs.
+    """The page about the interface, and its content security policy.
 
     Args:
-        document: What FastAPI tells of the interface.
+        document: The OpenAPI document, as FastAPI gives it.
     """
     environment = Environment(
         loader=PackageLoader("safr.explorer", "browser"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -94,13 +89,13 @@ def describe_schema(schema: Mapping[str, Any]) -> str:
 
     >>> describe_schema({"type": "array", "items": {"anyOf": [{"type": "number"}, {"type": "null"}]}})
     'list of number or null'
-    >>> describe_schema({"$ref": "#/components/schemas/Reading"})
-    'Reading'
+    >>> describe_schema({"$ref": "#/components/schemas/WhatIf"})
+    'WhatIf'
     """
     if "$ref" in schema:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
-        return " or ".join(describe_schema(each) for each in schema["anyOf"])
+        return " or ".join(describe_schema(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
         return f"list of {describe_schema(schema.get('items', {}))}"
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
@@ -108,24 +103,17 @@ def describe_schema(schema: Mapping[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-def _scope(name: str, source: str) -> str:
-    imported = _IMPORT.sub(lambda found: f"const {{{found[1].replace(' as ', ': ')}}} = modules.{found[2]};", source)
-    exported = ", ".join(found[2] for found in _EXPORT.finditer(source))
-    body = _EXPORT.sub(r"\1 \2", imported)
-    return f"modules.{name} = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
-
-
 def page_style() -> str:
     """The styles, with the colours of the figures as variables."""
-    named = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR}
-    named |= {"circle": style.CIRCLE, "circle-edge": style.CIRCLE_EDGE}
-    named |= {f"run-{number}": shades for number, shades in enumerate(style.RUN_SHADES)}
-    variables = "".join(f"--{name}: light-dark({each.light}, {each.dark}); " for name, each in named.items())
-    return f":root {{ {variables}}}\n" + _asset("style.css")
+    colours = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR}
+    colours |= {"circle": style.CIRCLE, "circle-edge": style.CIRCLE_EDGE}
+    colours |= {f"run-{number}": shades for number, shades in enumerate(style.RUN_SHADES)}
+    variables = "".join(f"--{name}: light-dark({shades.light}, {shades.dark}); " for name, shades in colours.items())
+    return f":root {{ {variables}}}\n" + _read_asset("style.css")
 
 
 def graph_constants() -> dict[str, Any]:
-    """What the page's graph has in common with the figure's."""
+    """Constants that the page's graph shares with the allocation graph of the figures."""
     return {
         "shortest": layout.SHORTEST,
         "gap": layout.CIRCLE_GAP,
@@ -138,7 +126,7 @@ def graph_constants() -> dict[str, Any]:
 
 
 def content_security_policy(script: str, style: str, *, live: bool) -> str:
-    """A content security policy under which the page runs nothing but itself and asks at most its own server."""
+    """A content security policy: the page runs only its own script and, if it is live, asks only its own server."""
     server = "'self'" if live else "'none'"
     return (
         f"default-src 'none'; script-src '{csp_hash(script)}'; style-src '{csp_hash(style)}'; img-src data: blob:; "
@@ -147,19 +135,27 @@ def content_security_policy(script: str, style: str, *, live: bool) -> str:
 
 
 def json_in_html(value: Any) -> str:
-    """JSON that can stand inside a script element, whatever its texts hold."""
+    """The value as JSON that is safe inside a script element, whatever texts it holds."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def live_security_policy() -> str:
-    """The policy of a page that a server brings, which also keeps it out of other pages' frames."""
+    """The policy of a page that a server sends. It also forbids other pages to show this one in a frame."""
     return content_security_policy(page_script(), page_style(), live=True) + "; frame-ancestors 'none'"
 
 
 def csp_hash(text: str) -> str:
-    """A script or style as a policy names it."""
+    """The hash of a script or style, as a content security policy writes it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _asset(name: str) -> str:
+def _wrap_module(name: str, source: str) -> str:
+    """A module as a function that is called once and returns what the module exports."""
+    body = _IMPORT.sub(lambda match: f"const {{{match[1].replace(' as ', ': ')}}} = modules.{match[2]};", source)
+    exports = ", ".join(match[2] for match in _EXPORT.finditer(source))
+    body = _EXPORT.sub(r"\1 \2", body)
+    return f"modules.{name} = (() => {{\n{body}return {{ {exports} }};\n}})();\n"
+
+
+def _read_asset(name: str) -> str:
     return (files("safr.explorer") / "browser" / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Evaluated runs in, what the page knows of them before a text is opened out: scores, curves, and the test texts."""
+"""The payload of the page: the runs with their scores and training histories, and the rows of its table of texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from safr.runs import Run
 from safr.storage import read_json
 
 INTERNAL_METHODS = ("capacity", "keep", "attention")
-"""Attribution methods whose scores the model itself tells of any text."""
+"""Attribution methods whose scores come from the model itself, for any text."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class TextRow:
 
 @dataclass(frozen=True)
 class PagePayload:
-    """Everything that the page is given."""
+    """All data of the page."""
 
     live: bool
-    """Whether a server answers; otherwise all there is to see is in here."""
+    """Whether a server answers questions. Otherwise all data is in here."""
 
     data: str
     """Name of the data set."""
@@ -74,26 +74,26 @@ class PagePayload:
     runs: list[RunSummary]
     rows: list[TextRow]
     total: int
-    """Texts of the test split, of which `rows` may be some."""
+    """How many texts of the test split hold a word. `rows` may be fewer."""
 
     readings: dict[str, dict[int, ExplanationPayload]] = field(default_factory=dict)
-    """By run and number of the text; empty where a server answers."""
+    """The explanations, by run and number of the text; empty if a server answers."""
 
     what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
-    """By run and number of the text; empty where a server answers or there is no model."""
+    """By run and number of the text; empty if a server answers or there is no model."""
 
     version: str = safr.__version__
 
 
 def summarize_run(run: Run) -> RunSummary:
-    """What the page tells of a run as a whole; an InputError where it is not evaluated."""
+    """The summary of a run for the page; an InputError if the run is not evaluated."""
     scores = run.scores
     history = [{name: value if isfinite(value) else None for name, value in line.items()} for line in run.history]
     return RunSummary(run.name, scores["site"], run.settings.command, scores, history)
 
 
 def list_texts(runs: Sequence[Run]) -> list[TextRow]:
-    """The test texts that hold a word, in their order, with what every run says.
+    """The test texts that hold a word, in their order, with the predictions of every run.
 
     Args:
         runs: Evaluated runs of the same data.
@@ -102,76 +102,78 @@ def list_texts(runs: Sequence[Run]) -> list[TextRow]:
         InputError: Two runs share a name, or they were made from different data.
     """
     check_same_data_and_names(runs)
-    tables = {run.name: _first_words(run) for run in runs}
+    tables = {run.name: _summarize_texts(run) for run in runs}
     texts, (first, *_) = load_test_texts(runs[0]), tables.values()
-    predicted = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
-    counted = zip(first["text"], first["label"], first["words"], strict=True)
+    predictions = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
     return [
         TextRow(
             number,
             replace_surrogates(texts[number]),
             label,
             words,
-            {name: each[number] for name, each in predicted.items()},
+            {name: by_number[number] for name, by_number in predictions.items()},
             {},
         )
-        for number, label, words in counted
-        if all(number in each for each in predicted.values())
+        for number, label, words in zip(first["text"], first["label"], first["words"], strict=True)
+        if all(number in by_number for by_number in predictions.values())
     ]
 
 
 def load_test_texts(run: Run) -> Mapping[int, str]:
     """The texts that a run was evaluated on, by number.
 
-    They are read from the data, or, where those are not at hand, put together from the words that the run keeps.
+    They are read from the data. If those are not on this machine, they are joined from the words in the run's folder.
     """
-    if run.settings.data.startswith("hub:"):  # would ask the hub
-        return _joined_words(run)
+    if run.settings.data.startswith("hub:"):  # loading these would ask the hub
+        return _join_words(run)
     try:
         data = run.load_data(download=False)
     except (InputError, OSError):
-        return _joined_words(run)
+        return _join_words(run)
     return dict(enumerate(data.test.texts))
 
 
 def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
-    """Scores per word of one test text by other attribution methods, where `safr benchmark` has left any."""
-    found = {}
+    """Scores per word of one test text by other attribution methods, as far as `safr benchmark` has computed them."""
+    scores = {}
     for file in sorted(run.attributions_folder.glob("*.parquet")):
         if file.stem not in INTERNAL_METHODS:
             rows = pyarrow.parquet.read_table(file, filters=[("text", "==", number)]).sort_by("position")
             if len(rows):
-                found[file.stem] = rows["score"].to_numpy().astype(np.float64)
-    return found
+                scores[file.stem] = rows["score"].to_numpy().astype(np.float64)
+    return scores
 
 
-def choose_texts(runs: Sequence[Run], everything: Sequence[TextRow], texts: int) -> list[TextRow]:
-    """The last run's examples, and then the texts whose SHA-256 comes first, which cannot pick the pretty ones.
+def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> list[TextRow]:
+    """The last run's examples, and then the texts with the lowest SHA-256, so that nobody can pick the pretty ones.
 
     Args:
         runs: Evaluated runs of the same data.
-        everything: What `list_texts` gives.
-        texts: How many are chosen.
+        rows: All test texts, as `list_texts` gives them.
+        count: How many texts to choose.
 
     Raises:
-        InputError: Fewer than one.
+        InputError: `count` is below 1.
     """
-    if texts < 1:
-        raise InputError(f"--texts must be at least 1, got {texts}")
-    by_text = {row.text: row for row in everything}
-    shown = [(replace_surrogates(each["text"]), each["label"]) for each in read_json(runs[-1].examples_file)]
-    first = [
-        by_text.get(text, TextRow(-1 - place, text, label, 0, {}, {})) for place, (text, label) in enumerate(shown)
+    if count < 1:
+        raise InputError(f"--texts must be at least 1, got {count}")
+    row_by_text = {row.text: row for row in rows}
+    examples = [
+        (replace_surrogates(example["text"]), example["label"]) for example in read_json(runs[-1].examples_file)
     ]
-    known = {row.number for row in first}
-    rest = [row for row in everything if row.number not in known]
-    rest.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
-    return [*first, *rest][:texts]
+    example_rows = [
+        row_by_text.get(text, TextRow(-1 - index, text, label, 0, {}, {}))
+        for index, (text, label) in enumerate(examples)
+    ]
+    example_numbers = {row.number for row in example_rows}
+    other_rows = [row for row in rows if row.number not in example_numbers]
+    other_rows.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
+    return [*example_rows, *other_rows][:count]
 
 
-def _first_words(run: Run) -> dict[str, list[Any]]:
-    """Number, label, prediction and number of words of every text that a run keeps words of."""
-    table = _words(run, ["text", "label", "prediction"])
+def _summarize_texts(run: Run) -> dict[str, list[Any]]:
+    """Number, label, prediction and number of words of every text in the run's table of words."""
+    table = _read_words(run, ["text", "label", "prediction"])
     grouped = table.group_by("text", use_threads=False).aggregate(
         [("label", "first"), ("prediction", "first"), ("label", "count")]
     )
@@ -179,15 +181,15 @@ def _first_words(run: Run) -> dict[str, list[Any]]:
     return {name: grouped[column].to_pylist() for name, column in names.items()}
 
 
-def _joined_words(run: Run) -> Mapping[int, str]:
-    texts: dict[int, list[str]] = {}
-    table = _words(run, ["text", "word"])
+def _join_words(run: Run) -> Mapping[int, str]:
+    words_by_text: dict[int, list[str]] = {}
+    table = _read_words(run, ["text", "word"])
     for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
-        texts.setdefault(number, []).append(word)
-    return {number: " ".join(words) for number, words in texts.items()}
+        words_by_text.setdefault(number, []).append(word)
+    return {number: " ".join(words) for number, words in words_by_text.items()}
 
 
-def _words(run: Run, columns: list[str]) -> pyarrow.Table:
+def _read_words(run: Run, columns: list[str]) -> pyarrow.Table:
     if not run.words_file.is_file():
         raise InputError(f"{run.folder}: keeps no words of its test texts; run `safr evaluate {run.folder}` first")
     try:

@@ -1,4 +1,4 @@
-"""Evaluated runs in, a page on this machine's network out, until it is stopped."""
+"""The explorer's server: answers browsers at an address of this machine until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safr.explorer.payload import PagePayload, TextRow, choose_texts, list_texts
 from safr.runs import Run
 
 SERVED_TEXTS = 5_000
-"""Texts of the table unless told otherwise: all of most test splits."""
+"""How many texts the table holds by default: all texts of most test splits."""
 
 MIN_TOKEN_LENGTH = 16
 
@@ -37,12 +37,12 @@ def serve(
 
     Args:
         runs: Evaluated runs of the same data.
-        host: Address to listen at; any but this machine's own asks visitors for a token.
-        port: 0 takes a free one.
-        token: The token; one is made up where it is needed and none is given.
+        host: Address to listen at. Visitors need a token unless only this machine can reach the address.
+        port: Port to listen at; 0 takes a free one.
+        token: The token that visitors need. Default: a new one if the address needs it.
         texts: How many test texts the table holds.
-        browser: Whether to open the page.
-        tell: Called with lines for whoever started it.
+        browser: Whether to open the page in a browser.
+        tell: Called with lines of text for the person who started the server.
 
     Raises:
         InputError: A run is not evaluated, the address can't be used, or the extra `app` is not installed.
@@ -57,62 +57,55 @@ def serve(
             f"{error.name} is not installed; run `pip install 'safr[app]'`, or use --export FILE"
         ) from error
     token = check_token(host, token)
-    listening = _listen(host, port)
-    with listening:
-        everything = list_texts(runs)
-        readers = [open_session(run) for run in runs]
-        made = create_app(readers, live_payload(readers, everything, texts))
-        guarded = AccessMiddleware(made, hosts=_own_names(host) if token is None else None, token=token)
+    listener = _listen(host, port)
+    with listener:
+        rows = list_texts(runs)
+        sessions = [open_session(run) for run in runs]
+        app = create_app(sessions, live_payload(sessions, rows, texts))
+        protected_app = AccessMiddleware(app, hosts=_list_own_names(host) if token is None else None, token=token)
         server = uvicorn.Server(
             uvicorn.Config(
-                guarded, log_level="warning", server_header=False, proxy_headers=False, timeout_graceful_shutdown=1
+                protected_app,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=1,
             )
         )
-        address = _address(host, listening.getsockname()[1], token)
+        address = _format_address(host, listener.getsockname()[1], token)
         tell(f"explorer: {address}  (Ctrl-C stops it)")
-        if browser and token is None:  # other users of this machine see what a program is started with
+        if browser and token is None:  # the browser's command line would show the token to other users of this machine
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has stopped
-            server.run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped
+            server.run(sockets=[listener])
     tell("stopped")
 
 
-def live_payload(
-    readers: Sequence[ModelSession], everything: Sequence[TextRow], texts: int = SERVED_TEXTS
-) -> PagePayload:
-    """What the page is given where a server answers the rest.
+def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], count: int = SERVED_TEXTS) -> PagePayload:
+    """The payload of a page that asks a server for explanations.
 
     Args:
-        readers: The models.
-        everything: The test texts, as `list_texts` gives them.
-        texts: How many of them the page's table holds.
+        sessions: The models.
+        rows: All test texts, as `list_texts` gives them.
+        count: How many of them the page's table holds.
     """
-    runs = [reader.run for reader in readers]
+    runs = [session.run for session in sessions]
     data = runs[0].record["data"]
     return PagePayload(
         live=True,
         data=data["name"],
         labels=data["labels"],
         runs=[summarize_run(run) for run in runs],
-        rows=[_predicted(row, readers) for row in choose_texts(runs, everything, texts)],
-        total=len(everything),
+        rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
+        total=len(rows),
     )
 
 
-def _predicted(row: TextRow, readers: Sequence[ModelSession]) -> TextRow:
-    """The row; of an example that is not in the test split, the runs keep no predictions."""
-    if row.predictions:
-        return row
-    found = {reader.run.name: reader.explain(row.text) for reader in readers}
-    words = max(len(each.words) for each in found.values())
-    return replace(row, words=words, predictions={name: each.prediction for name, each in found.items()})
-
-
 def check_token(host: str, token: str | None) -> str | None:
-    """The token that visitors need: the given one, or a new one where others than this machine can come.
+    """The token that visitors need: `token`, or a new one if other machines can reach the host, or None.
 
     Raises:
-        InputError: It is too short, or holds what an address or a cookie can't.
+        InputError: The token is too short, or holds letters that can't stand in an address or a cookie.
     """
     if token is None:
         return None if is_loopback(host) else secrets.token_urlsafe(24)
@@ -126,7 +119,7 @@ def check_token(host: str, token: str | None) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address.
+    """Whether only this machine can reach a host.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -139,7 +132,17 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _own_names(host: str) -> frozenset[str]:
+def _add_predictions(row: TextRow, sessions: Sequence[ModelSession]) -> TextRow:
+    """The row with predictions. Runs hold none for an example that is not in the test split, so they are computed."""
+    if row.predictions:
+        return row
+    explanations = {session.run.name: session.explain(row.text) for session in sessions}
+    words = max(len(explanation.words) for explanation in explanations.values())
+    predictions = {name: explanation.prediction for name, explanation in explanations.items()}
+    return replace(row, words=words, predictions=predictions)
+
+
+def _list_own_names(host: str) -> frozenset[str]:
     return frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
 
 
@@ -147,16 +150,16 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, got {port}")
     try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        # Without it the system waits 40 ms for more before it sends the end of an answer.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        # Without this option, the system waits 40 ms for more data before it sends the end of an answer.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
-        said = error.strerror or error
-        raise InputError(f"can't listen at {host}, port {port} ({said}); choose another --host or --port") from error
+        reason = error.strerror or error
+        raise InputError(f"can't listen at {host}, port {port} ({reason}); choose another --host or --port") from error
 
 
-def _address(host: str, port: int, token: str | None) -> str:
+def _format_address(host: str, port: int, token: str | None) -> str:
     name = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)  # noqa: S104 - only compared
     name = f"[{name}]" if ":" in name else name
     return f"http://{name}:{port}/" + (f"?token={quote(token)}" if token else "")

@@ -1,4 +1,4 @@
-"""A model and a text in; what it predicts while more and more words are missing out."""
+"""What-if: what a model predicts while more and more words of a text are deleted."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import output_names
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.evaluation.evaluate import RANDOM_DRAWS
-from safr.evaluation.srs import MAIN_PERCENT, count_deleted, rank_words
+from safr.evaluation.srs import MAIN_PERCENT, RANDOM_DRAWS, count_deleted, rank_words
 from safr.explorer.explanation_payload import RoundedValues, round_values
 from safr.inference import predict_probabilities
 
 MAX_STEPS = 32
-"""Counts of deleted words that are tried; all of them where the text is short enough."""
+"""How many counts of deleted words are tried. In a short text, all counts are."""
 
 MAX_SINGLE_DELETIONS = 64
-"""Words above which none is deleted by itself: each costs a pass."""
+"""In texts with more words, single words are not deleted, because a word costs a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -82,40 +81,43 @@ def compute_what_if(
     *,
     seed: int = 0,
 ) -> WhatIf:
-    """Delete a text's words one after the other, by each of some scores and at random.
+    """What a model says while a text's words are deleted one after the other, in the order of scores and at random.
 
     Args:
         model: A model in evaluation mode.
         tokenizer: Its tokenizer.
         text: A text of at least one word.
         scores: One score per word, by name.
-        seed: Of the random orders.
+        seed: Seed of the random orders.
     """
-    draw = np.random.default_rng(seed)
-    words, texts = len(text.words), text.text_of_word
-    orders = {name: rank_words(values, text_of_word=texts) for name, values in scores.items()}
-    random = [rank_words(draw.random(words), text_of_word=texts) for _ in range(RANDOM_DRAWS)]
-    movable = len(random[0])
-    main = count_deleted(words, MAIN_PERCENT, texts=words - movable)
-    counts = deletion_counts(movable, main)
-    deletions = [frozenset(order[:count]) for order in (*orders.values(), *random) for count in counts]
-    single = [frozenset([word]) for word in range(words)] if 1 < words <= MAX_SINGLE_DELETIONS else []
-    found = predict_probabilities(model, [text.without(gone) for gone in (*deletions, *single)])  # (deletion, label)
-    followed = int(found[0].argmax())
-    by_step = found[: len(deletions)].reshape(len(orders) + RANDOM_DRAWS, len(counts), -1)
-    at_random = by_step[len(orders) :, :, followed]  # (draw, step)
-    names = _names(model, tokenizer, by_step[: len(orders)].argmax(axis=-1).ravel().tolist())
+    rng = np.random.default_rng(seed)
+    words, text_of_word = len(text.words), text.text_of_word
+    orders = {name: rank_words(values, text_of_word=text_of_word) for name, values in scores.items()}
+    random_orders = [rank_words(rng.random(words), text_of_word=text_of_word) for _ in range(RANDOM_DRAWS)]
+    deletable = len(random_orders[0])
+    main = count_deleted(words, MAIN_PERCENT, texts=words - deletable)
+    counts = deletion_counts(deletable, main)
+    deletions = [frozenset(order[:count]) for order in (*orders.values(), *random_orders) for count in counts]
+    single_deletions = [frozenset([word]) for word in range(words)] if 1 < words <= MAX_SINGLE_DELETIONS else []
+    texts = [text.without(deleted) for deleted in (*deletions, *single_deletions)]
+    probabilities = predict_probabilities(model, texts)  # (deletion, label)
+    followed = int(probabilities[0].argmax())
+    by_order = probabilities[: len(deletions)].reshape(
+        len(orders) + RANDOM_DRAWS, len(counts), -1
+    )  # (order, step, label)
+    random = by_order[len(orders) :, :, followed]  # (draw, step)
+    names = _name_outputs(model, tokenizer, by_order[: len(orders)].argmax(axis=-1).ravel().tolist())
     return WhatIf(
-        followed=_names(model, tokenizer, [followed])[0],
+        followed=_name_outputs(model, tokenizer, [followed])[0],
         counts=counts,
         main=main,
         orders=orders,
-        probability={name: round_values(by_step[n, :, followed]) for n, name in enumerate(orders)},
+        probability={name: round_values(by_order[n, :, followed]) for n, name in enumerate(orders)},
         predictions={name: names[n * len(counts) : (n + 1) * len(counts)] for n, name in enumerate(orders)},
-        random=round_values(at_random.mean(axis=0)),
-        random_low=round_values(at_random.min(axis=0)),
-        random_high=round_values(at_random.max(axis=0)),
-        alone=round_values(found[len(deletions) :, followed]) if single else None,
+        random=round_values(random.mean(axis=0)),
+        random_low=round_values(random.min(axis=0)),
+        random_high=round_values(random.max(axis=0)),
+        alone=round_values(probabilities[len(deletions) :, followed]) if single_deletions else None,
     )
 
 
@@ -125,30 +127,32 @@ def predict_without_words(
     """What a model says about a text without some of its words.
 
     Raises:
-        InputError: A number is no word's, or no word of the text, or of one of a pair, would be left.
+        InputError: `deleted` holds a number that is no word's, or no word would be left of the text, or of one text of
+            a pair.
     """
     if unknown := [word for word in deleted if not 0 <= word < len(text.words)]:
         raise InputError(f"expected words from 0 to {len(text.words) - 1} to delete, got {unknown[0]}")
-    left = text.without(deleted)
-    if len(set(left.text_of_word)) < len(set(text.text_of_word)):
+    shortened = text.without(deleted)
+    if len(set(shortened.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
-    whole, rest = predict_probabilities(model, [text, left])
-    followed, likeliest = int(whole.argmax()), int(rest.argmax())
-    return WhatIfPrediction(_names(model, tokenizer, [likeliest])[0], *round_values(rest[[followed, likeliest]]))
+    whole, probabilities = predict_probabilities(model, [text, shortened])
+    followed, predicted = int(whole.argmax()), int(probabilities.argmax())
+    name = _name_outputs(model, tokenizer, [predicted])[0]
+    return WhatIfPrediction(name, *round_values(probabilities[[followed, predicted]]))
 
 
-def deletion_counts(movable: int, main: int) -> list[int]:
-    """How many words are deleted at each step: from none to all that may go, evenly, and the count of SRS.
+def deletion_counts(deletable: int, main: int) -> list[int]:
+    """How many words are deleted step by step: evenly from none to all that can be deleted, and the count of SRS.
 
     >>> deletion_counts(3, 1), deletion_counts(100, 30)[:4]
     ([0, 1, 2, 3], [0, 3, 6, 10])
     """
-    even = np.rint(np.linspace(0, movable, min(movable + 1, MAX_STEPS))).astype(int).tolist()
-    return sorted({*even, main})
+    even_counts = np.rint(np.linspace(0, deletable, min(deletable + 1, MAX_STEPS))).astype(int).tolist()
+    return sorted({*even_counts, main})
 
 
-def _names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
-    """A name for each answer; one that comes twice is asked for once, since equal names are told apart."""
+def _name_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
+    """The names of outputs. `output_names` gets no number twice, because it makes equal names different."""
     distinct = list(dict.fromkeys(numbers))
     names: dict[int, Any] = dict(zip(distinct, output_names(model, tokenizer, distinct), strict=True))
     return [names[number] for number in numbers]

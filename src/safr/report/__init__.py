@@ -1,4 +1,4 @@
-"""Runs in, one HTML file out that needs no network and can be mailed."""
+"""Reports about runs: HTML files that need no network and can be mailed."""
 
 from safr.report.report import write_figures, write_report
 

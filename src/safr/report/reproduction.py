@@ -1,4 +1,4 @@
-"""The paper's settings in, its runs, tables and figures as files and as one HTML page out."""
+"""Reproduction of the paper: runs its settings, and writes its tables and figures as files and as one HTML page."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ from safr.storage import write_text
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a reproduction has come to."""
+    """The result of a reproduction."""
 
     page: Path
-    """The page with everything."""
+    """The page with all tables and figures."""
+
     failed: dict[str, str]
-    """Why, by the name of the run."""
+    """The errors of failed runs, by name of the run."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class PageFigure:
     """A figure of the page."""
 
     name: str
-    """Of its file."""
+    """Name of its file, without the ending."""
+
     title: str
     caption: str
     figure: Figure
@@ -72,13 +74,13 @@ def reproduce_paper(
     data_dir: Path | None = None,
     progress: OutcomeCallback | None = None,
 ) -> Reproduction:
-    """Run what is not finished of the paper's settings, and write its tables, figures and the page, also when stopped.
+    """Run the paper's unfinished settings, and write its tables, figures and the page, even if the runs are stopped.
 
     Args:
-        folder: Of the tables, figures and the page; the runs are in its folder `runs`.
-        datasets: The paper's data to run. What is finished of the others is shown too.
-        seeds: How many seeds each setting is run with.
-        quick: The small version, on data that need no download; one of "sst2".
+        folder: Folder of the tables, figures and the page. The runs are in its subfolder `runs`.
+        datasets: The paper's data sets to run. Finished runs of the others are shown too.
+        seeds: How many seeds to run every setting with.
+        quick: Whether to run the small version of "sst2", on data that need no download.
         engine: See `run_jobs`.
         workers: See `run_jobs`.
         data_dir: Folder where archives of data are looked for first.
@@ -89,72 +91,72 @@ def reproduce_paper(
     """
     if seeds < 1 or not datasets:
         raise InputError(f"expected at least one seed and one data set, got {seeds} and {len(datasets)}")
-    known: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATASETS)
-    everything = {name: paper_jobs(name, seeds, quick=quick) for name in known}
-    asked = {name: settings for dataset in datasets for name, settings in everything[dataset].items()}
+    available_datasets: tuple[Dataset, ...] = ("sst2",) if quick else tuple(DATASETS)
+    jobs_by_dataset = {dataset: paper_jobs(dataset, seeds, quick=quick) for dataset in available_datasets}
+    requested_jobs = {name: settings for dataset in datasets for name, settings in jobs_by_dataset[dataset].items()}
     runs = folder / "runs"
     failed: dict[str, str] = {}
     try:
         for outcome in run_jobs(
-            asked, runs, ("test",), engine=engine, workers=workers, data_dir=data_dir, progress=progress
+            requested_jobs, runs, ("test",), engine=engine, workers=workers, data_dir=data_dir, progress=progress
         ):
             if outcome.error is not None:
                 failed[outcome.name] = outcome.error
-    finally:  # who stops it sees what there is
-        every = {name: settings for of_one in everything.values() for name, settings in of_one.items()}
-        left = find_unfinished(every, runs, ("test",))
-        finished = {name: Run(runs / name) for name in every if name not in left}
+    finally:  # whoever stops the runs sees the results so far
+        all_jobs = {name: settings for jobs in jobs_by_dataset.values() for name, settings in jobs.items()}
+        unfinished = find_unfinished(all_jobs, runs, ("test",))
+        finished = {name: Run(runs / name) for name in all_jobs if name not in unfinished}
         if finished:
             page = write_reproduction(
                 finished,
                 folder,
-                asked=len(asked.keys() | finished.keys()),
+                asked=len(requested_jobs.keys() | finished.keys()),
                 seeds=seeds,
-                missing={name: failed.get(name, "not run yet") for name in asked if name in left},
+                missing={name: failed.get(name, "not run yet") for name in requested_jobs if name in unfinished},
                 quick=quick,
             )
     if not finished:
-        raise InputError(f"all {len(asked)} runs failed; the first: {next(iter(failed.values()))}")
+        raise InputError(f"all {len(requested_jobs)} runs failed; the first: {next(iter(failed.values()))}")
     return Reproduction(page, failed)
 
 
 def write_reproduction(
     runs: Mapping[str, Run], folder: Path, *, asked: int, seeds: int, missing: Mapping[str, str], quick: bool = False
 ) -> Path:
-    """Write every table as CSV and all as Markdown, every figure, and one page; returns the page.
+    """Write all tables as CSV files and as one Markdown file, all figures, and one page; return the path of the page.
 
     Args:
         runs: Evaluated runs by name.
-        folder: Where the files go.
+        folder: Folder of the files.
         asked: How many runs there should be.
-        seeds: Seeds that were asked for.
-        missing: Runs that are not finished, and why, if that is known.
+        seeds: How many seeds every setting should have.
+        missing: The reasons why runs are not finished, by name of the run; empty if the reason is unknown.
         quick: Whether this is the small version.
 
     Raises:
-        InputError: Runs of the same data were made from other contents of it.
+        InputError: Runs of the same data set were made from different contents of it.
     """
     for dataset in DATASETS:
         check_same_data([run for name, run in runs.items() if name.startswith(f"{dataset},")])
     tables = size_tables(runs)
-    pictures = []
+    figures = []
     for dataset in DATASETS:
         tables += paper_tables(runs, dataset, seeds)
-        pictures += _pictures(runs, dataset, seeds)
+        figures += _draw_figures(runs, dataset, seeds)
     for table in tables:
         write_text(folder / f"{table.name}.csv", table.to_csv())
     texts = [f"{QUICK_NOTE}\n"] if quick else []
     texts += [f"{VERDICT_RULE}\n", *(table.to_markdown() for table in tables), f"### {CHOICES_TITLE}\n"]
     write_text(folder / "tables.md", "\n".join([*texts, *(f"- {choice}" for choice in CHOICES)]) + "\n")
-    for picture in pictures:
-        save_figure(picture.figure, folder / picture.name)
+    for figure in figures:
+        save_figure(figure.figure, folder / figure.name)
     page = (
         template_environment()
         .get_template("reproduction.html.jinja")
         .render(
             version=safr.__version__,
             tables=tables,
-            pictures=pictures,
+            pictures=figures,
             rule=VERDICT_RULE,
             verdicts=VERDICTS,
             opened=CHOICES_TITLE,
@@ -164,7 +166,7 @@ def write_reproduction(
             asked=asked,
             missing=missing,
             commands={name: run.settings.command for name, run in runs.items()},
-            versions=_versions(runs.values()),
+            versions=_collect_versions(runs.values()),
         )
     )
     output = folder / "reproduction.html"
@@ -172,37 +174,43 @@ def write_reproduction(
     return output
 
 
-def _versions(runs: Iterable[Run]) -> dict[str, str]:
-    """Of each package the version that the runs were made with, or all of several."""
-    found: dict[str, dict[str, None]] = {}
+def _collect_versions(runs: Iterable[Run]) -> dict[str, str]:
+    """The versions of packages that the runs were made with, by package. Different versions are joined by "and"."""
+    versions_by_package: dict[str, dict[str, None]] = {}
     for run in runs:
         for name, version in run.record["versions"].items():
-            found.setdefault(name, {})[version] = None
-    return {name: " and ".join(versions) for name, versions in found.items()}
+            versions_by_package.setdefault(name, {})[version] = None
+    return {name: " and ".join(versions) for name, versions in versions_by_package.items()}
 
 
-def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[PageFigure]:
-    """Figure 3 over the seeds of the three settings of Table 1, Figures 2, 4 and 5 from the first run of the best."""
-    there = {
-        weights_label(weights): of_seeds
+def _draw_figures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[PageFigure]:
+    """The figures of the paper about one data set.
+
+    Figure 3 is drawn from the settings of Table 1, over their seeds. Figures 2, 4 and 5 are drawn from the first run of
+    the paper's best setting.
+    """
+    runs_by_setting = {
+        weights_label(weights): runs_of_setting
         for weights in table_1_weights(dataset)
-        if (of_seeds := select_runs(runs, dataset, "mask", weights, seeds))
+        if (runs_of_setting := select_runs(runs, dataset, "mask", weights, seeds))
     }
-    if not there:
+    if not runs_by_setting:
         return []
-    data = next(iter(there.values()))[0].record["data"]["name"]
-    counts = ", ".join(f"{name} {len(of_seeds)}" for name, of_seeds in there.items())
-    found = [
+    data = next(iter(runs_by_setting.values()))[0].record["data"]["name"]
+    counts = ", ".join(f"{setting} {len(runs_of_setting)}" for setting, runs_of_setting in runs_by_setting.items())
+    page_figures = [
         PageFigure(
             f"figure_3_{dataset}",
             f"Figure 3, {data}: more and more words deleted",
             f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
-            deletion_curves({name: load_curve(*of_seeds) for name, of_seeds in there.items()}),
+            deletion_curves(
+                {setting: load_curve(*runs_of_setting) for setting, runs_of_setting in runs_by_setting.items()}
+            ),
         )
     ]
-    if (name_of_best := weights_label(best_paper_weights(dataset))) not in there:
-        return found
-    best = there[name_of_best][0]
+    if (best_setting := weights_label(best_paper_weights(dataset))) not in runs_by_setting:
+        return page_figures
+    best = runs_by_setting[best_setting][0]
     model, tokenizer = best.load_model()
     figures = explain(model, tokenizer, PAPER_SENTENCE, max_tokens=best.settings.max_tokens).figures()
     titles = {
@@ -212,7 +220,7 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Pag
         "sites": "Figures 4 and 5: capacity and interference from the embedding to FC2",
     }
     for name, title in titles.items():
-        found.append(
+        page_figures.append(
             PageFigure(
                 f"{'figures_4_and_5' if name == 'sites' else 'figure_2_' + name}_{dataset}",
                 f"{title}, {data}",
@@ -221,4 +229,4 @@ def _pictures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[Pag
                 "sites" if name == "sites" else "large",
             )
         )
-    return found
+    return page_figures

@@ -1,30 +1,27 @@
-// One value per word in, a bar for each out, in the order of the text; runs beside each other share their scale.
+// Draws a bar for the value of every word, in the order of the text. Runs side by side have the same scale.
 
-import { drawn, element } from "./elements.js";
-import { digits, shortened } from "./numbers.js";
-import { missing, panel, sized, standsFor, unitsWide, wordLines as tipLines } from "./pictures.js";
+import { element, svgElement } from "./elements.js";
+import { formatNumber, shorten } from "./numbers.js";
+import { formatWordTip, linkToWord, makeEmptyPanel, makePanel, measureWidth, setSize } from "./pictures.js";
 
-const ROW = 20;
-const LETTER = 7.2; // width of a letter of 13 units, on average
-const NUMBER = 58;
+const ROW_HEIGHT = 20;
+const LETTER_WIDTH = 7.2; // average width of a letter at font size 13
+const NUMBER_WIDTH = 58;
 
 export function drawBars(container, entries, measure) {
-  const finite = entries.flatMap(({ place }) => (place?.values ?? []).filter((value) => value !== null));
-  const ends = [Math.min(0, ...finite), Math.max(0, ...finite)];
+  const values = entries.flatMap(({ siteData }) => (siteData?.values ?? []).filter((value) => value !== null));
+  const range = [Math.min(0, ...values), Math.max(0, ...values)];
+  const sideBySide = entries.length > 1;
   container.replaceChildren(
     ...entries.map((entry) => {
-      const several = entries.length > 1;
-      if (!entry.place?.values) return missing(entry, several, `${measure} is not there in this run.`);
-      const picture = barPicture(
-        entry.place,
-        measure,
-        ends,
-        unitsWide(container) / (several && innerWidth > 900 ? 2 : 1) - 24,
-      );
-      return panel({
+      const { siteData } = entry;
+      if (!siteData?.values) return makeEmptyPanel(entry, sideBySide, `${measure} is not there in this run.`);
+      const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
+      const picture = drawPicture(siteData, measure, range, width);
+      return makePanel({
         entry,
-        what: measure,
-        several,
+        subject: measure,
+        sideBySide,
         body: element(
           "div",
           {
@@ -35,49 +32,53 @@ export function drawBars(container, entries, measure) {
           },
           picture,
         ),
-        picture: () => picture,
-        rows: () => [["word", measure], ...entry.place.words.map((word, number) => [word, entry.place.values[number]])],
+        getPicture: () => picture,
+        getRows: () => [["word", measure], ...siteData.words.map((text, word) => [text, siteData.values[word]])],
       });
     }),
   );
 }
 
-function barPicture(place, measure, [low, high], width) {
-  const names = place.words.map((word) => shortened(word));
-  const left = Math.min(Math.max(...names.map((name) => [...name].length)) * LETTER + 10, width / 2.5);
-  const long = width - left - NUMBER;
-  const across = (value) => left + long * ((value - low) / (high - low || 1));
-  const rows = names.map((name, number) => {
-    const value = place.values[number];
-    const top = number * ROW;
-    const [from, to] = [across(0), across(value ?? 0)];
-    const group = drawn(
+function drawPicture(siteData, measure, [low, high], width) {
+  const names = siteData.words.map((text) => shorten(text));
+  const left = Math.min(Math.max(...names.map((name) => [...name].length)) * LETTER_WIDTH + 10, width / 2.5);
+  const axisWidth = width - left - NUMBER_WIDTH;
+  const scaleX = (value) => left + axisWidth * ((value - low) / (high - low || 1));
+  const rows = names.map((name, word) => {
+    const value = siteData.values[word];
+    const top = word * ROW_HEIGHT;
+    const [start, end] = [scaleX(0), scaleX(value ?? 0)];
+    const row = svgElement(
       "g",
       { class: "word-row" },
-      drawn("rect", { class: "strip", x: 0, y: top, width, height: ROW }),
-      drawn("text", { x: left - 8, y: top + ROW / 2, "text-anchor": "end", "dominant-baseline": "central" }, name),
-      drawn("rect", {
-        class: value < 0 ? "bar below" : "bar",
-        x: Math.min(from, to),
-        y: top + 3,
-        width: Math.abs(to - from),
-        height: ROW - 6,
-      }),
-      drawn(
+      svgElement("rect", { class: "strip", x: 0, y: top, width, height: ROW_HEIGHT }),
+      svgElement(
         "text",
-        { class: "value", x: Math.max(from, to) + 5, y: top + ROW / 2, "dominant-baseline": "central" },
-        digits(value),
+        { x: left - 8, y: top + ROW_HEIGHT / 2, "text-anchor": "end", "dominant-baseline": "central" },
+        name,
+      ),
+      svgElement("rect", {
+        class: value < 0 ? "bar below" : "bar",
+        x: Math.min(start, end),
+        y: top + 3,
+        width: Math.abs(end - start),
+        height: ROW_HEIGHT - 6,
+      }),
+      svgElement(
+        "text",
+        { class: "value", x: Math.max(start, end) + 5, y: top + ROW_HEIGHT / 2, "dominant-baseline": "central" },
+        formatNumber(value),
       ),
     );
-    return standsFor(group, number, () => tipLines(place, number, measure.toLowerCase(), value));
+    return linkToWord(row, word, () => formatWordTip(siteData, word, measure.toLowerCase(), value));
   });
-  const highest = names[place.values.indexOf(Math.max(...place.values.map((value) => value ?? -Infinity)))];
-  const said = `${measure} of ${names.length} words; the highest is ${highest ?? "none"}`;
-  const picture = drawn(
+  const highest = names[siteData.values.indexOf(Math.max(...siteData.values.map((value) => value ?? -Infinity)))];
+  const description = `${measure} of ${names.length} words; the highest is ${highest ?? "none"}`;
+  const picture = svgElement(
     "svg",
-    { class: "bars", role: "img", "aria-label": said },
+    { class: "bars", role: "img", "aria-label": description },
     rows,
-    drawn("line", { class: "axis", x1: across(0), x2: across(0), y1: 0, y2: names.length * ROW }),
+    svgElement("line", { class: "axis", x1: scaleX(0), x2: scaleX(0), y1: 0, y2: names.length * ROW_HEIGHT }),
   );
-  return sized(picture, width, names.length * ROW);
+  return setSize(picture, width, names.length * ROW_HEIGHT);
 }

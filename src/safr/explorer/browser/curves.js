@@ -1,16 +1,16 @@
-// Lines of numbers in, a chart with axes out.
+// Draws a chart with lines, axes and a legend.
 
-import { drawn } from "./elements.js";
-import { shortened } from "./numbers.js";
-import { sized } from "./pictures.js";
+import { svgElement } from "./elements.js";
+import { shorten } from "./numbers.js";
+import { setSize } from "./pictures.js";
 
-const [LEFT, RIGHT, BOTTOM] = [50, 14, 40];
-const LETTER = 6.8; // units that a letter of the key takes at most
-const SWATCH = 22;
-const KEY_LINE = 18;
-const MOST_MARKED = 25; // points of a line; more marks would hide it
+const [LEFT, RIGHT, BOTTOM] = [50, 14, 40]; // margins
+const LETTER_WIDTH = 6.8; // largest width of a letter in the legend
+const SWATCH_WIDTH = 22;
+const LEGEND_LINE = 18;
+const MAX_MARKED_POINTS = 25; // marks at more points would hide the line
 
-// For whoever can't tell the runs' colours apart; the same as in the figures.
+// Marks are for people who can't tell the colours of the runs apart. They are the same as in the figures.
 const MARKS = [
   "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
   "m-3 -3h6v6h-6z",
@@ -21,114 +21,136 @@ const MARKS = [
   "m0 -1.6l2.4 -2.4l1.6 1.6l-2.4 2.4l2.4 2.4l-1.6 1.6l-2.4 -2.4l-2.4 2.4l-1.6 -1.6l2.4 -2.4l-2.4 -2.4l1.6 -1.6z",
 ];
 
-// `lines` hold x, y and perhaps low and high, a look, a mark's number, and a name for the key; `across` and `up` name
-// the axes; `written` shows a value of the y axis.
-export function chart({ lines, width, height, said, across, up, written, from = null, to = null, at = null }) {
-  const names = keyPlaces(
-    lines.filter((line) => line.key),
+// A line has `x`, `y`, a `cssClass`, and perhaps `low` and `high` of a band, the number of a `mark`, and a `legend`.
+// `formatY` formats the numbers at the y axis. A vertical line and dots stand at `markedX`.
+export function drawChart({
+  lines,
+  width,
+  height,
+  description,
+  xTitle,
+  yTitle,
+  formatY,
+  yMin = null,
+  yMax = null,
+  markedX = null,
+}) {
+  const legend = placeLegend(
+    lines.filter((line) => line.legend),
     width,
-    LEFT + LETTER * up.length + 20,
+    LEFT + LETTER_WIDTH * yTitle.length + 20,
   );
-  const top = Math.max(12, ...names.map((each) => each.y)) + 14;
+  const top = Math.max(12, ...legend.map((entry) => entry.y)) + 14;
   const xs = lines.flatMap((line) => line.x);
   const ys = lines.flatMap((line) => [...line.y, ...(line.low ?? []), ...(line.high ?? [])]).filter(Number.isFinite);
   const [first, last] = [Math.min(...xs), Math.max(...xs)];
-  const [low, high] = [from ?? Math.min(...ys), to ?? Math.max(...ys)];
-  const x = (value) => LEFT + ((value - first) / (last - first || 1)) * (width - LEFT - RIGHT);
-  const y = (value) => height - BOTTOM - ((value - low) / (high - low || 1)) * (height - top - BOTTOM);
-  const grid = ticks(low, high).flatMap((value) => [
-    drawn("line", { class: "gridline", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-    drawn(
+  const [low, high] = [yMin ?? Math.min(...ys), yMax ?? Math.max(...ys)];
+  const scaleX = (value) => LEFT + ((value - first) / (last - first || 1)) * (width - LEFT - RIGHT);
+  const scaleY = (value) => height - BOTTOM - ((value - low) / (high - low || 1)) * (height - top - BOTTOM);
+  const yTicks = chooseTicks(low, high).flatMap((value) => [
+    svgElement("line", { class: "gridline", x1: LEFT, x2: width - RIGHT, y1: scaleY(value), y2: scaleY(value) }),
+    svgElement(
       "text",
-      { class: "tick", x: LEFT - 6, y: y(value), "text-anchor": "end", "dominant-baseline": "central" },
-      written(value),
+      { class: "tick", x: LEFT - 6, y: scaleY(value), "text-anchor": "end", "dominant-baseline": "central" },
+      formatY(value),
     ),
   ]);
-  const below = ticks(first, last)
+  const xTicks = chooseTicks(first, last)
     .filter((value) => last - first < 2 || Number.isInteger(value))
     .map((value) =>
-      drawn("text", { class: "tick", x: x(value), y: height - BOTTOM + 15, "text-anchor": "middle" }, String(value)),
-    );
-  const picture = drawn(
-    "svg",
-    { class: "chart", role: "img", "aria-label": said },
-    grid,
-    below,
-    drawn("text", { class: "tick", x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, across),
-    drawn("text", { class: "tick", x: LEFT, y: 12 }, up),
-    key(),
-    at === null ? null : drawn("line", { class: "at", x1: x(at), x2: x(at), y1: top, y2: height - BOTTOM }),
-    lines.filter((line) => line.low).map((line) => drawn("path", { class: `band ${line.look}`, d: band(line) })),
-    lines.map((line) => drawn("path", { class: `curve ${line.look}`, d: path(line.x, line.y) })),
-    lines
-      .filter((line) => line.x.length <= MOST_MARKED)
-      .flatMap((line) => line.x.map((value, place) => mark(line, x(value), y(line.y[place])))),
-    at === null
-      ? null
-      : lines
-          .filter((line) => line.x.includes(at))
-          .map((line) =>
-            drawn("circle", { class: `dot ${line.look}`, cx: x(at), cy: y(line.y[line.x.indexOf(at)]), r: 4 }),
-          ),
-  );
-  return sized(picture, width, height);
-
-  function key() {
-    return names.map(({ line, name, x: start, y: height_ }) =>
-      drawn(
-        "g",
-        { class: "key" },
-        drawn("line", { class: `curve ${line.look}`, x1: start, x2: start + SWATCH, y1: height_ - 4, y2: height_ - 4 }),
-        mark(line, start + SWATCH / 2, height_ - 4),
-        drawn("text", { class: "tick", x: start + SWATCH + 6, y: height_ }, name),
+      svgElement(
+        "text",
+        { class: "tick", x: scaleX(value), y: height - BOTTOM + 15, "text-anchor": "middle" },
+        String(value),
       ),
     );
+  const picture = svgElement(
+    "svg",
+    { class: "chart", role: "img", "aria-label": description },
+    yTicks,
+    xTicks,
+    svgElement(
+      "text",
+      { class: "tick", x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" },
+      xTitle,
+    ),
+    svgElement("text", { class: "tick", x: LEFT, y: 12 }, yTitle),
+    legend.map(drawLegendEntry),
+    markedX === null
+      ? null
+      : svgElement("line", { class: "at", x1: scaleX(markedX), x2: scaleX(markedX), y1: top, y2: height - BOTTOM }),
+    lines
+      .filter((line) => line.low)
+      .map((line) => svgElement("path", { class: `band ${line.cssClass}`, d: makeBandPath(line) })),
+    lines.map((line) => svgElement("path", { class: `curve ${line.cssClass}`, d: makePath(line.x, line.y) })),
+    lines
+      .filter((line) => line.x.length <= MAX_MARKED_POINTS)
+      .flatMap((line) => line.x.map((value, index) => drawMark(line, scaleX(value), scaleY(line.y[index])))),
+    markedX === null ? null : lines.filter((line) => line.x.includes(markedX)).map(drawDot),
+  );
+  return setSize(picture, width, height);
+
+  function drawLegendEntry({ line, name, x, y }) {
+    return svgElement(
+      "g",
+      { class: "key" },
+      svgElement("line", { class: `curve ${line.cssClass}`, x1: x, x2: x + SWATCH_WIDTH, y1: y - 4, y2: y - 4 }),
+      drawMark(line, x + SWATCH_WIDTH / 2, y - 4),
+      svgElement("text", { class: "tick", x: x + SWATCH_WIDTH + 6, y }, name),
+    );
   }
 
-  function mark(line, right, down) {
-    if (line.mark === undefined || !Number.isFinite(down)) return null;
+  function drawMark(line, x, y) {
+    if (line.mark === undefined || !Number.isFinite(y)) return null;
     const shape = MARKS[line.mark % MARKS.length];
-    return drawn("path", { class: `mark ${line.look}`, d: `M${right.toFixed(1)} ${down.toFixed(1)}${shape}` });
+    return svgElement("path", { class: `mark ${line.cssClass}`, d: `M${x.toFixed(1)} ${y.toFixed(1)}${shape}` });
   }
 
-  function path(across_, up) {
-    return across_
-      .map((value, place) =>
-        Number.isFinite(up[place]) ? `${place ? "L" : "M"}${x(value).toFixed(1)} ${y(up[place]).toFixed(1)}` : "",
+  function drawDot(line) {
+    const y = line.y[line.x.indexOf(markedX)];
+    return svgElement("circle", { class: `dot ${line.cssClass}`, cx: scaleX(markedX), cy: scaleY(y), r: 4 });
+  }
+
+  function makePath(x, y) {
+    return x
+      .map((value, index) =>
+        Number.isFinite(y[index])
+          ? `${index ? "L" : "M"}${scaleX(value).toFixed(1)} ${scaleY(y[index]).toFixed(1)}`
+          : "",
       )
       .join("");
   }
 
-  function band(line) {
-    const back = line.x
-      .map((value, place) => `L${x(value).toFixed(1)} ${y(line.high[place]).toFixed(1)}`)
+  function makeBandPath(line) {
+    const highEdge = line.x
+      .map((value, index) => `L${scaleX(value).toFixed(1)} ${scaleY(line.high[index]).toFixed(1)}`)
       .reverse()
       .join("");
-    return `${path(line.x, line.low)}${back}Z`;
+    return `${makePath(line.x, line.low)}${highEdge}Z`;
   }
 }
 
-// Where each name of the key stands: beside the y axis's name if all have room there, else in lines of their own.
-function keyPlaces(lines, width, afterName) {
-  const named = lines.map((line) => ({ line, name: shortened(line.key, 24) }));
-  const sizes = named.map(({ name }) => SWATCH + 6 + LETTER * [...name].length + 14);
-  const whole = sizes.reduce((sum, size) => sum + size, 0);
-  const beside = afterName + whole <= width - RIGHT;
-  let [x, y] = beside ? [width - RIGHT - whole, 12] : [LEFT, 12 + KEY_LINE];
-  return named.map((each, place) => {
-    if (!beside && x > LEFT && x + sizes[place] > width - RIGHT) [x, y] = [LEFT, y + KEY_LINE];
-    const found = { ...each, x, y };
-    x += sizes[place];
-    return found;
-  });
-}
-
 // About five round numbers between two values.
-export function ticks(low, high) {
-  const rough = (high - low) / 4 || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.8);
+export function chooseTicks(low, high) {
+  const roughStep = (high - low) / 4 || 1;
+  const power = 10 ** Math.floor(Math.log10(roughStep));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= roughStep * 0.8);
   const first = Math.ceil(low / step - 1e-9);
   const count = Math.floor(high / step + 1e-9) - first + 1;
-  return Array.from({ length: Math.max(count, 0) }, (_, place) => Number(((first + place) * step).toPrecision(6)));
+  return Array.from({ length: Math.max(count, 0) }, (_, index) => Number(((first + index) * step).toPrecision(6)));
+}
+
+// Places the entries of the legend: beside the title of the y axis if all fit there, and else in lines below it.
+function placeLegend(lines, width, titleEnd) {
+  const names = lines.map((line) => shorten(line.legend, 24));
+  const sizes = names.map((name) => SWATCH_WIDTH + 6 + LETTER_WIDTH * [...name].length + 14);
+  const totalSize = sizes.reduce((sum, size) => sum + size, 0);
+  const fitsBesideTitle = titleEnd + totalSize <= width - RIGHT;
+  let [x, y] = fitsBesideTitle ? [width - RIGHT - totalSize, 12] : [LEFT, 12 + LEGEND_LINE];
+  return lines.map((line, index) => {
+    if (!fitsBesideTitle && x > LEFT && x + sizes[index] > width - RIGHT) [x, y] = [LEFT, y + LEGEND_LINE];
+    const entry = { line, name: names[index], x, y };
+    x += sizes[index];
+    return entry;
+  });
 }

@@ -1,4 +1,4 @@
-// A reading as it was sent in; the words' values and a matrix of pairs at one site out.
+// Reads explanations as the page or the server sends them: sites, layers, measures, and the values of words and pairs.
 
 import { SITES } from "./state.js";
 
@@ -9,104 +9,106 @@ export const MEASURES = {
   occlusion: "Occlusion",
 };
 
-const LIMIT = 32767;
+const MAX_INTEGER = 32767;
 
-// 16-bit integers, of a symmetric matrix only the pairs i < j.
-export function unpacked({ values, unit, diagonal }, count) {
+// Unpacks 16-bit integers to a matrix. Of a symmetric matrix, which has a diagonal, only the pairs i < j are packed.
+export function unpackMatrix({ values, unit, diagonal }, count) {
   const bytes = Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0));
   const view = new DataView(bytes.buffer);
-  const number = (place) => {
-    const whole = view.getInt16(2 * place, true);
-    return whole < -LIMIT ? Number.NaN : whole * unit;
+  const readValue = (index) => {
+    const integer = view.getInt16(2 * index, true);
+    return integer < -MAX_INTEGER ? Number.NaN : integer * unit;
   };
   const matrix = new Float64Array(count * count);
-  let place = 0;
+  let index = 0;
   for (let i = 0; i < count; i += 1) {
     if (diagonal) matrix[i * count + i] = diagonal[i] ?? Number.NaN;
     for (let j = diagonal ? i + 1 : 0; j < count; j += 1) {
-      const value = number(place);
+      const value = readValue(index);
       matrix[i * count + j] = value;
       if (diagonal) matrix[j * count + i] = value;
-      place += 1;
+      index += 1;
     }
   }
   return matrix;
 }
 
-export function siteName(kind, layer) {
+export function getSiteName(kind, layer) {
   return kind === "embedding" || kind === "vmask" ? kind : `${kind}.${layer}`;
 }
 
-export function shownSite(kind, layer, layers) {
-  const several = layers > 1 && kind !== "embedding" && kind !== "vmask";
-  return SITES[kind] + (several ? ` of layer ${layer}` : "");
+export function formatSiteTitle(kind, layer, layerCount) {
+  const needsLayer = layerCount > 1 && kind !== "embedding" && kind !== "vmask";
+  return SITES[kind] + (needsLayer ? ` of layer ${layer}` : "");
 }
 
-export function sitesOf(readings) {
-  const found = new Set(readings.flatMap((each) => Object.keys(each.sites).map((name) => name.split(".")[0])));
-  if (readings.some((each) => Object.keys(each.attention).length)) found.add("attention");
-  return Object.keys(SITES).filter((kind) => found.has(kind));
+export function listSites(explanations) {
+  const kinds = new Set(explanations.flatMap(({ sites }) => Object.keys(sites).map((name) => name.split(".")[0])));
+  if (explanations.some(({ attention }) => Object.keys(attention).length)) kinds.add("attention");
+  return Object.keys(SITES).filter((kind) => kinds.has(kind));
 }
 
-export function layersOf(readings) {
-  const names = readings.flatMap((each) => [...Object.keys(each.sites), ...Object.keys(each.attention)]);
+export function listLayers(explanations) {
+  const names = explanations.flatMap(({ sites, attention }) => [...Object.keys(sites), ...Object.keys(attention)]);
   const numbers = names.map((name) => Number(name.split(".").at(-1))).filter(Number.isInteger);
   return [...new Set(numbers)].sort((one, other) => one - other);
 }
 
-// Attention has one measure of its own; it takes the place of the chosen one, which comes back with another site.
-export function measuresOf(readings, whatIfs, { site, measure }) {
-  const ofSites = ["capacity", "polysemanticity"];
-  const attention = site === "attention";
-  const offered = attention ? [ofSites.includes(measure) ? measure : ofSites[0]] : ofSites;
-  const found = offered.map((name) => [name, shownMeasure(name, attention)]);
-  if (readings.some((each) => each.keep)) found.push(["keep", MEASURES.keep]);
-  if (whatIfs.some((each) => each?.alone)) found.push(["occlusion", MEASURES.occlusion]);
-  const others = new Set(readings.flatMap((each) => Object.keys(each.other)));
-  return [...found, ...[...others].map((name) => [`other:${name}`, name])];
+// Pairs of a measure's name and title. Attention has a single measure. It stands in the place of the chosen one, which
+// comes back when another site is chosen.
+export function listMeasures(explanations, whatIfs, { site, measure }) {
+  const siteMeasures = ["capacity", "polysemanticity"];
+  const isAttention = site === "attention";
+  const names = isAttention ? [siteMeasures.includes(measure) ? measure : siteMeasures[0]] : siteMeasures;
+  const measures = names.map((name) => [name, formatMeasure(name, isAttention)]);
+  if (explanations.some(({ keep }) => keep)) measures.push(["keep", MEASURES.keep]);
+  if (whatIfs.some((whatIf) => whatIf?.alone)) measures.push(["occlusion", MEASURES.occlusion]);
+  const others = new Set(explanations.flatMap(({ other }) => Object.keys(other)));
+  return [...measures, ...[...others].map((name) => [`other:${name}`, name])];
 }
 
-// What one run shows at one site; null where it has no such site.
-export function placeOf(reading, whatIf, { site, layer, measure }) {
-  const numbers = reading.paired ?? reading.words.map((_, number) => number);
-  const count = numbers.length;
-  const name = siteName(site, layer);
-  const attention = site === "attention";
-  const pairs = attention ? reading.attention[layer] : reading.sites[name]?.interference;
+// What one run shows at one site, or null if it has no such site. Rows and columns of `matrix` are the words of
+// `wordOfRow`, `sizes` are what circles show, and `values` are those of the chosen measure.
+export function getSiteData(explanation, whatIf, { site, layer, measure }) {
+  const wordOfRow = explanation.paired ?? explanation.words.map((_, word) => word);
+  const count = wordOfRow.length;
+  const name = getSiteName(site, layer);
+  const isAttention = site === "attention";
+  const pairs = isAttention ? explanation.attention[layer] : explanation.sites[name]?.interference;
   if (!pairs) return null;
-  const matrix = unpacked(pairs, count);
-  const received = attention ? reading.received[layer] : null;
-  const sizes = attention ? received : reading.sites[name].capacity;
-  return { reading, words: reading.words, numbers, count, matrix, attention, sizes, values: valuesOf(), site, layer };
+  const matrix = unpackMatrix(pairs, count);
+  const received = isAttention ? explanation.received[layer] : null;
+  const sizes = isAttention ? received : explanation.sites[name].capacity;
+  return { words: explanation.words, wordOfRow, count, matrix, isAttention, sizes, values: getValues(), layer };
 
-  function valuesOf() {
-    if (attention && measure in { capacity: 1, polysemanticity: 1 }) return received;
-    if (measure === "keep") return reading.keep;
-    if (measure === "occlusion") return whatIf?.alone ? whatIf.alone.map((left) => fall(whatIf, left)) : null;
-    if (measure.startsWith("other:")) return reading.other[measure.slice(6)] ?? null;
-    return reading.sites[name][measure];
+  function getValues() {
+    if (isAttention && measure in { capacity: 1, polysemanticity: 1 }) return received;
+    if (measure === "keep") return explanation.keep;
+    if (measure === "occlusion") return whatIf?.alone ? whatIf.alone.map((share) => computeDrop(whatIf, share)) : null;
+    if (measure.startsWith("other:")) return explanation.other[measure.slice(6)] ?? null;
+    return explanation.sites[name][measure];
   }
 }
 
-export function fall(whatIf, left) {
+// How far the predicted class's probability has fallen if `share` of it is left.
+export function computeDrop(whatIf, share) {
   const whole = Object.values(whatIf.probability)[0][0];
-  return whole === null || left === null ? null : whole - left;
+  return whole === null || share === null ? null : whole - share;
 }
 
-export function shownMeasure(measure, attention) {
-  if (attention && (measure === "capacity" || measure === "polysemanticity")) return "Attention received";
+export function formatMeasure(measure, isAttention) {
+  if (isAttention && (measure === "capacity" || measure === "polysemanticity")) return "Attention received";
   return MEASURES[measure] ?? measure.slice(6);
 }
 
-// Whether a matrix's diagonal is told apart, as squared norms are.
-export function offDiagonal(place) {
-  const { matrix, count, attention } = place;
-  let most = 0;
+// The largest absolute value of a pair. The diagonal of interference does not count, because it holds squared norms.
+export function findLargestPair({ matrix, count, isAttention }) {
+  let largest = 0;
   for (let i = 0; i < count; i += 1) {
     for (let j = 0; j < count; j += 1) {
       const size = Math.abs(matrix[i * count + j]);
-      if ((i !== j || attention) && size > most) most = size;
+      if ((i !== j || isAttention) && size > largest) largest = size;
     }
   }
-  return most;
+  return largest;
 }

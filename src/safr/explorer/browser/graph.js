@@ -1,50 +1,52 @@
-// Capacity and interference of a text in, circles for words and lines for pairs out; circles can be dragged.
+// Draws the allocation graph: circles for words, lines for pairs of words. The circles can be dragged.
 
-import { byId, drawn } from "./elements.js";
-import { centres, distances, labelPlaces, pushedApart, strengths } from "./layout.js";
-import { counted, digits, shortened, shown } from "./numbers.js";
-import { hideTip, missing, panel, showTip, sized, standsFor, unitsWide } from "./pictures.js";
+import { byId, svgElement } from "./elements.js";
+import { centres, distances, placeLabels, pushApart, strengths } from "./layout.js";
+import { cleanText, formatCount, formatNumber, shorten } from "./numbers.js";
+import { hideTip, linkToWord, makeEmptyPanel, makePanel, measureWidth, setSize, showTip } from "./pictures.js";
 import { state } from "./state.js";
 
 const MARGIN = 10;
-const LARGER = 1.35; // than in the figure, whose letters are smaller too
-const LABEL = 16;
-const LETTER_WIDE = 7.6;
-const LOWEST = 240;
-const FULL_SIZE = 560; // units of width below which circles are smaller, so that words stay readable
+const RADIUS_FACTOR = 1.35; // circles are larger than in the figure, because its letters are smaller
+const LABEL_HEIGHT = 16;
+const LETTER_WIDTH = 7.6;
+const MIN_HEIGHT = 240;
+const FULL_SIZE_WIDTH = 560; // in a narrower picture, circles are smaller, so that words stay readable
 
-export function drawGraph(container, entries, look) {
-  const several = entries.length > 1;
-  const wide = unitsWide(container) / (several && innerWidth > 900 ? 2 : 1) - 24;
-  const lowest = [];
+export function drawGraph(container, entries, constants) {
+  const sideBySide = entries.length > 1;
+  const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
+  const thresholds = [];
   container.replaceChildren(
     ...entries.map((entry) => {
-      if (!entry.place) return missing(entry, several, entry.none);
-      const graph = prepared(entry.place, look, wide);
-      lowest.push(graph.threshold);
-      const picture = graphPicture(graph);
-      const shownPairs = `${counted(graph.lines.length, "line")} of ${graph.pairs.length.toLocaleString("en")} pairs`;
-      const left =
-        entry.place.words.length > graph.words.length
-          ? ` The ${graph.words.length} words ${chosenBy(entry.place)}, of ${entry.place.words.length}.`
+      const { siteData } = entry;
+      if (!siteData) return makeEmptyPanel(entry, sideBySide, entry.emptyMessage);
+      const graph = prepareGraph(siteData, constants, width);
+      thresholds.push(graph.threshold);
+      const picture = drawPicture(graph);
+      const pairCount = graph.pairs.length.toLocaleString("en");
+      const lineCounts = `${formatCount(graph.lines.length, "line")} of ${pairCount} pairs`;
+      const wordCounts =
+        siteData.words.length > graph.words.length
+          ? ` The ${graph.words.length} words ${describeChoice(siteData)}, of ${siteData.words.length}.`
           : "";
-      return panel({
+      return makePanel({
         entry,
-        what: "Allocation",
-        several,
+        subject: "Allocation",
+        sideBySide,
         body: picture,
-        note: `${shownPairs}.${left}`,
-        picture: () => picture,
-        rows: () => [
+        note: `${lineCounts}.${wordCounts}`,
+        getPicture: () => picture,
+        getRows: () => [
           [
             "word",
             "other word",
-            entry.place.attention ? "attention, mean of both directions" : "interference",
+            siteData.isAttention ? "attention, mean of both directions" : "interference",
             "share of the strongest",
           ],
           ...graph.pairs.map(([i, j, share, value]) => [
-            graph.name(i),
-            graph.name(j),
+            graph.getText(i),
+            graph.getText(j),
             value,
             Number(share.toPrecision(4)),
           ]),
@@ -52,27 +54,52 @@ export function drawGraph(container, entries, look) {
       });
     }),
   );
-  const from = state.lines ?? Math.ceil(100 * Math.max(0, ...lowest));
-  byId("lines").value = from;
+  const percent = state.lines ?? Math.ceil(100 * Math.max(0, ...thresholds));
+  byId("lines").value = percent;
   byId("lines-from").textContent =
-    state.lines === null ? `the ${look.mostLines} strongest` : `from ${from} % of the strongest`;
+    state.lines === null ? `the ${constants.mostLines} strongest` : `from ${percent} % of the strongest`;
 }
 
-function chosenBy(place) {
-  return place.attention ? "that receive the most attention" : "with the highest capacity";
+// The explanation of circles and lines, as texts and nodes.
+export function makeGraphKey(isAttention) {
+  const makeSwatch = (cssClass) =>
+    svgElement(
+      "svg",
+      { class: "swatch", viewBox: "0 0 28 8", "aria-hidden": "true" },
+      svgElement("line", { class: cssClass, x1: 1, x2: 27, y1: 4, y2: 4, "stroke-width": 2.5 }),
+    );
+  return isAttention
+    ? [
+        "Circle area is the attention received, relative to the most; a line is the mean attention of two words to ",
+        "each other. Drag circles to arrange them.",
+      ]
+    : [
+        "Circle area is capacity. Lines: ",
+        makeSwatch("positive"),
+        " positive and ",
+        makeSwatch("negative"),
+        " negative interference, shorter and thicker where it is stronger. Drag circles to arrange them.",
+      ];
 }
 
-// Which words get circles, how strong each pair is, and which pairs get lines.
-function prepared(place, look, wide) {
-  const order = place.numbers
+function describeChoice(siteData) {
+  return siteData.isAttention ? "that receive the most attention" : "with the highest capacity";
+}
+
+// Chooses which words get circles and which pairs get lines, and places the circles. A pair is [i, j, share of the
+// strongest pair, value], where i and j count the words that have circles.
+function prepareGraph(siteData, constants, width) {
+  const largestFirst = siteData.wordOfRow
     .map((_, row) => row)
-    .sort((one, other) => (place.sizes[place.numbers[other]] ?? 0) - (place.sizes[place.numbers[one]] ?? 0));
-  const rows = order.slice(0, look.mostCircles).sort((one, other) => one - other);
+    .sort(
+      (one, other) => (siteData.sizes[siteData.wordOfRow[other]] ?? 0) - (siteData.sizes[siteData.wordOfRow[one]] ?? 0),
+    );
+  const rows = largestFirst.slice(0, constants.mostCircles).sort((one, other) => one - other);
   const count = rows.length;
   const matrix = new Float64Array(count * count);
   rows.forEach((row, i) =>
     rows.forEach((column, j) => {
-      matrix[i * count + j] = place.matrix[row * place.count + column];
+      matrix[i * count + j] = siteData.matrix[row * siteData.count + column];
     }),
   );
   const strength = strengths(matrix, count);
@@ -84,94 +111,96 @@ function prepared(place, look, wide) {
     }
   }
   pairs.sort((one, other) => other[2] - one[2]);
-  const threshold = pairs[Math.min(look.mostLines, pairs.length) - 1]?.[2] ?? 0;
+  const threshold = pairs[Math.min(constants.mostLines, pairs.length) - 1]?.[2] ?? 0;
   const lines =
-    state.lines === null ? pairs.slice(0, look.mostLines) : pairs.filter(([, , share]) => 100 * share >= state.lines);
-  const words = rows.map((row) => place.numbers[row]);
-  const most = place.attention ? Math.max(...words.map((word) => place.sizes[word] ?? 0)) || 1 : 1;
-  const size = Math.max(Math.min(wide / FULL_SIZE, 1), 0.5);
+    state.lines === null
+      ? pairs.slice(0, constants.mostLines)
+      : pairs.filter(([, , share]) => 100 * share >= state.lines);
+  const words = rows.map((row) => siteData.wordOfRow[row]);
+  const largestSize = siteData.isAttention ? Math.max(...words.map((word) => siteData.sizes[word] ?? 0)) || 1 : 1;
+  const scale = Math.max(Math.min(width / FULL_SIZE_WIDTH, 1), 0.5);
   const radii = words.map(
     (word) =>
-      size *
+      scale *
       Math.max(
-        LARGER * look.largestRadius * Math.sqrt(Math.max(place.sizes[word] ?? 0, 0) / most),
-        2 * look.smallestRadius,
+        RADIUS_FACTOR * constants.largestRadius * Math.sqrt(Math.max(siteData.sizes[word] ?? 0, 0) / largestSize),
+        2 * constants.smallestRadius,
       ),
   );
-  const found = centres(distances(strength, look.shortest), count);
-  const name = (i) => place.words[words[i]];
+  const points = centres(distances(strength, constants.shortest), count);
   return {
-    place,
+    siteData,
     words,
     radii,
     pairs,
     lines,
     threshold,
-    name,
-    centres: pushedApart(fitted(found, wide), radii, size * look.gap),
-    wide,
+    getText: (i) => siteData.words[words[i]],
+    centres: pushApart(fitToWidth(points, width), radii, scale * constants.gap),
+    width,
   };
 }
 
-function fitted(found, wide) {
-  const span = (axis) =>
-    Math.max(...found.map((each) => each[axis])) - Math.min(...found.map((each) => each[axis])) || 1e-9;
-  const side = Math.min(150 + 70 * Math.sqrt(found.length), wide - 110);
-  const scale = found.length > 1 ? side / Math.max(span(0), 1.45 * span(1)) : 0;
-  return found.map(([x, y]) => [x * scale, y * scale]);
+function fitToWidth(points, width) {
+  const measureSpan = (axis) =>
+    Math.max(...points.map((point) => point[axis])) - Math.min(...points.map((point) => point[axis])) || 1e-9;
+  const side = Math.min(150 + 70 * Math.sqrt(points.length), width - 110);
+  const scale = points.length > 1 ? side / Math.max(measureSpan(0), 1.45 * measureSpan(1)) : 0;
+  return points.map(([x, y]) => [x * scale, y * scale]);
 }
 
-function graphPicture(graph) {
-  const { place } = graph;
-  const lines = graph.lines.map((pair) => line(graph, pair)).reverse(); // the strongest on top
-  const circles = graph.words.map((word, i) => drawn("circle", { class: "circle", r: graph.radii[i] }));
+function drawPicture(graph) {
+  const { siteData } = graph;
+  const lines = graph.lines.map((pair) => drawLine(graph, pair)).reverse(); // the strongest on top
+  const circles = graph.words.map((_, i) => svgElement("circle", { class: "circle", r: graph.radii[i] }));
   const labels = graph.words.map((word) =>
-    drawn(
+    svgElement(
       "text",
       { class: "label", "text-anchor": "middle", "dominant-baseline": "central" },
-      shortened(place.words[word]),
+      shorten(siteData.words[word]),
     ),
   );
   const groups = graph.words.map((word, i) =>
-    standsFor(drawn("g", { class: "node" }, circles[i], labels[i]), word, () => [
-      shown(place.words[word]),
-      `${place.attention ? "attention received" : "capacity"} ${digits(place.sizes[word])}`,
+    linkToWord(svgElement("g", { class: "node" }, circles[i], labels[i]), word, () => [
+      cleanText(siteData.words[word]),
+      `${siteData.isAttention ? "attention received" : "capacity"} ${formatNumber(siteData.sizes[word])}`,
     ]),
   );
   const strongest = graph.pairs[0];
-  const said =
-    `Graph of ${counted(graph.words.length, "word")} and ${counted(graph.lines.length, "line")}` +
+  const description =
+    `Graph of ${formatCount(graph.words.length, "word")} and ${formatCount(graph.lines.length, "line")}` +
     (strongest
-      ? `; the strongest joins ${shown(graph.name(strongest[0]))} and ${shown(graph.name(strongest[1]))}`
+      ? `; the strongest joins ${cleanText(graph.getText(strongest[0]))} and ${cleanText(graph.getText(strongest[1]))}`
       : "");
-  const picture = drawn("svg", { class: "graph", role: "img", "aria-label": said }, lines, groups);
-  put();
-  const box = frame(graph);
-  const [width, height] = [Math.max(box[2] - box[0], Math.min(graph.wide, 300)), Math.max(box[3] - box[1], LOWEST)];
-  sized(picture, width, height);
-  const [left, top] = [(box[0] + box[2] - width) / 2, (box[1] + box[3] - height) / 2];
+  const picture = svgElement("svg", { class: "graph", role: "img", "aria-label": description }, lines, groups);
+  placeNodes();
+  const frame = computeFrame(graph);
+  const width = Math.max(frame[2] - frame[0], Math.min(graph.width, 300));
+  const height = Math.max(frame[3] - frame[1], MIN_HEIGHT);
+  setSize(picture, width, height);
+  const [left, top] = [(frame[0] + frame[2] - width) / 2, (frame[1] + frame[3] - height) / 2];
   picture.setAttribute("viewBox", `${left.toFixed(1)} ${top.toFixed(1)} ${width.toFixed(1)} ${height.toFixed(1)}`);
   groups.forEach((group, i) =>
-    draggable(group, picture, (x, y) => {
+    makeDraggable(group, picture, (x, y) => {
       graph.centres[i] = [Math.min(Math.max(x, left), left + width), Math.min(Math.max(y, top), top + height)];
-      put();
+      placeNodes();
     }),
   );
   return picture;
 
-  function put() {
-    graph.labels = labelPlaces(
+  function placeNodes() {
+    graph.labels = placeLabels(
       graph.centres,
       graph.radii,
-      graph.words.map((word) => LETTER_WIDE * [...shortened(place.words[word])].length),
-      LABEL,
+      graph.words.map((word) => measureLabel(siteData.words[word])),
+      LABEL_HEIGHT,
     );
     graph.words.forEach((_, i) => {
-      set(circles[i], { cx: graph.centres[i][0], cy: graph.centres[i][1] });
-      set(labels[i], { x: graph.labels[i][0], y: graph.labels[i][1] });
+      setAttributes(circles[i], { cx: graph.centres[i][0], cy: graph.centres[i][1] });
+      setAttributes(labels[i], { x: graph.labels[i][0], y: graph.labels[i][1] });
     });
-    [...graph.lines].reverse().forEach(([i, j], number) =>
-      set(lines[number], {
+    [...graph.lines].reverse().forEach(([i, j], index) =>
+      setAttributes(lines[index], {
         x1: graph.centres[i][0],
         y1: graph.centres[i][1],
         x2: graph.centres[j][0],
@@ -181,43 +210,42 @@ function graphPicture(graph) {
   }
 }
 
-function line(graph, [i, j, share, value]) {
-  const made = drawn("line", {
+function drawLine(graph, [i, j, share, value]) {
+  const line = svgElement("line", {
     class: value < 0 ? "negative" : "positive",
     "stroke-width": (0.8 + 2.8 * share).toFixed(2),
     "data-pair": `${graph.words[i]},${graph.words[j]}`,
   });
-  made.addEventListener("pointermove", (event) =>
+  line.addEventListener("pointermove", (event) =>
     showTip(event, [
-      `${shown(graph.name(i))} – ${shown(graph.name(j))}`,
-      `${graph.place.attention ? "attention" : "interference"} ${digits(value)}`,
+      `${cleanText(graph.getText(i))} – ${cleanText(graph.getText(j))}`,
+      `${graph.siteData.isAttention ? "attention" : "interference"} ${formatNumber(value)}`,
       `${Math.round(100 * share)} % of the strongest`,
     ]),
   );
-  made.addEventListener("pointerleave", hideTip);
-  return made;
+  line.addEventListener("pointerleave", hideTip);
+  return line;
 }
 
-function draggable(group, picture, move) {
-  let from = null;
+function makeDraggable(group, picture, move) {
+  let start = null;
+  const stop = () => {
+    start = null;
+  };
   group.addEventListener("pointerdown", (event) => {
-    from = [event.clientX, event.clientY];
+    start = [event.clientX, event.clientY];
     group.setPointerCapture(event.pointerId);
   });
   group.addEventListener("pointermove", (event) => {
-    if (!from || Math.hypot(event.clientX - from[0], event.clientY - from[1]) < 4) return;
+    if (!start || Math.hypot(event.clientX - start[0], event.clientY - start[1]) < 4) return;
     group.classList.add("dragged");
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
     hideTip();
-    move(at.x, at.y);
+    move(point.x, point.y);
   });
-  group.addEventListener("pointerup", () => {
-    from = null;
-  });
-  group.addEventListener("pointercancel", () => {
-    from = null;
-  });
-  // A drag ends with a click, which picks no word.
+  group.addEventListener("pointerup", stop);
+  group.addEventListener("pointercancel", stop);
+  // A drag ends with a click, which must not pick the word.
   group.addEventListener(
     "click",
     (event) => {
@@ -228,42 +256,24 @@ function draggable(group, picture, move) {
   );
 }
 
-function frame({ centres: found, radii, labels, words, place }) {
-  const box = [Infinity, Infinity, -Infinity, -Infinity];
-  found.forEach(([x, y], i) => {
-    const half = (LETTER_WIDE * [...shortened(place.words[words[i]])].length) / 2;
-    box[0] = Math.min(box[0], x - radii[i], labels[i][0] - half);
-    box[1] = Math.min(box[1], y - radii[i], labels[i][1] - LABEL / 2);
-    box[2] = Math.max(box[2], x + radii[i], labels[i][0] + half);
-    box[3] = Math.max(box[3], y + radii[i], labels[i][1] + LABEL / 2);
+// The edges of everything that is drawn, with a margin: left, top, right and bottom.
+function computeFrame({ centres: points, radii, labels, words, siteData }) {
+  const frame = [Infinity, Infinity, -Infinity, -Infinity];
+  points.forEach(([x, y], i) => {
+    const halfWidth = measureLabel(siteData.words[words[i]]) / 2;
+    frame[0] = Math.min(frame[0], x - radii[i], labels[i][0] - halfWidth);
+    frame[1] = Math.min(frame[1], y - radii[i], labels[i][1] - LABEL_HEIGHT / 2);
+    frame[2] = Math.max(frame[2], x + radii[i], labels[i][0] + halfWidth);
+    frame[3] = Math.max(frame[3], y + radii[i], labels[i][1] + LABEL_HEIGHT / 2);
   });
-  return [box[0] - MARGIN, box[1] - MARGIN, box[2] + MARGIN, box[3] + MARGIN];
+  return [frame[0] - MARGIN, frame[1] - MARGIN, frame[2] + MARGIN, frame[3] + MARGIN];
 }
 
-function set(made, attributes) {
+function measureLabel(text) {
+  return LETTER_WIDTH * [...shorten(text)].length;
+}
+
+function setAttributes(node, attributes) {
   for (const [name, value] of Object.entries(attributes))
-    made.setAttribute(name, typeof value === "number" ? value.toFixed(1) : value);
-}
-
-export function graphKey(attention) {
-  const swatch = (kind) => {
-    const mark = drawn(
-      "svg",
-      { class: "swatch", viewBox: "0 0 28 8", "aria-hidden": "true" },
-      drawn("line", { class: kind, x1: 1, x2: 27, y1: 4, y2: 4, "stroke-width": 2.5 }),
-    );
-    return mark;
-  };
-  return attention
-    ? [
-        "Circle area is the attention received, relative to the most; a line is the mean attention of two words to ",
-        "each other. Drag circles to arrange them.",
-      ]
-    : [
-        "Circle area is capacity. Lines: ",
-        swatch("positive"),
-        " positive and ",
-        swatch("negative"),
-        " negative interference, shorter and thicker where it is stronger. Drag circles to arrange them.",
-      ];
+    node.setAttribute(name, typeof value === "number" ? value.toFixed(1) : value);
 }

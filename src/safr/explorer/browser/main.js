@@ -1,26 +1,43 @@
-// Puts the views together: what is chosen in, everything drawn out.
+// Starts the page, fetches the explanations of the chosen text, and draws all views again when the state changes.
 
 import { setUpControls, setUpSentence } from "./controls.js";
-import { byId, element, options } from "./elements.js";
+import { byId, element, setOptions } from "./elements.js";
 import { drawBars } from "./bars.js";
-import { drawGraph, graphKey } from "./graph.js";
+import {
+  formatMeasure,
+  formatSiteTitle,
+  getSiteData,
+  getSiteName,
+  listLayers,
+  listMeasures,
+  listSites,
+} from "./explanations.js";
+import { drawGraph, makeGraphKey } from "./graph.js";
 import { drawMatrix } from "./matrix.js";
-import { layersOf, measuresOf, placeOf, shownMeasure, shownSite, siteName, sitesOf } from "./readings.js";
 import { drawScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
-import { contents, effectsOf, readingOf, rowOf, whatIfOf } from "./source.js";
-import { change, mark, recall, SITES, state, whenChanged } from "./state.js";
-import { drawTexts, refresh, setUpTexts } from "./texts.js";
+import { fetchEffects, fetchExplanation, fetchWhatIf, findRow, payload } from "./source.js";
+import { change, mark, onChange, readAddress, SITES, state } from "./state.js";
+import { drawTexts, refreshTexts, setUpTexts } from "./texts.js";
 import { drawWhatIf } from "./what_if.js";
 
-const PENDING_PAUSE = 1500;
+const EFFECTS_PAUSE = 1500; // milliseconds between two questions for the effects
 
-let entries = []; // one for each run that is shown
-let waiting = null; // what is being asked for
+const HINTS = {
+  capacity: "The share of its own direction that each word has to itself: 1 alone, 1/n where n words coincide.",
+  polysemanticity: "How much of the other words lies along each word's own direction.",
+  keep: "How likely VMASK is to let each word pass.",
+  occlusion: "How far the predicted class's probability falls when the word alone is deleted.",
+  attention: "What each word receives from all words on average, a mean over heads.",
+};
+
+let entries = []; // one entry for every run that is shown, with its explanation and what the views need
+let controller = null; // aborts the request that is still open
+let effectCount = 0; // effects that the table of texts shows
 
 function start() {
-  recall();
-  const names = contents.runs.map(({ name }) => name);
+  readAddress();
+  const names = payload.runs.map(({ name }) => name);
   if (!names.includes(state.run)) {
     state.run = names.at(-1);
     if (names.length > 1 && !location.hash) state.beside = names[0];
@@ -28,11 +45,11 @@ function start() {
   if (!names.includes(state.beside) || state.beside === state.run) state.beside = "";
   if (!(state.site in SITES)) state.site = "fc1";
   if (!location.hash.includes("site=")) {
-    const [kind, layer] = contents.runs.at(-1).site.split(".");
+    const [kind, layer] = payload.runs.at(-1).site.split(".");
     Object.assign(state, { site: kind, layer: Number(layer ?? 0) });
   }
-  if (!(state.text !== null && rowOf(state.text)) && !(contents.live && state.typed))
-    state.text = contents.rows[0]?.number ?? null;
+  if (!(state.text !== null && findRow(state.text)) && !(payload.live && state.typed))
+    state.text = payload.rows[0]?.number ?? null;
   setUpSentence();
   setUpTexts();
   drawScores();
@@ -41,94 +58,96 @@ function start() {
     () => entries,
     () => {
       drawScores();
-      drawPlaces();
+      drawSiteViews();
     },
   );
-  drawTexts(chosenRuns());
-  whenChanged(changed);
-  show();
-  if (contents.live) watchEffects();
+  drawTexts(getShownRuns());
+  onChange(drawChanges);
+  showText();
+  if (payload.live) watchEffects();
 }
 
-function chosenRuns() {
+function getShownRuns() {
   return state.beside ? [state.beside, state.run] : [state.run];
 }
 
-function request() {
+// What identifies the chosen text: its number in the test split, or the typed text itself.
+function getRequest() {
   return state.text === null ? { text: state.typed } : { number: state.text };
 }
 
-function changed(values) {
-  const runs = "run" in values || "beside" in values;
-  if (runs) drawTexts(chosenRuns());
-  if (runs || "text" in values || "typed" in values) show();
+function drawChanges(values) {
+  const runsChanged = "run" in values || "beside" in values;
+  if (runsChanged) drawTexts(getShownRuns());
+  if (runsChanged || "text" in values || "typed" in values) showText();
   else if ("count" in values || "without" in values || "order" in values)
-    drawWhatIf(byId("what-if"), entries, request());
-  else if ("lines" in values) drawGraph(panels("graph"), entries, contents.look);
+    drawWhatIf(byId("what-if"), entries, getRequest());
+  else if ("lines" in values) drawGraph(getPanels("graph"), entries, payload.look);
   else {
     drawMeasures();
-    drawPlaces();
+    drawSiteViews();
   }
 }
 
-// Fetches the readings of what is chosen and draws all of it; an older question that is still open is dropped.
-async function show() {
-  waiting?.abort();
-  const mine = (waiting = new AbortController());
+// Fetches the explanations of the chosen text and draws them. An older request that is still open is aborted.
+async function showText() {
+  controller?.abort();
+  const ownController = (controller = new AbortController());
+  const { signal } = ownController;
   document.querySelector("main").ariaBusy = "true";
   try {
     if (state.text === null && !state.typed.trim())
       throw new Error("Type a sentence to see how its words share the neurons.");
-    await fetched(request(), mine.signal);
-    if (!mine.signal.aborted) problem(null);
+    await fetchAndDraw(getRequest(), signal);
+    if (!signal.aborted) showProblem(null);
   } catch (error) {
-    if (mine.signal.aborted) return;
-    problem(
+    if (signal.aborted) return;
+    showProblem(
       error instanceof TypeError ? "The server does not answer; is `safr explore` still running?" : error.message,
     );
   } finally {
-    if (mine === waiting) document.querySelector("main").ariaBusy = "false";
+    if (ownController === controller) document.querySelector("main").ariaBusy = "false";
   }
 }
 
-// Draws the readings as soon as they are there; what deleting words does takes a server ten times as long.
-async function fetched(asked, signal) {
-  const runs = chosenRuns();
-  const readings = await Promise.all(runs.map((run) => readingOf(run, asked, signal)));
+// A server needs ten times as long for the what-ifs as for the explanations, so the explanations are drawn first.
+async function fetchAndDraw(request, signal) {
+  const runs = getShownRuns();
+  const explanations = await Promise.all(runs.map((run) => fetchExplanation(run, request, signal)));
   if (signal.aborted) return;
-  entries = runs.map((run, place) => ({
+  entries = runs.map((run, index) => ({
     run,
-    reading: readings[place],
+    explanation: explanations[index],
     whatIf: null,
-    number: contents.runs.findIndex(({ name }) => name === run),
+    runNumber: payload.runs.findIndex(({ name }) => name === run),
   }));
-  const early = contents.live && state.measure !== "occlusion";
-  if (early) drawAll();
-  const whatIfs = await Promise.all(runs.map((run) => whatIfOf(run, asked, signal)));
+  const drawsFirst = payload.live && state.measure !== "occlusion";
+  if (drawsFirst) drawAll();
+  const whatIfs = await Promise.all(runs.map((run) => fetchWhatIf(run, request, signal)));
   if (signal.aborted) return;
-  for (const [place, entry] of entries.entries()) entry.whatIf = whatIfs[place];
-  if (!early) drawAll();
+  for (const [index, entry] of entries.entries()) entry.whatIf = whatIfs[index];
+  if (!drawsFirst) drawAll();
   else {
     drawChoices();
-    drawWhatIf(byId("what-if"), entries, request());
+    drawWhatIf(byId("what-if"), entries, getRequest());
   }
 }
 
 function drawAll() {
   drawChoices();
-  drawPlaces();
-  refresh();
+  drawSiteViews();
+  refreshTexts();
 }
 
-function problem(message) {
+function showProblem(message) {
   byId("problem").hidden = message === null;
   byId("problem").textContent = message ?? "";
 }
 
-// The choices that these readings offer; one that is no longer there falls back to the first.
+// Offers the sites, layers and measures of the explanations. A choice that is no longer offered becomes the first one.
 function drawChoices() {
-  const readings = entries.map(({ reading }) => reading);
-  const sites = sitesOf(readings);
+  const explanations = entries.map(({ explanation }) => explanation);
+  const sites = listSites(explanations);
   if (!sites.includes(state.site)) state.site = sites.includes("fc1") ? "fc1" : sites[0];
   for (const label of byId("site").querySelectorAll("label")) label.remove();
   byId("site").append(
@@ -147,9 +166,9 @@ function drawChoices() {
       ),
     ),
   );
-  const layers = layersOf(readings);
+  const layers = listLayers(explanations);
   if (!layers.includes(state.layer)) state.layer = layers[0] ?? 0;
-  options(
+  setOptions(
     byId("layer"),
     layers.map((layer) => [String(layer), String(layer)]),
     String(state.layer),
@@ -159,77 +178,71 @@ function drawChoices() {
 }
 
 function drawMeasures() {
-  const measures = measuresOf(
-    entries.map(({ reading }) => reading),
+  const measures = listMeasures(
+    entries.map(({ explanation }) => explanation),
     entries.map(({ whatIf }) => whatIf),
     state,
   );
   if (!measures.some(([name]) => name === state.measure)) state.measure = "capacity";
-  options(byId("measure"), measures, state.measure);
+  setOptions(byId("measure"), measures, state.measure);
 }
 
-function drawPlaces() {
+// Draws all views that depend on the chosen site, layer and measure.
+function drawSiteViews() {
   if (!entries.length) return;
-  const row = state.text === null ? null : rowOf(state.text);
+  const row = state.text === null ? null : findRow(state.text);
   const label = row?.label ?? null;
-  const site = shownSite(state.site, state.layer, layersOf(entries.map(({ reading }) => reading)).length);
+  const layers = listLayers(entries.map(({ explanation }) => explanation));
+  const site = formatSiteTitle(state.site, state.layer, layers.length);
   for (const entry of entries) {
-    entry.place = placeOf(entry.reading, entry.whatIf, state);
-    entry.title = site;
-    entry.file = siteName(state.site, state.layer);
-    entry.none = `Nothing was recorded at ${site} in this run.`;
+    entry.siteData = getSiteData(entry.explanation, entry.whatIf, state);
+    entry.siteTitle = site;
+    entry.siteName = getSiteName(state.site, state.layer);
+    entry.emptyMessage = `Nothing was recorded at ${site} in this run.`;
   }
-  const attention = state.site === "attention";
-  const measure = shownMeasure(state.measure, attention);
-  const siteless = state.measure === "keep" || state.measure === "occlusion" || state.measure.startsWith("other:");
+  const isAttention = state.site === "attention";
+  const measure = formatMeasure(state.measure, isAttention);
+  const needsNoSite = state.measure === "keep" || state.measure === "occlusion" || state.measure.startsWith("other:");
   document.body.classList.toggle("several", entries.length > 1);
   byId("layer").disabled = state.site === "embedding" || state.site === "vmask";
-  const where = siteless ? "" : ` at ${site}`;
-  byId("sentence-hint").textContent = `The stronger the blue, the higher ${measure.toLowerCase()}${where}.`;
+  const atSite = needsNoSite ? "" : ` at ${site}`;
+  byId("sentence-hint").textContent = `The stronger the blue, the higher ${measure.toLowerCase()}${atSite}.`;
   byId("bars-title").textContent = measure;
-  const hint = attention && !siteless ? "attention" : state.measure;
+  const hint = isAttention && !needsNoSite ? "attention" : state.measure;
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
-  byId("matrix-title").textContent = attention ? "Attention" : "Interference";
-  byId("matrix-hint").textContent = attention
+  byId("matrix-title").textContent = isAttention ? "Attention" : "Interference";
+  byId("matrix-hint").textContent = isAttention
     ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
     : `Overlap of every two words' vectors at ${site}: red where they point one way, blue with a dash where opposed.`;
-  byId("graph-hint").replaceChildren(`At ${site}. `, ...graphKey(attention));
-  drawSentence(panels("sentence"), entries, measure, label);
-  drawBars(panels("bars"), entries, measure);
-  drawGraph(panels("graph"), entries, contents.look);
-  drawMatrix(panels("matrix"), entries);
-  drawWhatIf(byId("what-if"), entries, request());
+  byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
+  drawSentence(getPanels("sentence"), entries, measure, label);
+  drawBars(getPanels("bars"), entries, measure);
+  drawGraph(getPanels("graph"), entries, payload.look);
+  drawMatrix(getPanels("matrix"), entries);
+  drawWhatIf(byId("what-if"), entries, getRequest());
   mark(null);
 }
 
-const HINTS = {
-  capacity: "The share of its own direction that each word has to itself: 1 alone, 1/n where n words coincide.",
-  polysemanticity: "How much of the other words lies along each word's own direction.",
-  keep: "How likely VMASK is to let each word pass.",
-  occlusion: "How far the predicted class's probability falls when the word alone is deleted.",
-  attention: "What each word receives from all words on average, a mean over heads.",
-};
-
-function panels(id) {
+function getPanels(id) {
   return byId(id).querySelector(".panels");
 }
 
-let effectsKnown = 0;
-
-// The effects of deleting are computed while the page is open; they are filled in as they come.
+// The server computes the effects of deletion while the page is open. They are filled in as they come.
 async function watchEffects() {
   try {
-    const { effects, pending } = await effectsOf();
-    const known = Object.values(effects).reduce((sum, each) => sum + Object.keys(each).length, 0);
-    if (known > effectsKnown) {
-      for (const row of contents.rows)
-        row.effects = Object.fromEntries(Object.entries(effects).map(([run, each]) => [run, each[row.number] ?? null]));
-      refresh();
+    const { effects, pending } = await fetchEffects();
+    const count = Object.values(effects).reduce((sum, byText) => sum + Object.keys(byText).length, 0);
+    if (count > effectCount) {
+      for (const row of payload.rows)
+        row.effects = Object.fromEntries(
+          Object.entries(effects).map(([run, byText]) => [run, byText[row.number] ?? null]),
+        );
+      refreshTexts();
     }
-    effectsKnown = known;
-    if (pending) setTimeout(watchEffects, PENDING_PAUSE);
+    effectCount = count;
+    if (pending) setTimeout(watchEffects, EFFECTS_PAUSE);
   } catch {
-    /* the server has stopped; whoever asks it for a text is told */
+    /* The server has stopped. People see a message when they open the next text. */
   }
 }
 

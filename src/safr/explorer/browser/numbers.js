@@ -1,31 +1,31 @@
-// Numbers and texts in, what people read out.
+// Formats numbers and texts for people to read.
 
-export function digits(value) {
+export function formatNumber(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e5 || size < 1e-3) return minus(value.toExponential(1));
-  return minus(size >= 100 ? value.toFixed(0) : value.toPrecision(3));
+  if (size >= 1e5 || size < 1e-3) return useMinusSign(value.toExponential(1));
+  return useMinusSign(size >= 100 ? value.toFixed(0) : value.toPrecision(3));
 }
 
-export function percent(share, decimals = 0) {
+export function formatPercent(share, decimals = 0) {
   return share === null || share === undefined || Number.isNaN(share)
     ? "none"
-    : minus(`${(100 * share).toFixed(decimals)} %`);
+    : useMinusSign(`${(100 * share).toFixed(decimals)} %`);
 }
 
-export function points(share) {
+export function formatPoints(share) {
   if (share === null || share === undefined) return "";
-  const value = (100 * share).toFixed(1);
-  return minus(Number(value) === 0 ? "0.0" : value);
+  const points = (100 * share).toFixed(1);
+  return useMinusSign(Number(points) === 0 ? "0.0" : points);
 }
 
-export function counted(count, what) {
-  return `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
+export function formatCount(count, noun) {
+  return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-// One line that is safe in HTML, SVG and files: what can't be seen or would break XML is shown as a mark.
-export function shown(text) {
+// The text as one line that is safe in HTML, SVG and files. Letters that are invisible or break XML become a mark.
+export function cleanText(text) {
   return (
     text
       .toWellFormed()
@@ -34,11 +34,11 @@ export function shown(text) {
   );
 }
 
-export function shortened(text, longest = 18) {
-  const letters = [...shown(text)];
+export function shorten(text, longest = 18) {
+  const letters = [...cleanText(text)];
   return letters.length > longest ? `${letters.slice(0, longest - 1).join("")}…` : letters.join("");
 }
 
-function minus(written) {
-  return written.replace("-", "\u2212");
+function useMinusSign(text) {
+  return text.replace("-", "\u2212");
 }

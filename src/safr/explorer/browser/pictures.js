@@ -1,91 +1,96 @@
-// What all pictures share: a tip beside the mouse, words that mark each other, and a size.
+// What all pictures share: the tip beside the mouse, words that are marked in all views, sizes, and the panels.
 
 import { byId, element } from "./elements.js";
-import { mark, pick, state, whenMarked } from "./state.js";
-import { digits, shown } from "./numbers.js";
-import { saveMenu, tableOf } from "./saving.js";
+import { mark, onMark, pick, state } from "./state.js";
+import { cleanText, formatNumber } from "./numbers.js";
+import { makeSaveMenu, makeTable } from "./saving.js";
 
 const tip = byId("tip");
 
 export function showTip(event, lines) {
-  tip.replaceChildren(...lines.map((line, place) => element(place ? "div" : "b", {}, line)));
+  tip.replaceChildren(...lines.map((line, index) => element(index ? "div" : "b", {}, line)));
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   const left = Math.min(event.clientX + 14, innerWidth - width - 8);
-  const below = event.clientY + 18;
+  const top = event.clientY + 18;
   tip.style.left = `${Math.max(left, 8)}px`;
-  tip.style.top = `${below + height > innerHeight ? event.clientY - height - 12 : below}px`;
+  tip.style.top = `${top + height > innerHeight ? event.clientY - height - 12 : top}px`;
 }
 
 export function hideTip() {
   tip.hidden = true;
 }
 
-// Makes an element stand for a word: hovering marks it everywhere, clicking picks it.
-export function standsFor(made, word, lines) {
-  made.setAttribute("data-word", word);
-  made.addEventListener("pointerenter", (event) => {
+// Makes a node stand for a word: pointing at it marks the word everywhere, and clicking it picks the word.
+export function linkToWord(node, word, getTipLines) {
+  node.setAttribute("data-word", word);
+  node.addEventListener("pointerenter", (event) => {
     mark(word);
-    if (lines && event.pointerType === "mouse") showTip(event, lines());
+    if (getTipLines && event.pointerType === "mouse") showTip(event, getTipLines());
   });
-  made.addEventListener("pointerleave", () => {
+  node.addEventListener("pointerleave", () => {
     mark(null);
     hideTip();
   });
-  made.addEventListener("click", () => pick(word));
-  return made;
+  node.addEventListener("click", () => pick(word));
+  return node;
 }
 
-export function markAll(marked) {
-  for (const each of document.querySelectorAll("[data-word]")) {
-    const word = Number(each.getAttribute("data-word"));
-    each.classList.toggle("marked", marked !== null && word === marked);
-    if (each.tagName === "BUTTON") each.setAttribute("aria-pressed", String(word === state.word));
+export function markInPictures(markedWord) {
+  for (const node of document.querySelectorAll("[data-word]")) {
+    const word = Number(node.getAttribute("data-word"));
+    node.classList.toggle("marked", markedWord !== null && word === markedWord);
+    if (node.tagName === "BUTTON") node.setAttribute("aria-pressed", String(word === state.word));
   }
   for (const picture of document.querySelectorAll("svg.graph")) {
     const lines = [...picture.querySelectorAll("[data-pair]")];
-    const its = lines.filter((each) => each.getAttribute("data-pair").split(",").map(Number).includes(marked));
-    for (const each of lines) {
-      each.classList.toggle("marked", its.includes(each));
-      // A word without lines leaves all of them as they are.
-      each.classList.toggle("aside", its.length > 0 && !its.includes(each));
+    const markedLines = lines.filter((line) =>
+      line.getAttribute("data-pair").split(",").map(Number).includes(markedWord),
+    );
+    for (const line of lines) {
+      line.classList.toggle("marked", markedLines.includes(line));
+      // If the word has no lines, all lines stay as they are.
+      line.classList.toggle("aside", markedLines.length > 0 && !markedLines.includes(line));
     }
   }
 }
 
-whenMarked(markAll);
+onMark(markInPictures);
 
-// Width of a container in the units that pictures are drawn in: pixels where letters have 16 of them.
-export function unitsWide(container) {
-  const letter = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
-  return Math.max(container.clientWidth / letter, 240);
+// Width of a container in the units of pictures. A unit is a pixel if letters have 16 pixels.
+export function measureWidth(container) {
+  const pixelsPerUnit = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  return Math.max(container.clientWidth / pixelsPerUnit, 240);
 }
 
-export function sized(picture, width, height) {
+export function setSize(picture, width, height) {
   picture.setAttribute("viewBox", `0 0 ${width.toFixed(1)} ${height.toFixed(1)}`);
   picture.style.width = `${width / 16}rem`;
   picture.style.maxWidth = "100%";
   return picture;
 }
 
-export function wordLines(place, word, measure, value) {
-  return [shown(place.words[word]), `${measure} ${digits(value)}`];
+export function formatWordTip(siteData, word, measure, value) {
+  return [cleanText(siteData.words[word]), `${measure} ${formatNumber(value)}`];
 }
 
-// One run's picture with its name, what it says, its numbers and the ways to take it along.
-export function panel({ entry, what, body, note, picture, rows, several }) {
-  const title = `${what}, ${entry.run}, ${shown(entry.title)}`;
-  const name = `safr-${what}-${entry.run}-${entry.place ? entry.file : "none"}`.toLowerCase();
+// One run's picture with a note, a table of its numbers, and buttons to save it. Its run is named if several runs stand
+// side by side.
+export function makePanel({ entry, subject, body, note, getPicture, getRows, sideBySide }) {
+  const title = `${subject}, ${entry.run}, ${cleanText(entry.siteTitle)}`;
+  const name = `safr-${subject}-${entry.run}-${entry.siteData ? entry.siteName : "none"}`.toLowerCase();
   return element(
     "div",
-    { class: "panel", "data-run": entry.number },
-    several ? element("h3", {}, entry.run) : null,
+    { class: "panel", "data-run": entry.runNumber },
+    sideBySide ? element("h3", {}, entry.run) : null,
     body,
     note ? element("p", { class: "note" }, note) : null,
-    rows ? element("div", { class: "foot" }, tableOf(title, rows), saveMenu({ name, title, picture, rows })) : null,
+    getRows
+      ? element("div", { class: "foot" }, makeTable(title, getRows), makeSaveMenu({ name, title, getPicture, getRows }))
+      : null,
   );
 }
 
-export function missing(entry, several, why) {
-  return panel({ entry, what: "", body: element("p", { class: "none" }, why), several });
+export function makeEmptyPanel(entry, sideBySide, reason) {
+  return makePanel({ entry, subject: "", body: element("p", { class: "none" }, reason), sideBySide });
 }

@@ -1,8 +1,8 @@
-// Pictures and numbers in, files to take along out.
+// Saves pictures and numbers as files, shows numbers as a table, and copies links.
 
-import { byId, drawn, element } from "./elements.js";
+import { byId, element, svgElement } from "./elements.js";
 
-const LOOKS = [
+const STYLE_PROPERTIES = [
   "fill",
   "fill-opacity",
   "stroke",
@@ -20,36 +20,43 @@ const LOOKS = [
 ];
 const PNG_SCALE = 2;
 
-// A menu for one picture: `picture` gives its SVG or null, `rows` its numbers as a table, `name` the files' name.
-export function saveMenu({ name, title, picture, rows }) {
-  const made = [];
-  if (picture) {
-    made.push(button("SVG", () => save(`${name}.svg`, svgFile(picture(), title), "image/svg+xml")));
-    made.push(button("PNG", async () => download(`${name}.png`, await pngFile(picture(), title))));
+// A menu that saves one picture. `getPicture` returns its SVG; if it is missing, only numbers can be saved. `getRows`
+// returns the numbers as a table, and `name` is the name of the files.
+export function makeSaveMenu({ name, title, getPicture, getRows }) {
+  const buttons = [];
+  if (getPicture) {
+    buttons.push(makeButton("SVG", () => save(`${name}.svg`, makeSvgFile(getPicture(), title), "image/svg+xml")));
+    buttons.push(makeButton("PNG", async () => download(`${name}.png`, await makePngFile(getPicture(), title))));
   }
-  made.push(button("CSV", () => save(`${name}.csv`, csv(rows()), "text/csv")));
-  made.push(button("JSON", () => save(`${name}.json`, json(title, rows()), "application/json")));
-  return element("div", { class: "save", role: "group", "aria-label": `Save ${title}` }, made);
+  buttons.push(makeButton("CSV", () => save(`${name}.csv`, formatCsv(getRows()), "text/csv")));
+  buttons.push(makeButton("JSON", () => save(`${name}.json`, formatJson(title, getRows()), "application/json")));
+  return element("div", { class: "save", role: "group", "aria-label": `Save ${title}` }, buttons);
 
-  function button(kind, click) {
+  function makeButton(kind, click) {
     return element("button", { type: "button", click, "aria-label": `Save ${title} as ${kind}` }, kind);
   }
 }
 
-// The numbers of a picture, for those who would rather read them than see it.
-export function tableOf(title, rows) {
-  const details = element("details", { class: "numbers", toggle: filled }, element("summary", {}, "Table of numbers"));
+// The numbers of a picture as a table that can be opened, for people who would rather read them than see the picture.
+export function makeTable(title, getRows) {
+  const details = element(
+    "details",
+    { class: "numbers", toggle: fillTable },
+    element("summary", {}, "Table of numbers"),
+  );
   return details;
 
-  function filled() {
+  function fillTable() {
     if (!details.open || details.querySelector("table")) return;
-    const [head, ...body] = rows();
-    const cells = body.map((row) =>
+    const [head, ...body] = getRows();
+    const bodyRows = body.map((row) =>
       element(
         "tr",
         {},
-        row.map((cell, place) =>
-          place ? element("td", {}, written(cell)) : element("th", { scope: "row", dir: "auto" }, written(cell)),
+        row.map((value, column) =>
+          column
+            ? element("td", {}, formatCell(value))
+            : element("th", { scope: "row", dir: "auto" }, formatCell(value)),
         ),
       ),
     );
@@ -70,46 +77,50 @@ export function tableOf(title, rows) {
               head.map((name) => element("th", { scope: "col" }, name)),
             ),
           ),
-          element("tbody", {}, cells),
+          element("tbody", {}, bodyRows),
         ),
       ),
     );
   }
 }
 
-export function csv(rows) {
-  // A cell that begins like a formula would be one to a spreadsheet; a dash alone is none.
-  const cell = (value) => {
-    const text = typeof value === "string" && /^[=+\-@\t\r].*[\p{L}\d(]/su.test(value) ? `'${value}` : written(value);
+export function formatCsv(rows) {
+  // A spreadsheet would run a cell that begins like a formula, so it gets an apostrophe. A dash alone is no formula.
+  const formatCsvCell = (value) => {
+    const text =
+      typeof value === "string" && /^[=+\-@\t\r].*[\p{L}\d(]/su.test(value) ? `'${value}` : formatCell(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  return `\uFEFF${rows.map((row) => row.map(cell).join(",")).join("\r\n")}\r\n`;
+  return `\uFEFF${rows.map((row) => row.map(formatCsvCell).join(",")).join("\r\n")}\r\n`;
 }
 
 export function save(name, text, type) {
   download(name, new Blob([text], { type: `${type};charset=utf-8` }));
 }
 
-// The picture with its looks written into it, so that it is the same without this page's styles.
-export function svgFile(picture, title) {
+// The picture with its styles written into it, so that it looks the same outside this page.
+export function makeSvgFile(picture, title) {
   const copy = picture.cloneNode(true);
   const originals = [picture, ...picture.querySelectorAll("*")];
-  [copy, ...copy.querySelectorAll("*")].forEach((each, number) => {
-    const look = getComputedStyle(originals[number]);
-    for (const name of LOOKS) each.setAttribute(name, look.getPropertyValue(name));
-    for (const name of ["class", "role", "tabindex", "aria-label", "style"]) each.removeAttribute(name);
+  [copy, ...copy.querySelectorAll("*")].forEach((node, index) => {
+    const style = getComputedStyle(originals[index]);
+    for (const name of STYLE_PROPERTIES) node.setAttribute(name, style.getPropertyValue(name));
+    for (const name of ["class", "role", "tabindex", "aria-label", "style"]) node.removeAttribute(name);
   });
   const [left, top, width, height] = picture.getAttribute("viewBox").split(" ").map(Number);
-  const paper = getComputedStyle(byId("sentence")).backgroundColor;
-  copy.prepend(drawn("title", {}, title), drawn("rect", { x: left, y: top, width, height, fill: paper }));
+  const background = getComputedStyle(byId("sentence")).backgroundColor;
+  copy.prepend(
+    svgElement("title", {}, title),
+    svgElement("rect", { x: left, y: top, width, height, fill: background }),
+  );
   copy.setAttribute("width", width);
   copy.setAttribute("height", height);
   return new XMLSerializer().serializeToString(copy);
 }
 
-export async function pngFile(picture, title) {
+export async function makePngFile(picture, title) {
   const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgFile(picture, title))}`;
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(makeSvgFile(picture, title))}`;
   await image.decode();
   const canvas = element("canvas", { width: PNG_SCALE * image.width, height: PNG_SCALE * image.height });
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
@@ -123,7 +134,7 @@ export async function copyLink(link) {
     await navigator.clipboard.writeText(link);
     return true;
   } catch {
-    // not allowed here: shown instead, to be copied by hand
+    // The browser forbids it, so the link is shown instead, to be copied by hand.
     byId("address").value = link;
     byId("copy").showModal();
     byId("address").select();
@@ -131,12 +142,12 @@ export async function copyLink(link) {
   }
 }
 
-function json(title, [head, ...body]) {
-  const rows = body.map((row) => Object.fromEntries(head.map((name, place) => [name, row[place]])));
+function formatJson(title, [head, ...body]) {
+  const rows = body.map((row) => Object.fromEntries(head.map((name, column) => [name, row[column]])));
   return `${JSON.stringify({ title, rows }, null, 2)}\n`;
 }
 
-function written(value) {
+function formatCell(value) {
   return value === null || value === undefined || Number.isNaN(value) ? "" : String(value);
 }
 

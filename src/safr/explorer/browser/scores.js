@@ -1,14 +1,14 @@
-// Runs in, their scores with intervals and the curves of deletion and training out.
+// Draws the scores of the runs with their intervals, and the curves of deletion and training.
 
 import { byId, element } from "./elements.js";
-import { chart } from "./curves.js";
-import { digits, percent } from "./numbers.js";
-import { saveMenu, tableOf } from "./saving.js";
-import { unitsWide } from "./pictures.js";
-import { contents } from "./source.js";
+import { drawChart } from "./curves.js";
+import { formatNumber, formatPercent } from "./numbers.js";
+import { makeSaveMenu, makeTable } from "./saving.js";
+import { measureWidth } from "./pictures.js";
+import { payload } from "./source.js";
 
-const MAIN = "30";
-const COLOURS = 7; // of runs; further ones begin with the first again
+const MAIN_PERCENT = "30";
+const COLOUR_COUNT = 7; // colours of runs; further runs begin again with the first colour
 const TERMS = {
   dev_accuracy: "Accuracy on dev",
   task: "Task loss",
@@ -18,17 +18,26 @@ const TERMS = {
 };
 
 export function drawScores() {
-  const runs = contents.runs.filter(({ scores }) => scores.accuracy);
+  const runs = payload.runs.filter(({ scores }) => scores.accuracy);
   byId("scores").hidden = !runs.length;
   if (!runs.length) return;
-  const rows = runs.map(({ name, scores }) => [
-    name,
-    scores.accuracy,
-    scores.deletion.random[MAIN],
-    scores.deletion.capacity[MAIN],
-    scores.srs[MAIN],
-    scores.srs.random[MAIN],
-  ]);
+  byId("score-table").replaceChildren(makeScoreTable(runs));
+  const container = byId("curves");
+  const width = Math.min(measureWidth(container) / (innerWidth > 900 ? 2 : 1) - 24, 640);
+  const panels = [makeDeletionPanel(runs, width)];
+  for (const [term, title] of Object.entries(TERMS)) {
+    const runsWithTerm = runs.filter(
+      ({ history }) =>
+        history.length > 1 &&
+        history.every((line) => Number.isFinite(line[term])) &&
+        history.some((line) => line[term] !== 0),
+    );
+    if (runsWithTerm.length) panels.push(makeTrainingPanel(runs, runsWithTerm, term, title, width));
+  }
+  container.replaceChildren(...panels);
+}
+
+function makeScoreTable(runs) {
   const heads = [
     "run",
     "accuracy",
@@ -37,115 +46,109 @@ export function drawScores() {
     "SRS: drop by capacity",
     "drop at random",
   ];
-  byId("score-table").replaceChildren(
+  const rows = runs.map(({ name, scores }) => [
+    name,
+    scores.accuracy,
+    scores.deletion.random[MAIN_PERCENT],
+    scores.deletion.capacity[MAIN_PERCENT],
+    scores.srs[MAIN_PERCENT],
+    scores.srs.random[MAIN_PERCENT],
+  ]);
+  return element(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of the runs" },
     element(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of the runs" },
+      "table",
+      {},
+      element("caption", {}, "In %, with the 95 % interval."),
       element(
-        "table",
+        "thead",
         {},
-        element("caption", {}, "In %, with the 95 % interval."),
         element(
-          "thead",
+          "tr",
           {},
+          heads.map((head) => element("th", { scope: "col" }, head)),
+        ),
+      ),
+      element(
+        "tbody",
+        {},
+        rows.map(([name, ...estimates]) =>
           element(
             "tr",
             {},
-            heads.map((head) => element("th", { scope: "col" }, head)),
-          ),
-        ),
-        element(
-          "tbody",
-          {},
-          rows.map(([name, ...cells]) =>
-            element(
-              "tr",
-              {},
-              element("th", { scope: "row" }, name),
-              cells.map((cell) => element("td", {}, interval(cell))),
-            ),
+            element("th", { scope: "row" }, name),
+            estimates.map((estimate) => element("td", {}, formatEstimate(estimate))),
           ),
         ),
       ),
     ),
   );
-  const container = byId("curves");
-  const width = Math.min(unitsWide(container) / (innerWidth > 900 ? 2 : 1) - 24, 640);
-  const made = [deletion(runs, width)];
-  for (const [term, title] of Object.entries(TERMS)) {
-    const shown = runs.filter(
-      ({ history }) =>
-        history.length > 1 &&
-        history.every((line) => Number.isFinite(line[term])) &&
-        history.some((line) => line[term] !== 0),
-    );
-    if (shown.length) made.push(training(runs, shown, term, title, width));
-  }
-  container.replaceChildren(...made);
 }
 
-function deletion(runs, width) {
-  const keys = (by) =>
-    Object.keys(by)
-      .map(Number)
-      .sort((one, other) => one - other);
-  const lines = runs.flatMap(({ scores }, number) =>
-    ["capacity", "random"].map((by) => {
-      const told = scores.deletion[by];
-      const x = keys(told);
+function makeDeletionPanel(runs, width) {
+  const lines = runs.flatMap(({ name, scores }, runNumber) =>
+    ["capacity", "random"].map((order) => {
+      const estimates = scores.deletion[order];
+      const percents = Object.keys(estimates)
+        .map(Number)
+        .sort((one, other) => one - other);
       return {
-        name: `${runs[number].name}, ${by}`,
-        key: by === "capacity" ? runs[number].name : null,
-        look: `${colour(number)} ${by}`,
-        mark: by === "capacity" ? number : undefined,
-        x: [0, ...x],
-        y: [scores.accuracy.value, ...x.map((k) => told[k].value)],
-        low: [scores.accuracy.low, ...x.map((k) => told[k].low)],
-        high: [scores.accuracy.high, ...x.map((k) => told[k].high)],
+        name: `${name}, ${order}`,
+        legend: order === "capacity" ? name : null,
+        cssClass: `${getColourClass(runNumber)} ${order}`,
+        mark: order === "capacity" ? runNumber : undefined,
+        x: [0, ...percents],
+        y: [scores.accuracy.value, ...percents.map((percent) => estimates[percent].value)],
+        low: [scores.accuracy.low, ...percents.map((percent) => estimates[percent].low)],
+        high: [scores.accuracy.high, ...percents.map((percent) => estimates[percent].high)],
       };
     }),
   );
-  return chartPanel(
-    "Accuracy as words are deleted",
-    ["k % of the words deleted", "accuracy"],
+  return makeChartPanel({
+    title: "Accuracy as words are deleted",
+    xTitle: "k % of the words deleted",
+    yTitle: "accuracy",
     lines,
     width,
-    (value) => percent(value),
-    "Solid: by capacity. Dashed: at random. Bands: 95 % intervals.",
-  );
+    formatY: (value) => formatPercent(value),
+    note: "Solid: by capacity. Dashed: at random. Bands: 95 % intervals.",
+  });
 }
 
-function training(runs, shown, term, title, width) {
-  const lines = shown.map((run) => ({
+function makeTrainingPanel(runs, runsWithTerm, term, title, width) {
+  const lines = runsWithTerm.map((run) => ({
     name: run.name,
-    key: run.name,
-    look: colour(runs.indexOf(run)),
+    legend: run.name,
+    cssClass: getColourClass(runs.indexOf(run)),
     mark: runs.indexOf(run),
     x: run.history.map((line) => line.epoch),
     y: run.history.map((line) => line[term]),
   }));
-  return chartPanel(
+  const isAccuracy = term === "dev_accuracy";
+  return makeChartPanel({
     title,
-    ["epoch", term === "dev_accuracy" ? "accuracy" : "loss"],
+    xTitle: "epoch",
+    yTitle: isAccuracy ? "accuracy" : "loss",
     lines,
     width,
-    term === "dev_accuracy" ? (value) => percent(value) : digits,
-    null,
-  );
+    formatY: isAccuracy ? (value) => formatPercent(value) : formatNumber,
+    note: null,
+  });
 }
 
-function colour(number) {
-  return `run-${number % COLOURS}`;
+function getColourClass(runNumber) {
+  return `run-${runNumber % COLOUR_COUNT}`;
 }
 
-function chartPanel(title, [across, up], lines, width, written, note) {
-  const each = lines.map(({ name, y }) => `${name} from ${written(y[0])} to ${written(y.at(-1))}`);
-  const said = `${title}: ${each.join("; ")}`;
-  const picture = chart({ lines, width, height: 250, said, across, up, written });
-  const every = [...new Set(lines.flatMap((line) => line.x))].sort((one, other) => one - other);
-  const rows = () => [
-    [across, ...lines.map((line) => line.name)],
-    ...every.map((x) => [x, ...lines.map((line) => line.y[line.x.indexOf(x)] ?? null)]),
+function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) {
+  const descriptions = lines.map(({ name, y }) => `${name} from ${formatY(y[0])} to ${formatY(y.at(-1))}`);
+  const description = `${title}: ${descriptions.join("; ")}`;
+  const picture = drawChart({ lines, width, height: 250, description, xTitle, yTitle, formatY });
+  const allX = [...new Set(lines.flatMap((line) => line.x))].sort((one, other) => one - other);
+  const getRows = () => [
+    [xTitle, ...lines.map((line) => line.name)],
+    ...allX.map((x) => [x, ...lines.map((line) => line.y[line.x.indexOf(x)] ?? null)]),
   ];
   return element(
     "div",
@@ -156,13 +159,18 @@ function chartPanel(title, [across, up], lines, width, written, note) {
     element(
       "div",
       { class: "foot" },
-      tableOf(title, rows),
-      saveMenu({ name: `safr-${title.toLowerCase().replaceAll(" ", "-")}`, title, picture: () => picture, rows }),
+      makeTable(title, getRows),
+      makeSaveMenu({
+        name: `safr-${title.toLowerCase().replaceAll(" ", "-")}`,
+        title,
+        getPicture: () => picture,
+        getRows,
+      }),
     ),
   );
 }
 
-function interval({ value, low, high }) {
+function formatEstimate({ value, low, high }) {
   return [
     `${(100 * value).toFixed(1)} `,
     element("span", { class: "faint" }, `[${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),

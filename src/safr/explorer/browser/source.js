@@ -1,53 +1,53 @@
-// A run and a text in, its reading out: from inside the page, or from the server that brought it.
+// Fetches explanations and predictions from the data inside the page, or from the server that sent the page.
 
 import { byId } from "./elements.js";
 
-export const contents = JSON.parse(byId("contents").textContent);
+export const payload = JSON.parse(byId("contents").textContent);
 
-const answered = new Map(); // what the server said, the latest first
-const KEPT = 60;
+const MAX_ANSWERS = 60;
+const answers = new Map(); // answers of the server by question, the latest last
 
-export function rowOf(number) {
-  return contents.rows.find((row) => row.number === number) ?? null;
+export function findRow(number) {
+  return payload.rows.find((row) => row.number === number) ?? null;
 }
 
-export async function readingOf(run, request, signal) {
-  if (!contents.live) return contents.readings[run][request.number];
+export async function fetchExplanation(run, request, signal) {
+  if (!payload.live) return payload.readings[run][request.number];
   return ask("explain", { run, ...request }, signal);
 }
 
-export async function whatIfOf(run, request, signal) {
-  if (!contents.live) return contents.what_ifs[run]?.[request.number] ?? null;
+export async function fetchWhatIf(run, request, signal) {
+  if (!payload.live) return payload.what_ifs[run]?.[request.number] ?? null;
   return ask("what-if", { run, ...request }, signal);
 }
 
-export async function predictionWithout(run, request, deleted, signal) {
+export async function fetchPrediction(run, request, deleted, signal) {
   return ask("predict", { run, ...request, deleted }, signal);
 }
 
-export async function effectsOf(signal) {
-  return answer(await fetch("api/effects", { signal }));
+export async function fetchEffects(signal) {
+  return readAnswer(await fetch("api/effects", { signal }));
 }
 
-async function ask(what, request, signal) {
-  const text = request.text?.toWellFormed(); // half a character is no JSON
-  const key = `${what} ${JSON.stringify({ ...request, text })}`;
-  const known = answered.get(key);
-  if (known) return known;
-  const sent = {
+async function ask(operation, request, signal) {
+  const text = request.text?.toWellFormed(); // half a character can't stand in JSON
+  const key = `${operation} ${JSON.stringify({ ...request, text })}`;
+  const cachedAnswer = answers.get(key);
+  if (cachedAnswer) return cachedAnswer;
+  const options = {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: key.slice(what.length + 1),
+    body: key.slice(operation.length + 1),
     signal,
   };
-  const found = await answer(await fetch(`api/${what}`, sent));
-  answered.set(key, found);
-  if (answered.size > KEPT) answered.delete(answered.keys().next().value);
-  return found;
+  const answer = await readAnswer(await fetch(`api/${operation}`, options));
+  answers.set(key, answer);
+  if (answers.size > MAX_ANSWERS) answers.delete(answers.keys().next().value);
+  return answer;
 }
 
-async function answer(response) {
-  const found = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(found?.error ?? `the server answered ${response.status}; look at where it runs`);
-  return found;
+async function readAnswer(response) {
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(answer?.error ?? `the server answered ${response.status}; look at where it runs`);
+  return answer;
 }

@@ -1,4 +1,4 @@
-// What is shown: kept in the address behind the #, so that a link opens the same view, and told to whoever draws it.
+// The state of the page: what is shown. It is kept in the address behind the #, so that a link opens the same view.
 
 export const SITES = {
   embedding: "Embedding",
@@ -9,80 +9,81 @@ export const SITES = {
   fc2: "FC2",
 };
 
-const TEXTS = ["run", "beside", "typed", "site", "measure", "order"];
-const NUMBERS = ["text", "layer", "word", "count", "lines"];
+const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order"];
+const NUMBER_KEYS = ["text", "layer", "word", "count", "lines"];
 
 export const state = {
   run: "",
   beside: "",
-  text: null, // number of a text of the table, or null for a typed one
+  text: null, // number of a text in the table, or null for a typed text
   typed: "",
   site: "fc1",
   layer: 0,
   measure: "capacity",
-  word: null, // picked, marked in all views
-  lines: null, // share of the strongest pair from which pairs get a line, in per cent; null: the 40 strongest
-  count: 0, // step of the deletion
+  word: null, // the picked word, which is marked in all views
+  lines: null, // per cent of the strongest pair above which pairs get a line; null: the 40 strongest pairs do
+  count: 0, // how many words the slider deletes
   order: "capacity",
-  without: null, // words deleted one by one, or null where the step says which
+  without: null, // words that were deleted by clicks; null if the slider says which
 };
 
-const drawers = [];
-const markers = [];
+const changeListeners = [];
+const markListeners = [];
 
-export function whenChanged(draw) {
-  drawers.push(draw);
+export function onChange(listener) {
+  changeListeners.push(listener);
 }
 
-export function whenMarked(mark) {
-  markers.push(mark);
+export function onMark(listener) {
+  markListeners.push(listener);
 }
 
 export function change(values) {
   Object.assign(state, values);
-  remember();
-  for (const draw of drawers) draw(values);
+  writeAddress();
+  for (const listener of changeListeners) listener(values);
 }
 
-// Hovering marks a word for the moment; picking it, for good.
+// Marks a word as long as the mouse is over it; null marks the picked word again.
 export function mark(word) {
-  const marked = word ?? state.word;
-  for (const draw of markers) draw(marked);
+  const markedWord = word ?? state.word;
+  for (const listener of markListeners) listener(markedWord);
 }
 
+// Picks a word, which stays marked until it is clicked again.
 export function pick(word) {
   state.word = state.word === word ? null : word;
-  remember();
+  writeAddress();
   mark(null);
 }
 
-export function recall() {
-  const found = new URLSearchParams(location.hash.slice(1));
-  for (const name of TEXTS) if (found.has(name)) state[name] = found.get(name);
-  for (const name of NUMBERS) {
-    const value = Number.parseInt(found.get(name), 10);
-    if (Number.isInteger(value)) state[name] = value;
+export function readAddress() {
+  const parameters = new URLSearchParams(location.hash.slice(1));
+  for (const key of TEXT_KEYS) if (parameters.has(key)) state[key] = parameters.get(key);
+  for (const key of NUMBER_KEYS) {
+    const value = Number.parseInt(parameters.get(key), 10);
+    if (Number.isInteger(value)) state[key] = value;
   }
-  if (found.has("typed")) state.text = null;
-  if (found.has("without"))
-    state.without = new Set(found.get("without").split(",").map(Number).filter(Number.isInteger));
+  if (parameters.has("typed")) state.text = null;
+  if (parameters.has("without"))
+    state.without = new Set(parameters.get("without").split(",").map(Number).filter(Number.isInteger));
 }
 
-export function address() {
-  const told = new URLSearchParams();
-  for (const name of [...TEXTS, ...NUMBERS]) {
-    if (name === "typed" && state.text !== null) continue;
-    if (state[name] !== null && state[name] !== "" && !(name === "count" && state.count === 0))
-      told.set(name, state[name]);
+export function formatAddress() {
+  const parameters = new URLSearchParams();
+  for (const key of [...TEXT_KEYS, ...NUMBER_KEYS]) {
+    if (key === "typed" && state.text !== null) continue;
+    if (state[key] !== null && state[key] !== "" && !(key === "count" && state.count === 0))
+      parameters.set(key, state[key]);
   }
-  if (state.without) told.set("without", [...state.without].join(","));
-  return `#${told}`;
+  if (state.without) parameters.set("without", [...state.without].join(","));
+  return `#${parameters}`;
 }
 
-function remember() {
+function writeAddress() {
   try {
-    history.replaceState(null, "", address());
+    history.replaceState(null, "", formatAddress());
   } catch {
-    // A notebook's frame has no address.
+    // The frame of a notebook has no address.
   }
 }

@@ -1,82 +1,85 @@
-// The texts in, a table to search, filter and sort out. Only the rows in sight exist, so that thousands cost nothing.
+// Draws the table of texts, which can be searched, filtered and sorted. Only the rows in sight exist as nodes.
 
-import { byId, element, options } from "./elements.js";
-import { counted, points, shown } from "./numbers.js";
-import { csv, save } from "./saving.js";
-import { contents } from "./source.js";
+import { byId, element, setOptions } from "./elements.js";
+import { cleanText, formatCount, formatPoints } from "./numbers.js";
+import { formatCsv, save } from "./saving.js";
+import { payload } from "./source.js";
 import { change, state } from "./state.js";
 
-const ROW_REM = 2.25;
-const AHEAD = 6;
-const EFFECT =
+const ROW_REM = 2.25; // height of a row
+const ROWS_AHEAD = 6; // rows drawn above and below those in sight
+const EFFECT_MEANING =
   "SRS effect: how many points the predicted class's probability loses without the 30 % of words of highest capacity.";
 
 const filters = { search: "", outcome: "", label: "", longest: 0, effect: null };
-const sorted = { by: "number", down: false };
+const sorting = { column: "number", descending: false };
 let runs = [];
-let found = [];
-let body = null;
-let spacer = null;
+let matchingRows = [];
+let table = null;
+let rowGroup = null;
 
 export function setUpTexts() {
-  const choices = [
+  const outcomes = [
     ["", "any"],
     ["wrong", "wrong"],
     ["right", "right"],
   ];
-  if (contents.runs.length > 1) choices.push(["differ", "runs differ"]);
-  options(byId("outcome"), choices, "");
-  options(byId("label"), [["", "any"], ...contents.labels.map((label) => [label, shown(label)])], "");
-  byId("search").addEventListener("input", (event) => filter({ search: event.target.value.toLowerCase() }));
-  byId("outcome").addEventListener("change", (event) => filter({ outcome: event.target.value }));
-  byId("label").addEventListener("change", (event) => filter({ label: event.target.value }));
-  byId("longest").addEventListener("input", (event) => filter({ longest: Number(event.target.value) || 0 }));
+  if (payload.runs.length > 1) outcomes.push(["differ", "runs differ"]);
+  setOptions(byId("outcome"), outcomes, "");
+  setOptions(byId("label"), [["", "any"], ...payload.labels.map((label) => [label, cleanText(label)])], "");
+  byId("search").addEventListener("input", (event) => setFilter({ search: event.target.value.toLowerCase() }));
+  byId("outcome").addEventListener("change", (event) => setFilter({ outcome: event.target.value }));
+  byId("label").addEventListener("change", (event) => setFilter({ label: event.target.value }));
+  byId("longest").addEventListener("input", (event) => setFilter({ longest: Number(event.target.value) || 0 }));
   byId("effect").addEventListener("input", (event) =>
-    filter({ effect: event.target.value === "" ? null : Number(event.target.value) / 100 }),
+    setFilter({ effect: event.target.value === "" ? null : Number(event.target.value) / 100 }),
   );
-  byId("save-table").addEventListener("click", () => save("safr-texts.csv", csv(tableRows()), "text/csv"));
-  const [here, all] = [contents.rows.length, contents.total].map((count) => count.toLocaleString("en"));
-  const which =
-    contents.rows.length < contents.total
-      ? `${here} of ${all} test texts: the examples of the report and a sample by hash. Choose one to open it.`
+  byId("save-table").addEventListener("click", () => save("safr-texts.csv", formatCsv(makeCsvRows()), "text/csv"));
+  const [rowCount, textCount] = [payload.rows.length, payload.total].map((count) => count.toLocaleString("en"));
+  const choice =
+    payload.rows.length < payload.total
+      ? `${rowCount} of ${textCount} test texts: the examples of the report and a sample by hash. Choose one to open it.`
       : "All texts of the test split. Choose one to open it.";
-  byId("texts-hint").textContent = `${which} ${EFFECT}`;
+  byId("texts-hint").textContent = `${choice} ${EFFECT_MEANING}`;
 }
 
-export function drawTexts(chosen) {
-  const changed = chosen.join("\n") !== runs.join("\n");
-  runs = chosen;
-  if (!body || changed) buildTable();
-  refresh();
+export function drawTexts(shownRuns) {
+  const changed = shownRuns.join("\n") !== runs.join("\n");
+  runs = shownRuns;
+  if (!table || changed) buildTable();
+  refreshTexts();
 }
 
-function filter(values) {
-  Object.assign(filters, values);
-  body.parentElement.scrollTop = 0;
-  refresh();
-}
-
-export function refresh() {
-  if (!body) return;
-  found = contents.rows.filter(matches);
-  const value = columns().find(([name]) => name === sorted.by)?.[2] ?? ((row) => row.number);
-  const direction = sorted.down ? -1 : 1;
-  const rank = (row) => value(row) ?? -Infinity;
-  found.sort(
+export function refreshTexts() {
+  if (!table) return;
+  matchingRows = payload.rows.filter(matchesFilters);
+  const getValue = listColumns().find(({ name }) => name === sorting.column)?.getValue ?? ((row) => row.number);
+  const direction = sorting.descending ? -1 : 1;
+  const rank = (row) => getValue(row) ?? -Infinity;
+  matchingRows.sort(
     (one, other) =>
       direction * (typeof rank(one) === "string" ? rank(one).localeCompare(rank(other)) : rank(one) - rank(other)) ||
       one.number - other.number,
   );
-  const said = `${counted(found.length, "text")}${found.length ? "" : "; loosen a filter to see some"}`;
-  if (byId("found").textContent !== said) byId("found").textContent = said; // it would be read out again
-  body.setAttribute("aria-rowcount", found.length + 1);
-  for (const head of body.querySelectorAll("[aria-sort]"))
-    head.setAttribute("aria-sort", head.dataset.by === sorted.by ? (sorted.down ? "descending" : "ascending") : "none");
-  spacer.style.height = `${found.length * ROW_REM}rem`;
+  const { length } = matchingRows;
+  const message = `${formatCount(length, "text")}${length ? "" : "; loosen a filter to see some"}`;
+  // A screen reader would read the same message again.
+  if (byId("found").textContent !== message) byId("found").textContent = message;
+  table.setAttribute("aria-rowcount", length + 1);
+  const order = sorting.descending ? "descending" : "ascending";
+  for (const head of table.querySelectorAll("[aria-sort]"))
+    head.setAttribute("aria-sort", head.dataset.by === sorting.column ? order : "none");
+  rowGroup.style.height = `${length * ROW_REM}rem`;
   drawRows();
 }
 
-function matches(row) {
+function setFilter(values) {
+  Object.assign(filters, values);
+  table.parentElement.scrollTop = 0;
+  refreshTexts();
+}
+
+function matchesFilters(row) {
   const wrong = runs.some((run) => row.predictions[run] !== row.label);
   const differ = new Set(runs.map((run) => row.predictions[run])).size > 1;
   return (
@@ -88,45 +91,54 @@ function matches(row) {
   );
 }
 
-// Name, heading, value to sort by, and what stands in a cell.
-function columns() {
-  const several = runs.length > 1;
-  const named = (run, what) => (several ? `${what}, ${run}` : what);
+// The columns: name, heading, the value of a row that they are sorted by, and what stands in a cell.
+function listColumns() {
+  const addRun = (title, run) => (runs.length > 1 ? `${title}, ${run}` : title);
   return [
-    ["number", "No.", (row) => row.number, (row) => (row.number < 0 ? "example" : row.number + 1)],
-    ["text", "Text", (row) => row.text, (row) => textButton(row)],
-    ["label", "Label", (row) => row.label ?? "", (row) => shown(row.label ?? "")],
-    ...runs.map((run) => [
-      `prediction ${run}`,
-      named(run, "Predicted"),
-      (row) => row.predictions[run],
-      (row) => outcome(row, run),
-    ]),
-    ["words", "Words", (row) => row.words, (row) => row.words],
-    ...runs.map((run) => [
-      `effect ${run}`,
-      named(run, "SRS effect"),
-      (row) => row.effects[run],
-      (row) => points(row.effects[run]),
-    ]),
+    {
+      name: "number",
+      title: "No.",
+      getValue: (row) => row.number,
+      getCell: (row) => (row.number < 0 ? "example" : row.number + 1),
+    },
+    { name: "text", title: "Text", getValue: (row) => row.text, getCell: makeTextButton },
+    {
+      name: "label",
+      title: "Label",
+      getValue: (row) => row.label ?? "",
+      getCell: (row) => cleanText(row.label ?? ""),
+    },
+    ...runs.map((run) => ({
+      name: `prediction ${run}`,
+      title: addRun("Predicted", run),
+      getValue: (row) => row.predictions[run],
+      getCell: (row) => makePredictionCell(row, run),
+    })),
+    { name: "words", title: "Words", getValue: (row) => row.words, getCell: (row) => row.words },
+    ...runs.map((run) => ({
+      name: `effect ${run}`,
+      title: addRun("SRS effect", run),
+      getValue: (row) => row.effects[run],
+      getCell: (row) => formatPoints(row.effects[run]),
+    })),
   ];
 }
 
-function outcome(row, run) {
+function makePredictionCell(row, run) {
   const right = row.predictions[run] === row.label;
   return element(
     "span",
     { class: right ? "" : "wrong" },
-    right ? shown(row.predictions[run]) : `✗ ${shown(row.predictions[run])}`,
+    right ? cleanText(row.predictions[run]) : `✗ ${cleanText(row.predictions[run])}`,
   );
 }
 
-function textButton(row) {
+function makeTextButton(row) {
   return element(
     "button",
     {
       type: "button",
-      title: shown(row.text).slice(0, 300),
+      title: cleanText(row.text).slice(0, 300),
       click: () => {
         change({ text: row.number, typed: "", word: null, count: 0, without: null });
         byId("sentence").scrollIntoView({
@@ -135,80 +147,83 @@ function textButton(row) {
         byId("sentence").focus({ preventScroll: true });
       },
     },
-    element("bdi", {}, shown(row.text)),
+    element("bdi", {}, cleanText(row.text)),
   );
 }
 
 function buildTable() {
-  const heads = columns().map(([name, label]) =>
+  const heads = listColumns().map(({ name, title }) =>
     element(
       "div",
-      { role: "columnheader", class: kind(name), "aria-sort": "none", "data-by": name },
+      { role: "columnheader", class: getCellClass(name), "aria-sort": "none", "data-by": name },
       element(
         "button",
         {
           type: "button",
-          title: name.startsWith("effect") ? EFFECT : null,
+          title: name.startsWith("effect") ? EFFECT_MEANING : null,
           click: () => {
-            sorted.down = sorted.by === name ? !sorted.down : name.startsWith("effect") || name === "words";
-            sorted.by = name;
-            refresh();
+            const descendingFirst = name.startsWith("effect") || name === "words";
+            sorting.descending = sorting.column === name ? !sorting.descending : descendingFirst;
+            sorting.column = name;
+            refreshTexts();
           },
         },
-        label,
+        title,
       ),
     ),
   );
-  spacer = element("div", { role: "rowgroup", class: "rows" });
-  body = element(
+  rowGroup = element("div", { role: "rowgroup", class: "rows" });
+  table = element(
     "div",
     { role: "table", "aria-label": "Texts", class: runs.length > 1 ? "grid two" : "grid" },
     element("div", { role: "rowgroup", class: "heads" }, element("div", { role: "row", "aria-rowindex": 1 }, heads)),
-    spacer,
+    rowGroup,
   );
-  const scrolling = element(
+  const scrollArea = element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Texts, scrolling", scroll: drawRows },
-    body,
+    table,
   );
-  byId("table").replaceChildren(scrolling);
+  byId("table").replaceChildren(scrollArea);
 }
 
 function drawRows() {
-  const letter = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-  const { scrollTop, clientHeight } = body.parentElement;
-  const first = Math.max(Math.floor(scrollTop / (ROW_REM * letter)) - AHEAD, 0);
-  const last = Math.min(first + Math.ceil((clientHeight || 400) / (ROW_REM * letter)) + 2 * AHEAD, found.length);
-  const focused = spacer.contains(document.activeElement)
+  const rowHeight = ROW_REM * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const { scrollTop, clientHeight } = table.parentElement;
+  const first = Math.max(Math.floor(scrollTop / rowHeight) - ROWS_AHEAD, 0);
+  const last = Math.min(first + Math.ceil((clientHeight || 400) / rowHeight) + 2 * ROWS_AHEAD, matchingRows.length);
+  const focusedRow = rowGroup.contains(document.activeElement)
     ? document.activeElement.closest("[data-row]")?.dataset.row
     : null;
-  spacer.replaceChildren(
-    ...found.slice(first, last).map((row, place) => {
-      const line = element(
+  rowGroup.replaceChildren(
+    ...matchingRows.slice(first, last).map((row, index) => {
+      const node = element(
         "div",
         {
           role: "row",
-          "aria-rowindex": first + place + 2,
+          "aria-rowindex": first + index + 2,
           "data-row": row.number,
           class: row.number === state.text ? "row open" : "row",
         },
-        columns().map(([name, , , cell]) => element("div", { role: "cell", class: kind(name) }, cell(row))),
+        listColumns().map(({ name, getCell }) =>
+          element("div", { role: "cell", class: getCellClass(name) }, getCell(row)),
+        ),
       );
-      line.style.top = `${(first + place) * ROW_REM}rem`;
-      return line;
+      node.style.top = `${(first + index) * ROW_REM}rem`;
+      return node;
     }),
   );
-  if (focused) spacer.querySelector(`[data-row="${focused}"] button`)?.focus({ preventScroll: true });
+  if (focusedRow) rowGroup.querySelector(`[data-row="${focusedRow}"] button`)?.focus({ preventScroll: true });
 }
 
-function kind(name) {
-  return `cell of-${name.split(" ")[0]}`;
+function getCellClass(column) {
+  return `cell of-${column.split(" ")[0]}`;
 }
 
-function tableRows() {
+function makeCsvRows() {
   return [
     ["number", "text", "label", "words", ...runs.flatMap((run) => [`prediction ${run}`, `effect ${run}`])],
-    ...found.map((row) => [
+    ...matchingRows.map((row) => [
       row.number,
       row.text,
       row.label,
