@@ -48,6 +48,8 @@ class Regularization:
     `auto`: `vmask` as in the paper in a model trained from scratch; on pretrained weights FC1 of the upper half of
     the chosen layers, scale-free, weighted by attention."""
 
+    # Differs from the paper: token weighting lets tokens above their text's mean have directions of their own and
+    # those below it share. It is for pretrained weights, whose embeddings the loss should not pull apart.
     token_weighting: Literal["auto", "equal", "keep", "attention"] = "auto"
     """What each token's part of the importance loss counts: the same (the paper's, and the default for sites that are
     named), or by how much its keep probability, or the attention that it receives at the site's layer, lies above its
@@ -60,6 +62,7 @@ class Regularization:
     fc1: str | None = None
     """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""
 
+    # Differs from the paper: padding never counts. The published code counts it in every sum and mean.
     padding: Literal["mask", "count"] = "mask"
     """Whether padding counts in the losses and under VMASK, as in the authors' published code, or never does."""
 
@@ -138,17 +141,20 @@ class Architecture:
 class Recipe:
     """How a model is trained. The defaults are the paper's, from the authors' published code, but for the patience."""
 
+    # Differs from the paper: recipe, of which the paper says little. What it leaves open is the published code's.
     seed: int = 0
     """Seed of the weights, the order of the texts, dropout and the mask's samples."""
 
     epochs: int = 100
     """Epochs at most."""
 
-    # Differs from the paper: the published code stops after 3. The dev accuracy of 825 sentences moves by 1.6 points by
-    # chance, and with padding masked that ended a training 5 points of dev accuracy before its best.
+    # Differs from the paper: patience, which is 3 in the published code. The dev accuracy of 825 sentences moves by 1.6
+    # points by chance, and with padding masked that ended a training 5 points of dev accuracy before its best.
     patience: int = 8
     """Epochs without a better dev accuracy after which training stops."""
 
+    # Differs from the paper: kept epoch, which is the last in the published code, since it keeps references to the
+    # live weights where it means to keep the best.
     kept_epoch: Literal["best", "last"] = "best"
     """Which epoch's weights are kept: that of the best dev accuracy, or the last, as the published code does. Where
     dev accuracy stays level while the losses still fall, the best is any of many."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -101,7 +101,7 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
     return logits[torch.arange(len(last), device=last.device), last]
 
 
-def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.int64]:
+def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndarray, " text"]:
     """The class, or of a language model the next token, that each text gets, (text,).
 
     Args:
@@ -111,7 +111,7 @@ def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.
     return _read_logits(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
 
 
-def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> NDArray[np.float32]:
+def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:
     """Probability of every class, or of a language model of every next token, (text, label).
 
     Args:
@@ -122,8 +122,8 @@ def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) 
 
 
 def text_log_odds(
-    model: PreTrainedModel, texts: Sequence[EncodedText], classes: NDArray[np.int64]
-) -> NDArray[np.float64]:
+    model: PreTrainedModel, texts: Sequence[EncodedText], classes: Int[np.ndarray, " text"]
+) -> Float[np.ndarray, " text"]:
     """Log-odds of one class of each text, (text,).
 
     Args:
@@ -164,7 +164,7 @@ def has_exclusive_classes(model: PreTrainedModel, logits: Float[Tensor, "batch l
     return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
 
 
-def to_numpy(values: Tensor) -> NDArray[np.float32]:
+def to_numpy(values: Shaped[Tensor, "*axis"]) -> Float32[np.ndarray, "*axis"]:
     """A tensor of any precision, on any device, as an array; numpy has no bfloat16."""
     return values.float().numpy(force=True)
 

@@ -87,13 +87,13 @@ class InternalScores:
     prediction: int
     """The class, or for a language model the next token, with the highest logit."""
 
-    keep: NDArray[np.float64] | None
+    keep: Float[np.ndarray, " word"] | None
     """VMASK's keep probabilities in [0, 1], (word,); None without VMASK."""
 
-    capacity: dict[str, NDArray[np.float64]]
+    capacity: dict[str, Float[np.ndarray, " word"]]
     """Capacity in [0, 1] by site, (word,)."""
 
-    attention: NDArray[np.float64] | None = None
+    attention: Float[np.ndarray, " word"] | None = None
     """Attention that words receive from all tokens, mean over heads, (word,); None unless attention is recorded."""
 
 

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from safr.data.encoding import EncodedText
 
-Scores = list[NDArray[np.float64]]
+Scores = list[Float[np.ndarray, " _"]]
 """One score per word, for every text."""
 
 
 def scores_per_word(
-    text: EncodedText, scores: NDArray[np.floating], combine: Literal["largest", "sum"] = "largest"
-) -> NDArray[np.float64]:
+    text: EncodedText, scores: Float[np.ndarray, "token ..."], combine: Literal["largest", "sum"] = "largest"
+) -> Float[np.ndarray, "word ..."]:
     """Scores per word from scores per token.
 
     Args:
@@ -32,7 +33,7 @@ def scores_per_word(
     return (np.maximum if combine == "largest" else np.add).reduceat(values, starts) if len(starts) else values
 
 
-def pairs_per_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+def pairs_per_word(text: EncodedText, matrix: Float[np.ndarray, "token token"]) -> Float[np.ndarray, "word word"]:
     """Overlap of every pair of words, (word, word): the signed overlap of largest size among their tokens.
 
     Args:
@@ -48,7 +49,7 @@ def pairs_per_word(text: EncodedText, matrix: NDArray[np.floating]) -> NDArray[n
     return np.where(highest >= -lowest, highest, lowest)
 
 
-def attention_per_word(text: EncodedText, weights: NDArray[np.floating]) -> NDArray[np.float64]:
+def attention_per_word(text: EncodedText, weights: Float[np.ndarray, "token token"]) -> Float[np.ndarray, "word word"]:
     """Attention between words from attention between tokens: summed over a word's keys, averaged over its queries.
 
     Args:

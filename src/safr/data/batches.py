@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -21,7 +22,8 @@ _BATCHES_PER_POOL = 16
 class LengthGroupedSampler(Sampler[int]):
     """Order of the texts for training in which the texts of a batch have about the same length.
 
-    Random pools of 16 batches are sorted by length and cut into batches, which then come in random order. (The
+    Differs from the paper: batches hold texts of about one length, in the published code any texts. Random pools of 16
+    batches are sorted by length and cut into batches, which then come in random order. (The
     Trainer's own grouping orders the batches of a pool from long to short texts, so the length drifts in training.)
 
     Args:
@@ -55,10 +57,10 @@ class Batch:
     indices: tuple[int, ...]
     """Positions of these texts in the sequence that was batched."""
 
-    inputs: dict[str, Tensor]
+    inputs: dict[str, Int[Tensor, "batch token"]]
     """`input_ids` and `attention_mask`, and `token_type_ids` if any of them is not 0, as in a pair; (batch, token)."""
 
-    content_mask: Tensor
+    content_mask: Bool[Tensor, "batch token"]
     """True where a token belongs to a word, (batch, token)."""
 
 

@@ -25,6 +25,8 @@ def find_word_spans(
 ) -> tuple[list[Span], list[int | None]]:
     """The words of a text, as its tokenizer sees them and cut at white space, and the word of every token.
 
+    Differs from the paper: words may be made of several tokens, where the paper's are one each.
+
     Two neighbouring tokens belong to one word if the tokenizer gives both the same group and no white space lies
     between them, or if they share a character, as the byte tokens of one character do. A token is never cut: a token
     with white space inside joins the words around it. A token of white space alone, such as the mark of a word's

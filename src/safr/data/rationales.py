@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool
 
 from safr.data.archives import SST, locate_archive
 from safr.data.encoding import EncodedText
@@ -19,7 +19,7 @@ from safr.errors import InputError
 DATA_WITH_RATIONALES = ("planted", "sst2", "sst2_paper")
 """Names of the data sets that have rationales."""
 
-Rationale = NDArray[np.bool_]
+Rationale = Bool[np.ndarray, " _"]
 """One value per word, True where the word decides the label."""
 
 _NEUTRAL = 2  # SST's label of a neutral sentence or word

@@ -177,7 +177,10 @@ def _build_sst2(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDataset:
 
 
 def _build_sst2_paper(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDataset:
-    """The subset of SST that the paper's counts point to; the paper's test split has 1,749 sentences, ours 1,743."""
+    """The subset of SST that the paper's counts point to.
+
+    Differs from the paper: test split, which has 1,743 sentences here where the paper prints 1,749.
+    """
     parts, cleaned = _keep_two_classes(trees)
     for part, examples in parts.items():
         plain = [(text, label) for text, label in examples if "-LRB-" not in text and "-RRB-" not in text]

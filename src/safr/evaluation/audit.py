@@ -30,7 +30,7 @@ AUDIT_MEASURES = {
 """The audit's measures, and what they tell."""
 
 
-def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, NDArray[np.float64]]:
+def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, Float[np.ndarray, " text"]]:
     """The audit's measures for every text, (text,), as means over its content tokens.
 
     Args:

@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -68,13 +69,13 @@ class CausalSetup:
     model: PreTrainedModel
     texts: Sequence[EncodedText]
     """Encoded texts of two words or more."""
-    classes: NDArray[np.int64]
+    classes: Int[np.ndarray, " text"]
     """The predicted class of every text, (text,)."""
     site: str
     """FC1 of the layer that is intervened on, as `fc1.0`."""
 
     @cached_property
-    def whole(self) -> NDArray[np.float64]:
+    def whole(self) -> Float[np.ndarray, " text"]:
         """Log-odds of the predicted class without any intervention, (text,)."""
         return text_log_odds(self.model, self.texts, self.classes)
 
@@ -114,8 +115,8 @@ def causal_effects(setup: CausalSetup, stand_in: int | None = None, seed: int = 
 
 
 def ablation_effects(
-    setup: CausalSetup, neurons: Sequence[NDArray[np.bool_]], value: NDArray[np.float64]
-) -> list[NDArray[np.float64]]:
+    setup: CausalSetup, neurons: Sequence[Bool[np.ndarray, "_ neuron"]], value: Float[np.ndarray, " neuron"]
+) -> list[Float[np.ndarray, " _"]]:
     """Effect of setting a set of FC1's neurons, before the activation, to fixed values at all tokens of a text.
 
     Args:
@@ -136,7 +137,7 @@ def ablation_effects(
     return _measure_effects(setup, [len(text_neurons) for text_neurons in neurons], make_intervention)
 
 
-def patching_effects(setup: CausalSetup, stand_in: int) -> list[NDArray[np.float64]]:
+def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray, " _"]]:
     """Effect of taking the FC1 vectors of one word from the same text with another word in its place, for every word.
 
     Args:
@@ -162,7 +163,7 @@ def patching_effects(setup: CausalSetup, stand_in: int) -> list[NDArray[np.float
     return _measure_effects(setup, [len(text.words) for text in setup.texts], make_intervention)
 
 
-def interaction_effects(setup: CausalSetup, pairs: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
+def interaction_effects(setup: CausalSetup, pairs: Sequence[Int[np.ndarray, "_ 2"]]) -> list[Float[np.ndarray, " _"]]:
     r"""Size of the interaction of two words: the effect of deleting both beyond the sum of their effects alone.
 
     $$|f(x) - f(x \setminus i) - f(x \setminus j) + f(x \setminus ij)|$$

@@ -220,8 +220,10 @@ def _attributions(internals: Sequence[InternalScores], site: str) -> dict[str, S
 def _capacity_table(internals: Sequence[InternalScores], site: str) -> dict[str, Any]:
     """Average capacity over all words, over those that VMASK finds most important, and over the rest.
 
-    Source: SAFR (Chang et al. 2025), Table 3. Differs from the paper: the 30 % are taken in each text, with the count
-    that deletion uses, where the paper does not say whether it ranks within texts or over all of them.
+    Source: SAFR (Chang et al. 2025), Table 3.
+
+    Differs from the paper: average capacity takes the 30 % in each text, with the count that deletion uses; the paper
+    does not say whether it ranks within texts or over all of them.
     """
     capacities = [text.capacity[site] for text in internals]
     groups = {"all": [np.ones(len(capacity), dtype=bool) for capacity in capacities]}

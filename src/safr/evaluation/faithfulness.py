@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
@@ -28,7 +29,7 @@ BEAM_WIDTH = 5
 MIN_AOPC_RANGE = 1e-4
 """NAOPC is NaN unless the greatest and the least AOPC differ by more than this; it would be a quotient of rounding."""
 
-MetricValues = dict[str, NDArray[np.float64]]
+MetricValues = dict[str, Float[np.ndarray, " text"]]
 """One value per text, by metric; NaN where a text has none."""
 
 _TEXTS_TOGETHER = 64
@@ -107,7 +108,7 @@ def search_aopc_bounds(
     *,
     beam: int = BEAM_WIDTH,
     progress: Progress | None = None,
-) -> NDArray[np.float64]:
+) -> Float[np.ndarray, "2 text"]:
     """Least and greatest AOPC of every text that a beam search finds among the orders of its words, (2, text).
 
     Every step removes one more word. Among all sets of words that can be removed by then, the search keeps the `beam`
@@ -135,8 +136,8 @@ def search_aopc_bounds(
 
 
 def normalized_aopc(
-    aopc: NDArray[np.float64], least: NDArray[np.float64], greatest: NDArray[np.float64]
-) -> NDArray[np.float64]:
+    aopc: Float[np.ndarray, " text"], least: Float[np.ndarray, " text"], greatest: Float[np.ndarray, " text"]
+) -> Float[np.ndarray, " text"]:
     """NAOPC: AOPC rescaled so that the least becomes 0 and the greatest 1, (text,).
 
     NaN where both are equal up to rounding, as for a prediction so sure that no order changes it.
@@ -156,7 +157,7 @@ class _RemovalOrder:
     """The order in which one method's scores remove the words of one text."""
 
     text: EncodedText
-    scores: NDArray[np.float64]
+    scores: Float[np.ndarray, " word"]
     one_by_one: bool
 
     @cached_property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 from transformers import PreTrainedModel
 
 from safr.attribution.words import pairs_per_word, scores_per_word
@@ -20,20 +20,20 @@ from safr.superposition import capacity, interference
 class NeuronAllocation:
     """Capacity, interference and neuron values of one text's words, from FC1 before its activation."""
 
-    capacity: NDArray[np.float64]
+    capacity: Float[np.ndarray, " word"]
     """Capacity of words, (word,)."""
-    interference: NDArray[np.float64]
+    interference: Float[np.ndarray, "word word"]
     """Interference of pairs of words, (word, word)."""
-    highest: NDArray[np.float64]
+    highest: Float[np.ndarray, "word neuron"]
     """Highest value of a neuron over a word's tokens, (word, neuron)."""
-    lowest: NDArray[np.float64]
+    lowest: Float[np.ndarray, "word neuron"]
     """Lowest value of a neuron over a word's tokens, (word, neuron)."""
-    total: NDArray[np.float64]
+    total: Float[np.ndarray, " neuron"]
     """Sum of the vectors of all words' tokens, (neuron,)."""
     tokens: int
     """Number of the words' tokens, over which `total` is summed."""
 
-    def allocated(self, mean: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def allocated(self, mean: Float[np.ndarray, " neuron"]) -> Bool[np.ndarray, "word neuron"]:
         """Which neurons are allocated to which word, (word, neuron): True for the word that moves the neuron most.
 
         Args:
@@ -70,13 +70,15 @@ def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site
     return [allocations[number] for number in range(len(texts))]
 
 
-def mean_neuron_values(allocations: Sequence[NeuronAllocation]) -> NDArray[np.float64]:
+def mean_neuron_values(allocations: Sequence[NeuronAllocation]) -> Float[np.ndarray, " neuron"]:
     """Mean of every neuron over the tokens of all texts' words, (neuron,)."""
     totals = [allocation.total for allocation in allocations]
     return np.sum(totals, axis=0) / sum(allocation.tokens for allocation in allocations)
 
 
-def draw_control_neurons(neurons: NDArray[np.bool_], generator: np.random.Generator) -> NDArray[np.bool_]:
+def draw_control_neurons(
+    neurons: Bool[np.ndarray, "set neuron"], generator: np.random.Generator
+) -> Bool[np.ndarray, "set neuron"]:
     """For every set of neurons, as many random neurons outside the set, (set, neuron); none where there are too few.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from safr.attribution.words import Scores
@@ -55,8 +55,8 @@ def plausibility(scores: Scores, rationales: Sequence[Rationale | None]) -> Metr
 
 
 def pair_auroc(
-    interference: Sequence[NDArray[np.float64]], pairs: Sequence[Sequence[tuple[int, int]]]
-) -> NDArray[np.float64]:
+    interference: Sequence[Float[np.ndarray, "_ _"]], pairs: Sequence[Sequence[tuple[int, int]]]
+) -> Float[np.ndarray, " text"]:
     """How well the size of interference finds the pair of words that belong together, (text,).
 
     Args:
@@ -78,7 +78,7 @@ def pair_auroc(
     return areas
 
 
-def top_words_mask(scores: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+def top_words_mask(scores: Float[np.ndarray, " word"], count: int) -> Bool[np.ndarray, " word"]:
     """Mask of the words with the highest scores, (word,); of equal scores the earlier word is taken."""
     mask = np.zeros(len(scores), dtype=bool)
     mask[np.argsort(-scores, kind="stable")[:count]] = True
@@ -94,7 +94,7 @@ def f1_score(true_positives: int, predicted: int, marked: int) -> float:
     return 2 * true_positives / (predicted + marked)
 
 
-def span_f1(predicted: NDArray[np.bool_], marked: NDArray[np.bool_]) -> float:
+def span_f1(predicted: Bool[np.ndarray, " word"], marked: Bool[np.ndarray, " word"]) -> float:
     """F1 of the spans of True in two masks.
 
     >>> span_f1(np.array([True, True, False, True]), np.array([True, True, False, False]))
@@ -113,7 +113,7 @@ def span_f1(predicted: NDArray[np.bool_], marked: NDArray[np.bool_]) -> float:
     return 2 * precision * recall / (precision + recall) if precise else 0.0
 
 
-def true_spans(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def true_spans(marked: Bool[np.ndarray, " word"]) -> list[tuple[int, int]]:
     """Start and end of the spans of True; the end is the first index after the span.
 
     >>> true_spans(np.array([True, True, False, True]))

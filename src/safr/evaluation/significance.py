@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 from scipy.stats import false_discovery_control, ttest_ind
 
 from safr.evaluation.metrics import METRICS
@@ -29,9 +29,9 @@ class PairedValues(NamedTuple):
     """Way of removing words; empty where no words are removed."""
     one: str
     other: str
-    first: NDArray[np.float64]
+    first: Float[np.ndarray, " text"]
     """Values of `one`: (text,), NaN where a text has none, or (seed,) for settings."""
-    second: NDArray[np.float64]
+    second: Float[np.ndarray, " text"]
     """Values of `other`, in the same shape for methods."""
 
 
@@ -152,7 +152,9 @@ def seed_differences(pairs: Sequence[PairedValues]) -> list[Difference]:
     return differences
 
 
-def sign_flip_p_values(gaps: NDArray[np.float64], resamples: int = PERMUTATIONS) -> NDArray[np.float64]:
+def sign_flip_p_values(
+    gaps: Float[np.ndarray, "text difference"], resamples: int = PERMUTATIONS
+) -> Float[np.ndarray, " difference"]:
     """Two-sided p-values of paired differences under random changes of their signs, (difference,).
 
     scipy's `permutation_test` (`permutation_type="samples"`) does the same for one difference at a time. Here all

@@ -31,6 +31,7 @@ DELETION_PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 MAIN_PERCENT = 30
 """The k of the paper's tables."""
 
+# Differs from the paper: random deletion, of which it does not say how often it is drawn.
 RANDOM_DRAWS = 5
 MAIN_RANDOM_DRAWS = 20
 """Random deletions at the other k and at the main one, on up to 2,000 texts; see `count_random_draws`."""
@@ -160,6 +161,8 @@ def srs(
 def count_deleted(words: int, percent: float, *, texts: int = 1) -> int:
     """How many words are deleted: k % rounded half up, at least 1; at least 1 word of a text stays.
 
+    Differs from the paper: deletion, of which it says neither how a share is rounded nor what the model then reads.
+
     Args:
         words: The words that may go.
         percent: k.
@@ -173,7 +176,11 @@ def count_deleted(words: int, percent: float, *, texts: int = 1) -> int:
 
 
 def select_top_words(
-    scores: NDArray[np.float64], percent: float, *, text_of_word: Sequence[int] | None = None, within: Within = "both"
+    scores: Float[np.ndarray, " word"],
+    percent: float,
+    *,
+    text_of_word: Sequence[int] | None = None,
+    within: Within = "both",
 ) -> frozenset[int]:
     """The k % of the words with the highest scores; ties go to the earlier word.
 
@@ -193,7 +200,7 @@ def select_top_words(
 
 
 def rank_words(
-    scores: NDArray[np.float64], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
+    scores: Float[np.ndarray, " word"], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
 ) -> list[int]:
     """The words that may go, the highest score first; the least important word of each text is not among them.
 

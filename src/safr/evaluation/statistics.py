@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap, rankdata, sem, t
 
@@ -102,7 +103,7 @@ def mean_over_runs(estimates: Sequence[Mapping[str, float]]) -> Estimate:
     return seed_mean([estimate["value"] for estimate in estimates])
 
 
-def rank_correlations(one: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> NDArray[np.float64]:
+def rank_correlations(one: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> Float[np.ndarray, " text"]:
     """Spearman's rank correlation within each text, (text,).
 
     Args:

@@ -29,8 +29,9 @@ def importance_loss(
     Args:
         vectors: The vectors after VMASK.
         mask: True where a token counts; T is their number in each text. Default: all count.
-        scale_free: Differs from the paper: read $1 - C_i = P_i / (\lVert h_i \rVert^2 + P_i)$ in place of the root,
-            the share of its own direction that others take, which does not depend on the vectors' length.
+        scale_free: Differs from the paper: scale-free importance reads $1 - C_i = P_i / (\lVert h_i \rVert^2 + P_i)$
+            in place of the root, the share of its own direction that others take, which does not depend on the vectors'
+            length.
         weights: How much each token matters, w; where it is negative, sharing is asked for. Default: 1.
 
     Returns:

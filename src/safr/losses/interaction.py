@@ -41,8 +41,9 @@ def interaction_loss(
         attention: Attention weights, rows over the keys; before dropout.
         mask: True where a token counts; the others' rows and columns are left out. Default: all count.
         exclude_self: Leave out i = j in I.
-        visible: True where a query may see a key. Differs from the paper, whose every token sees every other: the
-            number of visible pairs takes the place of T^2, so that a causal model's loss does not shrink. Default: all.
+        visible: True where a query may see a key. Differs from the paper: causal pairs, where the paper's every token
+            sees every other. Their number takes the place of T^2, so that a causal model's loss does not shrink.
+            Default: all.
 
     Returns:
         Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a content

@@ -70,7 +70,7 @@ def attach_resolved(
 
     Args:
         model: The model, without adapters around it.
-        regularization: What `safr.model.choices.settled` gives.
+        regularization: What `safr.model.resolve.resolve_auto` gives.
         special_ids: Ids that never count.
         pieces: Where the mask goes by whole words: which ids of the vocabulary continue a word, and which close one.
     """

@@ -128,6 +128,8 @@ def _record_layer(site: str, vectors: Tensor) -> None:
 
 
 def _record_fc1(module: nn.Module, args: tuple, output: Tensor) -> None:
+    # Differs from the paper: FC1 before the activation is what its figures show (their interference is negative too,
+    # which ReLU's outputs cannot have); its text does not say.
     _record_layer("fc1", output)
 
 

@@ -17,6 +17,7 @@ from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visi
 from safr.model.attention import received_attention
 from safr.model.forward_pass import ForwardPass, SiteReader
 
+# Differs from the paper: interaction on long texts is read from some heads and texts in training, drawn anew.
 ALL_HEADS, ALL_TEXTS, EXACT = 128, 256, 1024
 """Tokens up to which `interaction_estimator="auto"` reads all heads, a quarter of them in all texts, and an eighth of
 them in a quarter of the texts; up to there it reads exactly, since random vectors are noisier than fewer heads and

@@ -48,8 +48,9 @@ class VMASK(nn.Module):
     def open_to(self, keep: float, embeddings: Float[Tensor, "word width"]) -> None:
         """Start with about one keep probability for every word, so that pretrained weights see what they know.
 
-        Differs from the paper, whose mask starts half closed beside embeddings that are as new as itself. Pretrained
-        embeddings are also of another length, and are brought to unit variance before the gate's network reads them.
+        Differs from the paper: open mask, where the paper's starts half closed beside embeddings that are as new as
+        itself. Pretrained embeddings are also of another length, and are brought to unit variance before the gate's
+        network reads them.
 
         Args:
             keep: Keep probability in (0, 1).
