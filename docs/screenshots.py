@@ -1,19 +1,23 @@
-"""Makes the README's pictures from two runs, those of the explorer with Debian's chromium and no window.
+"""Makes the pictures of the README and the documentation from trained runs, with Chromium where a page is shown.
+
+safr demo
+python docs/screenshots.py runs/demo/baseline runs/demo/safr --pictures shaded
 
 safr train --data sst2_paper --preset best --no-vmask --importance 0 --interaction 0 --output runs/baseline
 safr train --data sst2_paper --preset best --output runs/safr
-python docs/screenshots.py runs/baseline runs/safr
+python docs/screenshots.py runs/baseline runs/safr --pictures allocation explorer
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
-from transformers import AutoTokenizer
 
 import safr
 from safr.evaluation.evaluate import PAPER_SENTENCE
@@ -22,43 +26,90 @@ from safr.figures import save_figure
 from safr.runs import Run, open_trained_run
 
 IMAGES = Path(__file__).parent / "images"
+PICTURES = ("shaded", "allocation", "explorer")
+README_WIDTH = 800
+"""Width of the README's picture in CSS pixels; the file has twice as many, so that it is sharp on every screen."""
 
 
-def main(folders: list[str]) -> None:
-    """Draw the last run's allocation; write an explorer's file, open it as a person would, and take its picture."""
-    allocation(open_trained_run(folders[-1]))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = export_page([open_trained_run(each) for each in folders], Path(folder) / "explorer.html", texts=40)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Draw the pictures that are asked for, by default all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("baseline", type=Path, help="folder of a run without SAFR")
+    parser.add_argument("safr", type=Path, help="folder of a run with SAFR, on the same data")
+    parser.add_argument("--pictures", nargs="+", choices=PICTURES, default=PICTURES)
+    options = parser.parse_args(arguments)
+    baseline, regularized = open_trained_run(options.baseline), open_trained_run(options.safr)
+    if "shaded" in options.pictures:
+        draw_shaded_words(baseline, regularized)
+    if "allocation" in options.pictures:
+        draw_allocation(regularized)
+    if "explorer" in options.pictures:
+        draw_explorer(baseline, regularized)
+
+
+def draw_shaded_words(baseline: Run, regularized: Run) -> None:
+    """The paper's sentence in both runs as a notebook shows it: each word shaded by its capacity."""
+    panels = "".join(
+        f"<section><h2>{label}</h2>{explain_paper_sentence(run)._repr_html_()}</section>"
+        for label, run in (("baseline", baseline), ("SAFR", regularized))
+    )
+    style = (
+        "body{margin:0;background:#fff;color:#1a1a1a;font:16px/1.5 'DejaVu Sans',Arial,sans-serif}"
+        "main{padding:8px 12px}section+section{margin-top:14px;padding-top:12px;border-top:1px solid #d0d0d0}"
+        "h2{margin:0 0 2px;font-size:18px}"
+    )
+    page_html = f"<!doctype html><meta charset='utf-8'><style>{style}</style><main>{panels}</main>"
+    with launch_browser() as browser:
+        page = browser.new_page(viewport={"width": README_WIDTH, "height": 600}, device_scale_factor=2)
+        page.set_content(page_html)
+        page.locator("main").screenshot(path=IMAGES / "shaded.png")
+
+
+def draw_allocation(run: Run) -> None:
+    """The paper's sentence: which words have neurons to themselves, and which share them."""
+    _, png = save_figure(explain_paper_sentence(run).figures()["allocation"], IMAGES / "allocation")
+    png.with_suffix(".svg").unlink()  # the documentation shows the other
+
+
+def draw_explorer(*runs: Run) -> None:
+    """Write an explorer's file, open it as a person would, and take its pictures."""
+    with tempfile.TemporaryDirectory() as folder, launch_browser() as browser:
+        path = export_page(runs, Path(folder) / "explorer.html", texts=40)
+        draw_overview(open_explorer(browser, path, 1280, 1100, "light"))
+        draw_what_if(open_explorer(browser, path, 1280, 900, "dark"))
+
+
+def explain_paper_sentence(run: Run) -> safr.Explanation:
+    """What a run's model says about the paper's sentence."""
+    model, tokenizer = run.load_model()
+    return safr.explain(model, tokenizer, PAPER_SENTENCE, max_tokens=run.settings.max_tokens)
+
+
+@contextmanager
+def launch_browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window."""
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        overview(opened(browser, path, 1280, 1100, "light"))
-        what_if(opened(browser, path, 1280, 900, "dark"))
+        yield browser
         browser.close()
 
 
-def allocation(run: Run) -> None:
-    """The paper's sentence: who has neurons to itself, and who shares."""
-    model, tokenizer = safr.load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
-    explanation = safr.explain(model, tokenizer, PAPER_SENTENCE, max_tokens=run.settings.max_tokens)
-    _, png = save_figure(explanation.figures()["allocation"], IMAGES / "allocation")
-    png.with_suffix(".svg").unlink()  # the README shows the other
-
-
-def opened(browser: Browser, path: Path, width: int, height: int, scheme: str) -> Page:
-    """The first example, in a window of some size."""
+def open_explorer(browser: Browser, path: Path, width: int, height: int, scheme: str) -> Page:
+    """The explorer's page with its first example, in a window of some size."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
     page.goto(path.as_uri())
     page.wait_for_selector("#graph svg.graph")
     return page
 
 
-def overview(page: Page) -> None:
+def draw_overview(page: Page) -> None:
     """Both runs on one sentence, with a word marked in all pictures."""
     page.locator("#sentence .panel").last.locator(".word", has_text="unintentional").click()
     page.locator("h1").hover()
     page.screenshot(path=IMAGES / "explorer.png")
 
 
-def what_if(page: Page) -> None:
+def draw_what_if(page: Page) -> None:
     """Deleting as many words as SRS does."""
     page.locator("#count").fill("8")
     page.locator("#count").blur()
@@ -66,4 +117,4 @@ def what_if(page: Page) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
