@@ -65,7 +65,7 @@ def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> 
 def batch_logits(
     model: PreTrainedModel, batch: Batch, inputs: Mapping[str, Tensor] | None = None
 ) -> Float[Tensor, "batch label"]:
-    """Run a model on one batch; returns the logits of each text as a whole.
+    """Run a model on one batch; returns the logits of its texts as wholes.
 
     Gradients and interventions are the caller's: they hold where this is called inside their block.
 
@@ -78,7 +78,7 @@ def batch_logits(
 
 
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
-    """The logits of each text as a whole: of its classes, or of the token that would come next.
+    """The logits of texts as wholes: of their classes, or of the token that would come next.
 
     Args:
         model: A classifier or a causal language model.
@@ -86,7 +86,7 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         batch: What the model was given.
 
     Raises:
-        InputError: The model has no head, or says something about each token, and not what comes next.
+        InputError: The model has no head, or says something about every token, and not what comes next.
     """
     if logits is None:
         raise InputError(f"expected a model that classifies texts or goes on with them, got {type(model).__name__}")
@@ -102,7 +102,7 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
 
 
 def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndarray, " text"]:
-    """The class, or of a language model the next token, that each text gets, (text,).
+    """The class, or of a language model the next token, that every text gets, (text,).
 
     Args:
         model: A model in evaluation mode.
@@ -124,7 +124,7 @@ def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) 
 def text_log_odds(
     model: PreTrainedModel, texts: Sequence[EncodedText], classes: Int[np.ndarray, " text"]
 ) -> Float[np.ndarray, " text"]:
-    """Log-odds of one class of each text, (text,).
+    """Log-odds of one class for every text, (text,).
 
     Args:
         model: A model in evaluation mode.
@@ -139,9 +139,9 @@ def text_log_odds(
 
 
 def probabilities(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
-    """Probability of each class or next token, as in transformers' own pipeline.
+    """Probability of every class or next token, as in transformers' own pipeline.
 
-    Where classes don't exclude each other, each has a probability of its own.
+    Where several classes can be right, every class has a probability of its own.
     """
     return logits.float().softmax(dim=-1) if has_exclusive_classes(model, logits) else logits.float().sigmoid()
 
@@ -151,7 +151,7 @@ def log_odds(
 ) -> Float[Tensor, " batch"]:
     r"""By how much a class is preferred to all others together, $\log(p / (1 - p))$: it does not saturate as p does.
 
-    Of a model whose classes don't exclude each other it is the class's own logit, as of one with a single logit.
+    Where several classes can be right it is the class's own logit, as of one with a single logit.
     """
     if not has_exclusive_classes(model, logits):
         return logits.gather(1, classes[:, None])[:, 0]
@@ -170,7 +170,7 @@ def to_numpy(values: Shaped[Tensor, "*axis"]) -> Float32[np.ndarray, "*axis"]:
 
 
 def _read_logits(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
-    """What is read in the logits of each text; those with the same tokens are run once."""
+    """What is read in the logits of the texts; those with the same tokens are run once."""
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)

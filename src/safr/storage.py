@@ -13,12 +13,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import pyarrow
-import pyarrow.parquet
+from typing import TYPE_CHECKING, Any
 
 from safr.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 def read_json(path: Path) -> Any:
@@ -48,8 +48,10 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_parquet(path: Path, table: pyarrow.Table) -> None:
     """Write a Parquet file whole or not at all."""
+    from pyarrow import parquet  # only here: data are read without it
+
     with replace_file(path) as temporary:
-        pyarrow.parquet.write_table(table, temporary)
+        parquet.write_table(table, temporary)
 
 
 def hash_file(path: Path) -> bytes:

@@ -225,10 +225,10 @@ def test_a_text_without_words_cannot_be_explained(text):
 def test_sites_are_made_when_they_are_looked_at_and_once():
     explanation = explain(tiny.model(), tiny.tokenizer(), "a good film")
     assert list(explanation.sites) == ["embedding", "fc1.0", "fc1_out.0", "fc2.0"]
-    assert "fc2.0" not in explanation.sites.made
+    assert "fc2.0" not in explanation.sites.computed
     assert explanation.site("fc2.0") is explanation.site("fc2.0")
-    assert "fc2.0" in explanation.sites.made
-    assert "fc1.0" not in explanation.sites.made
+    assert "fc2.0" in explanation.sites.computed
+    assert "fc1.0" not in explanation.sites.computed
     again = pickle.loads(pickle.dumps(explanation))
     assert again.to_json() == explanation.to_json()
 

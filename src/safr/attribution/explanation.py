@@ -47,10 +47,10 @@ class SiteScores:
     """How the words of a text share one site's directions."""
 
     capacity: Float[np.ndarray, " word"]
-    """Capacity of each word in [0, 1]."""
+    """Capacity of every word in [0, 1]."""
 
     polysemanticity: Float[np.ndarray, " word"]
-    """Polysemanticity of each word, at least 0."""
+    """Polysemanticity of every word, at least 0."""
 
     interference: Float[np.ndarray, "word word"]
     """Interference of every two words."""
@@ -87,16 +87,16 @@ class Explanation:
     """The words that the model read, of a pair the first text's first."""
 
     text_of_word: tuple[int, ...]
-    """For each word the text that it is from: 0, or 1 for the second of a pair."""
+    """For every word the text that it is from: 0, or 1 for the second of a pair."""
 
     prediction: str
     """Name of the predicted class, or the token that a language model would put next."""
 
     probabilities: Mapping[str, float]
-    """Probability of each class, or of a language model's 5 likeliest next tokens, the likeliest first."""
+    """Probability of every class, or of a language model's 5 likeliest next tokens, the likeliest first."""
 
     keep: Float[np.ndarray, " word"] | None
-    """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
+    """VMASK's keep probability of every word in [0, 1]; None without VMASK."""
 
     sites: Mapping[str, SiteScores]
     """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ..."""
@@ -113,7 +113,7 @@ class Explanation:
 
     @property
     def capacity(self) -> Float[np.ndarray, " word"]:
-        """Capacity of each word at the explaining site."""
+        """Capacity of every word at the explaining site."""
         return self.site().capacity
 
     def site(self, name: str | None = None) -> SiteScores:

@@ -54,17 +54,17 @@ class BenchmarkData:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     numbers: list[int]
-    """Number of each text in the test split, in the order of their SHA-256."""
+    """Numbers of the texts in the test split, in the order of their SHA-256."""
 
     texts: list[EncodedText]
     """All with a word at least."""
 
     labels: list[int]
     classes: Int[np.ndarray, " text"]
-    """The class that is predicted for each text."""
+    """The classes that are predicted."""
 
     rationales: list[Rationale | None]
-    """The words that people, or the grammar, found decisive in each text; None where nobody has said."""
+    """The words that people, or the grammar, found decisive in a text; None where nobody has said."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -135,7 +135,7 @@ def make_model_data(
         data: The texts and their labels.
         folder: Where results are kept.
         limit: Texts at most; of more, those whose SHA-256 comes first.
-        max_tokens: Tokens read of each text. Default: all.
+        max_tokens: Tokens read of a text. Default: all.
         data_dir: Folder where archives of data are looked for first.
 
     Raises:

@@ -47,7 +47,7 @@ class SRSResult:
     """SRS at one k, beside random deletion. All are fractions, with 95 % bootstrap intervals over texts."""
 
     percent: float
-    """k, the share of each text's words that is deleted, in per cent."""
+    """k, the share of a text's words that is deleted, in per cent."""
 
     texts: int
     """How many texts there are."""
@@ -112,18 +112,18 @@ def srs(
         model: A classifier in evaluation mode, with SAFR on it or not.
         tokenizer: Its tokenizer.
         texts: At least two texts, or pairs for a model that reads pairs.
-        labels: The right class of each text.
+        labels: The right classes, one for every text.
         percent: k, above 0 and at most 100.
         scores: One score per word of every text, as another method gives them, in place of capacity.
         site: Site whose capacity ranks the words. Default: the one that explains the model, `fc1.0` without SAFR.
-        max_tokens: Tokens read of each text. Default: all.
+        max_tokens: Tokens read of a text. Default: all.
         progress: Called as texts get done.
 
     Returns:
         Accuracies and SRS as fractions in [-1, 1], with 95 % bootstrap intervals over texts.
 
     Raises:
-        InputError: Texts, labels and scores don't fit each other or the model, or the model is in training mode.
+        InputError: Texts, labels, scores and the model don't fit together, or the model is in training mode.
     """
     if not 0 < percent <= 100:
         raise InputError(f"`percent` must be above 0 and at most 100, got {percent:g}")
@@ -187,8 +187,8 @@ def select_top_words(
     Args:
         scores: One score per word.
         percent: k, of the words that may go.
-        text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
-        within: Which text's words may go; from both they go by one ranking, but the last word of each text stays.
+        text_of_word: For every word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        within: Which text's words may go; from both they go by one ranking, but the last word of a text stays.
 
     >>> sorted(select_top_words(np.array([0.1, 0.9, 0.9, 0.2]), 50))
     [1, 2]
@@ -202,11 +202,11 @@ def select_top_words(
 def rank_words(
     scores: Float[np.ndarray, " word"], *, text_of_word: Sequence[int] | None = None, within: Within = "both"
 ) -> list[int]:
-    """The words that may go, the highest score first; the least important word of each text is not among them.
+    """The words that may go, the highest score first; the least important word of a text is not among them.
 
     Args:
         scores: One score per word.
-        text_of_word: For each word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        text_of_word: For every word of a pair the text that it is from, 0 or 1. Default: all are of one text.
         within: Which text's words may go.
 
     >>> rank_words(np.array([0.1, 0.9, 0.9, 0.2]))
@@ -214,7 +214,7 @@ def rank_words(
     """
     texts = [0] * len(scores) if text_of_word is None else text_of_word
     ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
-    last_words = {texts[word]: word for word in ranking}  # the least important of each text
+    last_words = {texts[word]: word for word in ranking}  # the least important of a text
     return [word for word in ranking if word not in last_words.values()]
 
 
@@ -273,7 +273,7 @@ def measure_deletions(
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts or pairs.
-        labels: The right class of each text.
+        labels: The right classes, one for every text.
         scores: Scores by name; the name `random` is taken.
         percents: By the same names, the k at which words are deleted.
         random_percents: The k at which words are deleted at random.
@@ -325,7 +325,7 @@ def predict_after_deletion(
     *,
     progress: Progress | None = None,
 ) -> Int[np.ndarray, "deletion text"]:
-    """What the model makes of every text after each of many deletions, (deletion, text).
+    """What the model makes of every text after many deletions, (deletion, text).
 
     A few hundred texts of about one length go through the model together with all that the deletions leave of them,
     so that hardly anything is padded, and what several deletions leave alike is run once.
@@ -333,7 +333,7 @@ def predict_after_deletion(
     Args:
         model: A model in evaluation mode.
         texts: Encoded texts or pairs.
-        deletions: Scores and a percentage k each, as for `delete_words`.
+        deletions: Pairs of scores and a percentage k, as for `delete_words`.
         progress: Called with the number of texts that are done and the number there are.
     """
     for scores, _ in deletions:

@@ -19,7 +19,7 @@ from safr.losses.importance import check_differentiated_once
 from safr.superposition import in_full_precision
 
 PROBES = 8
-"""Random vectors for each head of each text; how far they leave the gradient from the exact one: docs/speed.md."""
+"""Random vectors for every head of a text; how far they leave the gradient from the exact one: docs/speed.md."""
 
 
 @in_full_precision
@@ -77,8 +77,8 @@ def blocked_interaction_loss(
         heads: Queries, keys, and what is added to their scores.
         mask: See `interaction_loss`.
         exclude_self: See `interaction_loss`.
-        pairs: How many pairs of a text see each other, from `count_visible_pairs`. Default: all.
-        probes: Random vectors for each head of each text. Default: none, the exact sum.
+        pairs: How many pairs of a text are visible, from `count_visible_pairs`. Default: all.
+        probes: Random vectors for every head of a text. Default: none, the exact sum.
         generator: Where the random vectors come from. Default: torch's own, on the heads' device.
 
     Returns:
@@ -101,7 +101,7 @@ def blocked_interaction_loss(
 def count_visible_pairs(
     visible: Bool[Tensor, "#batch #head query key"], mask: Bool[Tensor, "batch token"] | None = None
 ) -> Float[Tensor, "#batch #head"]:
-    """How many pairs of content tokens see each other, at least 1.
+    """How many pairs of content tokens are visible, at least 1.
 
     Args:
         visible: True where a query may see a key.
@@ -280,6 +280,6 @@ def _mask_pairs(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 toke
 
 
 def _count_all_pairs(like: Tensor, mask: Tensor | None) -> Tensor:
-    """T^2 of each text, at least 1, (batch, 1) or (1, 1)."""
+    """T^2 of every text, at least 1, (batch, 1) or (1, 1)."""
     tokens = like.new_full((1, 1), like.shape[2]) if mask is None else mask.sum(dim=-1, keepdim=True)
     return tokens.square().clamp_min(1).to(like.dtype)

@@ -20,7 +20,7 @@ def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> 
     The choices of a multiple choice count as texts, (batch, choice, token) as (batch * choice, token).
     """
     ids, attended = batch.get("input_ids"), batch.get("attention_mask")
-    if not isinstance(attended, Tensor):  # a cache of fixed size brings a mask for each kind of layer
+    if not isinstance(attended, Tensor):  # a cache of fixed size brings a mask for every kind of layer
         attended = None
     elif attended.dim() == 4:  # (batch, 1, query, key): what no query may see is padding
         attended = (attended if attended.dtype == torch.bool else attended == 0).any(dim=2).any(dim=1)
@@ -38,7 +38,7 @@ def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> 
 def number_words(
     ids: Int[Tensor, "batch token"], pieces: Bool[Tensor, "2 word"] | None
 ) -> Int[Tensor, "batch token"] | None:
-    """Number of each token's word, counted from 0 in each text; None where pieces of words are not told apart.
+    """Number of every token's word, counted from 0 in its text; None where pieces of words are not told apart.
 
     Special tokens are words of their own, and so are ids that the vocabulary did not hold when it was looked through.
 
@@ -49,7 +49,7 @@ def number_words(
     if pieces is None:
         return None
     is_known = ids < pieces.shape[1]
-    continues, closes = pieces[:, ids.where(is_known, 0)] & is_known  # (batch, token) each
+    continues, closes = pieces[:, ids.where(is_known, 0)] & is_known  # (batch, token)
     begins = ~continues
     begins[:, 1:] |= closes[:, :-1]
     begins[:, 0] = True

@@ -81,10 +81,10 @@ class PassRecord:
     """What the readers have computed, by site and layer."""
 
     received_attention: dict[str, Tensor] = field(default_factory=dict)
-    """Attention that each token receives, by layer, where a loss weighs the tokens by it."""
+    """Attention that every token receives, by layer, where a loss weighs the tokens by it."""
 
     layer_counts: Counter[str] = field(default_factory=Counter)
-    """How often each kind of site has reported."""
+    """How often every kind of site has reported."""
 
 
 @dataclass
@@ -95,7 +95,7 @@ class PassCaches:
     """Attention masks, and what is added to the scores for them."""
 
     visible_pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Attention masks, and how many pairs of each text see each other under them."""
+    """Attention masks, and how many pairs of a text are visible under them."""
 
     checkpointed_modules: list[Any] = field(default_factory=list)
     """Modules whose checkpointing function is replaced while the pass runs."""
@@ -112,7 +112,7 @@ class ForwardPass:
     """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
 
     def next_layer(self, site: str) -> str:
-        """Name of the layer that reports now: each reports a site once, and a shared layer reports it again."""
+        """Name of the layer that reports now: every layer reports a site once, and a shared layer reports it again."""
         layer = self.record.layer_counts[site]
         self.record.layer_counts[site] += 1
         return f"{site}.{layer}"

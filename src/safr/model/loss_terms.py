@@ -49,7 +49,7 @@ def make_site_readers(
 
 
 def compute_loss_terms(settings: Regularization, hidden_layers: int, forward_pass: ForwardPass) -> dict[str, Tensor]:
-    """The losses whose weight is not 0, each the mean over the sites that were read.
+    """The losses whose weight is not 0, as means over the sites that were read.
 
     Args:
         settings: The regularization, with nothing left to `auto`.
@@ -144,7 +144,7 @@ def _choose_probes(settings: Regularization, tokens: int) -> int | None:
 
 
 def _count_pairs(forward_pass: ForwardPass, attention_mask: Tensor) -> Tensor:
-    """How many pairs see each other under an attention mask; layers share one, or two that take turns."""
+    """How many pairs are visible under an attention mask; layers share one, or two that take turns."""
     cache = forward_pass.caches.visible_pairs
     for cached_mask, pairs in cache:
         if cached_mask is attention_mask:
@@ -160,7 +160,7 @@ def _note_received_attention(
     attention: Tensor | BlockedAttention,
     attention_mask: Tensor | None,
 ) -> Tensor | None:
-    """Note how much attention each token receives from all that are no padding, special ones too."""
+    """Note how much attention every token receives from all that are no padding, special ones too."""
     record = forward_pass.record
     record.received_attention[layer] = received_attention(attention, record.attended)
     return None if reader is None else reader(forward_pass, attention, attention_mask)
@@ -169,7 +169,7 @@ def _note_received_attention(
 def _excess_over_mean(
     weights: Float[Tensor, "batch token"], content_mask: Bool[Tensor, "batch token"] | None
 ) -> Float[Tensor, "batch token"]:
-    """By how much each token's weight lies above the mean of its text, as a share of it."""
+    """By how much a token's weight lies above the mean of its text, as a share of it."""
     if content_mask is None:
         content_mask = torch.ones_like(weights, dtype=torch.bool)
     counted = torch.where(content_mask, weights, 0.0)

@@ -18,7 +18,7 @@ class MaskedEmbeddings(NamedTuple):
     """The embeddings times their gates."""
 
     keep: Float[Tensor, "batch token"]
-    """Keep probability of each token in [0, 1]; 1 for tokens that don't count."""
+    """Keep probability of every token in [0, 1]; 1 for tokens that don't count."""
 
 
 class VMASK(nn.Module):
@@ -26,7 +26,7 @@ class VMASK(nn.Module):
 
     $$r_i = softmax(W_2 \tanh(W_1 e_i + b_1) + b_2)_1$$
 
-    In training each embedding is multiplied by a hard sample of its gate (straight-through Gumbel-softmax), in
+    In training an embedding is multiplied by a hard sample of its gate (straight-through Gumbel-softmax), in
     evaluation by $r_i$ itself.
 
     Source: Chen and Ji 2020 (VMASK), with the sizes of SAFR's published code.
@@ -73,9 +73,9 @@ class VMASK(nn.Module):
         Args:
             embeddings: One vector per token.
             content_mask: True where a token may be masked; the others pass unchanged. Default: all.
-            words: Number of each token's word; the pieces of a word share the mean of their logits and one sample, so
-                that a word goes whole or not at all. Default: each token for itself.
-            ids: Numbers that equal embeddings have in common, so that the gate's network reads each only once. The
+            words: Number of every token's word; the pieces of a word share the mean of their logits and one sample, so
+                that a word goes whole or not at all. Default: every token for itself.
+            ids: Numbers that equal embeddings have in common, so that the gate's network reads them only once. The
                 gradient then reaches one of the equal embeddings, in place of all that are the same row of a table.
         """
         logits = self._logits(embeddings) if ids is None else self._logits_by_id(embeddings, ids)  # (batch, token, 2)
