@@ -1,4 +1,4 @@
-"""How long work says how far it is."""
+"""Types of progress callbacks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ PartProgress = Callable[[str], Progress]
 """Called with the name of each part of the work, as it begins; gives what the part reports to."""
 
 
-def ignore_parts(part: str) -> Progress:
+def no_progress(part: str) -> Progress:
     """Reports of a part that nobody follows."""
     return lambda done, total: None

@@ -1,4 +1,4 @@
-"""A run is a folder: its settings, model, history, scores, words and figures.
+"""A run is a folder: its settings, history, scores, words and figures; it loads its model and its data.
 
 Its files are written whole or not at all (see `safr.storage`).
 """

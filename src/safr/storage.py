@@ -1,4 +1,4 @@
-"""Files: JSON, text and Parquet, read with one clear error, and written whole or not at all.
+"""Files: JSON, text and Parquet, read with one clear error, and written atomically, whole or not at all.
 
 What is written gets its name only when it is complete, so that a reader or a crash never sees half of it.
 """

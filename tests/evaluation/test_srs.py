@@ -331,6 +331,12 @@ def test_what_does_not_fit_is_said(change, message):
         srs(tiny.model(), tiny.tokenizer(), texts, labels, **given)
 
 
+def test_a_model_with_a_single_answer_has_no_srs():
+    model = tiny.model(num_labels=1)
+    with pytest.raises(InputError, match="expected a model that chooses among classes, got one with a single answer"):
+        srs(model, tiny.tokenizer(), ["a film", "the plot"], [0, 0])
+
+
 def test_a_model_in_training_mode_has_no_srs():
     with pytest.raises(InputError, match="expected a model in evaluation mode, got one in training mode"):
         srs(tiny.model().train(), tiny.tokenizer(), ["a film", "the plot"], [0, 1])

@@ -10,27 +10,27 @@ import httpx
 import pytest
 
 from safr.errors import InputError
-from safr.explorer.serve import _listen, check_token, is_loopback, serve
+from safr.explorer.serve import _listen, choose_token, is_loopback, serve
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.5.5.5", "::1"])
 def test_this_machine_needs_no_token(host):
     assert is_loopback(host)
-    assert check_token(host, None) is None
+    assert choose_token(host, None) is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.0.7", "::", "example.org"])
 def test_others_do(host):
-    first, second = check_token(host, None), check_token(host, None)
+    first, second = choose_token(host, None), choose_token(host, None)
     assert len(first) >= 32
     assert first != second
-    assert check_token(host, "0123456789abcdef") == "0123456789abcdef"
+    assert choose_token(host, "0123456789abcdef") == "0123456789abcdef"
 
 
 @pytest.mark.parametrize("token", ["short", "", "0123456789abcdef;", "0123456789abcdé" * 2])
 def test_a_weak_token_is_one_line(token):
     with pytest.raises(InputError, match="--token must be at least 16 letters"):
-        check_token("localhost", token)
+        choose_token("localhost", token)
 
 
 def test_an_address_that_can_not_be_used_is_one_line(safr_run):

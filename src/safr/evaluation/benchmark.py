@@ -39,7 +39,7 @@ from safr.evaluation.removal import REMOVALS, Removal, Remover, make_remover
 from safr.evaluation.significance import compare_with_others
 from safr.evaluation.statistics import bootstrap_mean
 from safr.model.regularizer import get_explaining_site
-from safr.progress import PartProgress, ignore_parts
+from safr.progress import PartProgress, no_progress
 from safr.runs import Run
 from safr.storage import read_json, write_json
 
@@ -62,7 +62,7 @@ def benchmark(
     max_tokens: int | None = None,
     output: Path | None = None,
     data_dir: Path | None = None,
-    progress: PartProgress = ignore_parts,
+    progress: PartProgress = no_progress,
 ) -> dict[str, Any]:
     """Judge the explanations of a run, or of a model with its tokenizer, on test texts.
 

@@ -1,4 +1,4 @@
-"""Sanity checks of scores: do they follow the model, or the words' length, their place, or no weights at all?"""
+"""Sanity checks: do scores follow the words' length or place, and do they change when the weights are shuffled?"""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Difference:
         return "better" if (self.value.value > 0) == (METRICS[self.metric].better == "higher") else "worse"
 
 
-def find_leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
+def find_best_methods(values: Mapping[str, Mapping[str, float]], metric: str) -> set[str]:
     """Names of the best by one metric, and of all whose interval overlaps with its interval.
 
     The set is empty where neither a higher nor a lower value is better.
@@ -77,7 +77,7 @@ def find_leaders(values: Mapping[str, Mapping[str, float]], metric: str) -> set[
         metric: Name of the metric, one of `METRICS`.
 
     >>> a, b = {"value": 0.3, "low": 0.2, "high": 0.4}, {"value": 0.1, "low": 0.0, "high": 0.15}
-    >>> find_leaders({"a": a, "b": b}, "sufficiency")
+    >>> find_best_methods({"a": a, "b": b}, "sufficiency")
     {'b'}
     """
     better = METRICS[metric].better

@@ -129,7 +129,8 @@ def srs(
         raise InputError(f"`percent` must be above 0 and at most 100, got {percent:g}")
     if model.training:
         raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
-    encoded, classes = encode(tokenizer, texts, max_tokens), check_labels(model, texts, labels)
+    classes = check_labels(model, texts, labels)
+    encoded = encode(tokenizer, texts, max_tokens)
     site = site or get_explaining_site(model)
     if scores is None:
         internals = internal_scores(model, encoded, [site, *attention_sites(model, site)])
@@ -364,7 +365,8 @@ def check_labels(
     """The labels as an array, (text,).
 
     Raises:
-        InputError: There are not as many as texts, fewer than two, or one is no class of the model.
+        InputError: There are not as many as texts, fewer than two, or one is no class of the model, or the model has
+            no classes to choose among.
     """
     classes = np.asarray(labels)
     if isinstance(texts, str) or classes.shape != (len(texts),):
@@ -378,6 +380,8 @@ def check_labels(
         )
     text_config = model.config.get_text_config()
     classes_of_model = text_config.vocab_size if model.can_generate() else model.config.num_labels or 1
+    if classes_of_model < 2:
+        raise InputError("expected a model that chooses among classes, got one with a single answer")
     if not ((classes >= 0) & (classes < classes_of_model)).all():
         raise InputError(f"expected labels from 0 to {classes_of_model - 1}, got {classes.min()} to {classes.max()}")
     return classes.astype(np.int64)

@@ -20,7 +20,13 @@ from safr.evaluation.causal import CAUSAL_CORRELATIONS
 from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.per_text_results import ResultTable, read_results
-from safr.evaluation.significance import Difference, PairedValues, compare_with_others, find_leaders, seed_differences
+from safr.evaluation.significance import (
+    Difference,
+    PairedValues,
+    compare_with_others,
+    find_best_methods,
+    seed_differences,
+)
 from safr.evaluation.statistics import Estimate, seed_mean
 from safr.experiments.grid import is_baseline
 from safr.experiments.run_table import setting_labels
@@ -154,7 +160,7 @@ def seed_group_table(group: SeedGroup) -> TextTable:
         (removal, metric) for removal, metric in TABLE_METRICS if any(key[1:] == (removal, metric) for key in estimates)
     ]
     best = {
-        (removal, metric): find_leaders(
+        (removal, metric): find_best_methods(
             {key[0]: estimate for key, estimate in estimates.items() if key[1:] == (removal, metric)}, metric
         )
         for removal, metric in columns

@@ -56,7 +56,7 @@ def serve(
         raise InputError(
             f"{error.name} is not installed; run `pip install 'safr[app]'`, or use --export FILE"
         ) from error
-    token = check_token(host, token)
+    token = choose_token(host, token)
     listener = _listen(host, port)
     with listener:
         rows = list_texts(runs)
@@ -101,7 +101,7 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
     )
 
 
-def check_token(host: str, token: str | None) -> str | None:
+def choose_token(host: str, token: str | None) -> str | None:
     """The token that visitors need: `token`, or a new one if other machines can reach the host, or None.
 
     Raises:

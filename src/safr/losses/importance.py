@@ -1,4 +1,4 @@
-"""The importance loss, VMASK's information term, and the mean over texts that both take."""
+"""The importance loss, VMASK's information term, and their mean over texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting SAFR on a Hugging Face model, and taking it off again."""
+"""Putting SAFR on a Hugging Face model, and taking it off again; the hooks themselves are in `regularizer.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
 from safr.model.families import check_visible_attention, unwrap
 from safr.model.regularizer import Regularizer, get_regularizer, special_ids_of_model
 from safr.model.resolve import reads_attention, resolve_auto
-from safr.model.trainer_compat import counts_label_tokens
+from safr.model.trainer_compat import averages_over_label_tokens
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 """A transformers model, perhaps with adapters around it."""
@@ -78,7 +78,7 @@ def attach_resolved(
         check_visible_attention(model)
     attached = Regularizer(model, regularization, special_ids, pieces)
     model.safr = attached.train(model.training)
-    if not counts_label_tokens(model):
+    if not averages_over_label_tokens(model):
         vars(model)["accepts_loss_kwargs"] = False
     if model._can_set_attn_implementation():
         model.set_attn_implementation(SAFR_ATTENTION)

@@ -1,4 +1,4 @@
-"""Attention whose weights can be seen: it reports them, or what makes them, to the forward pass that is recorded.
+"""SAFR's attention implementation: it records attention weights, or the queries and keys that they are made of.
 
 Registered with transformers as the attention implementation `safr`, so that every model that goes through its
 attention interface shows its weights. It is torch's own attention, and the losses read the queries and keys, unless the

@@ -1,4 +1,4 @@
-"""Which tokens of a batch count, and which of them make a word.
+"""Which tokens of a batch count, and which word each token belongs to.
 
 The content mask is True where a token counts: padding and special tokens such as [CLS] do not. Only tokens that count
 enter a sum, a mean or a matrix of this package.
@@ -35,7 +35,7 @@ def compute_content_mask(batch: Mapping[str, Any], special: Collection[int]) -> 
     return content_mask
 
 
-def number_words(
+def index_words(
     ids: Int[Tensor, "batch token"], pieces: Bool[Tensor, "2 word"] | None
 ) -> Int[Tensor, "batch token"] | None:
     """Number of every token's word, counted from 0 in its text; None where pieces of words are not told apart.

@@ -1,4 +1,4 @@
-"""The record of a forward pass under way: what is asked of it, what it has shown, and what is kept to save work.
+"""The record of a forward pass under way: what is asked of it, what it has shown, and its caches.
 
 Hooks and the attention function report to the pass that is open in their context. Where none is open they do nothing.
 """

@@ -1,4 +1,4 @@
-"""What SAFR's losses read while a model runs, and their values at the end of the pass."""
+"""Computes the loss terms: from each site while the model runs, and their means at the end of the pass."""
 
 from __future__ import annotations
 

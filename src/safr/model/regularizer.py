@@ -19,7 +19,7 @@ from transformers.utils.generic import find_labels
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.content_mask import compute_content_mask, number_words
+from safr.model.content_mask import compute_content_mask, index_words
 from safr.model.families import (
     RECORDING_HOOKS,
     add_recording_hooks,
@@ -40,7 +40,7 @@ from safr.model.forward_pass import (
 )
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
 from safr.model.resolve import resolve_layers
-from safr.model.trainer_compat import OutsideLoss, batch_fraction, check_forward
+from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments
 from safr.model.vmask import VMASK
 
 
@@ -77,7 +77,7 @@ class Regularizer(nn.Module):
         self.register_buffer("pieces", None if pieces is None else pieces.to(weight.device))
         self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
         self.label_names = find_labels(type(model))
-        self.outside_loss = OutsideLoss()
+        self.outside_loss = OutsideLossCheck()
         self.hooked: dict[str, nn.Module] = {}
         """Modules that bear recording hooks, by their path."""
         self._add_hooks(model)
@@ -111,7 +111,7 @@ class Regularizer(nn.Module):
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """Open a pass, or join the one that a trace has opened, and ask for what the losses read."""
         arguments = _bind_arguments(model, args, options)
-        check_forward(model, arguments, self.vmask, self.label_names)
+        check_forward_arguments(model, arguments, self.vmask, self.label_names)
         self._add_hooks(cast("PreTrainedModel", model))
         has_labels = any(arguments.get(name) is not None for name in self.label_names)
         needs_gradient = model.training and torch.is_grad_enabled()
@@ -182,7 +182,7 @@ class Regularizer(nn.Module):
         needs_gradient = forward_pass is not None and forward_pass.request.needs_gradient
         shared = forward_pass is not None and (needs_gradient or not torch.is_grad_enabled())
         repeats = ids if alike and ids.device.type == "cpu" and shared else None
-        masked = self.vmask(output, content_mask, number_words(ids, self.pieces), repeats)
+        masked = self.vmask(output, content_mask, index_words(ids, self.pieces), repeats)
         if forward_pass is not None:
             forward_pass.record.keep = masked.keep
         record_once("vmask", masked.vectors)

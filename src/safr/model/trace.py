@@ -1,4 +1,6 @@
-"""`Trace`, what one forward pass showed, and `trace`, which runs a model once and records it.
+"""`Trace`, what one forward pass showed, and `trace`, which runs a model once and hands out what was recorded.
+
+Attention is recorded by `attention.py`, vectors by the hooks of `families.py`, both into `forward_pass.py`'s record.
 
 Axis names, one list for the whole project: `batch token query key head width neuron label layer`.
 """

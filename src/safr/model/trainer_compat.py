@@ -1,4 +1,4 @@
-"""What training loops do around a model: losses computed outside it, label smoothing, and ways that are refused."""
+"""Fits SAFR to training loops: losses computed outside the model, label smoothing, and what can't be trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from safr.errors import InputError
 _LANGUAGE_MODELS = {*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values(), *MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()}
 
 
-class OutsideLoss:
+class OutsideLossCheck:
     """Checks that a loss computed outside the model holds the regularizers that the model hands out."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class OutsideLoss:
             )
 
 
-def check_forward(
+def check_forward_arguments(
     model: nn.Module, arguments: Mapping[str, Any], vmask: nn.Module | None, label_names: Collection[str]
 ) -> None:
     """Refuse what would train something else than the settings say, without a word.
@@ -125,7 +125,7 @@ def batch_fraction(labels: Tensor, items: Tensor | int, shift_labels: bool) -> T
     return (predicted != -100).sum() / items
 
 
-def counts_label_tokens(model: PreTrainedModel) -> bool:
+def averages_over_label_tokens(model: PreTrainedModel) -> bool:
     """Whether a model's loss is a mean over the label tokens of all the batches that the Trainer accumulates.
 
     Those language models' is that hand it to transformers' own loss function. Others' is a batch's mean, whatever their
