@@ -1,12 +1,14 @@
-import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from safr import runs
 from safr.config import Recipe, Settings
 from safr.errors import InputError
 from safr.runs import Run, create_run, open_run, open_trained_run
-from safr.storage import read_json, write_json, write_text
+from safr.storage import write_json, write_text
+from tests import tiny
 
 DATA = {"origin": "here", "fingerprint": "f00", "labels": ["<no>", "ja"]}
 
@@ -106,57 +108,21 @@ def test_settings_of_another_version_are_named(run):
         run.settings  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "value", ["漢字 \x00 \u2028 </script>", "lone \ud800 surrogate \udcff", {"a": [1.5, None, True], "b\n": {}}]
-)
-def test_json_comes_back_as_it_was_written(tmp_path, value):
-    path = tmp_path / "new folder" / "some.json"
-    write_json(path, value)
-    assert read_json(path) == value
-    path.read_bytes().decode("utf-8")
-
-
-def test_json_can_be_read_by_people(tmp_path):
-    write_json(tmp_path / "some.json", {"text": "漢字"})
-    assert (tmp_path / "some.json").read_bytes() == '{\n  "text": "漢字"\n}\n'.encode()
-
-
-def test_writing_leaves_one_file(tmp_path):
-    write_text(tmp_path / "a.txt", "one")
-    write_text(tmp_path / "a.txt", "two")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "two"
-
-
-def test_a_folder_in_the_files_place_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"expected a file's name, found a folder there; name a file in it$"):
-        write_text(tmp_path, "text")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("step", ["write_text", "replace"])
-def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch, step):
-    path, write = tmp_path / "scores.json", Path.write_text
-    write_json(path, {"old": 1})
-
-    def crash(target, text, *arguments, **options):
-        if step == "write_text":
-            write(target, text[: len(text) // 2], *arguments, **options)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, step, crash)
-    with pytest.raises(KeyboardInterrupt):
-        write_json(path, {"new": 2})
-    assert json.loads(path.read_text(encoding="utf-8")) == {"old": 1}
-    assert [each.name for each in tmp_path.iterdir()] == ["scores.json"]
-    monkeypatch.undo()
-    write_json(path, {"new": 2})
-    assert read_json(path) == {"new": 2}
-
-
 def test_a_crash_while_a_run_is_made_leaves_none(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         create_run(tmp_path / "run", Settings(), DATA)
     with pytest.raises(InputError, match="holds no config"):
         open_run(tmp_path / "run")
+
+
+def test_a_run_brings_its_model_and_checks_its_data(safr_run, monkeypatch):
+    model, tokenizer = safr_run.load_model(device="cpu")
+    assert not model.training
+    assert model.device == torch.device("cpu")
+    assert tokenizer("a film")["input_ids"] == tiny.tokenizer()("a film")["input_ids"]
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: tiny.dataset())
+    assert safr_run.load_data().fingerprint() == tiny.dataset().fingerprint()
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: tiny.dataset(seed=9))
+    with pytest.raises(InputError, match="was trained on other data than"):
+        safr_run.load_data()
