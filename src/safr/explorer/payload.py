@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 import safr
 from safr.data.encoding import replace_surrogates
+from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.what_if import WhatIf
@@ -167,7 +167,7 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     ]
     example_numbers = {row.number for row in example_rows}
     other_rows = [row for row in rows if row.number not in example_numbers]
-    other_rows.sort(key=lambda row: hashlib.sha256(row.text.encode("utf-8", "surrogatepass")).digest())
+    other_rows.sort(key=lambda row: hash_text(row.text))
     return [*example_rows, *other_rows][:count]
 
 
