@@ -20,10 +20,10 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import safr
-from safr.evaluation.evaluate import PAPER_SENTENCE
 from safr.explorer import export_page
 from safr.figures import save_figure
 from safr.runs import Run, open_trained_run
+from safr.storage import read_json
 
 IMAGES = Path(__file__).parent / "images"
 PICTURES = ("shaded", "allocation", "explorer")
@@ -82,7 +82,8 @@ def draw_explorer(*runs: Run) -> None:
 def explain_paper_sentence(run: Run) -> safr.Explanation:
     """What a run's model says about the paper's sentence."""
     model, tokenizer = run.load_model()
-    return safr.explain(model, tokenizer, PAPER_SENTENCE, max_tokens=run.settings.max_tokens)
+    sentence = read_json(run.examples_file)[0]["text"]  # the paper's, spelled as in the data the model was trained on
+    return safr.explain(model, tokenizer, sentence, max_tokens=run.settings.max_tokens)
 
 
 @contextmanager
