@@ -17,7 +17,7 @@ from safr.errors import InputError
 from safr.evaluation import benchmark_metrics
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.sanity_checks import shuffled_weights
+from safr.evaluation.sanity_checks import shuffle_weights, shuffled_weights
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
@@ -219,6 +219,16 @@ def test_a_model_with_a_tokenizer_and_data_is_judged_as_its_run_is(copied, tmp_p
     assert unkept["comparisons"] == of_run["comparisons"]
     with pytest.raises(InputError, match="a model is judged with a tokenizer and data; pass both"):
         benchmark(model, tiny.dataset())
+
+
+def test_another_models_results_are_not_taken_for_those_of_the_run_in_the_folder(copied):
+    options = {"methods": ["capacity"], "removals": ["delete"]}
+    of_run = benchmark(copied, tiny.dataset(), **options)
+    model, tokenizer = copied.load_model()
+    shuffle_weights(model)
+    options |= {"tokenizer": tokenizer, "max_tokens": tiny.MAX_TOKENS}
+    of_other = benchmark(model, tiny.dataset(), **options, output=copied.folder)
+    assert of_other["methods"]["capacity"]["values"] != of_run["methods"]["capacity"]["values"]
 
 
 def test_shuffled_weights_are_put_back(copied):

@@ -42,6 +42,9 @@ class BenchmarkSource:
     seed: int = 0
     """Seed of the training, from which random orders are drawn."""
 
+    weight_files: tuple[Path, ...] = ()
+    """Files of the run's weights; empty for a model, whatever lies in the folder of its results."""
+
 
 @dataclass(frozen=True)
 class BenchmarkData:
@@ -70,8 +73,8 @@ class BenchmarkData:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the model's weights and of the texts."""
         digest = hashlib.sha256(repr((self.numbers, [text.ids for text in self.texts])).encode())
-        if files := sorted(self.folder.model_folder.glob("*.safetensors")):
-            for file in files:
+        if self.source.weight_files:
+            for file in self.source.weight_files:
                 digest.update(hash_file(file))
         else:
             for name, weight in self.model.state_dict().items():
@@ -113,7 +116,8 @@ def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None
     run.check_data(data)
     model, tokenizer = run.load_model()
     settings = run.settings
-    source = BenchmarkSource(run.name, settings.data, settings.command, settings.recipe.seed)
+    files = tuple(sorted(run.model_folder.glob("*.safetensors")))
+    source = BenchmarkSource(run.name, settings.data, settings.command, settings.recipe.seed, files)
     return _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
 
 
@@ -141,8 +145,6 @@ def make_model_data(
     Raises:
         InputError: Labels that don't fit the model, a model in training mode, or fewer than two texts with words.
     """
-    if model.training:
-        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
     split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
     check_labels(model, split.texts, split.labels)
     source = BenchmarkSource("model", name)

@@ -95,8 +95,6 @@ def evaluate(
         return _evaluate_run(run_or_model, data, split, progress)
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
-    if run_or_model.training:
-        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
     examples = _choose_split(data, split)
     labels = check_labels(run_or_model, examples.texts, examples.labels)
     texts = encode(tokenizer, examples.texts, max_tokens)

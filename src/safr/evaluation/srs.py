@@ -127,8 +127,6 @@ def srs(
     """
     if not 0 < percent <= 100:
         raise InputError(f"`percent` must be above 0 and at most 100, got {percent:g}")
-    if model.training:
-        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
     classes = check_labels(model, texts, labels)
     encoded = encode(tokenizer, texts, max_tokens)
     site = site or get_explaining_site(model)
@@ -362,12 +360,14 @@ def predict_after_deletion(
 def check_labels(
     model: PreTrainedModel, texts: Sequence[str | tuple[str, str]], labels: Sequence[Any] | np.ndarray
 ) -> Int[np.ndarray, " text"]:
-    """The labels as an array, (text,).
+    """The labels as an array, (text,), once the model can be judged by them.
 
     Raises:
-        InputError: There are not as many as texts, fewer than two, or one is no class of the model, or the model has
-            no classes to choose among.
+        InputError: The model is in training mode or has no classes to choose among, there are fewer than two texts or
+            not as many labels, or a label is no class of the model.
     """
+    if model.training:
+        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
     classes = np.asarray(labels)
     if isinstance(texts, str) or classes.shape != (len(texts),):
         count = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
