@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: install demo test check format bench clean
+.PHONY: install demo test campaigns check format bench clean
 
 install: $(VENV)/.installed
 
@@ -14,6 +14,10 @@ demo: install
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Hours of kills, damaged files and hostile requests; what they tried is printed, and kept in docs/reliability.md.
+campaigns: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest --campaigns --capture=no tests/campaigns
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

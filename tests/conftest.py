@@ -29,6 +29,10 @@ transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
 
+def pytest_addoption(parser):
+    parser.addoption("--campaigns", action="store_true", help="run the campaigns of tests/campaigns at full length")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     """A cache that is not the user's, also for runs that are made once in a session and for programs of their own."""
