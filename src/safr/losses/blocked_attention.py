@@ -56,7 +56,7 @@ class BlockedAttention:
         """Texts and heads that go into a block together: as many as its size allows, one head of one text at least."""
         texts, heads, queries = self.query.shape[:3]
         matrices = max(self._block() // max(queries * self.key.shape[2], 1), 1)
-        some_heads, some_texts = min(matrices, heads), max(matrices // max(heads, 1), 1)
+        some_heads, some_texts = max(min(matrices, heads), 1), max(matrices // max(heads, 1), 1)
         for text in range(0, texts, some_texts):
             for head in range(0, heads, some_heads):
                 yield slice(text, text + some_texts), slice(head, head + some_heads)
@@ -72,7 +72,7 @@ class BlockedAttention:
         """Queries that go into a block together: all, unless one head's weights are more than a few blocks."""
         queries, keys = self.query.shape[2], self.key.shape[2]
         some = queries if queries * keys <= 4 * self._block() else max(self._block() // keys, 1)
-        return [slice(row, min(row + some, queries)) for row in range(0, queries, some)]
+        return [slice(row, min(row + some, queries)) for row in range(0, queries, max(some, 1))]
 
     def select_rows(self, rows: slice) -> BlockedAttention:
         """Some of the queries."""

@@ -6,7 +6,7 @@ dS/dA = A A^T + A A + A^T A. From queries and keys nothing is kept for the backw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from safr.losses.blocked_attention import BlockedAttention
-from safr.losses.importance import check_differentiated_once
-from safr.superposition import in_full_precision
+from safr.losses.importance import check_differentiated_once, mean_or_zero
+from safr.superposition import check_floats, check_mask, in_full_precision
 
 PROBES = 8
 """Random vectors for every head of a text; how far they leave the gradient from the exact one: docs/speed.md."""
@@ -47,16 +47,25 @@ def interaction_loss(
 
     Returns:
         Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a content
-        token adds 0. It can be differentiated once.
+        token adds 0, and no text at all gives 0. In float32 at least; never a number where an attention weight that
+        counts is NaN or infinite. It can be differentiated once.
+
+    Raises:
+        TypeError: An argument is no tensor of the type that it has to be.
+        ValueError: The shapes don't fit.
     """
+    check_floats("attention", attention, "batch, head, query, key")
+    if attention.shape[2] != attention.shape[3]:
+        raise ValueError(f"attention must have as many queries as keys, got {tuple(attention.shape)}")
+    check_mask("mask", mask, (attention.shape[0], attention.shape[2]), "token of attention")
+    _check_visible(visible, attention.shape)
     weights = attention.to(torch.promote_types(attention.dtype, torch.float32))
     if mask is not None:
         weights = torch.where(_mask_pairs(mask), weights, 0.0)
     needed = weights.requires_grad and torch.is_grad_enabled()
     attended: Tensor = _OfWeights.apply(weights, exclude_self, needed)
-    return (
-        attended / (_count_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask))
-    ).mean()
+    pairs = _count_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask)
+    return mean_or_zero(attended / pairs)
 
 
 def blocked_interaction_loss(
@@ -82,20 +91,37 @@ def blocked_interaction_loss(
         generator: Where the random vectors come from. Default: torch's own, on the heads' device.
 
     Returns:
-        What `interaction_loss` returns, or in expectation. The heads' bias gets no gradient.
+        What `interaction_loss` returns, or in expectation. The heads' bias gets no gradient. NaN where the attention
+        is, as after a NaN in a key that is seen, or scores that float32 can't hold; the query of a token that does not
+        count may hold anything.
+
+    Raises:
+        TypeError: An argument is no tensor of the type that it has to be.
+        ValueError: The shapes don't fit, or there are less than one probe.
     """
-    if heads.query.shape[2] != heads.key.shape[2]:
-        raise ValueError(f"expected as many queries as keys, got {heads.query.shape[2]} and {heads.key.shape[2]}")
+    _check_heads(heads, mask, pairs, probes)
+    loss: Tensor = _sum_over_heads(heads.query, heads.key, heads, mask, exclude_self, pairs, probes, generator)
+    return loss
+
+
+@in_full_precision
+def _sum_over_heads(
+    query: Tensor,
+    key: Tensor,
+    heads: BlockedAttention,
+    mask: Tensor | None,
+    exclude_self: bool,
+    pairs: Tensor | None,
+    probes: int | None,
+    generator: torch.Generator | None,
+) -> Tensor:
     heads = heads.to_full_precision()
-    with torch.autocast(heads.query.device.type, enabled=False):
-        pairs = _count_all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
-        share = 1 / pairs.expand(heads.query.shape[:2])
-        share = share / share.numel()
-        needed = (heads.query.requires_grad or heads.key.requires_grad) and torch.is_grad_enabled()
-        loss: Tensor = _OfHeads.apply(
-            heads.query, heads.key, heads, mask, share, exclude_self, probes, generator, needed
-        )
-        return loss
+    pairs = _count_all_pairs(heads.query, mask) if pairs is None else pairs.to(heads.query.dtype)
+    share = 1 / pairs.expand(heads.query.shape[:2])
+    share = share / share.numel()
+    needed = (heads.query.requires_grad or heads.key.requires_grad) and torch.is_grad_enabled()
+    loss: Tensor = _OfHeads.apply(heads.query, heads.key, heads, mask, share, exclude_self, probes, generator, needed)
+    return loss
 
 
 def count_visible_pairs(
@@ -106,7 +132,15 @@ def count_visible_pairs(
     Args:
         visible: True where a query may see a key.
         mask: True where a token counts. Default: all count.
+
+    Raises:
+        TypeError: `visible` or `mask` holds no truth values.
+        ValueError: The shapes don't fit.
     """
+    _check_visible(visible, None)
+    if mask is not None:
+        texts = visible.shape[0] if visible.shape[0] > 1 or not isinstance(mask, Tensor) else mask.shape[0]
+        check_mask("mask", mask, (texts, visible.shape[2]), "token of visible")
     counted = visible if mask is None else visible & _mask_pairs(mask)
     # Summing truth values takes twice as long: they are brought to 64 bits one by one.
     return counted.view(torch.uint8).sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
@@ -151,7 +185,12 @@ class _OfHeads(torch.autograd.Function):
             of_query, of_key = torch.empty_like(query), torch.zeros_like(key)
         scale = heads.scale
         # The queries are scaled here, so that T x T scores need not be.
-        heads = replace(heads, query=query.detach() * heads.scale, key=key.detach().contiguous(), scale=1.0)
+        scaled = query.detach() * heads.scale
+        if mask is not None:
+            scaled = torch.where(
+                mask[:, None, :, None], scaled, 0.0
+            )  # 0 times the NaN of a row that is left out is NaN
+        heads = replace(heads, query=scaled, key=key.detach().contiguous(), scale=1.0)
         for texts, some in heads.iter_parts():
             part = heads.select_part(texts, some)
             content_mask = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
@@ -273,6 +312,36 @@ def _sum_self_terms(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple
 def _backward_through_softmax(gradient: Tensor, weights: Tensor) -> Tensor:
     """The gradient with respect to the scores, from that with respect to the weights."""
     return torch.ops.aten._softmax_backward_data(gradient, weights, -1, weights.dtype)
+
+
+def _check_visible(visible: Tensor | None, shape: Sequence[int] | None) -> None:
+    if visible is None:
+        return
+    if isinstance(visible, Tensor) and visible.ndim != 4:
+        raise ValueError(f"visible must have the shape (batch, head, query, key), got {tuple(visible.shape)}")
+    fits = tuple(shape) if shape is not None else tuple(getattr(visible, "shape", ()))
+    if isinstance(visible, Tensor):
+        fits = tuple(1 if one == 1 else size for one, size in zip(visible.shape[:2], fits[:2], strict=True)) + fits[2:]
+    check_mask("visible", visible, fits, "pair of attention")
+
+
+def _check_heads(heads: BlockedAttention, mask: Tensor | None, pairs: Tensor | None, probes: int | None) -> None:
+    check_floats("query", heads.query, "batch, head, query, size")
+    check_floats("key", heads.key, "batch, head, key, size")
+    texts, counted_heads, tokens, _ = heads.query.shape
+    if tokens != heads.key.shape[2]:
+        raise ValueError(f"expected as many queries as keys, got {tokens} and {heads.key.shape[2]}")
+    if heads.query.shape != heads.key.shape:
+        raise ValueError(
+            f"query and key must have the same shape, got {tuple(heads.query.shape)} and {tuple(heads.key.shape)}"
+        )
+    check_mask("mask", mask, (texts, tokens), "token of query")
+    if pairs is not None and (
+        pairs.ndim != 2 or pairs.shape[0] not in (1, texts) or pairs.shape[1] not in (1, counted_heads)
+    ):
+        raise ValueError(f"pairs must have the shape {(texts, counted_heads)}, got {tuple(pairs.shape)}")
+    if probes is not None and probes < 1:
+        raise ValueError(f"probes must be at least 1, got {probes}; None sums exactly")
 
 
 def _mask_pairs(mask: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 token token"]:
