@@ -195,7 +195,7 @@ def share_directions(
     if tokens <= width:
         overlap = directions @ others.mT  # (*batch, token, token)
         if factors:
-            most = torch.finfo(overlap.dtype).max
+            most = torch.finfo(overlap.dtype).max / 4  # twice that still is a number
             # The square of what is cut is infinite all the same, but 0 times infinity has no place in a gradient.
             overlap = functools.reduce(torch.mul, factors, overlap).clamp(-most, most)
         overlap.diagonal(dim1=-2, dim2=-1).zero_()

@@ -1,0 +1,165 @@
+"""Every tensor function of vectors over the whole range of its type, against exact fractions."""
+
+import contextlib
+import math
+from fractions import Fraction
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.superposition import capacity, interference, normalize, polysemanticity
+from tests.numeric_range import (
+    DTYPES,
+    boundary_values,
+    dot,
+    exact_importance,
+    exact_interference,
+    exact_normalized,
+    exact_polysemanticity,
+    exact_root,
+    exact_rows,
+)
+
+
+@contextlib.contextmanager
+def jaxtyping_off():
+    """As a user has it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+SHAPES = [(3, 4), (4, 2), (1, 3), (3, 3), (5, 1)]
+
+
+def check_close(found, exact, dtype, absolute=0):
+    """Each number is the exact one to the type's precision, or infinite where the type ends."""
+    info = torch.finfo(dtype)
+    for got, want in zip(found.double().flatten().tolist(), exact, strict=True):
+        error = Fraction(8 * info.eps) * abs(want) + absolute + Fraction(2 * info.smallest_normal * info.eps)
+        if math.isinf(got):
+            assert abs(want) + error > Fraction(info.max)
+        else:
+            assert abs(Fraction(got) - want) <= error, got
+
+
+def flatten(rows):
+    return [value for row in rows for value in row]
+
+
+def check_text(vectors, found, dtype):
+    """What the functions gave for one text of finite numbers."""
+    tokens, width = vectors.shape
+    eps = Fraction(torch.finfo(torch.promote_types(dtype, torch.float32)).eps)
+    lengths = [dot(row, row) for row in exact_rows(vectors)]
+    noise = 0 if tokens <= width else 8 * tokens * eps * max(lengths, default=0)
+    # A product of vectors is as exact as their lengths allow.
+    largest = [[exact_root(one * other) for other in lengths] for one in lengths]
+    for got, want, most in zip(
+        found["interference"].flatten(), flatten(exact_interference(vectors)), flatten(largest), strict=True
+    ):
+        check_close(got[None], [want], dtype, 8 * eps * most)
+    check_close(found["normalize"], flatten(exact_normalized(vectors)), dtype)
+    exact = exact_polysemanticity(vectors)
+    for i, want in enumerate(exact):
+        others = sum((b for j, b in enumerate(lengths) if j != i), 0) if lengths[i] else 0
+        check_close(found["polysemanticity"][i][None], [want], dtype, 16 * eps * others + noise)
+        got, least, most = found["capacity"][i].item(), 0, 0
+        assert math.isfinite(got)
+        if not lengths[i]:
+            assert got == 0
+            continue
+        slack = 16 * eps * others + noise
+        least, most = (lengths[i] / (lengths[i] + max(want + by, 0)) for by in (slack, -slack))
+        margin = 8 * torch.finfo(dtype).eps
+        assert float(least) - margin <= got <= float(most) + margin, (got, float(least), float(most))
+    if tokens <= width:
+        check_close(
+            found["root"][None],
+            [exact_importance(vectors, False)],
+            found["root"].dtype,
+            64 * eps * max((abs(x) for x in flatten(exact_rows(vectors))), default=0),
+        )
+    assert math.isfinite(found["free"]) and 0 <= found["free"] <= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_every_boundary_value_gives_the_exact_result_or_none(dtype, autocast, data):
+    tokens, width = data.draw(st.sampled_from(SHAPES))
+    values = st.sampled_from(boundary_values(dtype)) | st.floats(-4, 4, width=16)
+    some = data.draw(st.lists(values, min_size=tokens * width, max_size=tokens * width))
+    vectors = torch.tensor(some, dtype=torch.float64).to(dtype).view(tokens, width)
+    padded = data.draw(st.booleans())
+    given_vectors, mask = vectors, None
+    if padded:
+        given_vectors = torch.cat([vectors, torch.tensor([[math.nan], [math.inf]], dtype=dtype).expand(2, width)])
+        mask = torch.arange(tokens + 2) < tokens
+    batch_mask = None if mask is None else mask[None]
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        leaf = given_vectors[None].clone().requires_grad_()
+        losses = {name: importance_loss(leaf, batch_mask, scale) for name, scale in (("root", False), ("free", True))}
+        found = {
+            "interference": interference(given_vectors, mask)[:tokens, :tokens],
+            "polysemanticity": polysemanticity(given_vectors, mask)[:tokens],
+            "capacity": capacity(given_vectors, mask)[:tokens],
+            "normalize": normalize(given_vectors)[:tokens],
+        }
+        measured = given_vectors.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(capacity(measured, mask).sum(), measured)
+    assert not gradient.isnan().any()
+    # Rows beyond the width, where padding makes them so, are summed in another way, with another error.
+    if padded and tokens <= width < tokens + 2:
+        assert all(value.isfinite().all() for value in (found["capacity"], found["normalize"]))
+    else:
+        check_text(vectors, found | {name: loss.detach() for name, loss in losses.items()}, dtype)
+    for name, loss in losses.items():
+        if (loss.isfinite() and name == "root") or loss.isfinite():
+            (slope,) = torch.autograd.grad(loss, leaf)
+            assert not slope.isnan().any()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("scale_free", [False, True])
+@pytest.mark.parametrize("shape", [(4, 8), (8, 4), (1, 3)])
+def test_a_loss_of_what_is_no_number_is_none_and_has_no_healthy_gradient(bad, scale_free, shape):
+    vectors = torch.randn(1, *shape)
+    vectors[0, 0, 1] = bad
+    vectors.requires_grad_()
+    loss = importance_loss(vectors, scale_free=scale_free)
+    loss.backward()
+    assert loss.isnan()
+    assert not vectors.grad.isfinite().all()
+    assert information_loss(torch.full((1, 3), bad)).isnan()
+    attention = torch.full((1, 1, 3, 3), 1 / 3)
+    attention[0, 0, 0, 1] = bad
+    assert not interaction_loss(attention).isfinite()
+
+
+def test_no_text_gives_zero():
+    assert importance_loss(torch.zeros(0, 3, 4)) == 0
+    assert importance_loss(torch.zeros(2, 0, 4)) == 0
+    assert importance_loss(torch.zeros(2, 3, 0)) == 0
+    assert information_loss(torch.zeros(0, 3)) == 0
+    assert interaction_loss(torch.zeros(0, 2, 3, 3)) == 0
+
+
+@pytest.mark.parametrize("measure", [capacity, polysemanticity, interference])
+def test_what_is_no_tensor_of_floating_point_is_refused_in_one_line(measure):
+    with pytest.raises(TypeError, match="torch tensor, got ndarray"), jaxtyping_off():
+        list(map(measure, [np.ones((2, 2))]))
+    with jaxtyping_off(), pytest.raises(TypeError, match="got int64; convert it"):
+        measure(torch.ones(2, 2, dtype=torch.int64))
+    with jaxtyping_off(), pytest.raises(TypeError, match="mask must hold truth values, got int64"):
+        measure(torch.ones(2, 2), torch.ones(2, dtype=torch.int64))
+    with jaxtyping_off(), pytest.raises(ValueError, match="mask must have the shape"):
+        measure(torch.ones(2, 2), torch.ones(3, dtype=torch.bool))
