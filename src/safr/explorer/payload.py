@@ -155,8 +155,7 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     Raises:
         InputError: `count` is below 1.
     """
-    if count < 1:
-        raise InputError(f"--texts must be at least 1, got {count}")
+    check_text_count(count)
     row_by_text = {row.text: row for row in rows}
     examples = [
         (replace_surrogates(example["text"]), example["label"]) for example in read_json(runs[-1].examples_file)
@@ -169,6 +168,12 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     other_rows = [row for row in rows if row.number not in example_numbers]
     other_rows.sort(key=lambda row: hash_text(row.text))
     return [*example_rows, *other_rows][:count]
+
+
+def check_text_count(count: int) -> None:
+    """Raise an InputError where fewer than one text is asked for."""
+    if count < 1:
+        raise InputError(f"--texts must be at least 1, got {count}")
 
 
 def _summarize_texts(run: Run) -> dict[str, list[Any]]:
