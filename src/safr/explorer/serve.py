@@ -15,7 +15,15 @@ from urllib.parse import quote
 
 from safr.errors import InputError
 from safr.explorer.model_session import ModelSession, open_session
-from safr.explorer.payload import PagePayload, TextRow, check_text_count, choose_texts, list_texts, summarize_run
+from safr.explorer.payload import (
+    PagePayload,
+    TextRow,
+    check_text_count,
+    choose_texts,
+    describe_data,
+    list_texts,
+    summarize_run,
+)
 from safr.runs import Run
 
 SERVED_TEXTS = 5_000
@@ -97,11 +105,11 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
         count: How many of them the page's table holds.
     """
     runs = [session.run for session in sessions]
-    data = runs[0].record["data"]
+    data, labels = describe_data(runs)
     return PagePayload(
         live=True,
-        data=data["name"],
-        labels=data["labels"],
+        data=data,
+        labels=labels,
         runs=[summarize_run(run) for run in runs],
         rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
         total=len(rows),
