@@ -1,6 +1,8 @@
 import asyncio
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from safr.explorer import middleware
 from safr.explorer.middleware import MAX_BODY_BYTES, AccessMiddleware
@@ -75,6 +77,68 @@ def test_without_the_token_nothing_passes():
     assert ask(**known, authorization=f"Bearer {TOKEN}")[0] == 200
     assert ask(**known, cookie=f"safr_token_81={TOKEN}")[0] == 401  # another server's
     assert ask(**known, cookie=f"other=1; safr_token_80={TOKEN}")[0] == 200
+
+
+@pytest.mark.parametrize("scheme", ["bearer ", "BEARER ", "Bearer  ", "bEaReR\t"])
+def test_the_scheme_of_the_token_may_be_written_in_any_case(scheme):
+    assert ask(hosts=None, token=TOKEN, authorization=f"{scheme}{TOKEN}")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "others", ['prefs={"a":1}', "a", "=", "a=\xff", "a b=c", "[]", "safr_token_80=wrong", 'a="b\\"', "$Version=1", ";;"]
+)
+def test_cookies_of_other_programs_do_not_hide_the_token(others):
+    for cookie in (f"{others}; safr_token_80={TOKEN}", f"safr_token_80={TOKEN}; {others}"):
+        assert ask(hosts=None, token=TOKEN, cookie=cookie)[0] == 200
+    assert ask(hosts=None, token=TOKEN, cookie=others)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://]", "//[::", "\xff", "http://a\u2100".encode().decode("latin-1")]
+)
+def test_an_origin_that_can_not_be_read_is_another(origin):
+    for answer in (ask(origin=origin), ask(hosts=None, token=TOKEN, origin=origin)):
+        assert answer[0] == 403
+        assert answer[1]["x-content-type-options"] == "nosniff"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(["host", "origin", "cookie", "authorization", "content_length"]),
+        st.text(st.characters(max_codepoint=255), max_size=60),
+    ),
+    st.binary(max_size=60),
+)
+def test_no_bytes_of_a_stranger_raise_anything(caplog, headers, query):
+    assert ask(hosts=None, token=TOKEN, query=query, **headers)[0] in (401, 403)
+    assert ask(query=query, **headers)[0] in (200, 403, 413, 421)
+    assert ask(content_length="9" * 5000)[0] == 413
+    assert not caplog.records
+
+
+def test_a_defect_is_one_line_of_json_with_the_safety_headers(caplog, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("/secret/path")
+
+    monkeypatch.setattr(AccessMiddleware, "_check_token", fail)
+    status, headers, body = ask()
+    assert status == 500
+    assert b"secret" not in body
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "a defect of ours" in caplog.text
+
+
+def test_a_client_that_leaves_in_its_body_is_asked_nothing_more():
+    async def leave():
+        return {"type": "http.disconnect"}
+
+    async def fail(*_):
+        raise AssertionError
+
+    request = {"type": "http", "path": "/", "query_string": b"", "server": ("localhost", 80)}
+    scope = {**request, "headers": [(b"host", b"localhost")]}
+    asyncio.run(AccessMiddleware(fail, hosts=LOCAL, token=None)(scope, leave, fail))
 
 
 def test_the_token_in_the_address_becomes_a_cookie_that_scripts_do_not_see():

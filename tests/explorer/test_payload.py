@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from safr import runs
@@ -106,3 +107,53 @@ def test_an_epoch_that_diverged_is_told_without_a_number(safr_run, tmp_path):
     run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
     run.history_file.write_text('{"epoch": 1, "task": NaN, "dev_accuracy": 0.5}\n')
     assert summarize_run(run).history == [{"epoch": 1, "task": None, "dev_accuracy": 0.5}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("scores.json", b'{"site": "fc1.0"}'),
+        ("scores.json", b"\xff\x00"),
+        ("history.jsonl", b'{"epoch": "one"}'),
+        ("history.jsonl", b"\xff"),
+        ("examples.json", b"{}"),
+        ("examples.json", b'[{"text": 3, "label": "pos"}]'),
+        ("examples.json", b'[{"text": "a"}]'),
+        ("tokens.parquet", b"PAR1PAR1"),
+        ("tokens.parquet", b""),
+        ("benchmark/scores/occlusion.parquet", b"PAR1 nothing PAR1"),
+    ],
+)
+def test_a_damaged_file_is_one_line(copied, name, content):
+    path = copied.folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+    def read_all():
+        summarize_run(copied)
+        choose_texts([copied], list_texts([copied]), 3)
+        load_other_scores(copied, 0)
+
+    with pytest.raises(InputError) as raised:
+        read_all()
+    assert "\n" not in str(raised.value)
+
+
+def test_words_of_other_columns_or_with_gaps_are_one_line(copied):
+    table = pyarrow.parquet.read_table(copied.words_file)
+    gaps = pyarrow.array([None] * len(table), pyarrow.string())
+    for damaged in (
+        table.drop_columns(["label"]),
+        table.set_column(0, "text", pyarrow.array(["a"] * len(table))),
+        table.set_column(table.schema.get_field_index("label"), "label", gaps),
+    ):
+        pyarrow.parquet.write_table(damaged, copied.words_file)
+        with pytest.raises(InputError, match="expected a table of words"):
+            list_texts([copied])
+
+
+def test_scores_that_are_not_finite_are_told_without_a_number(copied):
+    scores = read_json(copied.scores_file)
+    scores["accuracy"]["low"] = float("nan")
+    write_json(copied.scores_file, scores)
+    assert summarize_run(copied).scores["accuracy"]["low"] is None

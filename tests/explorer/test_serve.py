@@ -40,6 +40,15 @@ def test_an_address_that_can_not_be_used_is_one_line(safr_run):
             serve([safr_run], port=port, browser=False)
     with pytest.raises(InputError, match="--port must be from 0 to 65535, got 70000"):
         serve([safr_run], port=70000, browser=False)
+    for host in ("a..b", "no\0name", "[::1]", "x" * 5000):
+        with pytest.raises(InputError, match="can't listen at") as raised:
+            serve([safr_run], host=host, token="0123456789abcdef", browser=False)
+        assert len(str(raised.value)) < 300
+    with pytest.raises(InputError, match="--host must be an address or a name, got nothing"):
+        serve([safr_run], host="", browser=False)
+    for texts in (0, -1):
+        with pytest.raises(InputError, match=f"--texts must be at least 1, got {texts}"):
+            serve([safr_run], texts=texts, browser=False)
     with pytest.raises(InputError, match="can't listen at no"):
         serve([safr_run], host="no.such.host.invalid", token="0123456789abcdef", browser=False)
 

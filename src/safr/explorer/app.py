@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import safr
 from safr.errors import InputError
+from safr.explorer.connections import name_visitor
+from safr.explorer.defects import DEFECT_MESSAGE
 from safr.explorer.explanation_payload import ExplanationPayload, PackedMatrix, SitePayload
-from safr.explorer.model_session import BusyError, ModelSession, ModelWorker
+from safr.explorer.model_session import ModelSession
+from safr.explorer.model_worker import ModelWorker
 from safr.explorer.page import live_security_policy, render_api_page, render_page
 from safr.explorer.payload import PagePayload, RunSummary, TextRow
+from safr.explorer.turns import BusyError, StoppedError
 from safr.explorer.what_if import WhatIf, WhatIfPrediction
 
 MAX_LETTERS = 100_000
@@ -26,6 +31,8 @@ MAX_LETTERS = 100_000
 
 MAX_DELETED = 10_000
 """Words that a question may delete."""
+
+_Answer = TypeVar("_Answer")
 
 _ANSWER_TYPES: tuple[Any, ...] = (
     PackedMatrix,
@@ -96,7 +103,7 @@ _POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The body is too large."},
     421: {"model": Problem, "description": "The request calls the server by another's name."},
     422: {"model": Problem, "description": "The question can't be answered."},
-    503: {"model": Problem, "description": "Too many questions wait."},
+    503: {"model": Problem, "description": "Too many questions wait, or the server stops."},
     504: {"model": Problem, "description": "The answer took too long."},
 }
 _GET_PROBLEMS: dict[int | str, dict[str, Any]] = {status: _POST_PROBLEMS[status] for status in (401, 403, 421, 422)}
@@ -137,14 +144,13 @@ def create_app(sessions: Sequence[ModelSession], payload: PagePayload) -> FastAP
     app.add_exception_handler(
         BusyError, lambda *_: _make_problem_response(503, "too many questions wait already; ask again soon")
     )
+    app.add_exception_handler(StoppedError, lambda *_: _make_problem_response(503, "the server stops; start it again"))
     app.add_exception_handler(
         TimeoutError, lambda *_: _make_problem_response(504, "this took too long; ask about a shorter text")
     )
     app.add_exception_handler(RequestValidationError, _handle_invalid_request)
     app.add_exception_handler(HTTPException, _handle_http_error)
-    app.add_exception_handler(
-        Exception, lambda *_: _make_problem_response(500, "a defect of ours; the server's terminal tells it")
-    )
+    app.add_exception_handler(Exception, lambda *_: _make_problem_response(500, DEFECT_MESSAGE))
     return app
 
 
@@ -198,21 +204,46 @@ async def get_effects(request: Request) -> Effects:
 async def post_explain(request: Request, question: Question) -> ExplanationPayload:
     """How the words of a text share a model's neurons, at every site."""
     worker, (text, number) = _get_worker(request), _find_text(request, question)
-    return await worker.answer(lambda: worker.read(question.run, text, number))
+    return await _compute(request, lambda: worker.read(question.run, text, number))
 
 
 @routes.post("/api/what-if", responses=_POST_PROBLEMS)
 async def post_what_if(request: Request, question: Question) -> WhatIf:
     """What becomes of the prediction as more and more words are deleted, by scores and at random."""
     worker, (text, _) = _get_worker(request), _find_text(request, question)
-    return await worker.answer(lambda: worker.sessions[question.run].what_if(text))
+    return await _compute(request, lambda: worker.sessions[question.run].what_if(text))
 
 
 @routes.post("/api/predict", responses=_POST_PROBLEMS)
 async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPrediction:
     """What the model predicts without some of the words."""
     worker, (text, _) = _get_worker(request), _find_text(request, question)
-    return await worker.answer(lambda: worker.sessions[question.run].predict_without(text, frozenset(question.deleted)))
+    deleted = frozenset(question.deleted)
+    return await _compute(request, lambda: worker.sessions[question.run].predict_without(text, deleted))
+
+
+async def _compute(request: Request, work: Callable[[], _Answer]) -> _Answer:
+    """The result of the work, which is dropped when the client leaves.
+
+    Raises:
+        ClientDisconnect: The client left.
+    """
+    visitor = name_visitor(request.client.host if request.client else "")
+    answer = asyncio.create_task(_get_worker(request).answer(work, visitor=visitor))
+    departure = asyncio.create_task(_wait_for_departure(request))
+    try:
+        await asyncio.wait((answer, departure), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ClientDisconnect
+        return await answer
+    finally:
+        answer.cancel()
+        departure.cancel()
+
+
+async def _wait_for_departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _get_worker(request: Request) -> ModelWorker:

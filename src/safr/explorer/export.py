@@ -18,6 +18,7 @@ from safr.explorer.payload import (
     RunSummary,
     TextRow,
     choose_texts,
+    describe_data,
     list_texts,
     load_other_scores,
     summarize_run,
@@ -86,11 +87,11 @@ def export_page(
         }
         if progress is not None:
             progress(done, len(rows))
-    data, names = runs[0].record["data"], [run.name for run in runs]
+    (data, labels), names = describe_data(runs), [run.name for run in runs]
     payload = PagePayload(
         live=False,
-        data=data["name"],
-        labels=data["labels"],
+        data=data,
+        labels=labels,
         runs=summaries,
         rows=[_complete_row(row, results_by_text[row.number]) for row in rows],
         total=len(all_rows),

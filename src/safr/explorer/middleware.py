@@ -6,14 +6,19 @@ import asyncio
 import json
 import secrets
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from safr.explorer.defects import DEFECT_MESSAGE, report_defect
 
 MAX_BODY_BYTES = 1_500_000
 """Bytes of a request's body. The longest text that is read has 100,000 letters, and a letter takes up to 12 as JSON."""
+
+MAX_LENGTH_DIGITS = 20
+"""Digits that a body's length may have; Python refuses to read numbers of thousands."""
 
 BODY_SECONDS = 10.0
 """Seconds within which a body must arrive."""
@@ -61,26 +66,39 @@ class AccessMiddleware:
         if scope["type"] != "http":
             return None  # a web socket is closed before it is opened
 
+        started = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        headers = Headers(scope=scope)
         try:
-            self._check_host_and_origin(headers)
-            if (address := self._find_redirect(scope)) is not None:
-                redirect = {"Location": address, "Set-Cookie": self._make_cookie(scope)}
-                return await _send_answer(send_with_headers, 303, "", redirect)
-            self._check_token(scope, headers)
-            body = await _read_body(headers, receive)
+            await self._answer(scope, receive, send_with_headers)
         except RejectedRequestError as error:
             challenge = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
             error_headers = {**challenge, "Connection": "close"}
-            return await _send_answer(send_with_headers, error.status, str(error), error_headers)
-        return await self.application(scope, _replay_body(body, receive), send_with_headers)
+            await _send_answer(send_with_headers, error.status, str(error), error_headers)
+        except ClientDisconnect:
+            return None  # nobody is left to be answered
+        except Exception as error:
+            report_defect(error)
+            if not started:
+                await _send_answer(send_with_headers, 500, DEFECT_MESSAGE, {"Connection": "close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self._check_host_and_origin(headers)
+        if (address := self._find_redirect(scope)) is not None:
+            redirect = {"Location": address, "Set-Cookie": self._make_cookie(scope)}
+            return await _send_answer(send, 303, "", redirect)
+        self._check_token(scope, headers)
+        body = await _read_body(headers, receive)
+        return await self.application(scope, _replay_body(body, receive), send)
 
     def _check_host_and_origin(self, headers: Headers) -> None:
         """Reject requests that other pages send through a visitor's browser."""
@@ -89,8 +107,7 @@ class AccessMiddleware:
             raise RejectedRequestError(
                 421, f"expected a request to {' or '.join(sorted(self.hosts))}, got one to another host"
             )
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if any(_parse_origin(origin) != host.lower() for origin in headers.getlist("origin")):
             raise RejectedRequestError(
                 403, "expected a request from this server's own page, got one from another origin"
             )
@@ -108,9 +125,8 @@ class AccessMiddleware:
     def _check_token(self, scope: Scope, headers: Headers) -> None:
         if self.token is None:
             return
-        bearer = headers.get("authorization", "").removeprefix("Bearer ")
-        cookie = _read_cookie(headers.get("cookie", ""), _format_cookie_name(scope))
-        if not any(self._is_token(text) for text in (bearer, cookie)):
+        tokens = [*_read_bearer_tokens(headers), *_read_cookies(headers, _format_cookie_name(scope))]
+        if not any(self._is_token(text) for text in tokens):
             raise RejectedRequestError(401, "expected the token; open the address that `safr explore` printed")
 
     def _is_token(self, text: str) -> bool:
@@ -125,16 +141,31 @@ def _parse_host_name(host: str) -> str:
         return ""
 
 
+def _parse_origin(origin: str) -> str | None:
+    """Host and port of an origin; None if it can't be read."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def _format_cookie_name(scope: Scope) -> str:
     return COOKIE_NAME.format(port=scope["server"][1])
 
 
-def _read_cookie(header: str, name: str) -> str:
-    try:
-        cookie = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return "" if cookie is None else cookie.value
+def _read_bearer_tokens(headers: Headers) -> list[str]:
+    """The tokens of a request's `Authorization: Bearer`. The scheme may be written in any case (RFC 9110)."""
+    pairs = [header.split(maxsplit=1) for header in headers.getlist("authorization")]
+    return [pair[1].strip() for pair in pairs if len(pair) == 2 and pair[0].lower() == "bearer"]
+
+
+def _read_cookies(headers: Headers, name: str) -> list[str]:
+    """All values of the cookies of that name. Other programs on this host may set any others beside them.
+
+    `http.cookies` would read nothing after the first cookie that it doesn't understand, such as one that holds JSON.
+    """
+    cookies = [cookie.split("=", 1) for header in headers.getlist("cookie") for cookie in header.split(";")]
+    return [pair[1].strip(' \t"') for pair in cookies if len(pair) == 2 and pair[0].strip() == name]
 
 
 async def _read_body(headers: Headers, receive: Receive) -> bytes:
@@ -142,21 +173,24 @@ async def _read_body(headers: Headers, receive: Receive) -> bytes:
 
     Raises:
         RejectedRequestError: It is too large or too slow.
+        ClientDisconnect: The client left before its end.
     """
     too_large = RejectedRequestError(413, f"expected a body of at most {MAX_BODY_BYTES:,} bytes; send a shorter text")
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+    if not (length.isdecimal() and len(length) <= MAX_LENGTH_DIGITS and int(length) <= MAX_BODY_BYTES):
         raise too_large
-    parts: list[bytes] = []
+    body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
-                parts.append(message.get("body", b""))
-                if sum(map(len, parts)) > MAX_BODY_BYTES:
+                if message["type"] != "http.request":
+                    raise ClientDisconnect
+                body += message.get("body", b"")
+                if len(body) > MAX_BODY_BYTES:
                     raise too_large
-                if message["type"] != "http.request" or not message.get("more_body", False):
-                    return b"".join(parts)
+                if not message.get("more_body", False):
+                    return bytes(body)
     except TimeoutError as error:
         raise RejectedRequestError(
             408, f"expected a body within {BODY_SECONDS:.0f} seconds; send it at once"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,23 @@ from safr.storage import read_json
 
 INTERNAL_METHODS = ("capacity", "keep", "attention")
 """Attribution methods whose scores come from the model itself, for any text."""
+
+
+_WORD_COLUMNS = {
+    "text": pyarrow.int64(),
+    "word": pyarrow.string(),
+    "label": pyarrow.string(),
+    "prediction": pyarrow.string(),
+}
+_SHOWN_ESTIMATES = (
+    ("accuracy",),
+    ("deletion", "random", "30"),
+    ("deletion", "capacity", "30"),
+    ("srs", "30"),
+    ("srs", "random", "30"),
+)
+_ESTIMATE_KEYS = ("value", "low", "high")
+_SCORE_COLUMNS = {"text": pyarrow.int64(), "position": pyarrow.int64(), "score": pyarrow.float64()}
 
 
 @dataclass(frozen=True)
@@ -87,9 +105,38 @@ class PagePayload:
 
 def summarize_run(run: Run) -> RunSummary:
     """The summary of a run for the page; an InputError if the run is not evaluated."""
-    scores = run.scores
-    history = [{name: value if isfinite(value) else None for name, value in line.items()} for line in run.history]
-    return RunSummary(run.name, scores["site"], run.settings.command, scores, history)
+    scores, history = run.scores, run.history
+    estimates = [_look_up(scores, path) for path in _SHOWN_ESTIMATES]
+    if not (isinstance(_look_up(scores, ("site",)), str) and all(map(_is_estimate, estimates))):
+        raise InputError(f"{run.scores_file}: expected the scores of a run, but they are damaged; {_make_again(run)}")
+    for line in history:
+        if not (isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values())):
+            raise InputError(f"{run.history_file}: expected lines of numbers by name, but they are damaged")
+    return RunSummary(
+        run.name, scores["site"], run.settings.command, replace_not_finite(scores), replace_not_finite(history)
+    )
+
+
+def describe_data(runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """Name and labels of the data of runs, or an InputError where the first run's `config.json` is damaged."""
+    data = runs[0].record.get("data")
+    name, labels = (data.get("name"), data.get("labels")) if isinstance(data, dict) else (None, None)
+    if not (isinstance(name, str) and isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise InputError(f"{runs[0].config_file}: expected the name and the labels of its data, but it is damaged")
+    return name, labels
+
+
+def replace_not_finite(value: Any) -> Any:
+    """The value with None for every number in it that is not finite, which JSON can't hold.
+
+    >>> replace_not_finite({"loss": [1.0, float("nan")]})
+    {'loss': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: replace_not_finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [replace_not_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def list_texts(runs: Sequence[Run]) -> list[TextRow]:
@@ -104,6 +151,8 @@ def list_texts(runs: Sequence[Run]) -> list[TextRow]:
     check_same_data_and_names(runs)
     tables = {run.name: _summarize_texts(run) for run in runs}
     texts, (first, *_) = load_test_texts(runs[0]), tables.values()
+    if (unknown := next((number for number in first["text"] if number not in texts), None)) is not None:
+        raise InputError(f"{runs[0].words_file}: expected texts of the test split, got the text number {unknown}")
     predictions = {name: dict(zip(table["text"], table["prediction"], strict=True)) for name, table in tables.items()}
     return [
         TextRow(
@@ -138,7 +187,7 @@ def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
     scores = {}
     for file in sorted(run.attributions_folder.glob("*.parquet")):
         if file.stem not in INTERNAL_METHODS:
-            rows = pyarrow.parquet.read_table(file, filters=[("text", "==", number)]).sort_by("position")
+            rows = _read_columns(file, _SCORE_COLUMNS, filters=[("text", "==", number)]).sort_by("position")
             if len(rows):
                 scores[file.stem] = rows["score"].to_numpy().astype(np.float64)
     return scores
@@ -155,12 +204,9 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     Raises:
         InputError: `count` is below 1.
     """
-    if count < 1:
-        raise InputError(f"--texts must be at least 1, got {count}")
+    check_text_count(count)
     row_by_text = {row.text: row for row in rows}
-    examples = [
-        (replace_surrogates(example["text"]), example["label"]) for example in read_json(runs[-1].examples_file)
-    ]
+    examples = _read_examples(runs[-1])
     example_rows = [
         row_by_text.get(text, TextRow(-1 - index, text, label, 0, {}, {}))
         for index, (text, label) in enumerate(examples)
@@ -169,6 +215,12 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     other_rows = [row for row in rows if row.number not in example_numbers]
     other_rows.sort(key=lambda row: hash_text(row.text))
     return [*example_rows, *other_rows][:count]
+
+
+def check_text_count(count: int) -> None:
+    """Raise an InputError where fewer than one text is asked for."""
+    if count < 1:
+        raise InputError(f"--texts must be at least 1, got {count}")
 
 
 def _summarize_texts(run: Run) -> dict[str, list[Any]]:
@@ -189,10 +241,55 @@ def _join_words(run: Run) -> Mapping[int, str]:
     return {number: " ".join(words) for number, words in words_by_text.items()}
 
 
+def _look_up(value: Any, path: Sequence[str]) -> Any:
+    """What nested dictionaries hold under a path of keys; None where it leads nowhere."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(name), int | float) for name in _ESTIMATE_KEYS)
+
+
+def _read_examples(run: Run) -> list[tuple[str, str | None]]:
+    """Text and label of the run's examples."""
+    if not run.examples_file.is_file():
+        raise InputError(f"{run.folder}: keeps no examples; {_make_again(run)}")
+    examples = read_json(run.examples_file)
+    if not isinstance(examples, list) or not all(map(_is_example, examples)):
+        raise InputError(
+            f"{run.examples_file}: expected a list of texts with labels, but it is damaged; {_make_again(run)}"
+        )
+    return [(replace_surrogates(example["text"]), example["label"]) for example in examples]
+
+
+def _is_example(example: Any) -> bool:
+    if not isinstance(example, dict) or not isinstance(example.get("text"), str):
+        return False
+    return "label" in example and isinstance(example["label"], str | None)
+
+
 def _read_words(run: Run, columns: list[str]) -> pyarrow.Table:
     if not run.words_file.is_file():
         raise InputError(f"{run.folder}: keeps no words of its test texts; run `safr evaluate {run.folder}` first")
+    return _read_columns(run.words_file, {name: _WORD_COLUMNS[name] for name in columns})
+
+
+def _read_columns(
+    file: Path, types: Mapping[str, pyarrow.DataType], filters: list[tuple[str, str, int]] | None = None
+) -> pyarrow.Table:
+    """Columns of a Parquet file without missing values, in their types."""
     try:
-        return pyarrow.parquet.read_table(run.words_file, columns=columns)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise InputError(f"{run.words_file}: expected a table of words, but it is damaged ({error})") from error
+        table = pyarrow.parquet.read_table(file, columns=list(types), filters=filters)
+        table = table.cast(pyarrow.schema(types.items()))
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        reason = str(error).partition("\n")[0][:100]
+        raise InputError(f"{file}: expected a table of words, but it is damaged ({reason}); make it again") from error
+    if missing := next((name for name in types if table[name].null_count), None):
+        raise InputError(f"{file}: expected a table of words, but `{missing}` has gaps; make it again")
+    return table
+
+
+def _make_again(run: Run) -> str:
+    return f"run `safr evaluate {run.folder}` again"

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from urllib.parse import quote
 
 from safr.errors import InputError
 from safr.explorer.model_session import ModelSession, open_session
-from safr.explorer.payload import PagePayload, TextRow, choose_texts, list_texts, summarize_run
+from safr.explorer.payload import (
+    PagePayload,
+    TextRow,
+    check_text_count,
+    choose_texts,
+    describe_data,
+    list_texts,
+    summarize_run,
+)
 from safr.runs import Run
 
 SERVED_TEXTS = 5_000
@@ -51,11 +60,13 @@ def serve(
         import uvicorn
 
         from safr.explorer.app import create_app
+        from safr.explorer.connections import ExplorerProtocol, ExplorerServer, count_accepted_at_once
         from safr.explorer.middleware import AccessMiddleware
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed; run `pip install 'safr[app]'`, or use --export FILE"
         ) from error
+    check_text_count(texts)
     token = choose_token(host, token)
     listener = _listen(host, port)
     with listener:
@@ -63,20 +74,24 @@ def serve(
         sessions = [open_session(run) for run in runs]
         app = create_app(sessions, live_payload(sessions, rows, texts))
         protected_app = AccessMiddleware(app, hosts=_list_own_names(host) if token is None else None, token=token)
-        server = uvicorn.Server(
+        server = ExplorerServer(
             uvicorn.Config(
                 protected_app,
-                log_level="warning",
+                http=ExplorerProtocol,
+                ws="none",
+                backlog=count_accepted_at_once(),
+                log_level="error",  # its warnings are about what strangers send, a line for each
                 server_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=1,
-            )
+            ),
+            app.state.worker,
         )
         address = _format_address(host, listener.getsockname()[1], token)
         tell(f"explorer: {address}  (Ctrl-C stops it)")
         if browser and token is None:  # the browser's command line would show the token to other users of this machine
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped
+        with suppress(KeyboardInterrupt), _interrupt_on_termination():  # uvicorn raises it again after it has stopped
             server.run(sockets=[listener])
     tell("stopped")
 
@@ -90,11 +105,11 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
         count: How many of them the page's table holds.
     """
     runs = [session.run for session in sessions]
-    data = runs[0].record["data"]
+    data, labels = describe_data(runs)
     return PagePayload(
         live=True,
-        data=data["name"],
-        labels=data["labels"],
+        data=data,
+        labels=labels,
         runs=[summarize_run(run) for run in runs],
         rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
         total=len(rows),
@@ -146,7 +161,22 @@ def _list_own_names(host: str) -> frozenset[str]:
     return frozenset({"localhost", "127.0.0.1", "::1", host.lower()})
 
 
+@contextmanager
+def _interrupt_on_termination() -> Iterator[None]:
+    """A block in which SIGTERM does what Ctrl-C does. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 def _listen(host: str, port: int) -> socket.socket:
+    if not host:
+        raise InputError("--host must be an address or a name, got nothing; 0.0.0.0 listens at all addresses")
     if not 0 <= port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, got {port}")
     try:
@@ -154,8 +184,9 @@ def _listen(host: str, port: int) -> socket.socket:
         # Without this option, the system waits 40 ms for more data before it sends the end of an answer.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError, TypeError) as error:  # the last two are of names that can't be looked up
+        reason = getattr(error, "strerror", None) or error
+        host = host if len(host) <= 60 else f"{host[:60]}..."
         raise InputError(f"can't listen at {host}, port {port} ({reason}); choose another --host or --port") from error
 
 

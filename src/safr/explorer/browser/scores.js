@@ -171,6 +171,7 @@ function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) 
 }
 
 function formatEstimate({ value, low, high }) {
+  if (![value, low, high].every(Number.isFinite)) return ["none"]; // of a model that diverged
   return [
     `${(100 * value).toFixed(1)} `,
     element("span", { class: "faint" }, `[${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),
