@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
 from safr.errors import InputError
@@ -146,7 +146,7 @@ def iter_json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             yield place, _parse_json_object(line, place)
 
 
-def open_regular_file(path: Path) -> IO[bytes]:
+def open_regular_file(path: Path) -> io.BufferedIOBase:
     """The opened file; only a regular file is opened, since others may never end or never begin."""
     place = shorten_path(path)
     if not os.path.exists(path):
@@ -346,7 +346,7 @@ def _iter_lines(path: Path, newline: str) -> Iterator[str]:
     place, is_empty = shorten_path(path), True
     with open_regular_file(path) as stored, _open_text(stored, path) as file:
         encoding = _find_encoding(file, place)
-        text = io.TextIOWrapper(file, encoding, "surrogatepass", newline=newline)
+        text = io.TextIOWrapper(cast("IO[bytes]", file), encoding, "surrogatepass", newline=newline)
         limit, largest = _LONGEST_LINE + 1, _limit_size(os.path.getsize(path))
         try:
             while line := text.readline(limit):
@@ -366,15 +366,15 @@ def _iter_lines(path: Path, newline: str) -> Iterator[str]:
 
 
 @contextmanager
-def _open_text(stored: IO[bytes], path: Path) -> Iterator[IO[bytes]]:
+def _open_text(stored: io.BufferedIOBase, path: Path) -> Iterator[io.BufferedIOBase]:
     if not _is_compressed(path):
         yield stored
         return
     with gzip.GzipFile(fileobj=stored) as file:
-        yield io.BufferedReader(file)
+        yield file
 
 
-def _find_encoding(file: IO[bytes], place: str) -> str:
+def _find_encoding(file: io.BufferedIOBase, place: str) -> str:
     """The encoding that the byte order mark names; the file stands after the mark."""
     with refuse_unreadable(place, "not a gzip file, or a broken one", "write it again"):
         beginning = file.read(4) or b""
