@@ -201,6 +201,9 @@ class Settings:
     label_column: str = "label"
     """Column that holds the label, for data of your own."""
 
+    drop_duplicates: bool = False
+    """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
+
     model: str = "transformer"
     """The paper's transformer, trained from scratch, or the folder or hub name of a pretrained model to fine-tune."""
 

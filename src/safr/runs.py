@@ -159,15 +159,7 @@ class Run:
         Raises:
             InputError: They can't be had, or were changed since.
         """
-        settings = self.settings
-        data = load_data(
-            settings.data,
-            data_dir=data_dir,
-            text_column=settings.text_column,
-            label_column=settings.label_column,
-            download=download,
-            progress=progress,
-        )
+        data = load_data(self.settings, data_dir=data_dir, download=download, progress=progress)
         self.check_data(data)
         return data
 

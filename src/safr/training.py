@@ -172,6 +172,7 @@ def _describe_data(data: TextDataset) -> dict[str, Any]:
         "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
         "labels": list(data.label_names),
         "mended": data.cleaned,
+        "duplicates": data.duplicates.to_dict(),
     }
 
 

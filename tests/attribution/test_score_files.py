@@ -53,6 +53,15 @@ def test_rows_may_stand_in_any_order(tmp_path):
     np.testing.assert_array_equal(read_scores(path, TEXTS, NUMBERS)[2], scores[2])
 
 
+def test_lines_may_be_what_lines_of_data_may_be(tmp_path):
+    texts = encode(tiny.tokenizer(), ["a\u2028lovely film", "dull"])
+    words = json.dumps(list(texts[0].words), ensure_ascii=False)
+    path = tmp_path / "a.jsonl"
+    content = f'\ufeff{{"words": {words}, "scores": [1, 2, 3], "more": "a\u2028b"}}\r\n\r\n'
+    path.write_bytes((content + '{"words": ["dull"], "scores": [4]}\n\n').encode())
+    assert [scores.tolist() for scores in read_scores(path, texts, range(2))] == [[1, 2, 3], [4]]
+
+
 def written(path, wrong):
     path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in wrong))
     return path
@@ -67,8 +76,10 @@ def written(path, wrong):
             r"expected the words \['dull'\]\.\.\. of text 3, got \['dul'\]",
         ),
         ([*lines()[:3], {"words": ["dull"], "scores": [1, 2]}], "expected 1 finite scores of text 3"),
+        ([*lines()[:3], {"words": ["dull"], "scores": [None]}], r"expected 1 finite scores of text 3, got \[nan\]"),
+        ([*lines()[:3], {"words": "dull", "scores": [1]}], r"line 4: expected \{\"words\""),
         ([*lines()[:3], {"words": ["dull"], "scores": [float("nan")]}], "expected 1 finite scores of text 3"),
-        ([*lines()[:3], "{"], r"line 4: expected \{\"words\""),
+        ([*lines()[:3], "{"], r"line 4: invalid JSON"),
         ([*lines()[:3], {"words": ["dull"], "scores": ["high"]}], r"line 4: expected \{\"words\""),
         ([*lines()[:3], {"scores": [1]}], r"line 4: expected \{\"words\""),
     ],

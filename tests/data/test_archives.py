@@ -1,7 +1,9 @@
 import dataclasses
+import errno
 import io
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -154,7 +156,8 @@ def test_a_zip_with_changed_bytes_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("read", [read_sst_trees, read_imdb_reviews])
 def test_a_member_that_is_too_large_is_an_error(read, tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "_LARGEST_MEMBER", 10)
+    monkeypatch.setattr(archives, "_LARGEST_TREES", 10)
+    monkeypatch.setattr(archives, "_LARGEST_REVIEW", 10)
     make = {read_sst_trees: sst, read_imdb_reviews: lambda path: imdb(path, reviews())}[read]
     with pytest.raises(InputError, match=r"expected at most 10 bytes in .*train.*\.txt, it has more"):
         read(make(tmp_path / "a"))
@@ -170,6 +173,67 @@ def test_reviews_come_by_number_and_then_negative_before_positive(tmp_path, two_
         ("train pos 10 ü", 1),
     ]
     assert len(splits["test"]) == 4
+
+
+def _bomb(path, size, name="aclImdb/train/pos/0_9.txt", **fields):
+    """A small archive of one member that unpacks to this many zeros."""
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = size
+        member.pax_headers = fields
+        archive.addfile(member, io.BytesIO(bytes(size)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "name"),
+    [
+        ("_LARGEST_REVIEW", 200_000, "aclImdb/train/pos/0_9.txt"),
+        ("_LARGEST_MEMBER", 200_000, "aclImdb/other"),
+        ("_LARGEST_CONTENT", 1_000_000, "aclImdb/other"),
+    ],
+)
+def test_an_archive_that_would_fill_the_memory_is_an_error_before_it_does(limit, value, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, limit, value)
+    path = _bomb(tmp_path / "a.tar.gz", 20_000_000, name)
+    assert path.stat().st_size < 50_000
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.tar\.gz: .*; delete the file and fetch it again"):
+        read_imdb_reviews(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_a_header_that_would_fill_the_memory_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_LARGEST_MEMBER", 1_000_000)
+    path = _bomb(tmp_path / "a.tar.gz", 10, comment="a" * 5_000_000)
+    with pytest.raises(InputError, match=r"not a tar\.gz file, or a broken one"):
+        read_imdb_reviews(path)
+
+
+def test_too_many_members_and_too_many_reviews_are_errors(tmp_path, monkeypatch):
+    path = imdb(tmp_path / "a.tar.gz", reviews())
+    monkeypatch.setattr(archives, "_LARGEST_REVIEWS", 50)
+    with pytest.raises(InputError, match="expected at most 50 bytes in its reviews, it has more"):
+        read_imdb_reviews(path)
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 2)
+    with pytest.raises(InputError, match="expected at most 2 members"):
+        read_imdb_reviews(path)
+
+
+def test_a_zip_that_would_fill_the_memory_is_an_error_before_it_does(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for split in ("train", "dev", "test"):
+            archive.writestr(f"trees/{split}.txt", bytes(11_000_000))
+    with pytest.raises(InputError, match=r"expected at most 10000000 bytes in trees/train\.txt, it has more"):
+        read_sst_trees(tmp_path / "a.zip")
+
+
+def test_an_archive_that_is_larger_than_any_is_not_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_LARGEST_DOWNLOAD", 100)
+    with pytest.raises(InputError, match="expected a file of at most 100 bytes"):
+        read_sst_trees(sst(tmp_path / "a.zip"))
 
 
 def test_too_few_reviews_are_an_error(tmp_path):
@@ -245,6 +309,25 @@ def test_a_cache_that_cannot_be_written_is_an_error(serve, cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(InputError, match=r"could not be downloaded \(.*File exists.*\); fetch .* by hand"):
         locate_archive(serve(CONTENT))
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_nothing(serve, cache, monkeypatch):
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    archive = serve(CONTENT)
+    monkeypatch.setattr(archives, "_fetch", fill)
+    assert_refused(archive, rf"could not be downloaded \(No space left on device: {cache}/mine\.zip\)", cache)
+
+
+def test_without_a_home_folder_data_are_found_and_a_download_is_refused(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("~/.cache") / name)
+    (tmp_path / "mine.zip").write_bytes(CONTENT)
+    assert find_archive(ARCHIVE, tmp_path) == tmp_path / "mine.zip"
+    with pytest.raises(InputError, match="expected a home folder to keep downloads in, found none; set HOME or"):
+        locate_archive(dataclasses.replace(ARCHIVE, file_name="other.zip"), data_dir=tmp_path)
 
 
 def test_an_interrupted_download_leaves_nothing_behind(serve, cache):

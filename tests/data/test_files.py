@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 
 import pyarrow
 import pytest
@@ -61,10 +62,13 @@ ERRORS = {
     "empty.csv": ("", r"empty\.csv: the file is empty"),
     "mark_only.csv": (b"\xff\xfe", r"mark_only\.csv: the file is empty"),
     "blank.jsonl": (" \n\n", r"blank\.jsonl: the file is empty"),
-    "column.csv": ("review,label\na,1\n", r"expected a column 'text', found 'review', 'label'; say which columns"),
+    "column.csv": (
+        "review,label\na,1\n",
+        r"expected a column 'text', found 'review', 'label'; pass --text-column review",
+    ),
     "twice.csv": ("text,text,label\na,b,1\n", r"the column 'text' occurs 2 times; rename all but one"),
     "latin.csv": (b"text,label\na,1\nna\xefve,1\n", r"latin\.csv, line 3: not UTF-8; save the file as UTF-8"),
-    "odd.csv": (b"\xff\xfea\0\n\0b", r"odd\.csv, line 2: not UTF-16; save the file as UTF-8"),
+    "odd.csv": ("text,label\na,1\n".encode("utf-16") + b"b", r"odd\.csv, line 3: not UTF-16; save the file as UTF-8"),
     "open.csv": ('text,label\na,1\n"b,1\nc,1\n', r"open\.csv, line 3: broken quoting \(unexpected end of data\)"),
     "after.csv": ('text,label\n"a"b,1\n', r"after\.csv, line 2: broken quoting .* write a quoted text as"),
     "more.csv": ("text,label\na,b,1\n", r"line 2: expected 2 fields as in the header, found 3; .* holds a comma"),
@@ -113,14 +117,14 @@ def test_a_folder_that_is_named_like_a_file_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("read", "refused"), [(lambda path: read_rows(path, COLUMNS), "read_bytes"), (split_files, "iterdir")]
+    ("read", "owner", "refused"), [(lambda path: read_rows(path, COLUMNS), os, "open"), (split_files, None, "iterdir")]
 )
-def test_what_may_not_be_read_is_an_error(read, refused, write, monkeypatch):
-    def refuse(path):
+def test_what_may_not_be_read_is_an_error(read, owner, refused, write, monkeypatch):
+    def refuse(*arguments):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "text,label\na,1\n")
-    monkeypatch.setattr(type(path), refused, refuse)
+    monkeypatch.setattr(owner or type(path), refused, refuse)
     with pytest.raises(InputError, match=r"a\.csv: cannot be read \(Permission denied\); check its permissions"):
         read(path)
 

@@ -197,11 +197,11 @@ def test_the_same_rows_are_the_same_data_in_every_format(write, twenty_rows, tmp
 
 def test_a_folder_of_splits_is_read_as_it_is(write, twenty_rows):
     write("mine/train.csv", twenty_rows)
-    write("mine/val.jsonl", '{"text": "dev", "label": "bad"}')
-    path = write("mine/test.tsv", "text\tlabel\ntest\tgood\n\tgood\n").parent
+    write("mine/val.jsonl", '{"text": "dev", "label": "bad"}\n{"text": "dev 2", "label": "bad"}')
+    path = write("mine/test.tsv", "text\tlabel\ntest\tgood\n\tgood\ntest 2\tbad\n").parent
     dataset = load_data(path)
-    assert sizes(dataset) == [20, 1, 1]
-    assert dataset.test.labels == (1,)
+    assert sizes(dataset) == [20, 2, 2]
+    assert dataset.test.labels == (1, 0)
     assert dataset.origin == f"{path} (train.csv, val.jsonl, test.tsv)"
     assert dataset.cleaned == {"empty text left out": 1}
 

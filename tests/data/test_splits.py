@@ -13,6 +13,7 @@ from safr.data.splits import (
     split_by_rank,
     take_first_of_each_class,
 )
+from safr.errors import InputError
 
 EXAMPLES = [(f"text {number}", number % 2) for number in range(1000)]
 PARTS = ("train", "dev", "test")
@@ -121,3 +122,50 @@ def test_the_first_of_each_class_keep_their_order():
 
 def test_of_duplicates_the_first_stays():
     assert drop_duplicates([("a", 1), ("b", 0), ("a", 0)]) == ([("a", 1), ("b", 0)], 1)
+
+
+def test_texts_that_occur_more_than_once_are_counted():
+    train = [("a", 0), ("b", 1), ("b", 0), ("  both\twords ", 1)]
+    found = dataset(train=train, dev=[("a", 1), ("c", 0)], test=[("b", 1), ("c", 0), ("both words", 1)]).duplicates
+    assert found.to_dict() == {
+        "test_in_train": 2,
+        "test_in_dev": 1,
+        "dev_in_train": 1,
+        "repeated": 1,
+        "contradicting": 2,
+    }
+
+
+def test_data_say_their_classes_and_what_is_odd_about_them():
+    lines = dataset(train=[("a", 0), ("d ", 1)]).describe()
+    assert lines == [
+        "classes in train: no 1, yes 1",
+        "1 test texts that are in train too, so the test accuracy may be too high",
+    ]
+
+
+def test_of_many_classes_the_first_ten_are_said():
+    train = [(f"text {number}", number) for number in range(30)]
+    names = [f"{number} {'x' * 200}" for number in range(30)]
+    data = TextDataset.from_parts(
+        "mine", {"train": train, "dev": [], "test": []}, label_names=names, origin="here", cleaned={}
+    )
+    (line,) = data.describe()
+    assert line.endswith("9 xxxxxxxxxxxxxxxxxxxxxxxxx... 1, and 20 more")
+    assert len(line) < 400
+
+
+def test_shared_texts_are_left_out_where_the_model_learns_and_not_where_it_is_tested():
+    train = [("a", 0), ("b", 1), ("c", 0), ("d", 1), ("e", 0)]
+    data = dataset(train=train, dev=[("c", 0), ("d", 1), ("f", 0)], test=[("d ", 1), ("e", 0)]).without_shared_texts()
+    assert (data.train.texts, data.dev.texts, data.test.texts) == (("a", "b"), ("c", "f"), ("d ", "e"))
+    assert data.cleaned == {
+        "texts of train that are in dev or test left out": 3,
+        "texts of dev that are in test left out": 1,
+    }
+    assert data.duplicates.test_in_train == data.duplicates.dev_in_train == 0
+
+
+def test_splits_that_are_all_the_same_have_nothing_left():
+    with pytest.raises(InputError, match=r"`drop_duplicates` would leave 0 texts of 0 classes .*; bring splits that"):
+        dataset(train=EXAMPLES, dev=EXAMPLES, test=EXAMPLES).without_shared_texts()

@@ -94,7 +94,9 @@ def by_hash(texts):
 def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
-    assert set(scores) == {"split", "site", "texts", "truncated", "accuracy", "deletion", "srs", "capacity", "audit"}
+    about = {"split", "site", "texts", "truncated", "duplicates"}
+    assert set(scores) == about | {"accuracy", "deletion", "srs", "capacity", "audit"}
+    assert scores["duplicates"] == tiny.dataset().duplicates.to_dict()
     assert scores["site"] == "fc1.0"
     assert (scores["split"], scores["texts"], scores["truncated"]) == ("test", 17, 1)
     assert set(scores["deletion"]) == names
@@ -357,6 +359,7 @@ def test_a_model_that_was_only_attached_is_evaluated_as_a_run_is(run):
     test = tiny.dataset().test
     scores = evaluate(model.eval(), tiny.dataset(), tokenizer=tokenizer, max_tokens=tiny.MAX_TOKENS)
     assert json.loads(json.dumps(scores)) == run.scores
+    del scores["duplicates"]  # a split alone does not know the others
     assert evaluate(model, test, tokenizer=tokenizer, max_tokens=tiny.MAX_TOKENS) == scores
     result = srs(model, tokenizer, test.texts, test.labels, max_tokens=tiny.MAX_TOKENS)
     assert result.srs.to_dict() == run.scores["srs"]["30"]

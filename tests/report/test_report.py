@@ -311,3 +311,8 @@ def test_a_run_without_a_mask_is_not_warned_about_it():
 def test_every_run_is_judged_and_warned_about():
     said = state_findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
     assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]
+
+
+def test_test_texts_that_were_trained_on_are_told():
+    shared = {"a": scores() | {"texts": 300, "duplicates": {"test_in_train": 20}}}
+    assert state_findings(shared)[-1].startswith("20 of the 300 test texts are in the training texts too")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pyarrow.parquet
 
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
+from safr.data.files import iter_json_objects
+from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
 from safr.errors import InputError
 from safr.storage import write_parquet
 
@@ -64,27 +65,34 @@ def read_scores(path: Path, texts: Sequence[EncodedText], numbers: Sequence[int]
         words, scores = scores_by_text.get(number, no_scores)
         if words != list(text.words):
             raise InputError(
-                f"{path}: expected the words {list(text.words)[:8]}... of text {number}, got {words[:8]}...; see the "
-                "run's tokens.parquet for how texts are cut into words"
+                f"{shorten_path(path)}: expected the words {_show_words(text.words)} of text {number}, got "
+                f"{_show_words(words)}; see the run's tokens.parquet for how texts are cut into words"
             )
         if scores.shape != (len(words),) or not np.isfinite(scores).all():
-            raise InputError(f"{path}: expected {len(words)} finite scores of text {number}, got {scores.tolist()[:8]}")
+            shown = shorten_text(scores.tolist())
+            raise InputError(f"{shorten_path(path)}: expected {len(words)} finite scores of text {number}, got {shown}")
     return [scores_by_text.get(number, no_scores)[1] for number in numbers]
 
 
+def _show_words(words: Sequence[object]) -> str:
+    return f"[{list_names(words[:8], 60).removesuffix(', ...')}]..."
+
+
 def _read_parquet(path: Path) -> ScoresByText:
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: expected Parquet, but it can't be read ({error})") from error
+    with refuse_unreadable(shorten_path(path), "expected Parquet, but it can't be read", "write it again"):
+        table = pyarrow.parquet.ParquetFile(path).read()
     if missing := [name for name in _COLUMNS if name not in table.column_names]:
         raise InputError(f"{path}: expected the columns {', '.join(_COLUMNS)}, found no {', '.join(missing)}")
     rows = table.sort_by([("text", "ascending"), ("position", "ascending")])
     try:
+        if rows["text"].null_count:
+            raise ValueError("a text has no number")
         texts, words = rows["text"].to_numpy().astype(np.int64), rows["word"].to_pylist()
         scores = rows["score"].to_numpy().astype(np.float64)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected numbers in the columns text and score ({error})") from error
+    except (ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+        raise InputError(
+            f"{shorten_path(path)}: expected numbers in the columns text and score ({shorten_text(error)})"
+        ) from error
     numbers, starts = np.unique(texts, return_index=True)
     ends = [*starts[1:].tolist(), len(texts)]
     return {
@@ -95,12 +103,13 @@ def _read_parquet(path: Path) -> ScoresByText:
 
 def _read_jsonl(path: Path) -> ScoresByText:
     scores_by_text: ScoresByText = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines()):
+    for number, (place, values) in enumerate(iter_json_objects(path)):
+        words = values.get("words")
         try:
-            values = json.loads(line)
-            scores_by_text[number] = list(values["words"]), np.array(values["scores"], dtype=np.float64)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(
-                f'{path}, line {number + 1}: expected {{"words": [...], "scores": [...]}}, got {line[:60]}'
-            ) from error
+            if not isinstance(words, list):
+                raise TypeError("no list of words")
+            scores_by_text[number] = words, np.array(values["scores"], dtype=np.float64)  # null becomes NaN
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            shown = shorten_text(values)
+            raise InputError(f'{place}: expected {{"words": [...], "scores": [...]}}, got {shown}') from error
     return scores_by_text

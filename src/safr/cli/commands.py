@@ -420,17 +420,11 @@ def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDa
     from safr.data import load_data
 
     with ProgressBar(console, f"data {settings.data}") as steps:
-        loaded = load_data(
-            settings.data,
-            data_dir=data_dir,
-            text_column=settings.text_column,
-            label_column=settings.label_column,
-            progress=steps,
-        )
+        loaded = load_data(settings, data_dir=data_dir, progress=steps)
     sizes = " / ".join(f"{len(split.texts):,}" for split in (loaded.train, loaded.dev, loaded.test))
     console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}", highlight=False)
-    for what, count in loaded.cleaned.items():
-        console.print(f"  {count:,} {what}", highlight=False)
+    for line in loaded.describe():
+        console.print(f"  {line}", highlight=False)
     return loaded
 
 

@@ -5,6 +5,9 @@ Archives are read in place. Only the expected members are read, and nothing is e
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import gzip
 import http.client
 import os
 import re
@@ -12,22 +15,29 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from safr.data.messages import shorten_path, shorten_text
 from safr.data.splits import Example
 from safr.errors import InputError
 from safr.progress import Progress
 from safr.storage import replace_file
 
-_LARGEST_MEMBER = 50_000_000  # bytes; SST's training file has 2 million, the longest review 14 thousand
+_LARGEST_TREES = 10_000_000  # bytes of a file of trees; SST's training file has 2 million
+_LARGEST_REVIEW = 200_000  # bytes; the longest has 14 thousand
+_LARGEST_REVIEWS = 200_000_000  # bytes of all reviews; they have 66 million
+_LARGEST_MEMBER = 200_000_000  # bytes of a member that is skipped, as IMDB's bags of words, of which one has 67 million
+_LARGEST_CONTENT = 2_000_000_000  # bytes of all members; IMDB's have 500 million
+_MOST_MEMBERS = 200_000  # IMDB's archive has 100 thousand
 _LARGEST_DOWNLOAD = 200_000_000  # bytes; IMDB's archive has 84 million
 _CHUNK = 1 << 16  # bytes
 _SECONDS_OF_SILENCE = 30
 _REVIEWS_PER_CLASS = 12_500
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _FETCH_AGAIN = "delete the file and fetch it again"
 _REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/([0-9]{1,6})_[0-9]{1,2}\.txt")
 _ROOT = re.compile(r"\(([0-4]) ")
@@ -61,11 +71,8 @@ class Archive:
 
 def read_sst_trees(path: Path) -> dict[str, tuple[SentimentTree, ...]]:
     """The sentences of the Stanford Sentiment Treebank in "train", "dev" and "test", in the order of its files."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {split: _read_trees(archive, f"trees/{split}.txt", path) for split in ("train", "dev", "test")}
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, UnicodeDecodeError):
-        raise _make_broken_error(path, "zip") from None
+    with _refuse_broken(path, "zip"), zipfile.ZipFile(path) as archive:
+        return {split: _read_trees(archive, f"trees/{split}.txt", path) for split in ("train", "dev", "test")}
 
 
 def parse_tree(line: str) -> SentimentTree | None:
@@ -84,14 +91,22 @@ def parse_tree(line: str) -> SentimentTree | None:
 def read_imdb_reviews(path: Path) -> dict[str, list[Example]]:
     """The labelled reviews of "train" and "test", sorted by the number in the file name; negative before positive."""
     reviews: dict[tuple[str, int, int], str] = {}  # split, number, label
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                match = _REVIEW.fullmatch(member.name)
-                if match and member.isreg():
-                    reviews[match[1], int(match[3]), int(match[2] == "pos")] = _read_review(archive, member, path)
-    except (tarfile.TarError, zlib.error, EOFError, OSError, UnicodeDecodeError):
-        raise _make_broken_error(path, "tar.gz") from None
+    size = 0
+    with (
+        _refuse_broken(path, "tar.gz"),
+        gzip.open(path) as unpacked,
+        tarfile.open(fileobj=cast(Any, _BoundedReader(unpacked)), mode="r:") as archive,
+    ):
+        for number, member in enumerate(archive):
+            archive.members = []  # else it keeps what it knows of every member
+            if number >= _MOST_MEMBERS:
+                raise InputError(f"{shorten_path(path)}: expected at most {_MOST_MEMBERS:,} members; {_FETCH_AGAIN}")
+            match = _REVIEW.fullmatch(member.name)
+            if match and member.isreg():
+                size += member.size
+                if size > _LARGEST_REVIEWS:
+                    raise _make_size_error(path, "its reviews", _LARGEST_REVIEWS)
+                reviews[match[1], int(match[3]), int(match[2] == "pos")] = _read_review(archive, member, path)
     _check_reviews(reviews, path)
     splits: dict[str, list[Example]] = {"train": [], "test": []}
     for split, number, label in sorted(reviews):
@@ -142,26 +157,39 @@ def search_folders(data_dir: Path | None = None) -> list[Path]:
     """The folders that are searched for archives, in order: `data_dir`, $SAFR_DATA, the user's cache."""
     from_environment = os.environ.get("SAFR_DATA")
     folders = [data_dir, Path(from_environment) if from_environment else None]
-    return [Path(folder) for folder in folders if folder is not None] + [cache_folder()]
+    with contextlib.suppress(InputError):  # without a home only the download needs the cache
+        folders.append(cache_folder())
+    return [Path(folder) for folder in folders if folder is not None]
 
 
 def cache_folder() -> Path:
-    """The folder that downloads go to."""
+    """The folder that downloads go to.
+
+    Raises:
+        InputError: The user has no home folder.
+    """
     import platformdirs
 
-    return platformdirs.user_cache_path("safr")
+    folder = platformdirs.user_cache_path("safr")
+    if not folder.is_absolute():  # "~" that nothing stands for would become a folder of that name
+        raise InputError("expected a home folder to keep downloads in, found none; set HOME or XDG_CACHE_HOME")
+    return folder
 
 
 def download_instructions(archive: Archive) -> str:
     """What to do where the archive cannot be downloaded."""
-    return f"fetch {archive.address} by hand and put the file into {cache_folder()}"
+    try:
+        folder = str(cache_folder())
+    except InputError:
+        folder = "a folder that SAFR_DATA names"
+    return f"fetch {archive.address} by hand and put the file into {folder}"
 
 
 def _read_trees(archive: zipfile.ZipFile, member: str, path: Path) -> tuple[SentimentTree, ...]:
     if member not in archive.namelist():
         raise InputError(f"{path}: expected a member {member}, found none; {_FETCH_AGAIN}")
-    if archive.getinfo(member).file_size > _LARGEST_MEMBER:
-        raise _make_size_error(path, member)
+    if archive.getinfo(member).file_size > _LARGEST_TREES:
+        raise _make_size_error(path, member, _LARGEST_TREES)
     trees = []
     for number, line in enumerate(archive.read(member).decode("utf-8").split("\n"), start=1):
         if line.strip():
@@ -175,8 +203,8 @@ def _read_trees(archive: zipfile.ZipFile, member: str, path: Path) -> tuple[Sent
 
 
 def _read_review(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> str:
-    if member.size > _LARGEST_MEMBER:
-        raise _make_size_error(path, member.name)
+    if member.size > _LARGEST_REVIEW:
+        raise _make_size_error(path, member.name, _LARGEST_REVIEW)
     file = archive.extractfile(member)
     assert file is not None  # it is a regular file
     return file.read().decode("utf-8")
@@ -193,12 +221,47 @@ def _check_reviews(reviews: dict[tuple[str, int, int], str], path: Path) -> None
                 )
 
 
-def _make_broken_error(path: Path, kind: str) -> InputError:
-    return InputError(f"{path}: not a {kind} file, or a broken one; {_FETCH_AGAIN}")
+class _BoundedReader:
+    """An unpacked file as `tarfile` reads it, of which neither a part nor the whole may fill the memory."""
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        self._check(size, _LARGEST_MEMBER)
+        self._check(self.file.tell() + size, _LARGEST_CONTENT)
+        return self.file.read(size)
+
+    def seek(self, position: int) -> int:
+        self._check(position - self.file.tell(), _LARGEST_MEMBER)
+        self._check(position, _LARGEST_CONTENT)
+        return self.file.seek(position)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def _check(self, size: int, largest: int) -> None:
+        if size > largest:
+            raise OverflowError(f"expected at most {largest:,} bytes, it holds more")
 
 
-def _make_size_error(path: Path, member: str) -> InputError:
-    return InputError(f"{path}: expected at most {_LARGEST_MEMBER} bytes in {member}, it has more; {_FETCH_AGAIN}")
+@contextmanager
+def _refuse_broken(path: Path, kind: str) -> Iterator[None]:
+    """A context that reads an archive, which may not be larger than any that is published."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_DOWNLOAD:
+        raise InputError(f"{shorten_path(path)}: expected a file of at most {_LARGEST_DOWNLOAD:,} bytes")
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # which types a broken archive brings about is documented by neither library
+        message = f"{shorten_path(path)}: not a {kind} file, or a broken one; {_FETCH_AGAIN}"
+        raise InputError(message) from error
+
+
+def _make_size_error(path: Path, member: str, largest: int) -> InputError:
+    shown = shorten_text(member)
+    return InputError(f"{shorten_path(path)}: expected at most {largest} bytes in {shown}, it has more; {_FETCH_AGAIN}")
 
 
 def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
@@ -213,8 +276,11 @@ def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection open
+        reason = shorten_text(error, 100)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            reason = f"{error.strerror}: {shorten_path(error.filename or path)}"
         raise InputError(
-            f"{archive.address} could not be downloaded ({error}); {download_instructions(archive)}"
+            f"{archive.address} could not be downloaded ({reason}); {download_instructions(archive)}"
         ) from None
 
 

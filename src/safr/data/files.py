@@ -4,23 +4,41 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import json
 import os
+import shlex
+import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
+from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
 from safr.errors import InputError
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
+COMPRESSED = ".gz"
 SPLIT_STEMS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
-_LONGEST_FIELD = 2**31 - 1  # the largest that csv accepts on every platform; its own default is 131,072
+
+_LARGEST_FILE = 8_000_000_000  # bytes of text; more than any labelled texts that fit into memory
+_LONGEST_LINE = 50_000_000  # characters; a whole book has a million
+_MAX_EXPANSION = 200  # bytes of text a stored byte; repetitive tables reach 50, what is made to fill a memory 1,000
+_SMALL_FILE = 100_000_000  # bytes of text that a file may always have, however little of it is stored
+_ROWS_AT_ONCE = 1_000
+
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_COLUMN_NAMES = {
+    "text": ("text", "sentence", "review", "content", "comment", "tweet", "message", "body", "document", "headline"),
+    "label": ("label", "labels", "sentiment", "class", "category", "target", "emotion", "intent", "topic", "stars"),
+}
+"""Usual names of the two columns, by the option's default."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RawRow:
     """One row: the values of the chosen columns, and their place, such as "reviews.csv, line 7"."""
 
@@ -28,71 +46,158 @@ class RawRow:
     values: tuple[Any, ...]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[RawRow]:
-    """The rows of one file, in its order; a file that cannot be read raises an `InputError` that says why."""
-    match path.suffix.lower():
+@dataclass(frozen=True)
+class RawTable:
+    """The rows of one file, which are read as they are asked for."""
+
+    rows: Iterator[RawRow]
+    label_names: tuple[str, ...] = ()
+    """Names of the labels 0, 1, ... in a Parquet file that `datasets` has written; the labels are then numbers."""
+
+    delimiter: str | None = None
+    """What separates the fields, in words, if it is not what the file's ending says."""
+
+
+def open_table(path: Path, columns: Sequence[str]) -> RawTable:
+    """The rows of one file, in its order; a file that cannot be read raises an `InputError` that says why.
+
+    A CSV file whose header has the columns only when it is cut at semicolons, tabs or vertical bars is cut there.
+
+    Args:
+        path: A file ending in .csv, .tsv, .jsonl or .parquet; all but Parquet may be compressed (.csv.gz).
+        columns: Names of the columns; the last one holds the labels.
+    """
+    match find_format(path):
         case ".csv":
-            rows = _read_delimited(path, columns, ",")
+            return _open_delimited(path, columns, ",")
         case ".tsv":
-            rows = _read_delimited(path, columns, "\t")
+            return _open_delimited(path, columns, "\t")
         case ".jsonl":
-            rows = _read_jsonl(path, columns)
+            return RawTable(_iter_jsonl(path, columns))
         case ".parquet":
-            rows = _read_parquet(path, columns)
-        case suffix:
-            raise InputError(
-                f"{path}: expected a file ending in {', '.join(EXTENSIONS)}, got {suffix or 'no ending'!r}"
-            )
+            return _open_parquet(path, columns)
+    ending = shorten_text(path.suffix, 20) or "no ending"
+    advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
+    raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[RawRow]:
+    """The rows of one file, in its order, all at once; see `open_table`."""
+    rows = list(open_table(path, columns).rows)
     if not rows:
-        raise InputError(f"{path}: no rows; expected one labelled text a row")
+        raise InputError(f"{shorten_path(path)}: no rows; expected one labelled text a row")
     return rows
+
+
+def find_format(path: Path) -> str | None:
+    """The one of `EXTENSIONS` that a file's name ends in, before .gz or without it, or None."""
+    suffix = path.suffix.lower()
+    if suffix == COMPRESSED and Path(path.stem).suffix.lower() != ".parquet":
+        suffix = Path(path.stem).suffix.lower()
+    return suffix if suffix in EXTENSIONS else None
 
 
 def split_files(folder: Path) -> dict[str, Path]:
     """The files of a folder by split: always "train", and "dev" and "test" if the folder has them."""
+    place = shorten_path(folder)
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
+        files = sorted(path for path in folder.iterdir() if find_format(path) and path.is_file())
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
+        raise InputError(f"{place}: cannot be read ({error.strerror}); check its permissions") from None
     file_of_split: dict[str, Path] = {}
     for split, stems in SPLIT_STEMS.items():
-        candidates = [path for path in files if path.stem.lower() in stems]
+        candidates = [path for path in files if path.name.lower().split(".")[0] in stems]
+        candidates = [path for path in candidates if path.name.count(".") == (2 if _is_compressed(path) else 1)]
         if len(candidates) > 1:
-            names = ", ".join(path.name for path in candidates)
-            raise InputError(f"{folder}: expected one file for {split}, found {names}; keep one of them")
+            names = ", ".join(path.name for path in candidates[:4])
+            raise InputError(f"{place}: expected one file for {split}, found {names}; keep one of them")
         if candidates:
             file_of_split[split] = candidates[0]
     if "train" not in file_of_split:
-        names = ", ".join(path.name for path in files[:10]) or "no data file"
+        names = list_names([path.name for path in files], 60).replace("'", "") or "no data file"
         raise InputError(
-            f"{folder}: expected a file train.csv, train.tsv, train.jsonl or train.parquet (and dev.*, test.*), "
+            f"{place}: expected a file train.csv, train.tsv, train.jsonl or train.parquet (and dev.*, test.*), "
             f"found {names}; name one file, or rename the one to train on"
         )
     return file_of_split
 
 
-def column_position(column: str, names: Sequence[str], place: object) -> int:
-    """Position of a column among the column names; an error unless it occurs exactly once."""
-    if names.count(column) == 1:
-        return names.index(column)
-    if column in names:
-        raise InputError(f"{place}: the column {column!r} occurs {names.count(column)} times; rename all but one")
-    listed = ", ".join(repr(name) for name in names[:20]) + (", ..." if len(names) > 20 else "")
-    raise InputError(
-        f"{place}: expected a column {column!r}, found {listed or 'none'}; "
-        "say which columns hold the text and the label"
-    )
+def column_positions(columns: Sequence[str], names: Sequence[str], place: str) -> list[int]:
+    """Positions of the columns among the column names; an error unless each occurs exactly once.
+
+    The error names the columns that are probably meant, as options of the command line.
+    """
+    for column in columns:
+        if (count := names.count(column)) > 1:
+            column = shorten_text(column)
+            raise InputError(f"{place}: the column {column!r} occurs {count} times; rename all but one")
+        if not count:
+            advice = _suggest_columns(columns, names) or "say which columns hold the text and the label"
+            found = list_names(names) or "none"
+            raise InputError(f"{place}: expected a column {shorten_text(column)!r}, found {found}; {advice}")
+    return [names.index(column) for column in columns]
 
 
-def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[RawRow]:
+def iter_json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a JSONL file with their places; blank lines are skipped."""
+    for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
+        if line.strip():
+            place = f"{shorten_path(path)}, line {number}"
+            yield place, _parse_json_object(line, place)
+
+
+def open_regular_file(path: Path) -> io.BufferedIOBase:
+    """The opened file; only a regular file is opened, since others may never end or never begin."""
+    place = shorten_path(path)
+    if not os.path.exists(path):
+        reason = "a link to nothing" if os.path.islink(path) else "no such file"
+        raise InputError(f"{place}: {reason}; check the path")
+    if not path.is_file():
+        raise InputError(f"{place}: expected a file, and it is none; name a file or a folder of splits")
+    try:
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115, the caller closes it
+    except OSError as error:
+        raise InputError(f"{place}: cannot be read ({error.strerror}); check its permissions") from None
+    size = os.fstat(file.fileno())
+    if not stat.S_ISREG(size.st_mode) or size.st_size > _LARGEST_FILE:
+        file.close()
+        raise InputError(f"{place}: expected a file of at most {_LARGEST_FILE:,} bytes, it is larger; split it")
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Where the name has become that of a pipe by now, opening it would wait for a writer.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _open_delimited(path: Path, columns: Sequence[str], delimiter: str) -> RawTable:
     """The rows of a CSV or TSV file, read strictly: broken quotes and uneven rows are errors."""
+    found = _find_delimiter(path, columns, delimiter)
+    return RawTable(_iter_delimited(path, columns, found), delimiter=None if found == delimiter else _DELIMITERS[found])
+
+
+def _find_delimiter(path: Path, columns: Sequence[str], usual: str) -> str:
+    """The delimiter with which the header has all columns; the usual one if it has, or if none has."""
+    for delimiter in (usual, *(other for other in _DELIMITERS if other != usual)):
+        with _allow_long_fields():
+            try:
+                header = next(_iter_csv_records(path, delimiter), (0, []))[1]
+            except InputError:  # told where the usual delimiter is used
+                continue
+        if all(header.count(column) == 1 for column in columns):
+            return delimiter
+    return usual
+
+
+def _iter_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[RawRow]:
     with _allow_long_fields():
         lines = _iter_csv_records(path, delimiter)
         header = next(lines, (0, []))[1]
-        positions = [column_position(column, header, path) for column in columns]
-        rows = []
+        if not header:
+            raise _make_empty_error(path)
+        positions = column_positions(columns, header, shorten_path(path))
         for line, fields in lines:
-            place = f"{path}, line {line}"
+            place = f"{shorten_path(path)}, line {line}"
             if len(fields) != len(header):
                 raise InputError(
                     f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
@@ -103,13 +208,12 @@ def _read_delimited(path: Path, columns: Sequence[str], delimiter: str) -> list[
                     f'{place}: a quote at the start of a field runs on to another line; write the field as "..." and a '
                     'quote in it as ""'
                 )
-            rows.append(RawRow(place, tuple(fields[position] for position in positions)))
-    return rows
+            yield RawRow(place, tuple(fields[position] for position in positions))
 
 
 def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a file that are not blank, with the number of the line where they start."""
-    reader = csv.reader(io.StringIO(_read_text(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(_iter_lines(path, newline=""), delimiter=delimiter, strict=True)
     while True:
         start = reader.line_num + 1
         try:
@@ -118,7 +222,8 @@ def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[st
             return
         except csv.Error as error:
             raise InputError(
-                f'{path}, line {start}: broken quoting ({error}); write a quoted text as "..." and a quote in it as ""'
+                f"{shorten_path(path)}, line {start}: broken quoting ({error}); "
+                'write a quoted text as "..." and a quote in it as ""'
             ) from None
         if fields:
             yield start, fields
@@ -127,81 +232,211 @@ def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[st
 @contextmanager
 def _allow_long_fields() -> Iterator[None]:
     # The limit belongs to the whole process, so it is restored.
-    previous_limit = csv.field_size_limit(_LONGEST_FIELD)
+    previous_limit = csv.field_size_limit(_LONGEST_LINE)
     try:
         yield
     finally:
         csv.field_size_limit(previous_limit)
 
 
-def _read_jsonl(path: Path, columns: Sequence[str]) -> list[RawRow]:
-    rows = []
-    # Not splitlines(): a JSON string may hold other line separators, such as U+2028, as they are.
-    for number, line in enumerate(_read_text(path).split("\n"), start=1):
-        if line.strip():
-            place = f"{path}, line {number}"
-            fields = _parse_json_object(line, place)
-            for column in columns:
-                column_position(column, list(fields), place)
-            rows.append(RawRow(place, tuple(fields[column] for column in columns)))
-    return rows
+def _iter_jsonl(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
+    for place, fields in iter_json_objects(path):
+        if any(column not in fields for column in columns):
+            column_positions(columns, list(fields), place)
+        yield RawRow(place, tuple(fields[column] for column in columns))
 
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, object_pairs_hook=_build_object)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: invalid JSON ({error}); write one object a line") from None
+        advice = "write one object a line"
+        if line.lstrip().startswith("["):
+            advice = "an array must be rewritten as one object a line"
+        raise InputError(f"{place}: invalid JSON ({shorten_text(error, 100)}); {advice}") from None
+    if isinstance(fields, list) and any(isinstance(value, dict) for value in fields):
+        raise InputError(f"{place}: expected one JSON object a line, got an array of them; write each on its own line")
     if not isinstance(fields, dict):
-        raise InputError(f'{place}: expected a JSON object such as {{"text": "...", "label": 1}}, got {line[:40]!r}')
+        shown = shorten_text(line.strip(), 40)
+        raise InputError(f'{place}: expected a JSON object such as {{"text": "...", "label": 1}}, got {shown!r}')
     return fields
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> list[RawRow]:
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key '{shorten_text(repeated, 40)}' occurs twice")
+    return fields
+
+
+def _open_parquet(path: Path, columns: Sequence[str]) -> RawTable:
+    place = shorten_path(path)
+    with _open_parquet_file(path) as file:
+        schema = file.schema_arrow
+        column_positions(columns, schema.names, place)
+        names = _read_class_names(schema.metadata or {}, columns[-1])
+    return RawTable(_iter_parquet(path, columns), names)
+
+
+def _iter_parquet(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
+    place, row, size = shorten_path(path), 0, 0
+    largest = _limit_size(os.path.getsize(path))
+    with _open_parquet_file(path) as file:
+        _check_declared_size(file.metadata, columns, path, largest)
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False):
+            size += batch.nbytes
+            if size > largest:
+                raise _make_size_error(path, largest)
+            values = [batch.column(column).to_pylist() for column in columns]
+            for cells in zip(*values, strict=True):
+                row += 1
+                yield RawRow(f"{place}, row {row}", cells)
+
+
+@contextmanager
+def _open_parquet_file(path: Path) -> Iterator[Any]:
+    """The opened file; whatever goes wrong while it is read becomes an `InputError`."""
     import pyarrow
     from pyarrow import parquet
 
+    place = shorten_path(path)
+    open_regular_file(path).close()
+    # A file, because from a path pyarrow would read folder names such as "label=1" as columns. One of pyarrow's own,
+    # because its threads may still hold one of Python's when Python ends, which would abort the process.
+    with (
+        refuse_unreadable(place, "not a Parquet file, or a broken one", "write it again"),
+        pyarrow.OSFile(str(path)) as file,
+    ):
+        try:
+            yield parquet.ParquetFile(file, pre_buffer=False)
+        except UnicodeDecodeError:
+            raise InputError(f"{place}: a text in it is not UTF-8; write the file again from text that is") from None
+
+
+def _check_declared_size(metadata: Any, columns: Sequence[str], path: Path, largest: int) -> None:
+    """Refuse a file that says itself that its columns are absurdly large, before any of them is read."""
+    size = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for position in range(group.num_columns):
+            column = group.column(position)
+            if column.path_in_schema.split(".")[0] in columns:
+                size += column.total_uncompressed_size
+    if size > largest:
+        raise _make_size_error(path, largest)
+
+
+def _read_class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
+    """The names of a ClassLabel column, which `datasets` writes into the schema's metadata; none if there are none."""
     try:
-        # A file object, because from a path pyarrow would read folder names such as "label=1" as columns.
-        file = parquet.ParquetFile(io.BytesIO(_read_bytes(path)))
-        for column in columns:
-            column_position(column, file.schema_arrow.names, path)
-        table = file.read(columns=list(columns))
-        values = [table.column(column).to_pylist() for column in columns]
-    except InputError:
-        raise
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: a text in it is not UTF-8; write the file again from text that is") from None
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError):
-        raise InputError(f"{path}: not a Parquet file, or a broken one; write it again") from None
-    return [RawRow(f"{path}, row {row}", cells) for row, cells in enumerate(zip(*values, strict=True), start=1)]
+        feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]
+        names = feature["names"] if feature["_type"] == "ClassLabel" else []
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return ()
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
-def _read_text(path: Path) -> str:
-    """Content of a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+def _iter_lines(path: Path, newline: str) -> Iterator[str]:
+    """The lines of a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
 
     Encoded lone surrogates are kept here; they are replaced and counted later.
     """
-    content = _read_bytes(path)
-    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    encoding = "utf-16" if utf_16 else "utf-8"
-    content = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = content.decode(encoding, "surrogatepass")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
-        raise InputError(f"{path}, line {line}: not {encoding.upper()}; save the file as UTF-8") from None
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty; expected one labelled text a row")
-    return text
+    place, is_empty = shorten_path(path), True
+    with open_regular_file(path) as stored, _open_text(stored, path) as file:
+        encoding = _find_encoding(file, place)
+        text = io.TextIOWrapper(cast("IO[bytes]", file), encoding, "surrogatepass", newline=newline)
+        limit, largest = _LONGEST_LINE + 1, _limit_size(os.path.getsize(path))
+        try:
+            while line := text.readline(limit):
+                if len(line) == limit:
+                    raise InputError(f"{place}: expected lines of at most {_LONGEST_LINE:,} characters; cut it")
+                if _is_compressed(path) and file.tell() > largest:
+                    raise _make_size_error(path, largest)
+                is_empty = is_empty and not line.strip()
+                yield line
+        except UnicodeDecodeError:
+            raise _make_encoding_error(path, encoding) from None
+        except (EOFError, OSError, zlib.error) as error:
+            reason = shorten_text(error)
+            raise InputError(f"{place}: cannot be read ({reason}); check the file and the disk") from None
+    if is_empty:
+        raise _make_empty_error(path)
 
 
-def _read_bytes(path: Path) -> bytes:
-    if not os.path.exists(path):
-        raise InputError(f"{path}: no such file; check the path")
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file, and it is none; name a file or a folder of splits")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+@contextmanager
+def _open_text(stored: io.BufferedIOBase, path: Path) -> Iterator[io.BufferedIOBase]:
+    if not _is_compressed(path):
+        yield stored
+        return
+    with gzip.GzipFile(fileobj=stored) as file:
+        yield file
+
+
+def _find_encoding(file: io.BufferedIOBase, place: str) -> str:
+    """The encoding that the byte order mark names; the file stands after the mark."""
+    with refuse_unreadable(place, "not a gzip file, or a broken one", "write it again"):
+        beginning = file.read(4) or b""
+    if beginning.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise InputError(f"{place}: expected UTF-8, found UTF-32; save the file as UTF-8")
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        file.seek(0)  # the mark tells the decoder the order of the bytes
+        return "utf-16"
+    if len(beginning) == 4 and b"\0\0" in (beginning[::2], beginning[1::2]) and any(beginning):
+        raise InputError(f"{place}: looks like UTF-16 without a byte order mark; save the file as UTF-8")
+    file.seek(len(codecs.BOM_UTF8) if beginning.startswith(codecs.BOM_UTF8) else 0)
+    return "utf-8"
+
+
+def _make_encoding_error(path: Path, encoding: str) -> InputError:
+    """The error that names the line of the first byte which is not in the encoding."""
+    lines = 1
+    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
+    with open_regular_file(path) as stored, _open_text(stored, path) as file:
+        try:
+            while chunk := file.read(1 << 20):
+                lines += decoder.decode(chunk).count("\n")
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            lines += error.object[: error.start].decode(encoding, "ignore").count("\n")
+    return InputError(f"{shorten_path(path)}, line {lines}: not {encoding.upper()}; save the file as UTF-8")
+
+
+def _is_compressed(path: Path) -> bool:
+    return path.suffix.lower() == COMPRESSED
+
+
+def _limit_size(stored: int) -> int:
+    """Most bytes that a file of this many stored bytes may hold."""
+    return min(_LARGEST_FILE, max(_SMALL_FILE, _MAX_EXPANSION * stored))
+
+
+def _make_size_error(path: Path, largest: int) -> InputError:
+    return InputError(
+        f"{shorten_path(path)}: expected at most {largest:,} bytes of text, it holds more; "
+        "it is damaged, or made to fill the memory"
+    )
+
+
+def _make_empty_error(path: Path) -> InputError:
+    return InputError(f"{shorten_path(path)}: the file is empty; expected one labelled text a row")
+
+
+def _suggest_columns(columns: Sequence[str], names: Sequence[str]) -> str:
+    """Options that name the columns which are probably meant; empty where that is not clear for all of them."""
+    options = []
+    for column, (option, usual) in zip(columns, _COLUMN_NAMES.items(), strict=False):
+        candidates = [column] if column in names else _find_candidates(column, usual, names)
+        if len(candidates) != 1 or names.count(candidates[0]) > 1:
+            return ""
+        if candidates[0] != column or column != option:
+            options.append(f"--{option}-column {shlex.quote(candidates[0])}")
+    return f"pass {' '.join(options)}" if options and len(columns) == 2 else ""
+
+
+def _find_candidates(column: str, usual: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Columns with the same name in another spelling, else those with a usual name."""
+    spelled = [name for name in names if name.strip().casefold() == column.casefold()]
+    candidates = spelled or [name for name in names if name.strip().casefold() in usual]
+    return [name for name in candidates if name.isprintable() and len(name) <= 40]

@@ -1,13 +1,17 @@
-"""Loads and checks a data set of the Hugging Face hub, or a local folder in the hub's format."""
+"""Loads and checks a data set of the Hugging Face hub, or a local folder that `datasets` reads."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from safr.data.cleaning import LabelledText, build_dataset, clean_rows, normalize_label
-from safr.data.files import SPLIT_STEMS, RawRow, column_position
+from safr.data.cleaning import LabelledText, build_dataset, clean_rows
+from safr.data.files import SPLIT_STEMS, RawRow, column_positions
+from safr.data.labels import normalize_label_names
+from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
 from safr.data.quiet import hide_progress_bars
 from safr.data.splits import TextDataset
 from safr.errors import InputError
@@ -18,21 +22,20 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
 
     A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
     """
-    splits = _load_splits(*split_hub_name(name))
-    parts: dict[str, list[LabelledText]] = {}
-    cleaned: Counter[str] = Counter()
-    for part, stems in SPLIT_STEMS.items():
-        for stem in stems:
-            if stem in splits and part not in parts:
-                rows, split_cleaned = clean_rows(_read_cells(splits[stem], f"{name}, {stem}", columns), columns)
-                cleaned += split_cleaned
-                if rows or part == "train":
-                    parts[part] = rows
-    if "train" not in parts:
-        raise InputError(f"{name}: expected a split train, found {', '.join(map(str, splits)) or 'none'}")
-    names = getattr(splits["train"].features[columns[1]], "names", ())
-    label_names = [normalize_label(label) or label for label in names]  # as `clean_rows` writes them
-    return build_dataset(name, parts, origin=name, cleaned=cleaned, label_names=label_names)
+    repository, configuration = split_hub_name(name)
+    saved = is_saved_dataset(Path(repository))
+    splits = _load_saved(Path(repository)) if saved else _load_splits(repository, configuration)
+    return _build_from_splits(name, splits, columns)
+
+
+def load_saved_dataset(name: str, folder: Path, columns: tuple[str, str]) -> TextDataset:
+    """The data set in a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written."""
+    return _build_from_splits(name, _load_saved(folder), columns)
+
+
+def is_saved_dataset(folder: Path) -> bool:
+    """Whether `save_to_disk` has written the folder."""
+    return any(os.path.isfile(folder / file) for file in ("dataset_dict.json", "state.json"))
 
 
 def split_hub_name(name: str) -> tuple[str, str | None]:
@@ -55,19 +58,57 @@ def _load_splits(name: str, configuration: str | None) -> dict[str, Any]:
         with hide_progress_bars():
             return datasets.load_dataset(name, configuration)
     except Exception as error:  # any error of the network, the hub or a broken file becomes one line for the user
-        reason = " ".join(str(error).split())[:200]
+        reason = shorten_text(" ".join(str(error).split()) or type(error).__name__, 100)
         raise InputError(
-            f"hub:{name} could not be loaded ({reason or type(error).__name__}); check the name and the network, "
+            f"hub:{shorten_path(name)[-60:]} could not be loaded ({reason}); check the name and the network, "
             "write hub:NAME:CONFIGURATION where it has several, or download it elsewhere and give its folder"
         ) from error
 
 
-def _read_cells(split: Any, place: str, columns: tuple[str, str]) -> list[RawRow]:
-    """The rows of a split, with the numbers of a ClassLabel replaced by names, or by None where they are hidden."""
-    for column in columns:
-        column_position(column, split.column_names, place)
-    texts, labels = split[columns[0]], split[columns[1]]
-    names = getattr(split.features[columns[1]], "names", None)
-    if names:
-        labels = [names[label] if label is not None and label >= 0 else None for label in labels]
-    return [RawRow(f"{place}, row {row}", cells) for row, cells in enumerate(zip(texts, labels, strict=True), start=1)]
+def _load_saved(folder: Path) -> dict[str, Any]:
+    """The splits of a folder that `save_to_disk` has written; a data set without splits is "train"."""
+    import datasets
+
+    place = shorten_path(folder)
+    with refuse_unreadable(place, "not a whole folder of save_to_disk", "save it again"), hide_progress_bars():
+        saved = datasets.load_from_disk(str(folder))
+        splits = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
+        for split in splits.values():
+            # The files are mapped into memory, where reading a damaged one could end the process.
+            split.data.table.validate(full=True)
+    return splits
+
+
+def _build_from_splits(name: str, splits: dict[str, Any], columns: tuple[str, str]) -> TextDataset:
+    place = shorten_path(name)
+    parts: dict[str, list[LabelledText]] = {}
+    cleaned: Counter[str] = Counter()
+    for part, stems in SPLIT_STEMS.items():
+        for stem in stems:
+            if stem in splits and part not in parts:
+                split = splits[stem]
+                rows = _read_cells(split, f"{place}, {stem}", columns)
+                parts[part], split_cleaned = clean_rows(rows, columns, _read_class_names(split, columns[1]))
+                cleaned += split_cleaned
+                if not parts[part] and part != "train":
+                    del parts[part]
+    if "train" not in parts:
+        raise InputError(f"{place}: expected a split train, found {list_names(list(splits)).replace(chr(39), '')}")
+    label_names = _read_class_names(splits["train"], columns[1])
+    return build_dataset(name, parts, origin=name, cleaned=cleaned, label_names=label_names)
+
+
+def _read_class_names(split: Any, column: str) -> list[str]:
+    """The names of a ClassLabel column, numbers written as everywhere; none of another column."""
+    return normalize_label_names(getattr(split.features[column], "names", None) or ())
+
+
+def _read_cells(split: Any, place: str, columns: tuple[str, str]) -> Iterator[RawRow]:
+    column_positions(columns, split.column_names, place)
+    return _iter_cells(split, place, columns)
+
+
+def _iter_cells(split: Any, place: str, columns: tuple[str, str]) -> Iterator[RawRow]:
+    with refuse_unreadable(place, "the rows cannot be read", "write the data set again"):
+        for row, cells in enumerate(zip(split[columns[0]], split[columns[1]], strict=True), start=1):
+            yield RawRow(f"{place}, row {row}", cells)

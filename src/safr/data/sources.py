@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from safr.config import Settings
 from safr.data.archives import (
     IMDB,
     SST,
@@ -19,8 +20,10 @@ from safr.data.archives import (
     locate_archive,
 )
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
-from safr.data.files import EXTENSIONS, read_rows, split_files
-from safr.data.hub import load_from_hub
+from safr.data.files import COMPRESSED, EXTENSIONS, open_table, read_rows, split_files
+from safr.data.hub import is_saved_dataset, load_from_hub, load_saved_dataset
+from safr.data.labels import normalize_label_names
+from safr.data.messages import shorten_path
 from safr.data.planted import planted
 from safr.data.splits import (
     Example,
@@ -62,26 +65,47 @@ class DataStatus:
 
 
 def load_data(
-    name: str | Path,
+    name: str | Path | Settings,
     *,
     data_dir: Path | None = None,
     text_column: str = "text",
     label_column: str = "label",
+    drop_duplicates: bool = False,
     download: bool = True,
     progress: Progress | None = None,
 ) -> TextDataset:
     """The data set of this name; an `InputError` says in one line why it cannot be loaded and what to do.
 
     Args:
-        name: A name from `list_data`, the path of a file or of a folder of splits, hub:NAME or hub:NAME:CONFIGURATION.
+        name: A name from `list_data`, the path of a file, of a folder of splits or of a folder of `save_to_disk`,
+            hub:NAME or hub:NAME:CONFIGURATION. Or the settings of a run, which say this and the three options below.
         data_dir: Folder that is searched first for archives.
         text_column: The column of a user's file or of a hub data set that holds the texts.
         label_column: The column that holds the classes.
+        drop_duplicates: Leave out of train what is also in dev or test, and out of dev what is also in test.
         download: Whether an archive that this machine does not have may be downloaded.
         progress: Called during a download with the bytes so far and the total of bytes, or None if it is unknown.
     """
-    name = os.fspath(name)
-    columns = text_column, label_column
+    if isinstance(name, Settings):
+        text_column, label_column, drop_duplicates = name.text_column, name.label_column, name.drop_duplicates
+        name = name.data
+    data = _load_named(os.fspath(name), (text_column, label_column), data_dir, download, progress)
+    return data.without_shared_texts() if drop_duplicates else data
+
+
+def list_data(data_dir: Path | None = None) -> list[DataStatus]:
+    """The status of every named data set, in the order of the documentation."""
+    archives = {"sst2": SST, "sst2_paper": SST, "imdb": IMDB}
+    statuses = []
+    for name, description in _DESCRIPTIONS.items():
+        ready, where = _check_status(name, archives.get(name), data_dir)
+        statuses.append(DataStatus(name, ready, description, where))
+    return statuses
+
+
+def _load_named(
+    name: str, columns: tuple[str, str], data_dir: Path | None, download: bool, progress: Progress | None
+) -> TextDataset:
     match name:
         case "rotten_tomatoes":
             return _load_rotten_tomatoes()
@@ -100,16 +124,6 @@ def load_data(
     if name.strip() and os.path.exists(path):
         return _load_path(name, path, columns)
     raise _make_unknown_error(name)
-
-
-def list_data(data_dir: Path | None = None) -> list[DataStatus]:
-    """The status of every named data set, in the order of the documentation."""
-    archives = {"sst2": SST, "sst2_paper": SST, "imdb": IMDB}
-    statuses = []
-    for name, description in _DESCRIPTIONS.items():
-        ready, where = _check_status(name, archives.get(name), data_dir)
-        statuses.append(DataStatus(name, ready, description, where))
-    return statuses
 
 
 def _check_status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[bool, str]:
@@ -212,21 +226,33 @@ def _describe_origin(archive: Archive) -> str:
 
 
 def _load_path(name: str, path: Path, columns: tuple[str, str]) -> TextDataset:
-    """The data set of a user's file, or of a folder with one file per split."""
+    """The data set of a user's file, or of a folder with one file per split or of `save_to_disk`."""
+    if path.is_dir() and is_saved_dataset(path):
+        return load_saved_dataset(name, path, columns)
     files = split_files(path) if path.is_dir() else {"train": path}
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
+    label_names: list[str] = []
     for part, file in files.items():
-        parts[part], file_cleaned = clean_rows(read_rows(file, columns), columns)
+        table = open_table(file, columns)
+        names = normalize_label_names(table.label_names)
+        parts[part], file_cleaned = clean_rows(table.rows, columns, names)
         cleaned += file_cleaned
+        if table.delimiter:
+            cleaned[f"rows with {table.delimiter} between the fields"] += len(parts[part])
+        if part == "train":
+            label_names = names
     origin = f"{path} ({', '.join(file.name for file in files.values())})" if path.is_dir() else str(path)
-    return build_dataset(name, parts, origin=origin, cleaned=cleaned)
+    return build_dataset(name, parts, origin=origin, cleaned=cleaned, label_names=label_names)
 
 
 def _make_unknown_error(name: str) -> InputError:
-    if Path(name).suffix.lower() in EXTENSIONS or os.sep in name:
-        return InputError(f"{name!r}: no such file or folder; check the path, or write hub:NAME for a hub data set")
-    nearest = difflib.get_close_matches(name, _DESCRIPTIONS, n=1)
+    shown = shorten_path(name)
+    if os.path.lexists(os.path.expanduser(name)):
+        return InputError(f"'{shown}': a link to nothing; check where it points")
+    if Path(name).suffix.lower() in (*EXTENSIONS, COMPRESSED) or os.sep in name:
+        return InputError(f"'{shown}': no such file or folder; check the path, or write hub:NAME for a hub data set")
+    nearest = difflib.get_close_matches(name[:100], _DESCRIPTIONS, n=1)
     suggestion = f"; did you mean {nearest[0]}?" if nearest else ""
     names = ", ".join(_DESCRIPTIONS)
-    return InputError(f"no data set {name[:100]!r}; expected {names}, a file, a folder or hub:NAME{suggestion}")
+    return InputError(f"no data set '{shown}'; expected {names}, a file, a folder or hub:NAME{suggestion}")

@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from safr.data.messages import shorten_text
+from safr.errors import InputError
 
 Example = tuple[str, int]  # text, class id
 SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
+_PARTS = ("train", "dev", "test")
+_SHOWN = 10
+"""Classes that are listed with their counts."""
+
 _SPLIT_OF_TENTH = ("train",) * 7 + ("dev",) + ("test",) * 2
 
 
@@ -31,6 +39,41 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """How many texts occur more than once; texts are the same if they differ in white space alone."""
+
+    test_in_train: int
+    """Test texts that are also in train, which a model may know by heart."""
+
+    test_in_dev: int
+    """Test texts that are also in dev, by which the epoch is chosen."""
+
+    dev_in_train: int
+    """Dev texts that are also in train."""
+
+    repeated: int
+    """Texts beyond the first of the same in their split."""
+
+    contradicting: int
+    """Different texts that have more than one label."""
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts as JSON values."""
+        return asdict(self)
+
+    def describe(self) -> dict[str, int]:
+        """The counts that are not 0, by what they count, in words."""
+        counts = {
+            "test texts that are in train too, so the test accuracy may be too high": self.test_in_train,
+            "test texts that are in dev too": self.test_in_dev,
+            "dev texts that are in train too": self.dev_in_train,
+            "texts that repeat another of their split": self.repeated,
+            "texts with more than one label": self.contradicting,
+        }
+        return {what: count for what, count in counts.items() if count}
 
 
 @dataclass(frozen=True)
@@ -58,6 +101,61 @@ class TextDataset:
             label_names=tuple(label_names),
             origin=origin,
             cleaned={what: count for what, count in cleaned.items() if count},
+        )
+
+    @cached_property
+    def duplicates(self) -> Duplicates:
+        """How many texts occur more than once, in a split or in several."""
+        keys = {part: [_normalize_space(text) for text in getattr(self, part).texts] for part in _PARTS}
+        different = {part: set(part_keys) for part, part_keys in keys.items()}
+        labels_of_text = defaultdict(set)
+        for part in _PARTS:
+            for key, label in zip(keys[part], getattr(self, part).labels, strict=True):
+                labels_of_text[key].add(label)
+        return Duplicates(
+            test_in_train=sum(key in different["train"] for key in keys["test"]),
+            test_in_dev=sum(key in different["dev"] for key in keys["test"]),
+            dev_in_train=sum(key in different["train"] for key in keys["dev"]),
+            repeated=sum(len(keys[part]) - len(different[part]) for part in _PARTS),
+            contradicting=sum(len(labels) > 1 for labels in labels_of_text.values()),
+        )
+
+    def describe(self) -> list[str]:
+        """Lines about the classes in train, about what was left out or replaced, and about repeated texts."""
+        counts = Counter(self.train.labels)
+        classes = [
+            f"{shorten_text(name, 30)} {counts[number]:,}" for number, name in enumerate(self.label_names[:_SHOWN])
+        ]
+        others = len(self.label_names) - len(classes)
+        lines = [f"classes in train: {', '.join(classes)}{f', and {others:,} more' if others else ''}"]
+        return lines + [f"{count:,} {what}" for what, count in (self.cleaned | self.duplicates.describe()).items()]
+
+    def without_shared_texts(self) -> TextDataset:
+        """The data set without the texts of train that are in dev or test, and those of dev that are in test.
+
+        Raises:
+            InputError: Too little would be left.
+        """
+        test = set(map(_normalize_space, self.test.texts))
+        dev, dropped_of_dev = _drop_texts(self.dev, test)
+        train, dropped_of_train = _drop_texts(self.train, test | set(map(_normalize_space, dev.texts)))
+        if len(dev) < 2 or len(set(train.labels)) < 2:
+            raise InputError(
+                f"`drop_duplicates` would leave {len(train)} texts of {len(set(train.labels))} classes to train on and "
+                f"{len(dev)} to choose by, since the others are in another split too; bring splits that differ"
+            )
+        dropped = {
+            "texts of train that are in dev or test left out": dropped_of_train,
+            "texts of dev that are in test left out": dropped_of_dev,
+        }
+        return TextDataset(
+            name=self.name,
+            train=train,
+            dev=dev,
+            test=self.test,
+            label_names=self.label_names,
+            origin=self.origin,
+            cleaned=self.cleaned | {what: count for what, count in dropped.items() if count},
         )
 
     def fingerprint(self) -> str:
@@ -136,6 +234,20 @@ def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test:
     for text, label in examples:
         parts[part_of.get(text, "train")].append((text, label))
     return parts
+
+
+def _normalize_space(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _drop_texts(split: Split, texts: Set[str]) -> tuple[Split, int]:
+    """The split without some texts, and how many it had of them."""
+    kept = [
+        (text, label)
+        for text, label in zip(split.texts, split.labels, strict=True)
+        if _normalize_space(text) not in texts
+    ]
+    return _make_split(kept), len(split) - len(kept)
 
 
 def _texts_by_class(examples: Iterable[Example]) -> dict[int, list[str]]:

@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from safr.data import archives
 from safr.data.encoding import check_fast_tokenizer, replace_surrogates, tokenize
 from safr.data.quiet import hide_progress_bars
+from safr.errors import InputError
 from safr.storage import create_folder, hash_file
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -91,7 +92,10 @@ def tokenize_dataset(
     key = _compute_key(tokenizer, texts, labels, max_tokens)
     if key is None or os.environ.get("SAFR_TOKEN_CACHE") == "0":
         return _tokenize_rows(tokenizer, texts, labels, max_tokens)
-    folder = archives.cache_folder() / "tokens" / key
+    try:
+        folder = archives.cache_folder() / "tokens" / key
+    except InputError:  # the user has no home folder
+        return _tokenize_rows(tokenizer, texts, labels, max_tokens)
     cached = _read_cached(folder, len(texts))
     if cached is not None:
         return cached

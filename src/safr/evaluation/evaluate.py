@@ -85,8 +85,9 @@ def evaluate(
         progress: Called as texts get done with all their deletions.
 
     Returns:
-        What `scores.json` holds. Only the test split's scores of a run are written there and into the model's card, its
-        words to `tokens.parquet` and some texts to show to `examples.json`.
+        What `scores.json` holds; `duplicates`, which counts texts that several splits share, only for a data set. Only
+        the test split's scores of a run are written there and into the model's card, its words to `tokens.parquet` and
+        some texts to show to `examples.json`.
 
     Raises:
         InputError: The data don't fit the run or the model, or a model comes without tokenizer or data.
@@ -98,7 +99,8 @@ def evaluate(
     examples = _choose_split(data, split)
     labels = check_labels(run_or_model, examples.texts, examples.labels)
     texts = encode(tokenizer, examples.texts, max_tokens)
-    return _score_texts(run_or_model, texts, labels, split, progress)[0]
+    scores = _score_texts(run_or_model, texts, labels, split, progress)[0]
+    return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
 def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progress: Progress | None) -> dict[str, Any]:
@@ -110,6 +112,7 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
     scores, internals = _score_texts(model, texts, np.array(examples.labels), split, progress)
+    scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data.label_names)
         write_json(run.examples_file, choose_examples(examples, texts, internals, data.label_names))

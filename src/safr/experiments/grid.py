@@ -28,7 +28,7 @@ BASELINE_SETTINGS = {
 DEFAULT_SEEDS = 3
 """Number of seeds that every setting is run with by default."""
 
-_DATA_SETTINGS = ("data", "text_column", "label_column")
+_DATA_SETTINGS = ("data", "text_column", "label_column", "drop_duplicates")
 _LIST_SETTINGS = ("layers", "importance_sites")
 """Settings that take several words on the command line."""
 

@@ -82,9 +82,7 @@ def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], da
             raise InputError(f"{folder}: holds a run with other settings; choose another folder")
         if is_run_finished(run, splits):
             return run
-        data = load_data(
-            settings.data, data_dir=data_dir, text_column=settings.text_column, label_column=settings.label_column
-        )
+        data = load_data(settings, data_dir=data_dir)
         run = train(settings, data, folder, resume=started)
         for split in splits:
             if not scores_path(run, split).is_file():

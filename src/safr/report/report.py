@@ -116,6 +116,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
       interval of the difference on the same texts is above 0.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
+    - Test texts that are in the training texts too are told.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
       half as long as the first run's, and if attention is flat (entropy above 98 % of the largest).
     """
@@ -123,6 +124,11 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     first = scores[names[0]]
     sentences = [_judge_capacity(name, scores[name]) for name in names]
     sentences += [_compare_runs(name, scores[name], names[0], first) for name in names[1:]]
+    if shared := first.get("duplicates", {}).get("test_in_train"):
+        sentences.append(
+            f"{shared:,} of the {first['texts']:,} test texts are in the training texts too, so the accuracies may be "
+            "too high; `--drop-duplicates` leaves them out of training."
+        )
     sentences += [warning for name in names for warning in _list_warnings(name, scores[name]["audit"], first["audit"])]
     return sentences
 
