@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.model.families import ignores_padding, takes_token_types
+from safr.model.families import ignores_padding, keeping_attention_type, takes_token_types
+from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
 
 
@@ -55,6 +56,7 @@ def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> 
     They are on its device and padded as it pads; texts of one length together where padding changes what it computes;
     or one text at a time where it has no padding.
     """
+    check_mask_present(model)
     config = model.config.get_text_config()
     alone = {"tokens_per_batch": 1} if getattr(config, "pad_token_id", None) is None else {}
     types = getattr(config, "type_vocab_size", None)
@@ -84,7 +86,9 @@ def batch_logits(
         batch: The batch.
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
-    return text_logits(model, model(**(batch.inputs if inputs is None else inputs)).get("logits"), batch)
+    with keeping_attention_type(model):
+        outputs = model(**(batch.inputs if inputs is None else inputs))
+    return text_logits(model, outputs.get("logits"), batch)
 
 
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any
 
@@ -35,7 +36,19 @@ FEED_FORWARD_NAMES = {
 TOKEN_MAJOR = frozenset({"xlnet"})
 """Model types whose layers hold (token, text, width)."""
 
-PADDED_LIKE_ALONE = frozenset({"bert"})
+PADDED_LIKE_ALONE = frozenset(
+    """
+        albert arcee axk1 axk2 bart bert biogpt bloom camembert ctrl data2vec-text deberta deberta-v2 deepseek_v2
+        deepseek_v3 diffllama distilbert doge electra ernie esm esmc eurobert exaone4 falcon flaubert gemma gemma2
+        gemma3 gemma3_text glm glm4 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj gte helium
+        hunyuan_v1_dense hunyuan_v1_moe jamba jetmoe jina_embeddings_v3 layoutlm lilt llama longformer luke markuplm
+        mbart megatron-bert minicpm3 minimax ministral ministral3 mistral mistral4 mixtral modernbert
+        modernbert-decoder modernvbert mpnet mpt mt5 mvp nemotron nomic_bert olmo olmo2 olmo3 openai-gpt opt
+        persimmon phi phi3 phimoe plbart qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe qwen3_next rembert roberta
+        roberta-prelayernorm roc_bert roformer safr-transformer seed_oss smollm3 squeezebert stablelm starcoder2 t5
+        tapas ultrabert ultravbert umt5 xlm xlm-roberta xlm-roberta-xl xmod zamba2
+    """.split()  # noqa: SIM905 - a list of a hundred lines says no more
+)
 """Model types for which tests have shown that a text gets the same alone and with padding on its right."""
 
 PADDED_AT_END = frozenset({"longformer", "big_bird"})
@@ -58,7 +71,12 @@ def get_encoder(model: PreTrainedModel) -> PreTrainedModel:
 
 def count_layers(model: PreTrainedModel) -> int:
     """How many layers a model has; of an encoder-decoder, its encoder."""
-    return model.config.get_text_config().num_hidden_layers
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    if not isinstance(count, int):
+        raise InputError(
+            f"the config of {type(model).__name__} names no num_hidden_layers, so its layers can't be told"
+        )
+    return count
 
 
 def lay_out_texts(model: PreTrainedModel, arguments: Mapping[str, Any]) -> TextLayout | None:
@@ -80,6 +98,25 @@ def lay_out_texts(model: PreTrainedModel, arguments: Mapping[str, Any]) -> TextL
     kind = getattr(model.config, "model_type", "")
     texts = math.prod(shape[:-1])  # 1 for a text without a batch around it
     return TextLayout(type(model).__name__, texts, shape[-1], kind in TOKEN_MAJOR, kind in PADDED_AT_END)
+
+
+@contextmanager
+def keeping_attention_type(model: nn.Module) -> Iterator[None]:
+    """A block after which BigBird has its attention back: a short text sets it to another, and it would stay so."""
+    parts: list[Any] = []
+    if getattr(model.config, "model_type", "") in ("big_bird", "bigbird_pegasus"):
+        parts = [part for part in model.modules() if isinstance(part, PreTrainedModel) and _chooses_attention(part)]
+    before = [part.attention_type for part in parts]
+    try:
+        yield
+    finally:
+        for part, kind in zip(parts, before, strict=True):
+            if part.attention_type != kind:
+                part.set_attention_type(kind)
+
+
+def _chooses_attention(part: nn.Module) -> bool:
+    return hasattr(part, "set_attention_type") and hasattr(part, "attention_type")
 
 
 def check_readable(model: PreTrainedModel) -> None:
@@ -170,7 +207,7 @@ class SiteRecorder:
         forward_pass = recording_pass()
         return forward_pass if forward_pass is not None and forward_pass.recorder is self else None
 
-    def record_fc1(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+    def record_fc1(self, module: nn.Module, args: tuple, output: Any) -> None:
         """What the first feed-forward layer puts out."""
         # Differs from the paper: FC1 before the activation is what its figures show (their interference is negative
         # too, which ReLU's outputs cannot have); its text does not say.
@@ -180,11 +217,11 @@ class SiteRecorder:
         """What the second feed-forward layer gets."""
         self._record_layer("fc1_out", args[0])
 
-    def record_fc2(self, module: nn.Module, args: tuple, output: Tensor) -> None:
+    def record_fc2(self, module: nn.Module, args: tuple, output: Any) -> None:
         """What the second feed-forward layer puts out."""
         self._record_layer("fc2", output)
 
-    def record_embedding(self, ids: Tensor, vectors: Tensor) -> tuple[TextLayout, Tensor] | None:
+    def record_embedding(self, ids: Tensor, vectors: Any) -> tuple[TextLayout, Tensor] | None:
         """Record the embeddings of the batch's tokens.
 
         Returns:
@@ -199,6 +236,7 @@ class SiteRecorder:
             return None
         if forward_pass.next_layer("embedding") != "embedding.0":
             return None
+        check_tensor(vectors, "embedding")
         rows, given = layout.to_rows(ids, "ids"), forward_pass.record.ids
         if given is not None and not torch.equal(rows, given.reshape(rows.shape)):
             raise InputError(
@@ -209,12 +247,25 @@ class SiteRecorder:
         forward_pass.report("embedding", vectors)
         return layout, vectors
 
-    def _record_layer(self, site: str, vectors: Tensor) -> None:
+    def _record_layer(self, site: str, vectors: Any) -> None:
         if (forward_pass := self.recording_pass()) is None:
             return
         name, layout = forward_pass.next_layer(site), forward_pass.record.layout
         if forward_pass.request.wants(name):
+            check_tensor(vectors, name)
             forward_pass.report(name, vectors if layout is None else layout.to_rows(vectors, name))
+
+
+def check_tensor(values: Any, site: str) -> None:
+    """Refuse what is no tensor, such as I-BERT's vectors, which come with their scale.
+
+    Raises:
+        InputError: It is no tensor.
+    """
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"expected one tensor at {site}, got a {type(values).__name__}; this model can't be read there"
+        )
 
 
 RECORDING_HOOKS = (SiteRecorder.record_fc1, SiteRecorder.record_fc1_out, SiteRecorder.record_fc2)

@@ -6,7 +6,7 @@ Nothing of the model's own is replaced, and `detach` takes all hooks off again.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import torch
@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.generic import find_labels
 
+import safr
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.content_mask import compute_content_mask, index_words
@@ -38,9 +39,10 @@ from safr.model.forward_pass import (
     open_pass,
     replay_checkpoints,
 )
+from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
 from safr.model.resolve import resolve_layers
-from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments
+from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
 from safr.model.vmask import VMASK
 
 
@@ -177,9 +179,7 @@ class Regularizer(nn.Module):
             if forward_pass.request.is_encoder_alone:
                 close_pass()
 
-    def _mask_embeddings(
-        self, module: nn.Module, args: tuple, options: dict[str, Any], output: Tensor
-    ) -> Tensor | None:
+    def _mask_embeddings(self, module: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> Tensor | None:
         ids = args[0] if args else options["input"]
         if current_pass() is None:
             # A decoder may look its tokens up in the same embeddings; it is not what is explained.
@@ -212,9 +212,12 @@ class Regularizer(nn.Module):
             return None
         close_pass()
         request = forward_pass.request
-        if output is None or not (request.has_labels or request.needs_gradient):  # None: the forward pass has failed
+        if output is None:  # the forward pass has failed
             forward_pass.release()
             return None
+        if not (request.has_labels or request.needs_gradient):
+            forward_pass.release()
+            return hand_out_nothing(output)
         if self.vmask is not None and forward_pass.record.keep is None:
             raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
         terms = compute_loss_terms(self.regularization, self.hidden_layers, forward_pass)
@@ -245,6 +248,37 @@ def get_regularizer(model: nn.Module) -> Regularizer | None:
     """What `attach` has put on a model, if anything."""
     regularizer = getattr(model, "safr", None)
     return regularizer if isinstance(regularizer, Regularizer) else None
+
+
+SETTINGS = "safr"
+"""Where a model's config, and so every `config.json` that is written of it, holds what SAFR on it was set to."""
+
+
+def write_settings(model: PreTrainedModel, regularizer: Regularizer) -> None:
+    """Write what SAFR on a model is set to into the model's config, so that whatever saves the model saves it too."""
+    name = model.config.name_or_path or ""
+    settings = {
+        "version": safr.__version__,
+        "base_model": name if is_hub_name(name) else None,
+        "special_ids": list(regularizer.special_ids),
+        "regularization": asdict(regularizer.regularization),
+    }
+    setattr(model.config, SETTINGS, settings)
+
+
+def check_mask_present(model: nn.Module) -> None:
+    """Refuse a model that was saved with SAFR's mask on it and loaded without: it would predict something else.
+
+    Raises:
+        InputError: Its config says that a mask was on it, and there is none.
+    """
+    settings = getattr(model.config, SETTINGS, None)
+    regularization = settings.get("regularization") if isinstance(settings, dict) else None
+    if isinstance(regularization, dict) and regularization.get("vmask") and get_regularizer(model) is None:
+        raise InputError(
+            "this model was saved with SAFR on it and loaded without its word mask; load it by safr.load(FOLDER), or "
+            "say `del model.config.safr` to go on without the mask"
+        )
 
 
 def get_explaining_site(model: nn.Module) -> str:

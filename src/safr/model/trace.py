@@ -28,6 +28,7 @@ from safr.model.families import (
     count_layers,
     find_feed_forward_layers,
     get_encoder,
+    keeping_attention_type,
     lay_out_texts,
     unwrap,
 )
@@ -40,7 +41,7 @@ from safr.model.forward_pass import (
     recording,
     removing,
 )
-from safr.model.regularizer import get_regularizer, special_ids_of_model
+from safr.model.regularizer import check_mask_present, get_regularizer, special_ids_of_model
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,11 @@ def trace(
         record.content_mask = content_mask
     request = PassRequest(frozenset(sites), is_trace=True)
     recorder = SiteRecorder() if regularizer is None else regularizer.recorder
-    with _recording_hooks(model, sites, fc1, recorder), recording(request, record, recorder) as forward_pass:
+    with (
+        keeping_attention_type(inner),
+        _recording_hooks(model, sites, fc1, recorder),
+        recording(request, record, recorder) as forward_pass,
+    ):
         outputs = model(**batch)
     layered = {site.partition(".")[0] for site in sites} - {"embedding", "vmask"}
     # Where fc1= names FC1 alone, the layer behind it is not known.
@@ -141,6 +146,7 @@ def _check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:
         if isinstance(values, list | tuple):
             raise InputError(f"expected {name} as a tensor, got a list; call the tokenizer with return_tensors='pt'")
     check_readable(model)
+    check_mask_present(model)
     weight = cast("Tensor", get_encoder(model).get_input_embeddings().weight)
     if ids.device != weight.device:
         raise InputError(f"the batch is on {ids.device} and the model on {weight.device}; move the batch to the model")
@@ -166,7 +172,7 @@ def _recording_hooks(
         return
     part, handles = get_encoder(inner), list[RemovableHandle]()
 
-    def record_embedding(_: nn.Module, args: tuple, options: dict[str, Any], output: Tensor) -> None:
+    def record_embedding(_: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> None:
         recorder.record_embedding(args[0] if args else options["input"], output)
 
     def set_inside(is_inside: bool) -> None:
