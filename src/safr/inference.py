@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
+from safr.model.families import ignores_padding, keeping_attention_type, takes_token_types
+from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
 
 
@@ -49,14 +51,24 @@ def iter_logits(
 
 
 def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
-    """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
+    """Batches as this model needs them, so that every text gets the logits that it gets alone.
+
+    They are on its device and padded as it pads; texts of one length together where padding changes what it computes;
+    or one text at a time where it has no padding.
+    """
+    check_mask_present(model)
     config = model.config.get_text_config()
-    alone = {"tokens_per_batch": 1} if config.pad_token_id is None else {}
+    alone = {"tokens_per_batch": 1} if getattr(config, "pad_token_id", None) is None else {}
+    types = getattr(config, "type_vocab_size", None)
     return iter_batches(
         texts,
-        padding_id=config.pad_token_id or 0,
+        padding_id=getattr(config, "pad_token_id", None) or 0,
         padded_length=getattr(config, "padded_length", None),
-        token_types=getattr(config, "type_vocab_size", 0) > 1,  # one embedding for all types tells no texts apart
+        # One embedding for all types tells no texts apart; without embeddings of its own, a model that takes types
+        # reads them in another way (XLNet by relation, GPT-2 as words), and then all 0 is not the same as none.
+        token_types=takes_token_types(model) if types is None else types > 1,
+        zero_types=types is None,
+        equal_lengths=not ignores_padding(model),
         device=model.device,
         **alone,
     )
@@ -74,7 +86,9 @@ def batch_logits(
         batch: The batch.
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
-    return text_logits(model, model(**(batch.inputs if inputs is None else inputs)).get("logits"), batch)
+    with keeping_attention_type(model):
+        outputs = model(**(batch.inputs if inputs is None else inputs))
+    return text_logits(model, outputs.get("logits"), batch)
 
 
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
@@ -97,8 +111,14 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
             f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
             f"have the shape {tuple(logits.shape)}"
         )
-    last = (batch.inputs["attention_mask"].sum(dim=-1) - 1).clamp_min(0)  # of a text without tokens, its padding
+    last = _find_last_tokens(batch.inputs["attention_mask"])
     return logits[torch.arange(len(last), device=last.device), last]
+
+
+def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor, " batch"]:
+    """Index of every text's last token, on whichever side the padding is; 0 of a text without tokens."""
+    positions = torch.arange(attention_mask.shape[-1], device=attention_mask.device)
+    return (positions * attention_mask.bool()).amax(dim=-1)
 
 
 def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndarray, " text"]:

@@ -58,7 +58,7 @@ class Batch:
     """Positions of these texts in the sequence that was batched."""
 
     inputs: dict[str, Int[Tensor, "batch token"]]
-    """`input_ids` and `attention_mask`, and `token_type_ids` if any of them is not 0, as in a pair; (batch, token)."""
+    """`input_ids` and `attention_mask`, and `token_type_ids` if the model needs them, as for a pair; (batch, token)."""
 
     content_mask: Bool[Tensor, "batch token"]
     """True where a token belongs to a word, (batch, token)."""
@@ -71,6 +71,8 @@ def iter_batches(
     tokens_per_batch: int = TOKENS_PER_BATCH,
     padded_length: int | None = None,
     token_types: bool = True,
+    zero_types: bool = False,
+    equal_lengths: bool = False,
     device: torch.device | str = "cpu",
 ) -> Iterator[Batch]:
     """Batches of about equally long texts, longest first: little is padded, and the first batch needs the most memory.
@@ -81,15 +83,20 @@ def iter_batches(
         tokens_per_batch: Most padded tokens in a batch, unless a single text is longer.
         padded_length: Pad to at least this length, as the authors' published code does. Default: the batch's longest.
         token_types: Whether the model uses token types.
+        zero_types: Whether token types that are all 0 say something else to the model than none.
+        equal_lengths: Whether a batch takes only texts of one length, so that nothing is padded.
         device: Where the tensors go.
     """
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index].ids))
     while order:
         longest = max(padded_length or 1, len(texts[order[0]].ids))
         size = max(tokens_per_batch // longest, 1)
+        if equal_lengths:
+            size = min(size, sum(len(texts[index].ids) == len(texts[order[0]].ids) for index in order[:size]))
         indices, order = order[:size], order[size:]
         rows = [texts[index] for index in indices]
-        inputs, content_mask = _build_inputs(rows, longest, padding_id, token_types), _build_content_mask(rows, longest)
+        types = token_types and (zero_types or any(any(text.token_types) for text in rows))
+        inputs, content_mask = _build_inputs(rows, longest, padding_id, types), _build_content_mask(rows, longest)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
         yield Batch(tuple(indices), inputs, content_mask.to(device))
 
@@ -99,8 +106,7 @@ def _build_inputs(texts: Sequence[EncodedText], length: int, padding_id: int, to
         "input_ids": _pad([text.ids for text in texts], length, padding_id),
         "attention_mask": _pad([[1] * len(text.ids) for text in texts], length, 0),
     }
-    # Without token types a model takes all of them as 0, which is what a single text has.
-    if token_types and any(any(text.token_types) for text in texts):
+    if token_types and any(text.token_types for text in texts):
         inputs["token_type_ids"] = _pad([text.token_types for text in texts], length, 0)
     return inputs
 

@@ -14,8 +14,15 @@ from safr.config import Regularization
 from safr.data.encoding import find_word_pieces, special_token_ids
 from safr.errors import InputError
 from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
-from safr.model.families import check_visible_attention, unwrap
-from safr.model.regularizer import Regularizer, get_regularizer, special_ids_of_model
+from safr.model.families import check_readable, check_visible_attention, unwrap
+from safr.model.regularizer import (
+    SETTINGS,
+    Regularizer,
+    check_mask_present,
+    get_regularizer,
+    special_ids_of_model,
+    write_settings,
+)
 from safr.model.resolve import reads_attention, resolve_auto
 from safr.model.trainer_compat import averages_over_label_tokens
 
@@ -53,6 +60,12 @@ def attach(
     if get_regularizer(model) is not None:
         raise InputError(f"SAFR is already attached to this {type(model).__name__}; call safr.detach(model) first")
     inner = unwrap(model)
+    if regularization is not None and not isinstance(regularization, Regularization):
+        raise InputError(
+            f"expected a safr.Regularization, got a {type(regularization).__name__}; pass a tokenizer as tokenizer="
+        )
+    check_readable(inner)
+    check_mask_present(inner)
     regularization = resolve_auto(regularization or Regularization(), inner)
     special = special_ids_of_model(inner) if tokenizer is None else special_token_ids(tokenizer)
     pieces = _pieces(inner, tokenizer) if regularization.whole_words else None
@@ -82,6 +95,7 @@ def attach_resolved(
         vars(model)["accepts_loss_kwargs"] = False
     if model._can_set_attn_implementation():
         model.set_attn_implementation(SAFR_ATTENTION)
+    write_settings(model, attached)
     return attached
 
 
@@ -99,6 +113,7 @@ def detach(model: ModelT) -> ModelT:
     if inner._can_set_attn_implementation():
         inner.set_attn_implementation(attached.attention_before)
     del inner.safr
+    vars(inner.config).pop(SETTINGS, None)
     vars(inner).pop("accepts_loss_kwargs", None)
     return model
 

@@ -19,7 +19,7 @@ from transformers.masking_utils import eager_mask
 
 from safr.errors import InputError
 from safr.losses.blocked_attention import BlockedAttention
-from safr.model.forward_pass import ForwardPass, recording_pass
+from safr.model.forward_pass import ForwardPass, TextLayout, current_pass, recording_pass
 
 ATTENTION_NAME = "safr"
 """What transformers calls this implementation."""
@@ -55,7 +55,7 @@ def safr_attention(
         options: What a family passes besides, for the fused attention.
 
     Returns:
-        Mixed values, and the weights before dropout where the forward pass keeps this layer's, else None.
+        Mixed values, and the weights, after dropout as in eager attention, where the model's output is to hold them.
     """
     forward_pass = recording_pass()
     if attention_mask is not None:
@@ -63,22 +63,25 @@ def safr_attention(
     name = "" if forward_pass is None else forward_pass.next_layer("attention")
     request = None if forward_pass is None or not forward_pass.request.wants(name) else forward_pass.request
     keeps_weights = request is not None and request.keeps(name)
+    opened = current_pass()
+    returns_weights = opened is not None and opened.request.returns_attention
     groups = getattr(module, "num_key_value_groups", 1)
     weights = None
-    if request is not None or softcap is not None or s_aux is not None:
+    if request is not None or returns_weights or softcap is not None or s_aux is not None:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         heads = BlockedAttention(query, repeat_kv(key, groups), _add_bias(position_bias, attention_mask), scale)
         if softcap is not None or s_aux is not None:
             weights = _bounded_weights(heads, softcap, s_aux)
-        elif keeps_weights or (heads.bias is not None and heads.bias.requires_grad):
+        elif keeps_weights or returns_weights or (heads.bias is not None and heads.bias.requires_grad):
             weights = heads.compute_weights()
     if forward_pass is not None and request is not None:
         if name in request.readers and query.shape[2] != key.shape[2]:
             raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
+        _check_tokens(query, forward_pass.record.layout, name)
         forward_pass.report(name, heads if weights is None else weights, attention_mask)
     if weights is None:
-        # The mask is always explicit here, so nothing is left for the fused kernel to mask by itself.
-        options["is_causal"] = False
+        # Without a mask the fused kernel looks at the module: another thread may have set this implementation between
+        # the model's making of its masks and this call. Masks that were made for it are always explicit.
         return sdpa_attention_forward(
             module,
             query,
@@ -92,7 +95,20 @@ def safr_attention(
         )
     dropped = F.dropout(weights, dropout, module.training).to(value.dtype)
     mixed = dropped @ repeat_kv(value, groups)  # (batch, head, query, size)
-    return mixed.transpose(1, 2).contiguous(), weights if keeps_weights else None
+    return mixed.transpose(1, 2).contiguous(), dropped if returns_weights else None
+
+
+def _check_tokens(query: Tensor, layout: TextLayout | None, name: str) -> None:
+    """Check that attention is that of the batch's tokens.
+
+    Raises:
+        InputError: It has other queries.
+    """
+    if layout is not None and (query.shape[0], query.shape[2]) != (layout.texts, layout.tokens):
+        raise InputError(
+            f"expected {layout.texts} x {layout.tokens} tokens at {name} of {layout.model_name}, got "
+            f"{query.shape[0]} x {query.shape[2]}, so a weight's token can't be told; pass interaction=0"
+        )
 
 
 @torch.no_grad()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from safr.errors import InputError
-from safr.model.forward_pass import recording_pass
+from safr.model.forward_pass import HOOKS_LOCK, ForwardPass, TextLayout, recording_pass
 
 FEED_FORWARD_NAMES = {
     "fc1": "fc2",  # the paper's transformer; also OPT and BART
     "intermediate.dense": "output.dense",  # BERT, RoBERTa, ELECTRA, DeBERTa
     "ffn": "ffn_output",  # ALBERT
     "ffn.lin1": "ffn.lin2",  # DistilBERT
+    "ff.layer_1": "ff.layer_2",  # XLNet
     "mlp.Wi": "mlp.Wo",  # ModernBERT: both halves of its gated layer
     "mlp.gate_up_proj": "mlp.down_proj",  # Phi 3, GLM: both halves of their gated layer
     "mlp.c_fc": "mlp.c_proj",  # GPT-2
@@ -26,6 +32,27 @@ FEED_FORWARD_NAMES = {
     "DenseReluDense.wi_1": "DenseReluDense.wo",  # T5 with gates, whose other half, wi_0, is the gate
 }
 """How families call their first feed-forward layer, and the second one that belongs to it."""
+
+TOKEN_MAJOR = frozenset({"xlnet"})
+"""Model types whose layers hold (token, text, width)."""
+
+PADDED_LIKE_ALONE = frozenset(
+    """
+        albert arcee axk1 axk2 bart bert biogpt bloom camembert ctrl data2vec-text deberta deberta-v2 deepseek_v2
+        deepseek_v3 diffllama distilbert doge electra ernie esm esmc eurobert exaone4 falcon flaubert gemma gemma2
+        gemma3 gemma3_text glm glm4 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_oss gptj gte helium
+        hunyuan_v1_dense hunyuan_v1_moe jamba jetmoe jina_embeddings_v3 layoutlm lilt llama longformer luke markuplm
+        mbart megatron-bert minicpm3 minimax ministral ministral3 mistral mistral4 mixtral modernbert
+        modernbert-decoder modernvbert mpnet mpt mt5 mvp nemotron nomic_bert olmo olmo2 olmo3 openai-gpt opt
+        persimmon phi phi3 phimoe plbart qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe qwen3_next rembert roberta
+        roberta-prelayernorm roc_bert roformer safr-transformer seed_oss smollm3 squeezebert stablelm starcoder2 t5
+        tapas ultrabert ultravbert umt5 xlm xlm-roberta xlm-roberta-xl xmod zamba2
+    """.split()  # noqa: SIM905 - a list of a hundred lines says no more
+)
+"""Model types for which tests have shown that a text gets the same alone and with padding on its right."""
+
+PADDED_AT_END = frozenset({"longformer", "big_bird"})
+"""Model types that append padding of their own to every text, up to a multiple of a window or block."""
 
 
 def unwrap(model: nn.Module) -> PreTrainedModel:
@@ -44,7 +71,85 @@ def get_encoder(model: PreTrainedModel) -> PreTrainedModel:
 
 def count_layers(model: PreTrainedModel) -> int:
     """How many layers a model has; of an encoder-decoder, its encoder."""
-    return model.config.get_text_config().num_hidden_layers
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    if not isinstance(count, int):
+        raise InputError(
+            f"the config of {type(model).__name__} names no num_hidden_layers, so its layers can't be told"
+        )
+    return count
+
+
+def lay_out_texts(model: PreTrainedModel, arguments: Mapping[str, Any]) -> TextLayout | None:
+    """How a model lays out the texts of a batch inside; None where the batch says nothing about its tokens.
+
+    The choices of a multiple choice are texts.
+
+    Args:
+        model: The model, or its encoder.
+        arguments: What its forward pass is given, by name.
+    """
+    ids, vectors = arguments.get("input_ids"), arguments.get("inputs_embeds")
+    if ids is not None:
+        shape = ids.shape
+    elif vectors is not None:
+        shape = vectors.shape[:-1]
+    else:
+        return None
+    kind = getattr(model.config, "model_type", "")
+    texts = math.prod(shape[:-1])  # 1 for a text without a batch around it
+    return TextLayout(type(model).__name__, texts, shape[-1], kind in TOKEN_MAJOR, kind in PADDED_AT_END)
+
+
+@contextmanager
+def keeping_attention_type(model: nn.Module) -> Iterator[None]:
+    """A block after which BigBird has its attention back: a short text sets it to another, and it would stay so."""
+    parts: list[Any] = []
+    if getattr(model.config, "model_type", "") in ("big_bird", "bigbird_pegasus"):
+        parts = [part for part in model.modules() if isinstance(part, PreTrainedModel) and _chooses_attention(part)]
+    before = [part.attention_type for part in parts]
+    try:
+        yield
+    finally:
+        for part, kind in zip(parts, before, strict=True):
+            if part.attention_type != kind:
+                part.set_attention_type(kind)
+
+
+def _chooses_attention(part: nn.Module) -> bool:
+    return hasattr(part, "set_attention_type") and hasattr(part, "attention_type")
+
+
+def check_readable(model: PreTrainedModel) -> None:
+    """Refuse a model without an embedding of tokens or without weights.
+
+    Raises:
+        InputError: It reads images or sound, or its weights are on the meta device.
+    """
+    name = type(model).__name__
+    try:
+        weight = getattr(get_encoder(model).get_input_embeddings(), "weight", None)
+    except NotImplementedError:
+        weight = None
+    if not isinstance(weight, Tensor) or weight.dim() != 2:
+        raise InputError(f"expected a model that reads tokens, got {name}, which has no embedding of tokens")
+    if weight.device.type == "meta":
+        raise InputError(f"expected a model with weights, got {name} on the meta device; load its weights first")
+
+
+def bind_arguments(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, Any]:
+    """What a forward pass is given, by the names of its parameters."""
+    arguments = inspect.signature(model.forward).bind_partial(*args, **options).arguments
+    return {**arguments, **arguments.get("kwargs", {})}
+
+
+def takes_token_types(model: nn.Module) -> bool:
+    """Whether a model's forward pass takes token types."""
+    return "token_type_ids" in inspect.signature(unwrap(model).forward).parameters
+
+
+def ignores_padding(model: PreTrainedModel) -> bool:
+    """Whether a text gets the same vectors and logits alone and with padding on its right."""
+    return getattr(model.config, "model_type", "") in PADDED_LIKE_ALONE
 
 
 def find_feed_forward_layers(
@@ -74,18 +179,97 @@ def find_feed_forward_layers(
         raise InputError(
             f"{problem} in {type(model).__name__}; pass fc1=, a wildcard such as {_list_candidates(modules)}"
         )
+    if len(layers) > count_layers(model):  # fewer may be right: ALBERT goes through one several times
+        raise InputError(
+            f"{type(model).__name__} has {len(layers)} feed-forward layers that could be FC1, but "
+            f"{count_layers(model)} layers, so that a layer's number can't be told; pass fc1=, a wildcard of one in "
+            "every layer"
+        )
     return layers
 
 
-def add_recording_hooks(layers: list[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
-    """Put the recording hooks on feed-forward layers; returns the handles to remove them."""
-    handles = []
-    for first, second in layers:
-        handles.append(first.register_forward_hook(_record_fc1))
-        if second is not None:
-            handles.append(second.register_forward_pre_hook(_record_fc1_out))
-            handles.append(second.register_forward_hook(_record_fc2))
-    return handles
+class SiteRecorder:
+    """Hooks that report what a model's sites show to the pass that is open, if it is this recorder's."""
+
+    def add_hooks(self, layers: Sequence[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
+        """Put the recording hooks on feed-forward layers; returns the handles to remove them."""
+        handles = []
+        with HOOKS_LOCK:
+            for first, second in layers:
+                handles.append(first.register_forward_hook(self.record_fc1))
+                if second is not None:
+                    handles.append(second.register_forward_pre_hook(self.record_fc1_out))
+                    handles.append(second.register_forward_hook(self.record_fc2))
+        return handles
+
+    def recording_pass(self) -> ForwardPass | None:
+        """The open pass, if it is this recorder's and the part of the model that it records runs now."""
+        forward_pass = recording_pass()
+        return forward_pass if forward_pass is not None and forward_pass.recorder is self else None
+
+    def record_fc1(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """What the first feed-forward layer puts out."""
+        # Differs from the paper: FC1 before the activation is what its figures show (their interference is negative
+        # too, which ReLU's outputs cannot have); its text does not say.
+        self._record_layer("fc1", output)
+
+    def record_fc1_out(self, module: nn.Module, args: tuple) -> None:
+        """What the second feed-forward layer gets."""
+        self._record_layer("fc1_out", args[0])
+
+    def record_fc2(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """What the second feed-forward layer puts out."""
+        self._record_layer("fc2", output)
+
+    def record_embedding(self, ids: Tensor, vectors: Any) -> tuple[TextLayout, Tensor] | None:
+        """Record the embeddings of the batch's tokens.
+
+        Returns:
+            The layout and the embeddings as (text, token, width); None where nothing is recorded, or where something
+            else than the batch's tokens is looked up after them, such as GPT-2's token types.
+
+        Raises:
+            InputError: What is looked up are not the tokens of the batch.
+        """
+        forward_pass = self.recording_pass()
+        if forward_pass is None or (layout := forward_pass.record.layout) is None:
+            return None
+        if forward_pass.next_layer("embedding") != "embedding.0":
+            return None
+        check_tensor(vectors, "embedding")
+        rows, given = layout.to_rows(ids, "ids"), forward_pass.record.ids
+        if given is not None and not torch.equal(rows, given.reshape(rows.shape)):
+            raise InputError(
+                f"{layout.model_name} looks something else than the batch's input_ids up in its embeddings, so its "
+                "inside can't be read; pass no token_type_ids, or another number of texts than of tokens"
+            )
+        vectors = layout.to_rows(vectors, "embedding")
+        forward_pass.report("embedding", vectors)
+        return layout, vectors
+
+    def _record_layer(self, site: str, vectors: Any) -> None:
+        if (forward_pass := self.recording_pass()) is None:
+            return
+        name, layout = forward_pass.next_layer(site), forward_pass.record.layout
+        if forward_pass.request.wants(name):
+            check_tensor(vectors, name)
+            forward_pass.report(name, vectors if layout is None else layout.to_rows(vectors, name))
+
+
+def check_tensor(values: Any, site: str) -> None:
+    """Refuse what is no tensor, such as I-BERT's vectors, which come with their scale.
+
+    Raises:
+        InputError: It is no tensor.
+    """
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"expected one tensor at {site}, got a {type(values).__name__}; this model can't be read there"
+        )
+
+
+RECORDING_HOOKS = (SiteRecorder.record_fc1, SiteRecorder.record_fc1_out, SiteRecorder.record_fc2)
+"""The hooks that `add_hooks` puts on."""
 
 
 def has_visible_attention(model: PreTrainedModel) -> bool:
@@ -102,12 +286,6 @@ def check_visible_attention(model: PreTrainedModel) -> None:
         )
 
 
-def record_once(site: str, vectors: Tensor) -> None:
-    """Record a site that exists once in a model."""
-    if (forward_pass := recording_pass()) is not None:
-        forward_pass.report(site, vectors)
-
-
 def _list_candidates(modules: dict[str, nn.Module]) -> str:
     """Widening linear layers, with the layers' numbers as wildcards."""
     paths = [
@@ -117,29 +295,3 @@ def _list_candidates(modules: dict[str, nn.Module]) -> str:
     ]
     wildcards = dict.fromkeys(".".join("*" if part.isdigit() else part for part in path.split(".")) for path in paths)
     return ", ".join(f"'{wildcard}'" for wildcard in wildcards) or "'*' (the model has no widening linear layer)"
-
-
-def _record_layer(site: str, vectors: Tensor) -> None:
-    if (forward_pass := recording_pass()) is not None:
-        attended = forward_pass.record.attended
-        if vectors.dim() == 2 and attended is not None:  # OPT runs its feed-forward layers on one long row
-            vectors = vectors.view(*attended.shape, -1)
-        forward_pass.report(forward_pass.next_layer(site), vectors)
-
-
-def _record_fc1(module: nn.Module, args: tuple, output: Tensor) -> None:
-    # Differs from the paper: FC1 before the activation is what its figures show (their interference is negative too,
-    # which ReLU's outputs cannot have); its text does not say.
-    _record_layer("fc1", output)
-
-
-def _record_fc1_out(module: nn.Module, args: tuple) -> None:
-    _record_layer("fc1_out", args[0])
-
-
-def _record_fc2(module: nn.Module, args: tuple, output: Tensor) -> None:
-    _record_layer("fc2", output)
-
-
-RECORDING_HOOKS = (_record_fc1, _record_fc1_out, _record_fc2)
-"""The hooks that `add_recording_hooks` puts on."""

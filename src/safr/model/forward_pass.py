@@ -5,8 +5,9 @@ Hooks and the attention function report to the pass that is open in their contex
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from safr.errors import InputError
 
@@ -49,6 +51,9 @@ class PassRequest:
     needs_gradient: bool = False
     """Whether the pass is differentiated."""
 
+    returns_attention: bool = False
+    """Whether the model's own output holds the attention weights."""
+
     batch_fraction: Tensor | float = 1.0
     """The part of the whole batch that this pass sees, where a Trainer accumulates several."""
 
@@ -61,9 +66,70 @@ class PassRequest:
         return name in self.readers or self.keeps(name)
 
 
+@dataclass(frozen=True)
+class TextLayout:
+    """How a model lays out the texts of a batch inside, so that what a site shows can be told to be (text, token)."""
+
+    model_name: str
+    """The class of the model, for messages."""
+
+    texts: int
+    """Number of texts in the batch."""
+
+    tokens: int
+    """Number of tokens of every text, padding included."""
+
+    is_token_major: bool = False
+    """Whether the layers hold (token, text, width), as XLNet's."""
+
+    pads_at_end: bool = False
+    """Whether the model appends padding of its own to every text, as Longformer does."""
+
+    def to_rows(self, values: Tensor, site: str) -> Tensor:
+        """What a site shows as (text, token, ...): without padding that the model has appended itself.
+
+        Raises:
+            InputError: It can't be told from the shape which vector belongs to which token.
+        """
+        rows = values
+        if rows.dim() == 2 and site != "ids" and rows.shape[0] == self.texts * self.tokens:
+            return rows.view(self.texts, self.tokens, -1)  # OPT runs its feed-forward layers on one long row
+        if self.is_token_major and rows.dim() > 1:
+            rows = rows.transpose(0, 1)
+        if rows.dim() > 1 and self.pads_at_end and rows.shape[1] > self.tokens:
+            rows = rows[:, : self.tokens]
+        if rows.shape[:2] != (self.texts, self.tokens) or (rows.dim() != 3 and site != "ids"):
+            raise InputError(
+                f"expected {self.texts} x {self.tokens} tokens at {site} of {self.model_name}, got the shape "
+                f"{tuple(values.shape)}, so a vector's token can't be told; this model's inside can't be read there"
+            )
+        return rows
+
+    def from_rows(self, rows: Tensor, original: Tensor) -> Tensor:
+        """The inverse of `to_rows`: rows in place of the original's, which keeps what was cut off.
+
+        Args:
+            rows: (text, token, width).
+            original: What the site has shown.
+        """
+        if original.dim() == 2:
+            return rows.reshape(original.shape)
+        if self.is_token_major:
+            return rows.transpose(0, 1)
+        if original.shape[1] > self.tokens:
+            return torch.cat([rows, original[:, self.tokens :].to(rows.dtype)], dim=1)
+        return rows
+
+
 @dataclass
 class PassRecord:
     """What a forward pass has shown so far. `trace` and the losses read the same record."""
+
+    layout: TextLayout | None = None
+    """How the model lays the batch out inside; None where the batch says nothing about its tokens."""
+
+    ids: Tensor | None = None
+    """Token ids that the embeddings must have looked up, where their shape alone doesn't tell; (batch, token)."""
 
     content_mask: Bool[Tensor, "batch token"] | None = None
     """True where a token is neither padding nor a special token; None where all count."""
@@ -108,6 +174,10 @@ class ForwardPass:
     request: PassRequest
     record: PassRecord = field(default_factory=PassRecord)
     caches: PassCaches = field(default_factory=PassCaches)
+    recorder: object = None
+    """Whose hooks report to this pass. Another's on the same modules, of another call or another model, do not."""
+    outer: ForwardPass | None = None
+    """The pass inside which this one began, such as a trace's; it goes on afterwards."""
     is_inside: bool = False
     """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
 
@@ -116,6 +186,20 @@ class ForwardPass:
         layer = self.record.layer_counts[site]
         self.record.layer_counts[site] += 1
         return f"{site}.{layer}"
+
+    def check_layers(self, sites: Collection[str], hidden_layers: int, model_name: str) -> None:
+        """Check that a layer's number is the model's own: each has shown its sites once.
+
+        Raises:
+            InputError: The model has shown a site another number of times than it has layers.
+        """
+        for site in sites:
+            count = self.record.layer_counts[site]
+            if count != hidden_layers:
+                raise InputError(
+                    f"{model_name} has shown {count} times {site}, but has {hidden_layers} layers, so that a layer's "
+                    "number can't be told; choose others by importance_sites=, interaction=0, sites= or fc1="
+                )
 
     def report(self, name: str, values: Any, attention_mask: Tensor | None = None) -> None:
         """Keep what a site shows, or read it at once, as the request says; what is kept is a tensor.
@@ -164,23 +248,60 @@ def recording_pass() -> ForwardPass | None:
 
 
 @contextmanager
-def recording(request: PassRequest, record: PassRecord) -> Iterator[None]:
-    """Record the forward pass inside the block into the record."""
-    token = _open.set(ForwardPass(request, record))
+def recording(request: PassRequest, record: PassRecord, recorder: object) -> Iterator[ForwardPass]:
+    """Record the forward pass inside the block into the record, from the hooks of one recorder."""
+    before, forward_pass = _open.get(), ForwardPass(request, record, recorder=recorder)
+    _open.set(forward_pass)
     try:
-        yield
+        yield forward_pass
     finally:
-        _open.reset(token)
+        _open.set(before)
 
 
 def open_pass(forward_pass: ForwardPass) -> None:
     """Start recording without a block, for hooks that see the beginning and the end of a forward pass."""
+    outer = _open.get()
+    while outer is not None and outer.recorder is forward_pass.recorder and not outer.request.is_trace:
+        outer = outer.outer  # what an interrupted pass has left
+    forward_pass.outer = outer
     _open.set(forward_pass)
 
 
 def close_pass() -> None:
-    """Stop recording."""
-    _open.set(None)
+    """Stop recording; the pass around this one, if any, goes on."""
+    forward_pass = _open.get()
+    _open.set(None if forward_pass is None else forward_pass.outer)
+
+
+HOOKS_LOCK = threading.RLock()
+"""Held while hooks are put on or taken off: torch numbers them without a lock of its own."""
+
+_blocks: ContextVar[frozenset[object]] = ContextVar("safr_blocks", default=frozenset())
+
+
+@contextmanager
+def own_block() -> Iterator[Callable[[], bool]]:
+    """A block for hooks on a model that others may use too; yields a function that says whether a call is its own.
+
+    Calls from other threads and other asyncio tasks are not.
+    """
+    mark, before = object(), _blocks.get()
+    _blocks.set(before | {mark})
+    try:
+        yield lambda: mark in _blocks.get()
+    finally:
+        _blocks.set(_blocks.get() - {mark})
+
+
+@contextmanager
+def removing(handles: list[RemovableHandle]) -> Iterator[None]:
+    """Take hooks off at the end of a block, however it ends."""
+    try:
+        yield
+    finally:
+        with HOOKS_LOCK:
+            for handle in handles:
+                handle.remove()
 
 
 def replay_checkpoints(model: nn.Module, forward_pass: ForwardPass) -> None:

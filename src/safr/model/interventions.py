@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import count
+from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
 
 from safr.errors import InputError
-from safr.model.families import count_layers, find_feed_forward_layers, get_encoder, unwrap
+from safr.model.families import (
+    bind_arguments,
+    count_layers,
+    find_feed_forward_layers,
+    get_encoder,
+    lay_out_texts,
+    unwrap,
+)
+from safr.model.forward_pass import HOOKS_LOCK, TextLayout, own_block, removing
 from safr.model.regularizer import get_regularizer
 
 Intervention = Callable[[Tensor], Tensor]
@@ -18,7 +30,7 @@ Intervention = Callable[[Tensor], Tensor]
 
 @contextmanager
 def intervene(model: nn.Module, site: str, intervention: Intervention) -> Iterator[None]:
-    """Replace the values of a site in every forward pass inside the block.
+    """Replace the values of a site in every forward pass inside the block, and in no other thread's.
 
     Args:
         model: A model, with SAFR on it or not.
@@ -42,28 +54,29 @@ def intervene(model: nn.Module, site: str, intervention: Intervention) -> Iterat
             f"expected the site embedding or fc1.0 to fc1.{count_layers(inner) - 1}, got '{site}'; others can't be "
             "changed"
         )
-    calls, sizes = count(), [0]
+    calls: ContextVar[Iterator[int]] = ContextVar("safr_calls")
+    layouts: ContextVar[TextLayout | None] = ContextVar("safr_layout")
+    handles: list[RemovableHandle] = []
+    with own_block() as is_own, removing(handles):
 
-    def restart_count(*_: object) -> None:
-        nonlocal calls
-        calls = count()
+        def restart_count(part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+            if is_own():
+                calls.set(count())
+                layouts.set(lay_out_texts(cast("PreTrainedModel", part), bind_arguments(part, args, options)))
 
-    def note_size(_: nn.Module, __: tuple, output: Tensor) -> None:
-        sizes[0] = output.shape[0]
+        def replace_values(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
+            if not is_own():
+                return None
+            number = calls.get(None)
+            # A layer that the model goes through again, or a decoder's embeddings.
+            if number is None or next(number) != wanted:
+                return None
+            layout = layouts.get()
+            if layout is None:
+                return intervention(output)
+            return layout.from_rows(intervention(layout.to_rows(output, site)), output)
 
-    def replace_values(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
-        if next(calls) != wanted:  # a layer that the model goes through again, or a decoder's embeddings
-            return None
-        # OPT runs its feed-forward layers on one long row.
-        return intervention(output.view(sizes[0], -1, output.shape[-1])).view_as(output)
-
-    handles = [
-        part.register_forward_pre_hook(restart_count),
-        part.get_input_embeddings().register_forward_hook(note_size),
-        *(module.register_forward_hook(replace_values) for module in modules),
-    ]
-    try:
+        with HOOKS_LOCK:
+            handles.append(part.register_forward_pre_hook(restart_count, with_kwargs=True))
+            handles.extend(module.register_forward_hook(replace_values) for module in modules)
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

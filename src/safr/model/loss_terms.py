@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from safr.config import Regularization
-from safr.errors import InputError
 from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.losses.blocked_attention import BlockedAttention
 from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
@@ -61,12 +60,8 @@ def compute_loss_terms(settings: Regularization, hidden_layers: int, forward_pas
     """
     terms: dict[str, Tensor] = {}
     record = forward_pass.record
-    for site in {name.partition(".")[0] for name in forward_pass.request.readers if "." in name}:
-        if record.layer_counts[site] != hidden_layers:
-            raise InputError(
-                f"this model has shown {record.layer_counts[site]} times {site}, but has {hidden_layers} layers, so "
-                "that a layer's number can't be told; choose others by importance_sites=, interaction=0 or fc1="
-            )
+    sites = {name.partition(".")[0] for name in forward_pass.request.readers if "." in name}
+    forward_pass.check_layers(sites, hidden_layers, "this model" if record.layout is None else record.layout.model_name)
     if settings.importance:
         values = [record.loss_values[site] for site in settings.importance_sites]
         terms["importance"] = torch.stack(values).mean()

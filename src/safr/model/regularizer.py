@@ -5,9 +5,8 @@ Nothing of the model's own is replaced, and `detach` takes all hooks off again.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import torch
@@ -17,30 +16,33 @@ from transformers import PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.generic import find_labels
 
+import safr
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.content_mask import compute_content_mask, index_words
 from safr.model.families import (
     RECORDING_HOOKS,
-    add_recording_hooks,
+    SiteRecorder,
+    bind_arguments,
     count_layers,
     find_feed_forward_layers,
     get_encoder,
-    record_once,
+    lay_out_texts,
 )
 from safr.model.forward_pass import (
+    HOOKS_LOCK,
     ForwardPass,
     PassRequest,
     SiteReader,
     close_pass,
     current_pass,
     open_pass,
-    recording_pass,
     replay_checkpoints,
 )
+from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
 from safr.model.resolve import resolve_layers
-from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments
+from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
 from safr.model.vmask import VMASK
 
 
@@ -78,39 +80,43 @@ class Regularizer(nn.Module):
         self.shifts_labels = type(model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
         self.label_names = find_labels(type(model))
         self.outside_loss = OutsideLossCheck()
+        self.recorder = SiteRecorder()
         self.hooked: dict[str, nn.Module] = {}
         """Modules that bear recording hooks, by their path."""
         self._add_hooks(model)
         part = get_encoder(model)
         self.reads_encoder = part is not model
-        self.handles = [
-            model.register_forward_pre_hook(self._begin, with_kwargs=True),
-            part.register_forward_pre_hook(self._enter, with_kwargs=True),
-            part.register_forward_hook(self._leave, always_call=True),
-            model.register_forward_hook(self._finish, with_kwargs=True, always_call=True),
-        ]
+        with HOOKS_LOCK:
+            self.handles = [
+                model.register_forward_pre_hook(self._begin, with_kwargs=True),
+                part.register_forward_pre_hook(self._enter, with_kwargs=True),
+                part.register_forward_hook(self._leave, always_call=True),
+                model.register_forward_hook(self._finish, with_kwargs=True, always_call=True),
+            ]
 
     def detach(self, model: PreTrainedModel) -> None:
         """Take all hooks off the model."""
-        for handle in self.handles:
-            handle.remove()
-        _remove_hooks(model)
+        with HOOKS_LOCK:
+            for handle in self.handles:
+                handle.remove()
+            _remove_hooks(model)
 
     def _add_hooks(self, model: PreTrainedModel) -> None:
         """Put the recording hooks on the model's layers, and again where adapters have taken a layer's place since."""
         if self.hooked and all(_get_module(model, path) is module for path, module in self.hooked.items()):
             return
-        _remove_hooks(model)
         embeddings = get_encoder(model).get_input_embeddings()
         layers = find_feed_forward_layers(model, self.regularization.fc1)
-        add_recording_hooks(layers)
-        embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
+        with HOOKS_LOCK:
+            _remove_hooks(model)
+            self.recorder.add_hooks(layers)
+            embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
         hooked = {embeddings, *(module for pair in layers for module in pair if module is not None)}
         self.hooked = {path: module for path, module in model.named_modules() if module in hooked}
 
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """Open a pass, or join the one that a trace has opened, and ask for what the losses read."""
-        arguments = _bind_arguments(model, args, options)
+        arguments = bind_arguments(model, args, options)
         check_forward_arguments(model, arguments, self.vmask, self.label_names)
         self._add_hooks(cast("PreTrainedModel", model))
         has_labels = any(arguments.get(name) is not None for name in self.label_names)
@@ -121,19 +127,27 @@ class Regularizer(nn.Module):
         if needs_gradient:
             self.outside_loss.check_last()
         traced = current_pass()
-        if traced is None or not traced.request.is_trace:  # what an interrupted pass has left is not this one's
+        # What an interrupted pass has left, and a trace of another model, are not this one's.
+        if traced is None or not traced.request.is_trace or traced.recorder is not self.recorder:
             traced = ForwardPass(PassRequest())
         request = replace(
             traced.request,
             readers=readers,
             has_labels=has_labels,
             needs_gradient=needs_gradient,
+            returns_attention=self._returns_attention(model, arguments),
             batch_fraction=self._batch_fraction(arguments),
         )
-        forward_pass = ForwardPass(request, traced.record)
+        forward_pass = ForwardPass(request, traced.record, recorder=self.recorder)
         if needs_gradient:
             replay_checkpoints(model, forward_pass)
         open_pass(forward_pass)
+
+    def _returns_attention(self, model: nn.Module, arguments: Mapping[str, Any]) -> bool:
+        """Whether the output is to hold attention weights, as it did before SAFR was put on."""
+        asked = arguments.get("output_attentions")
+        asked = getattr(model.config, "output_attentions", False) if asked is None else asked
+        return bool(asked) and self.attention_before == "eager"
 
     def _batch_fraction(self, arguments: Mapping[str, Any]) -> Tensor | float:
         """The part of the whole batch that a pass sees, where a Trainer accumulates several."""
@@ -144,11 +158,14 @@ class Regularizer(nn.Module):
 
     def _enter(self, part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """The recorded part begins; while text is generated an encoder is called without the model around it."""
-        arguments, forward_pass = _bind_arguments(part, args, options), current_pass()
+        arguments, forward_pass = bind_arguments(part, args, options), current_pass()
         if forward_pass is None:
-            forward_pass = ForwardPass(PassRequest(is_encoder_alone=True))
+            forward_pass = ForwardPass(PassRequest(is_encoder_alone=True), recorder=self.recorder)
             open_pass(forward_pass)
+        if forward_pass.recorder is not self.recorder:  # of another model, which shares this part
+            return
         record = forward_pass.record
+        record.layout = lay_out_texts(cast("PreTrainedModel", part), arguments)
         # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
         is_given = forward_pass.request.is_trace and record.content_mask is not None
         if self.regularization.padding == "mask" and not is_given:
@@ -157,47 +174,50 @@ class Regularizer(nn.Module):
         forward_pass.is_inside = True
 
     def _leave(self, part: nn.Module, args: tuple, output: Any) -> None:
-        if (forward_pass := current_pass()) is not None:
+        if (forward_pass := current_pass()) is not None and forward_pass.recorder is self.recorder:
             forward_pass.is_inside = False
             if forward_pass.request.is_encoder_alone:
                 close_pass()
 
-    def _mask_embeddings(
-        self, module: nn.Module, args: tuple, options: dict[str, Any], output: Tensor
-    ) -> Tensor | None:
-        forward_pass = recording_pass()
-        record_once("embedding", output)
-        # A decoder may look its tokens up in the same embeddings; it is not what is explained.
-        if self.vmask is None or (self.reads_encoder and forward_pass is None):
-            return None
+    def _mask_embeddings(self, module: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> Tensor | None:
         ids = args[0] if args else options["input"]
-        content_mask = None
-        if self.regularization.padding == "mask" and forward_pass is not None:
-            content_mask = forward_pass.record.content_mask
-        elif self.regularization.padding == "mask":
-            content_mask = compute_content_mask({"input_ids": ids}, self.special_ids)
+        if current_pass() is None:
+            # A decoder may look its tokens up in the same embeddings; it is not what is explained.
+            if self.vmask is None or self.reads_encoder:
+                return None
+            mask = compute_content_mask({"input_ids": ids}, self.special_ids)
+            counted = mask if self.regularization.padding == "mask" else None
+            return self.vmask(output, counted, index_words(ids, self.pieces)).vectors
+        recorded = self.recorder.record_embedding(ids, output)
+        forward_pass = self.recorder.recording_pass()
+        if recorded is None or forward_pass is None or self.vmask is None:
+            return None
+        layout, embeddings = recorded
+        ids, record = layout.to_rows(ids, "ids"), forward_pass.record
+        content_mask = record.content_mask if self.regularization.padding == "mask" else None
         # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
         # what another hook has done to the rows of the table may differ from token to token.
         alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
-        needs_gradient = forward_pass is not None and forward_pass.request.needs_gradient
-        shared = forward_pass is not None and (needs_gradient or not torch.is_grad_enabled())
+        shared = forward_pass.request.needs_gradient or not torch.is_grad_enabled()
         repeats = ids if alike and ids.device.type == "cpu" and shared else None
-        masked = self.vmask(output, content_mask, index_words(ids, self.pieces), repeats)
-        if forward_pass is not None:
-            forward_pass.record.keep = masked.keep
-        record_once("vmask", masked.vectors)
-        return masked.vectors
+        masked = self.vmask(embeddings, content_mask, index_words(ids, self.pieces), repeats)
+        record.keep = masked.keep
+        forward_pass.report("vmask", masked.vectors)
+        return layout.from_rows(masked.vectors, output)
 
     def _finish(self, model: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> Any:
         """Add the weighted losses to the output's loss, which holds the task's alone until here."""
         forward_pass = current_pass()
-        close_pass()
-        if forward_pass is None:
+        if forward_pass is None or forward_pass.recorder is not self.recorder:
             return None
+        close_pass()
         request = forward_pass.request
-        if output is None or not (request.has_labels or request.needs_gradient):  # None: the forward pass has failed
+        if output is None:  # the forward pass has failed
             forward_pass.release()
             return None
+        if not (request.has_labels or request.needs_gradient):
+            forward_pass.release()
+            return hand_out_nothing(output)
         if self.vmask is not None and forward_pass.record.keep is None:
             raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
         terms = compute_loss_terms(self.regularization, self.hidden_layers, forward_pass)
@@ -228,6 +248,37 @@ def get_regularizer(model: nn.Module) -> Regularizer | None:
     """What `attach` has put on a model, if anything."""
     regularizer = getattr(model, "safr", None)
     return regularizer if isinstance(regularizer, Regularizer) else None
+
+
+SETTINGS = "safr"
+"""Where a model's config, and so every `config.json` that is written of it, holds what SAFR on it was set to."""
+
+
+def write_settings(model: PreTrainedModel, regularizer: Regularizer) -> None:
+    """Write what SAFR on a model is set to into the model's config, so that whatever saves the model saves it too."""
+    name = model.config.name_or_path or ""
+    settings = {
+        "version": safr.__version__,
+        "base_model": name if is_hub_name(name) else None,
+        "special_ids": list(regularizer.special_ids),
+        "regularization": asdict(regularizer.regularization),
+    }
+    setattr(model.config, SETTINGS, settings)
+
+
+def check_mask_present(model: nn.Module) -> None:
+    """Refuse a model that was saved with SAFR's mask on it and loaded without: it would predict something else.
+
+    Raises:
+        InputError: Its config says that a mask was on it, and there is none.
+    """
+    settings = getattr(model.config, SETTINGS, None)
+    regularization = settings.get("regularization") if isinstance(settings, dict) else None
+    if isinstance(regularization, dict) and regularization.get("vmask") and get_regularizer(model) is None:
+        raise InputError(
+            "this model was saved with SAFR on it and loaded without its word mask; load it by safr.load(FOLDER), or "
+            "say `del model.config.safr` to go on without the mask"
+        )
 
 
 def get_explaining_site(model: nn.Module) -> str:
@@ -262,12 +313,6 @@ def _remove_hooks(model: nn.Module) -> None:
             for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:
                 del hooks[number]
                 module._forward_hooks_with_kwargs.pop(number, None)
-
-
-def _bind_arguments(model: nn.Module, args: tuple, options: dict[str, Any]) -> dict[str, Any]:
-    """What a forward pass is given, by the names of its parameters."""
-    arguments = inspect.signature(model.forward).bind_partial(*args, **options).arguments
-    return {**arguments, **arguments.get("kwargs", {})}
 
 
 def _get_loss(output: Any) -> Tensor | None:

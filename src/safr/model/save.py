@@ -25,10 +25,9 @@ from safr.errors import InputError
 from safr.model.attach import attach_resolved
 from safr.model.hub import is_hub_name, model_folder
 from safr.model.model_card import Score, model_card
-from safr.model.regularizer import get_regularizer
+from safr.model.regularizer import SETTINGS, get_regularizer
 from safr.storage import update_folder
 
-_SETTINGS = "safr"
 _PREFIX = "safr."
 _WEIGHTS, _INDEX, _SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
 _PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
@@ -73,6 +72,9 @@ def save(
 def load(folder: str | Path) -> PreTrainedModel:
     """The model that `safr.save` wrote, with SAFR on it, in evaluation mode.
 
+    Folders that `save_pretrained` or a Trainer has written of a model with SAFR on it, such as a checkpoint's, are read
+    as well.
+
     Args:
         folder: The folder, or the name "owner/name" of a model on the Hugging Face hub. An existing path always wins.
 
@@ -81,7 +83,7 @@ def load(folder: str | Path) -> PreTrainedModel:
     """
     name, folder = str(folder), model_folder(folder)
     config = _read_config(folder)
-    regularization, special_ids = _read_settings(folder, config.pop(_SETTINGS))
+    regularization, special_ids = _read_settings(folder, config.pop(SETTINGS))
     weights = _read_weights(folder)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
     model = _build_model(folder, config, weights)
@@ -118,7 +120,7 @@ def _add_settings(path: Path, model: PreTrainedModel) -> None:
     text = path.read_text(encoding="utf-8")
     config = json.loads(text, object_hook=lambda part: {key: part[key] for key in part if key != "_name_or_path"})
     _find_model_class(config)
-    config[_SETTINGS] = {
+    config[SETTINGS] = {
         "version": safr.__version__,
         "base_model": _base_model(model.config.name_or_path or ""),
         "special_ids": list(attached.special_ids),
@@ -132,19 +134,24 @@ def _base_model(name: str) -> str | None:
     if is_hub_name(name):
         return name
     try:
-        return _read_config(Path(name))[_SETTINGS]["base_model"] if name else None
+        return _read_config(Path(name))[SETTINGS]["base_model"] if name else None
     except (InputError, KeyError, TypeError):
         return None
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    if not path.is_file() and (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{folder}: expected a whole model, found adapters alone (PEFT); load them onto their model as PEFT says, "
+            "and write it by safr.save(model, FOLDER), which merges them"
+        )
     if not path.is_file():
         raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json")
     config = _read_json(path)
-    if not isinstance(config, dict) or not isinstance(config.get(_SETTINGS), dict):
+    if not isinstance(config, dict) or not isinstance(config.get(SETTINGS), dict):
         raise InputError(
-            f"{path}: expected SAFR's settings under '{_SETTINGS}', found none; was it written by safr.save?"
+            f"{path}: expected SAFR's settings under '{SETTINGS}', found none; was it written by safr.save?"
         )
     return config
 

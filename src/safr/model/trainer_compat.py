@@ -15,6 +15,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_MASKED_LM_MAPPING_NAMES,
 )
+from transformers.utils import ModelOutput
 
 from safr.errors import InputError
 
@@ -133,6 +134,24 @@ def averages_over_label_tokens(model: PreTrainedModel) -> bool:
     """
     forward: Any = inspect.unwrap(type(model).forward)
     return type(model).__name__ in _LANGUAGE_MODELS and "loss_function" in forward.__code__.co_names
+
+
+def hand_out_nothing(output: Any) -> Any:
+    """The output of an evaluation without labels, with the number 0 as `regularization`.
+
+    A loss function of one's own then serves there too. It is no item of the output, since the Trainer takes all items
+    but the loss for predictions, and 0, since reading the regularizers would slow every prediction.
+    """
+    if not isinstance(output, ModelOutput) or torch.compiler.is_compiling():
+        return None
+    output_type: Any = type(output)
+    return _without_regularization(output_type)(**output)
+
+
+@functools.cache
+def _without_regularization(output_type: Any) -> Any:
+    """The same type of output, whose attribute `regularization` is 0."""
+    return type(output_type.__name__, (output_type,), {"regularization": 0.0, "__module__": output_type.__module__})
 
 
 @functools.cache
