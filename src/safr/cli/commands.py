@@ -279,14 +279,14 @@ def explain_command(
         sys.stdout.write(explanation.to_json() + "\n")
     else:
         console = Console()
-        share = explanation.probabilities[explanation.prediction]
-        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share:.1%})", highlight=False)
+        share = explanation.format_probability()
+        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share})", highlight=False)
         if console.is_terminal:
             console.print(shade_words(explanation))
         else:
             console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
-        if explanation.truncated:
-            console.print(f"(only the first {len(explanation.words)} words were read)")
+        if explanation.left_out_note:
+            console.print(explanation.left_out_note, highlight=False)
     if figures is not None:
         from safr.figures import save_figure
 

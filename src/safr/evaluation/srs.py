@@ -270,7 +270,7 @@ def measure_deletions(
     """Whether texts are classified right after deletions by scores and at random.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
         labels: The right classes, one for every text.
         scores: Scores by name; the name `random` is taken.
@@ -330,7 +330,7 @@ def predict_after_deletion(
     so that hardly anything is padded, and what several deletions leave alike is run once.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
         deletions: Pairs of scores and a percentage k, as for `delete_words`.
         progress: Called with the number of texts that are done and the number there are.
