@@ -57,7 +57,9 @@ def check_model(model: Any) -> None:
     if not isinstance(model, nn.Module) or not hasattr(model, "config"):
         raise InputError(f"expected a Hugging Face model, got {describe_value(model)}{_advise_about_model(model)}")
     if getattr(model, "device", torch.device("cpu")).type == "meta":
-        raise InputError(f"expected a {type(model).__name__} with weights, got one on the meta device; load its weights")
+        raise InputError(
+            f"expected a {type(model).__name__} with weights, got one on the meta device; load its weights"
+        )
 
 
 def iter_traces(

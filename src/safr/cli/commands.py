@@ -481,9 +481,11 @@ def _explain(folder: Path, text: str) -> Explanation:
 
 
 def _show_scores(runs: Sequence[Run], console: Console) -> None:
-    from safr.cli.console import scores_table
+    from safr.cli.console import list_score_notes, scores_table
 
     console.print(scores_table(runs))
+    for line in list_score_notes(runs):
+        console.print(line, highlight=False)
 
 
 def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
