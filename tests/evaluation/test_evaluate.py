@@ -1,15 +1,15 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pyarrow.parquet
 import pytest
-from transformers import BertForSequenceClassification
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertForSequenceClassification
 
 from safr import inference
 from safr.attribution.internals import InternalScores, internal_scores
@@ -17,17 +17,19 @@ from safr.data import Split
 from safr.data.batches import iter_batches
 from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
-from safr.evaluation.benchmark_data import make_model_data
 from safr.evaluation import evaluate as evaluate_module
 from safr.evaluation.audit import AUDIT_MEASURES
+from safr.evaluation.benchmark_data import make_model_data
 from safr.evaluation.evaluate import (
     EXAMPLES_PER_OUTCOME,
     MAX_WORDS,
     MIN_WORDS,
     PAPER_SENTENCE,
     choose_examples,
+    count_unknown,
     evaluate,
 )
+from safr.evaluation.labels import number_by_name
 from safr.evaluation.srs import DELETION_PERCENTS, count_deleted, srs
 from safr.evaluation.statistics import bootstrap_mean
 from safr.model.attach import attach
@@ -35,8 +37,7 @@ from safr.model.save import load
 from safr.model.transformer import TransformerForSequenceClassification
 from safr.report import write_report
 from safr.runs import Run
-from safr.evaluation.labels import number_by_name
-from tests import tiny
+from tests import tiny, tiny_tokenizers
 
 SITES = {"capacity_embedding", "capacity_fc1_0", "capacity_fc1_out_0", "capacity_fc2_0"}
 

@@ -83,8 +83,9 @@ def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Spl
         return split.labels
     if all(len(numbers.get(name, ())) == 1 for name in names) and len(set(names)) == len(names):
         return tuple(numbers[names[label]][0] for label in split.labels)
+    of_model = _list_names(model.config.id2label.values())
     raise InputError(
-        f"the data's classes are {_list_names(data.label_names)}, the model's {_list_names(model.config.id2label.values())}"
+        f"the data's classes are {_list_names(data.label_names)}, the model's {of_model}"
         "; give labels by the model's numbers: Split(texts, labels)"
     )
 

@@ -52,7 +52,8 @@ def shaded_words_html(
     shaded = "".join(f'<div dir="auto">{" ".join(spans)}</div>' for spans in lines.values())
     return (
         f'<div style="line-height:1.9;overflow-wrap:anywhere"><div>predicted <b>{_escape_text(prediction)}</b> '
-        f'({_escape_text(probability)})</div>{shaded}<div style="font-size:.85em;opacity:.75">{_escape_text(note)}</div></div>'
+        f"({_escape_text(probability)})</div>{shaded}"
+        f'<div style="font-size:.85em;opacity:.75">{_escape_text(note)}</div></div>'
     )
 
 
