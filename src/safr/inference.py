@@ -243,10 +243,15 @@ def to_numpy(values: Shaped[Tensor, "*axis"]) -> Float32[np.ndarray, "*axis"]:
     return values.float().numpy(force=True)
 
 
+def _check_encoded(texts: Sequence[EncodedText]) -> None:
+    for text in texts:
+        if not isinstance(text, EncodedText):
+            raise InputError(f"expected texts from safr.data.encoding.encode, got {describe_value(text)}")
+
+
 def _check_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> None:
     """Raise an InputError unless these are encoded texts whose tokens the model has embeddings for."""
-    if others := [text for text in texts if not isinstance(text, EncodedText)]:
-        raise InputError(f"expected texts from safr.data.encoding.encode, got {describe_value(others[0])}")
+    _check_encoded(texts)
     known = getattr(model.get_input_embeddings(), "num_embeddings", None)
     highest = max((max(text.ids, default=0) for text in texts), default=0)
     if known is not None and highest >= known:  # on a GPU it would end the whole process
@@ -287,6 +292,7 @@ def _advise_about_model(value: Any) -> str:
 
 def _read_logits(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
     """What is read in the logits of the texts; those with the same tokens are run once."""
+    _check_encoded(texts)
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)

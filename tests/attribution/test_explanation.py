@@ -305,20 +305,17 @@ def test_a_regression_models_value_is_shown_and_no_per_cent():
 @pytest.mark.parametrize(
     ("side", "text", "most", "left_out", "note"),
     [
-        ("right", TEXT, 6, 5, "5 words at the end were left out."),
-        ("left", TEXT, 6, 5, "5 words at the beginning were left out."),
-        ("right", ("the film was good", "good film"), 8, 1, "1 word at the end of the first text was left out."),
-        ("right", TEXT, None, 0, ""),
+        ("right", "a film is a film is a film", 6, 4, "4 words at the end were left out."),
+        ("left", "a film is a film is a film", 6, 4, "4 words at the beginning were left out."),
+        ("right", ("a film is a film", "a film"), 8, 2, "2 words at the end of the first text were left out."),
+        ("right", ("a film is", "a film is"), 8, 1, "1 word at the end of the second text was left out."),
+        ("right", "a film is a film", None, 0, ""),
     ],
 )
-def test_what_was_left_out_is_counted_and_placed(side, text, most, left_out, note):
+def test_what_was_left_out_is_counted_and_placed(monkeypatch, side, text, most, left_out, note):
     model, words = tiny_tokenizers.model(BertForSequenceClassification)
-    words.truncation_side = side
-    try:
-        longer = text if isinstance(text, tuple) else "the film was good and the cast was dull"
-        explanation = explain(model, words, longer, max_tokens=most)
-    finally:
-        words.truncation_side = "right"
+    monkeypatch.setattr(words, "truncation_side", side)
+    explanation = explain(model, words, text, max_tokens=most)
     assert (explanation.left_out, explanation.left_out_note) == (left_out, note)
     assert explanation.truncated == bool(left_out)
     assert note in explanation._repr_html_()
@@ -338,17 +335,20 @@ def test_anything_is_explained_or_refused_in_one_line(value):
     is_text = isinstance(value, str) or (
         isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
     )
+    message = ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
         try:
             explanation = explain(*tiny_tokenizers.model(BertForSequenceClassification), value)
         except InputError as error:
-            assert not is_text or "at least one word" in str(error)
-            assert len(str(error).splitlines()) == 1
-            assert len(str(error)) < 200
-        else:
-            assert is_text
-            assert explanation.labels[explanation.predicted] == explanation.prediction
+            message = str(error)
+    if message:
+        assert not is_text or "at least one word" in message
+        assert len(message.splitlines()) == 1
+        assert len(message) < 200
+    else:
+        assert is_text
+        assert explanation.labels[explanation.predicted] == explanation.prediction
 
 
 def test_numpys_strings_are_texts():
