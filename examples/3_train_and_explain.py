@@ -18,6 +18,6 @@ with tempfile.TemporaryDirectory() as folder:
     model, tokenizer = safr.load(run.model_folder), AutoTokenizer.from_pretrained(run.model_folder)
 
 explanation = safr.explain(model, tokenizer, "a moving and often funny film")
-print(explanation.prediction, f"{explanation.probabilities[explanation.prediction]:.0%}")
+print(explanation.prediction, f"{explanation.probability:.0%}")
 for word, capacity in zip(explanation.words, explanation.capacity, strict=True):
     print(f"{word:10} {'#' * round(40 * capacity)} {capacity:.2f}")

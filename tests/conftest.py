@@ -46,6 +46,12 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def without_type_checks(monkeypatch):
+    """Calls as users make them, to whom jaxtyping's annotations are no checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of a real pretrained BERT that a package brings along."""

@@ -2,21 +2,66 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Lock
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data.batches import Batch, iter_batches
-from safr.data.encoding import EncodedText
+from safr.data.encoding import EncodedText, describe_value
 from safr.errors import InputError
 from safr.model.families import ignores_padding, keeping_attention_type, takes_token_types
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
+
+_mode_lock = Lock()
+_paused_modules: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
+"""By model, how many blocks of `evaluation_mode` run now, and which of its modules were in training mode before."""
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Run a block with all of a model in evaluation mode, and give every module its own mode back.
+
+    Blocks may be nested and may run in several threads: the modes come back when the last one ends. A thread that
+    trains the same model meanwhile would train in evaluation mode; that can't be told from here.
+    """
+    with _mode_lock:
+        blocks, paused = _paused_modules.get(model, (0, []))
+        in_training = [module for module in model.modules() if module.training]
+        for module in in_training:  # not by model.eval(), which some models answer by changing weights
+            module.training = False
+        _paused_modules[model] = blocks + 1, paused + in_training
+    try:
+        yield
+    finally:
+        with _mode_lock:
+            blocks, paused = _paused_modules.pop(model)
+            if blocks > 1:
+                _paused_modules[model] = blocks - 1, paused
+            else:
+                for module in paused:
+                    module.training = True
+
+
+def check_model(model: Any) -> None:
+    """Raise an InputError for what is no loaded Hugging Face model."""
+    if not isinstance(model, nn.Module) or not hasattr(model, "config"):
+        raise InputError(f"expected a Hugging Face model, got {describe_value(model)}{_advise_about_model(model)}")
+    if getattr(model, "device", torch.device("cpu")).type == "meta":
+        raise InputError(
+            f"expected a {type(model).__name__} with weights, got one on the meta device; load its weights"
+        )
 
 
 def iter_traces(
@@ -25,12 +70,12 @@ def iter_traces(
     """Run texts through a model batch by batch, without gradients; yields batches with their traces.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
         sites: See `safr.trace`.
     """
     for batch in iter_model_batches(model, texts):
-        with torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             batch_trace = trace(model, batch.inputs, sites, content_mask=batch.content_mask)
         yield batch, batch_trace
 
@@ -41,7 +86,7 @@ def iter_logits(
     """Run texts through a model batch by batch, without gradients; yields batches with the logits of their texts.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
     """
     for batch in iter_model_batches(model, texts):
@@ -51,12 +96,29 @@ def iter_logits(
 
 
 def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
+<<<<<<< HEAD
     """Batches as this model needs them, so that every text gets the logits that it gets alone.
 
     They are on its device and padded as it pads; texts of one length together where padding changes what it computes;
     or one text at a time where it has no padding.
     """
     check_mask_present(model)
+=======
+    """Batches as this model needs them: see `_iter_padded_batches` and `_group_by_end_tokens`.
+
+    Raises:
+        InputError: What is to be run is no encoded text, or a token is beyond the model's vocabulary.
+    """
+    check_model(model)
+    _check_tokens(model, texts)
+    for group in _group_by_end_tokens(model, texts):
+        for batch in _iter_padded_batches(model, [texts[number] for number in group]):
+            yield replace(batch, indices=tuple(group[index] for index in batch.indices))
+
+
+def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
+    """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
+>>>>>>> explain
     config = model.config.get_text_config()
     alone = {"tokens_per_batch": 1} if getattr(config, "pad_token_id", None) is None else {}
     types = getattr(config, "type_vocab_size", None)
@@ -82,11 +144,15 @@ def batch_logits(
     Gradients and interventions are the caller's: they hold where this is called inside their block.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         batch: The batch.
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
+<<<<<<< HEAD
     with keeping_attention_type(model):
+=======
+    with evaluation_mode(model):
+>>>>>>> explain
         outputs = model(**(batch.inputs if inputs is None else inputs))
     return text_logits(model, outputs.get("logits"), batch)
 
@@ -125,7 +191,7 @@ def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndar
     """The class, or of a language model the next token, that every text gets, (text,).
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts. Those with the same tokens are run once.
     """
     return _read_logits(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
@@ -135,7 +201,7 @@ def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) 
     """Probability of every class, or of a language model of every next token, (text, label).
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts. Those with the same tokens are run once.
     """
     return _read_logits(model, texts, lambda logits: probabilities(model, logits)).astype(np.float32)
@@ -147,7 +213,7 @@ def text_log_odds(
     """Log-odds of one class for every text, (text,).
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
         classes: The class whose log-odds are asked for, (text,).
     """
@@ -161,9 +227,12 @@ def text_log_odds(
 def probabilities(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> Float[Tensor, "batch label"]:
     """Probability of every class or next token, as in transformers' own pipeline.
 
-    Where several classes can be right, every class has a probability of its own.
+    Where several classes can be right, every class has a probability of its own. What a regression model gives is no
+    probability: its values are returned as they are.
     """
-    return logits.float().softmax(dim=-1) if has_exclusive_classes(model, logits) else logits.float().sigmoid()
+    if has_exclusive_classes(model, logits):
+        return logits.float().softmax(dim=-1)
+    return logits.float() if is_regression(model) else logits.float().sigmoid()
 
 
 def log_odds(
@@ -171,7 +240,8 @@ def log_odds(
 ) -> Float[Tensor, " batch"]:
     r"""By how much a class is preferred to all others together, $\log(p / (1 - p))$: it does not saturate as p does.
 
-    Where several classes can be right it is the class's own logit, as of one with a single logit.
+    Where several classes can be right it is the class's own logit, as of one with a single logit; of a regression model
+    it is the value itself.
     """
     if not has_exclusive_classes(model, logits):
         return logits.gather(1, classes[:, None])[:, 0]
@@ -181,7 +251,17 @@ def log_odds(
 
 def has_exclusive_classes(model: PreTrainedModel, logits: Float[Tensor, "batch label"]) -> bool:
     """Whether only one class can be right, so that their probabilities sum to 1."""
-    return logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification"
+    return model.can_generate() or (
+        logits.shape[-1] > 1 and model.config.problem_type != "multi_label_classification" and not is_regression(model)
+    )
+
+
+def is_regression(model: PreTrainedModel) -> bool:
+    """Whether the model gives values on a scale of their own, and no classes.
+
+    As in transformers' pipeline, one with a single output is a regression model only if its config says so.
+    """
+    return not model.can_generate() and model.config.problem_type == "regression"
 
 
 def to_numpy(values: Shaped[Tensor, "*axis"]) -> Float32[np.ndarray, "*axis"]:
@@ -189,8 +269,56 @@ def to_numpy(values: Shaped[Tensor, "*axis"]) -> Float32[np.ndarray, "*axis"]:
     return values.float().numpy(force=True)
 
 
+def _check_encoded(texts: Sequence[EncodedText]) -> None:
+    for text in texts:
+        if not isinstance(text, EncodedText):
+            raise InputError(f"expected texts from safr.data.encoding.encode, got {describe_value(text)}")
+
+
+def _check_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> None:
+    """Raise an InputError unless these are encoded texts whose tokens the model has embeddings for."""
+    _check_encoded(texts)
+    known = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    highest = max((max(text.ids, default=0) for text in texts), default=0)
+    if known is not None and highest >= known:  # on a GPU it would end the whole process
+        raise InputError(
+            f"the tokenizer gives token {highest:,}, but the model's vocabulary has {known:,}; use the model's own "
+            "tokenizer, or resize its embeddings"
+        )
+
+
+def _group_by_end_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> list[Sequence[int]]:
+    """Numbers of the texts that may share a batch: of an encoder-decoder, those with as many end tokens.
+
+    Its classifiers read their answer at the last end token, and take no batch of texts that hold different numbers of
+    them. A user's text may hold some, written out as </s>.
+    """
+    end = getattr(model.config, "eos_token_id", None)
+    if not model.config.is_encoder_decoder or end is None:
+        return [range(len(texts))]
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, text in enumerate(texts):
+        # Padding by end tokens would be counted, so then texts are of one length too.
+        length = len(text.ids) if end == getattr(model.config, "pad_token_id", None) else 0
+        groups[text.ids.count(end), length].append(number)
+    return list(groups.values())
+
+
+def _advise_about_model(value: Any) -> str:
+    if isinstance(value, str):
+        return "; load it first: AutoModelForSequenceClassification.from_pretrained(...), or safr.load"
+    if isinstance(value, PreTrainedTokenizerBase):
+        return "; the model comes first, then its tokenizer"
+    if isinstance(getattr(value, "model", None), nn.Module):
+        return "; pass its .model and its .tokenizer"
+    if isinstance(getattr(value, "module", None), nn.Module):
+        return "; pass its .module"
+    return ""
+
+
 def _read_logits(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
     """What is read in the logits of the texts; those with the same tokens are run once."""
+    _check_encoded(texts)
     first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
     for number, text in enumerate(texts):
         first.setdefault((text.ids, text.token_types), number)

@@ -1,9 +1,14 @@
+import copy
 import json
 import pickle
+import re
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
@@ -242,3 +247,138 @@ def test_a_text_longer_than_the_model_can_read_gets_one_clear_line():
     ):
         explain(model, tokenizer, "film " * 30)
     assert explain(model, tokenizer, "film " * 30, max_tokens=16).truncated
+
+
+def classifier(biases, **options):
+    """A model that gives every text the same logits."""
+    model, words = tiny_tokenizers.model(BertForSequenceClassification, num_labels=len(biases), **options)
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.copy_(torch.tensor(biases))
+    return model, words
+
+
+@pytest.mark.parametrize(
+    ("biases", "predicted", "names"),
+    [
+        ([0.5, 3.0, -2.0], 1, ["bad", "other", "other (2)"]),
+        ([0.5, -2.0, 3.0], 2, ["bad", "other (1)", "other"]),
+        ([3.0, 0.1, 0.2], 0, ["bad", "other (1)", "other"]),
+    ],
+)
+def test_of_classes_that_share_a_name_none_is_lost(biases, predicted, names):
+    labels = {0: "bad", 1: "other", 2: "other"}
+    explanation = explain(*classifier(biases, id2label=labels, label2id={}), TEXT)
+    assert (explanation.predicted, explanation.prediction) == (predicted, labels[predicted])
+    assert explanation.labels == tuple(labels.values())
+    assert list(explanation.probabilities) == names
+    shares = torch.tensor(biases).softmax(dim=0).tolist()
+    assert list(explanation.probabilities.values()) == pytest.approx(shares)
+    assert explanation.probability == explanation.probabilities[explanation.prediction] == pytest.approx(max(shares))
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({0: "a"}, ("a", "LABEL_1", "LABEL_2")),
+        ({1: "a", 2: "b", 3: "c"}, ("LABEL_0", "LABEL_1", "LABEL_2")),  # counted from 1
+        ({0: "a", 1: "b", 2: "c", 3: "d"}, ("LABEL_0", "LABEL_1", "LABEL_2")),  # of other outputs
+    ],
+)
+def test_names_that_do_not_fit_the_outputs_are_not_guessed(labels, expected):
+    model, words = classifier([0.0, 1.0, 2.0])
+    model.config.id2label = labels
+    explanation = explain(model, words, TEXT)
+    assert (explanation.labels, explanation.prediction) == (expected, expected[2])
+
+
+def test_a_regression_models_value_is_shown_and_no_per_cent():
+    explanation = explain(*classifier([3.2], problem_type="regression", id2label={0: "stars"}, label2id={}), TEXT)
+    assert explanation.probabilities == {"stars": pytest.approx(3.2)}
+    assert explanation.format_probability() == "3.2"
+    assert "predicted <b>stars</b> (3.2)" in explanation._repr_html_()
+    assert "%" not in explanation._repr_html_().partition("</div>")[0].partition("predicted")[2]
+    titles = [figure.get_suptitle() for figure in explanation.figures().values()]
+    assert all("(3.2)" in title.replace("\n", " ") for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("side", "text", "most", "left_out", "note"),
+    [
+        ("right", "a film is a film is a film", 6, 4, "4 words at the end were left out."),
+        ("left", "a film is a film is a film", 6, 4, "4 words at the beginning were left out."),
+        ("right", ("a film is a film", "a film"), 8, 2, "2 words at the end of the first text were left out."),
+        ("right", ("a film is", "a film is"), 8, 1, "1 word at the end of the second text was left out."),
+        ("right", "a film is a film", None, 0, ""),
+    ],
+)
+def test_what_was_left_out_is_counted_and_placed(monkeypatch, side, text, most, left_out, note):
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
+    monkeypatch.setattr(words, "truncation_side", side)
+    explanation = explain(model, words, text, max_tokens=most)
+    assert (explanation.left_out, explanation.left_out_note) == (left_out, note)
+    assert explanation.truncated == bool(left_out)
+    assert note in explanation._repr_html_()
+
+
+ANYTHING = st.recursive(
+    st.one_of(st.text(), st.none(), st.booleans(), st.integers(), st.floats(), st.binary()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.tuples(inner, inner), st.dictionaries(st.text(), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(ANYTHING)
+def test_anything_is_explained_or_refused_in_one_line(value):
+    is_text = isinstance(value, str) or (
+        isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    )
+    message = ""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        try:
+            explanation = explain(*tiny_tokenizers.model(BertForSequenceClassification), value)
+        except InputError as error:
+            message = str(error)
+    if message:
+        assert not is_text or "at least one word" in message
+        assert len(message.splitlines()) == 1
+        assert len(message) < 200
+    else:
+        assert is_text
+        assert explanation.labels[explanation.predicted] == explanation.prediction
+
+
+def test_numpys_strings_are_texts():
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
+    for text in np.array([TEXT], dtype=object)[0], np.array([TEXT])[0]:
+        assert explain(model, words, text).to_json() == explain(model, words, TEXT).to_json()
+
+
+def test_what_is_no_model_or_no_tokenizer_gets_one_line(without_type_checks):
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
+    for pair, message in (
+        ((words, model), "expected a Hugging Face model, got a TokenizersBackend; the model comes first"),
+        ((model, model), "expected a tokenizer, got a BertForSequenceClassification; the model comes first"),
+        (("bert", words), "expected a Hugging Face model, got the text 'bert'; load it first"),
+        ((model, "bert"), "expected a tokenizer, got the text 'bert'; load it first"),
+        ((model, words.backend_tokenizer), "expected a tokenizer, got a Tokenizer; wrap it"),
+        ((None, words), "expected a Hugging Face model, got None"),
+        ((torch.nn.DataParallel(model), words), "got a DataParallel; pass its .module"),
+        ((copy.deepcopy(model).to("meta"), words), "got one on the meta device; load its weights"),
+    ):
+        with pytest.raises(InputError, match=re.escape(message)):
+            explain(*pair, TEXT)
+
+
+@pytest.mark.parametrize("text", ["[CLS] good [SEP] film", "good [PAD] film", "a\x00b", "\ud800 film", "x" * 100_000])
+def test_texts_that_hold_special_tokens_or_odd_letters_are_explained(text):
+    explanation = explain(*tiny_tokenizers.model(BertForSequenceClassification), text)
+    assert np.isfinite(explanation.capacity).all()
+
+
+def test_a_model_in_half_precision_is_explained_on_a_processor():
+    explanation = explain(tiny.model(MASKED).half(), tiny.tokenizer(), TEXT)
+    assert np.isfinite(explanation.capacity).all()

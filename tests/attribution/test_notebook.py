@@ -99,8 +99,9 @@ def test_nothing_is_loaded_from_outside(explanation):
 
 
 def test_a_text_that_was_cut_says_so(explanation):
-    assert "Only the first 9 words were read." in replace(explanation, truncated=True)._repr_html_()
-    assert "Only the first" not in explanation._repr_html_()
+    note = "2 words at the end were left out."
+    assert f" {note}</div>" in replace(explanation, truncated=True, left_out_note=note)._repr_html_()
+    assert "left out" not in explanation._repr_html_()
 
 
 def test_a_model_that_has_diverged_is_shown_as_well():

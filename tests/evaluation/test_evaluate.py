@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertForSequenceClassification
 
 from safr import inference
 from safr.attribution.internals import InternalScores, internal_scores
@@ -18,14 +19,17 @@ from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
 from safr.evaluation import evaluate as evaluate_module
 from safr.evaluation.audit import AUDIT_MEASURES
+from safr.evaluation.benchmark_data import make_model_data
 from safr.evaluation.evaluate import (
     EXAMPLES_PER_OUTCOME,
     MAX_WORDS,
     MIN_WORDS,
     PAPER_SENTENCE,
     choose_examples,
+    count_unknown,
     evaluate,
 )
+from safr.evaluation.labels import number_by_name
 from safr.evaluation.srs import DELETION_PERCENTS, count_deleted, srs
 from safr.evaluation.statistics import bootstrap_mean
 from safr.model.attach import attach
@@ -33,7 +37,7 @@ from safr.model.save import load
 from safr.model.transformer import TransformerForSequenceClassification
 from safr.report import write_report
 from safr.runs import Run
-from tests import tiny
+from tests import tiny, tiny_tokenizers
 
 SITES = {"capacity_embedding", "capacity_fc1_0", "capacity_fc1_out_0", "capacity_fc2_0"}
 
@@ -94,7 +98,7 @@ def by_hash(texts):
 def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
-    about = {"split", "site", "texts", "truncated", "duplicates"}
+    about = {"split", "site", "texts", "truncated", "undeletable", "unknown", "duplicates"}
     assert set(scores) == about | {"accuracy", "deletion", "srs", "capacity", "audit"}
     assert scores["duplicates"] == tiny.dataset().duplicates.to_dict()
     assert scores["site"] == "fc1.0"
@@ -368,8 +372,10 @@ def test_a_model_that_was_only_attached_is_evaluated_as_a_run_is(run):
 def test_a_model_is_evaluated_in_evaluation_mode_with_a_tokenizer_and_data():
     with pytest.raises(InputError, match="a model is evaluated with a tokenizer and data; pass both"):
         evaluate(tiny.model(), tiny.dataset())
-    with pytest.raises(InputError, match="expected a model in evaluation mode"):
-        evaluate(tiny.model().train(), tiny.dataset(), tokenizer=tiny.tokenizer())
+    model = tiny.model()
+    expected = evaluate(model, tiny.dataset(), tokenizer=tiny.tokenizer())
+    assert evaluate(model.train(), tiny.dataset(), tokenizer=tiny.tokenizer()) == expected
+    assert model.training
     with pytest.raises(InputError, match="`split` must be test or dev, got 'train'"):
         evaluate(tiny.model(), tiny.dataset(), tokenizer=tiny.tokenizer(), split="train")
 
@@ -379,3 +385,35 @@ def test_a_run_finds_its_data_itself_and_takes_no_split_alone(copy, monkeypatch)
     assert evaluate(copy, split="dev")["texts"] == 12
     with pytest.raises(InputError, match="a run is evaluated on the data it was trained on, got a split alone"):
         evaluate(copy, tiny.dataset().test)
+
+
+def named_data(*names):
+    data = tiny.dataset()
+    return replace(data, label_names=names)
+
+
+def test_classes_are_found_by_name_where_the_model_numbers_them_in_another_order():
+    model, split = tiny.model(id2label={0: "Good", 1: "bad"}), tiny.dataset().test
+    labels = number_by_name(model, named_data("bad", "good"), split)
+    assert labels == tuple(1 - label for label in split.labels)
+    for same in (named_data("good", "bad"), named_data("no", "yes"), split):
+        assert number_by_name(model, same, split) == split.labels
+    with pytest.raises(InputError, match="the data's classes are bad, fine, the model's Good, bad; give labels by"):
+        number_by_name(model, named_data("bad", "fine"), split)
+
+
+def test_texts_of_unknown_words_are_counted():
+    texts = encode(tiny.tokenizer(), ["zzz qqq", "a zzz", "", "film"])
+    assert count_unknown(tiny.tokenizer(), texts) == 1
+
+
+def test_data_of_another_type_get_one_line(without_type_checks):
+    with pytest.raises(InputError, match=r"expected data as a TextDataset or Split\(texts, labels\), got a dict of 0"):
+        evaluate(tiny.model(), {}, tokenizer=tiny.tokenizer())
+
+
+def test_pairs_are_benchmarked(tmp_path):
+    model, words = tiny_tokenizers.model(BertForSequenceClassification)
+    pairs = Split(tuple((f"the film {word}", "it was good") for word in ("a", "b", "c")), (0, 1, 0))
+    data = make_model_data(model, words, pairs, tmp_path, limit=3)
+    assert [text.second for text in data.texts] == [3, 3, 3]

@@ -313,7 +313,7 @@ def test_a_drop_is_paired_by_text_and_does_not_depend_on_the_order():
     [
         ({"percent": 0}, "`percent` must be above 0 and at most 100, got 0"),
         ({"labels": [0]}, "expected a list of texts and as many labels, got 2 texts and 1 labels"),
-        ({"texts": "a film"}, "expected a list of texts and as many labels, got one string and 2 labels"),
+        ({"texts": "a film"}, "expected a list of texts, got the text 'a film'"),
         ({"texts": ["a film"], "labels": [0]}, "an interval needs at least 2 texts, got 1"),
         ({"labels": [0, 2]}, "expected labels from 0 to 1, got 0 to 2"),
         ({"labels": ["good", "bad"]}, "expected labels as numbers of classes, 0, 1, ..."),
@@ -337,6 +337,49 @@ def test_a_model_with_a_single_answer_has_no_srs():
         srs(model, tiny.tokenizer(), ["a film", "the plot"], [0, 0])
 
 
-def test_a_model_in_training_mode_has_no_srs():
-    with pytest.raises(InputError, match="expected a model in evaluation mode, got one in training mode"):
-        srs(tiny.model().train(), tiny.tokenizer(), ["a film", "the plot"], [0, 1])
+def test_a_model_in_training_mode_is_judged_in_evaluation_mode_and_gets_its_mode_back():
+    model, labels = tiny.model(MASKED), [number % 2 for number in range(len(TEXTS))]
+    expected = srs(model, tiny.tokenizer(), TEXTS, labels)
+    model.train().layers[0].eval()  # a part is frozen
+    modes = [module.training for module in model.modules()]
+    assert srs(model, tiny.tokenizer(), TEXTS, labels) == expected
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_texts_of_one_word_are_counted_and_srs_of_nothing_else_is_refused():
+    result = srs(tiny.model(), tiny.tokenizer(), ["film", "a film", "dull"], [0, 1, 0])
+    assert result.undeletable == 2
+    assert str(result).endswith("; 2 of 3 texts hold one word, so nothing can be deleted from them")
+    with pytest.raises(InputError, match="each of the 2 texts is one word to the tokenizer"):
+        srs(tiny.model(), tiny.tokenizer(), ["film", "dull"], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"percent": "30"}, "`percent` must be above 0 and at most 100, got the text '30'"),
+        ({"percent": float("nan")}, "`percent` must be above 0"),
+        ({"max_tokens": 0}, "`max_tokens` must be a whole number above 0, got 0"),
+        ({"max_tokens": 2.5}, "`max_tokens` must be a whole number above 0, got 2.5"),
+        ({"max_tokens": True}, "`max_tokens` must be a whole number above 0, got True"),
+        ({"labels": [[0, 1], [1, 0]]}, "of one-hot labels take labels.argmax"),
+        ({"labels": ["good", "bad"]}, "got the text 'good'; see model.config.id2label"),
+        ({"labels": None}, "as many labels, got 2 texts and None"),
+        ({"scores": {"a": [0.0]}}, "expected scores as a list of one array per text, got a dict of 1"),
+        ({"site": 3}, "`site` must be a name such as fc1.0, got 3"),
+        ({"texts": [["a", "film"], ["the", "plot"]]}, "text 0: expected a text or a pair"),
+        ({"texts": {"a film": 0, "the plot": 1}}, "expected a list of texts, got a dict of 2"),
+    ],
+)
+def test_what_is_of_the_wrong_type_gets_one_line(without_type_checks, change, message):
+    given = {"texts": ["a film", "the plot"], "labels": [0, 1], **change}
+    with pytest.raises(InputError, match=message) as caught:
+        srs(tiny.model(), tiny.tokenizer(), given.pop("texts"), given.pop("labels"), **given)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_and_scores_may_be_tensors():
+    texts, scores = ["a film was", "the plot"], [[0.0, 1.0, 2.0], [1.0, 0.0]]
+    plain = srs(tiny.model(), tiny.tokenizer(), texts, [0, 1], scores=[np.array(each) for each in scores])
+    tensors = [torch.tensor(each, dtype=torch.bfloat16) for each in scores]
+    assert srs(tiny.model(), tiny.tokenizer(), texts, torch.tensor([0, 1]), scores=tensors) == plain

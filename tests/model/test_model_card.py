@@ -143,7 +143,7 @@ def test_the_code_on_the_card_runs(tokenizer, tmp_path, capsys):
     folder = safr.save(tiny.model(SETTINGS), tmp_path, tokenizer=tokenizer)
     code = re.search(r"```python\n(.*?)```", model_card(folder), flags=re.DOTALL)[1]
     exec(code.replace("FOLDER", str(folder)), {})
-    assert ("'yours':" in capsys.readouterr().out) == (tokenizer is not None)
+    assert ("'yours'," in capsys.readouterr().out) == (tokenizer is not None)
 
 
 def test_the_card_reads_well(folder):

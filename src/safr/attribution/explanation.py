@@ -22,9 +22,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, encode
 from safr.errors import InputError
-from safr.inference import iter_traces, probabilities, text_logits, to_numpy
+from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -93,7 +93,11 @@ class Explanation:
     """Name of the predicted class, or the token that a language model would put next."""
 
     probabilities: Mapping[str, float]
-    """Probability of every class, or of a language model's 5 likeliest next tokens, the likeliest first."""
+    """Probability of every class in the order of `labels`, or of a language model's 5 likeliest next tokens.
+
+    Where classes share a name, the likeliest has it alone and the others have their number behind it, as in
+    "other (2)". Of a regression model they are its values and no probabilities.
+    """
 
     keep: Float[np.ndarray, " word"] | None
     """VMASK's keep probability of every word in [0, 1]; None without VMASK."""
@@ -106,10 +110,36 @@ class Explanation:
     attention can't be trace."""
 
     truncated: bool
-    """Whether the text went on after the last word."""
+    """Whether something of the text was left out."""
 
     explaining_site: str = "fc1.0"
     """Site whose capacity is the explanation: the first layer's FC1 as in the paper, or the model's own."""
+
+    labels: tuple[str, ...] = ()
+    """Name of every class by its number, as in the model's config, or the likeliest next tokens, the likeliest first.
+
+    Two classes may have one name; a class without a name is LABEL_0, LABEL_1, ..."""
+
+    predicted: int = 0
+    """Index of the prediction in `labels`; of a classifier it is the number of the class."""
+
+    is_regression: bool = False
+    """Whether the model gives values on a scale of their own, such as stars, and no probabilities."""
+
+    left_out: int = 0
+    """How many words of the text were not read."""
+
+    left_out_note: str = ""
+    """What was left out and where, as a sentence; empty where nothing was."""
+
+    @property
+    def probability(self) -> float:
+        """Probability of the prediction, or the value of a regression model."""
+        return tuple(self.probabilities.values())[self.predicted]
+
+    def format_probability(self, decimals: int = 1) -> str:
+        """Probability of the prediction in per cent, as "91.8%"; of a regression model its value, as "3.2"."""
+        return f"{self.probability:.3g}" if self.is_regression else f"{self.probability:.{decimals}%}"
 
     @property
     def capacity(self) -> Float[np.ndarray, " word"]:
@@ -132,7 +162,11 @@ class Explanation:
             "probabilities": {
                 name: value if math.isfinite(value) else None for name, value in self.probabilities.items()
             },
+            "labels": list(self.labels),
+            "predicted": self.predicted,
+            "is_regression": self.is_regression,
             "truncated": self.truncated,
+            "left_out": self.left_out,
             "explaining_site": self.explaining_site,
             "capacity": _json_values(self.capacity),
             "keep": None if self.keep is None else _json_values(self.keep),
@@ -175,24 +209,28 @@ class Explanation:
 def explain(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    text: str | tuple[str, str],
+    text: Text,
     *,
     max_tokens: int | None = None,
 ) -> Explanation:
     """Explain one prediction by how the words share the neurons; one forward pass, no gradients, no sampling.
 
     Args:
-        model: A classifier or a causal language model in evaluation mode, with SAFR on it or not.
+        model: A classifier, a regression model or a causal language model, with SAFR on it or not. It runs in
+            evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer.
-        text: Any text, or a pair of them for a model that reads pairs.
+        text: Any text, or a pair of them, as a tuple, for a model that reads pairs.
         max_tokens: Tokens read of it. Default: all.
 
     Raises:
-        InputError: The text holds no word or is longer than the model can read, or the model is of another kind.
+        InputError: The text is none, holds no word or is longer than the model can read, or the model is of another
+            kind.
     """
-    encoded = encode(tokenizer, [text], max_tokens)[0]
+    check_model(model)
+    encoded = encode(tokenizer, [check_text(text)], max_tokens)[0]
     if not encoded.words:
-        raise InputError("expected a text with at least one word, got none")
+        advice = f" in its first {max_tokens} tokens; raise `max_tokens`" if encoded.truncated else ""
+        raise InputError(f"expected a text with at least one word, got none{advice}")
     most = getattr(model.config, "max_position_embeddings", None)
     try:
         batch, trace = _trace_text(model, encoded)
@@ -203,12 +241,13 @@ def explain(
         raise InputError(
             f"the text has {len(encoded.ids):,} tokens, more than the model's {most:,} positions; pass a max_tokens"
         ) from error
-    by_name = _name_probabilities(model, tokenizer, trace, batch)
+    labels, values, predicted = _read_outputs(model, tokenizer, trace, batch)
+    left_out, note = describe_left_out(tokenizer, text, encoded)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,
-        prediction=max(by_name, key=by_name.__getitem__),
-        probabilities=by_name,
+        prediction=labels[predicted],
+        probabilities=dict(zip(_make_unique(labels, predicted, values), values, strict=True)),
         keep=None if trace.keep is None else scores_per_word(encoded, to_numpy(trace.keep[0])),
         sites=LazyMapping(trace.vectors, lambda vectors: _score_site(encoded, vectors[0], trace.content_mask[0])),
         attention=LazyMapping(
@@ -216,6 +255,11 @@ def explain(
         ),
         truncated=encoded.truncated,
         explaining_site=get_explaining_site(model),
+        labels=tuple(labels),
+        predicted=predicted,
+        is_regression=is_regression(model),
+        left_out=left_out,
+        left_out_note=note,
     )
 
 
@@ -240,24 +284,59 @@ def _score_site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> Sit
     )
 
 
-def _name_probabilities(
+def _read_outputs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: Trace, batch: Batch
-) -> dict[str, float]:
-    """What the model says, by name: of every class, or of the likeliest next tokens."""
-    shares = probabilities(model, text_logits(model, trace.logits, batch))[0]
-    numbers = list(range(len(shares)))
+) -> tuple[list[str], list[float], int]:
+    """Names and values of every class or of the likeliest next tokens, and the index of the highest logit."""
+    logits = text_logits(model, trace.logits, batch)
+    values = probabilities(model, logits)[0]
     if trace.logits is not None and trace.logits.dim() > 2:
-        shares, tokens = shares.topk(min(NEXT_TOKENS, len(shares)))
-        numbers = tokens.tolist()
-    return dict(zip(output_names(model, tokenizer, numbers), shares.tolist(), strict=True))
+        values, tokens = values.topk(min(NEXT_TOKENS, len(values)))
+        return output_names(model, tokenizer, tokens.tolist()), values.tolist(), 0
+    names = output_names(model, tokenizer, range(len(values)), outputs=len(values))
+    return names, values.tolist(), int(logits[0].argmax())
 
 
-def output_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
-    """Names of a classifier's classes, or of the tokens that a language model would put next."""
+def _make_unique(names: Sequence[str], predicted: int, values: Sequence[float]) -> list[str]:
+    """The names, with its number behind one that a likelier class has too; the prediction keeps its own."""
+    unique = list(names)
+    ranking = sorted(range(len(names)), key=lambda number: (number != predicted, -values[number], number))
+    taken: set[str] = set()
+    for number in ranking:
+        if unique[number] in taken:
+            while unique[number] in (*taken, *names):
+                unique[number] = f"{unique[number]} ({number})"
+        taken.add(unique[number])
+    return unique
+
+
+def output_names(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int], *, outputs: int | None = None
+) -> list[str]:
+    """Names of a classifier's classes, or of the tokens that a language model would put next.
+
+    Args:
+        model: A classifier or a causal language model.
+        tokenizer: Its tokenizer.
+        numbers: Of the classes or tokens.
+        outputs: How many classes the model has. Default: one more than the highest number.
+    """
     if model.can_generate():
         return token_names(tokenizer, numbers)
-    labels: Any = model.config.id2label
-    return [str(labels[number]) for number in numbers]
+    return class_names(model, numbers, max(numbers, default=0) + 1 if outputs is None else outputs)
+
+
+def class_names(model: PreTrainedModel, classes: Sequence[int], outputs: int) -> list[str]:
+    """Names of classes from the model's config; LABEL_0, LABEL_1, ..., as transformers has it, where they have none.
+
+    A config that names classes beyond the model's outputs was made for other outputs, or counts from 1. Then it can't
+    be told which name belongs to which class, and none of them is used.
+    """
+    labels: Any = model.config.id2label or {}
+    names = {int(number): str(name) for number, name in labels.items()}
+    if any(not 0 <= number < outputs for number in names):
+        names = {}
+    return [names.get(number, f"LABEL_{number}") for number in classes]
 
 
 def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:

@@ -33,7 +33,7 @@ def gradient_x_input(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Sc
     Source: Shrikumar et al. 2016 (arXiv:1605.01713), by Captum.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
     """
 
@@ -52,7 +52,7 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
     Source: Sundararajan et al. 2017 (arXiv:1703.01365), whose baseline for text is the zero vector too; by Captum.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
     """
 

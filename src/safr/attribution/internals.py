@@ -27,7 +27,7 @@ def attention_received(model: PreTrainedModel, texts: Sequence[EncodedText], lay
     """Attention that every word receives at one layer: the mean over heads, summed over all tokens that attend.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
         layer: Number of the layer from 0, or from the end where negative.
     """
@@ -51,7 +51,7 @@ def attention_rollout(model: PreTrainedModel, texts: Sequence[EncodedText]) -> S
     Source: Abnar and Zuidema 2020 (ACL), section 3.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
     """
     scores = {}
@@ -103,7 +103,7 @@ def internal_scores(
     """Scores of every word and the prediction, one entry per text in the texts' order.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
         sites: Where capacity is computed; see `safr.model.forward_pass.SITES`. With `attention.N` among them, the
             attention that words receive at layer N is computed too; of several such layers, at the last.

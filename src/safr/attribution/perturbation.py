@@ -27,7 +27,7 @@ def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     Source: Li et al. 2016 (arXiv:1612.08220), with words deleted.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
     """
     if not texts:
@@ -48,7 +48,7 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
     Source: Castro et al. 2009, by Captum's ShapleyValueSampling.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
         seed: Seed of the orders.
     """

@@ -141,7 +141,7 @@ def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attri
     """Scores of texts from one method, and what they cost.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts, at least one.
         score: The `score` function of a method.
     """

@@ -20,7 +20,7 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
     site = site or explanation.explaining_site
     shared, place, layer = explanation.site(site), site_title(site), int(site.partition(".")[2] or 0)
     words, capacity, interference = explanation.words, shared.capacity, shared.interference
-    title = f"predicted {explanation.prediction} ({explanation.probabilities[explanation.prediction]:.0%})"
+    title = f"predicted {explanation.prediction} ({explanation.format_probability(0)})"
     panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
     return {
         "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}"),
@@ -63,7 +63,7 @@ def explanation_html(explanation: Explanation) -> str:
     ]
     if explanation.keep is not None:
         tooltips = [f"{tip}, keep {keep:.2f}" for tip, keep in zip(tooltips, explanation.keep, strict=True)]
-    read = f" Only the first {len(explanation.words)} words were read." if explanation.truncated else ""
+    left_out = f" {explanation.left_out_note}" if explanation.left_out_note else ""
     place = explanation.explaining_site
     return shaded_words_html(
         explanation.words,
@@ -71,8 +71,8 @@ def explanation_html(explanation: Explanation) -> str:
         text_of_word=explanation.text_of_word,
         numbers=tooltips,
         prediction=explanation.prediction,
-        probability=explanation.probabilities[explanation.prediction],
-        note=f"The stronger the blue, the higher the capacity at {place}, to {highest:.2f}.{read}",
+        probability=explanation.format_probability(),
+        note=f"The stronger the blue, the higher the capacity at {place}, to {highest:.2f}.{left_out}",
     )
 
 

@@ -279,14 +279,14 @@ def explain_command(
         sys.stdout.write(explanation.to_json() + "\n")
     else:
         console = Console()
-        share = explanation.probabilities[explanation.prediction]
-        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share:.1%})", highlight=False)
+        share = explanation.format_probability()
+        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share})", highlight=False)
         if console.is_terminal:
             console.print(shade_words(explanation))
         else:
             console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
-        if explanation.truncated:
-            console.print(f"(only the first {len(explanation.words)} words were read)")
+        if explanation.left_out_note:
+            console.print(explanation.left_out_note, highlight=False)
     if figures is not None:
         from safr.figures import save_figure
 
@@ -475,9 +475,11 @@ def _explain(folder: Path, text: str) -> Explanation:
 
 
 def _show_scores(runs: Sequence[Run], console: Console) -> None:
-    from safr.cli.console import scores_table
+    from safr.cli.console import list_score_notes, scores_table
 
     console.print(scores_table(runs))
+    for line in list_score_notes(runs):
+        console.print(line, highlight=False)
 
 
 def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from safr.evaluation.srs import MAIN_PERCENT
+from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
 
 if TYPE_CHECKING:
@@ -126,6 +126,18 @@ def scores_table(runs: Sequence[Run]) -> Table:
         # Without the space after the comma a row fits a terminal of 80 columns.
         table.add_row(Text(run.name), *(format_percent(cell).replace(", ", ",") for cell in cells))
     return table
+
+
+def list_score_notes(runs: Sequence[Run]) -> list[str]:
+    """Sentences about texts that a run's scores say little of: of one word, or of unknown words only."""
+    notes = []
+    for run in runs:
+        scores = run.scores
+        if undeletable := scores.get("undeletable"):
+            notes.append(f"{run.name}: {describe_undeletable(undeletable, scores['texts'])}")
+        if unknown := scores.get("unknown"):
+            notes.append(f"{run.name}: {unknown:,} of {scores['texts']:,} texts hold unknown words only")
+    return notes
 
 
 def shade_words(explanation: Explanation) -> Text:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
-from tokenizers import Encoding
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from safr.errors import InputError
+
+Text = str | tuple[str, str]
+"""What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
 
 Span = tuple[int, int]
 """First character and the one after the last."""
@@ -106,7 +110,7 @@ class EncodedText:
     """Index of every token's word; None for special tokens and white space, which never count."""
 
     truncated: bool
-    """Whether the text was cut after the last token."""
+    """Whether the text was longer than it was allowed to be, so that something of it was left out."""
 
     second: int | None = None
     """Index of the second text's first word, which equals the number of words in the first; None for a single text."""
@@ -145,7 +149,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str | tuple[str, str]], max_tokens: int | None = None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
 ) -> list[EncodedText]:
     """The tokens and the words of texts, or of pairs of texts.
 
@@ -153,15 +157,20 @@ def encode(
 
     Args:
         tokenizer: A fast tokenizer, which knows the spans of its tokens.
-        texts: Any strings, or pairs such as a premise and a hypothesis.
+        texts: Any strings, or pairs such as a premise and a hypothesis; see `list_texts`.
         max_tokens: Most tokens of a text, special ones included; of a pair the longer text is cut first. Default: no
             limit.
 
     Raises:
-        InputError: The tokenizer is not a fast one, or `max_tokens` is below the number of its special tokens.
+        InputError: The tokenizer is not a fast one, a text is neither a string nor a tuple of two, or `max_tokens` is
+            below the number of its special tokens.
     """
     check_fast_tokenizer(tokenizer)
-    parts = [tuple(replace_surrogates(part) for part in ([text] if isinstance(text, str) else text)) for text in texts]
+    check_max_tokens(max_tokens)
+    parts = [
+        tuple(replace_surrogates(part) for part in ((text,) if isinstance(text, str) else text))
+        for text in list_texts(texts)
+    ]
     special_ids = special_token_ids(tokenizer)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
     encoded: dict[int, EncodedText] = {}
@@ -170,11 +179,96 @@ def encode(
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
             encoded[index] = _build_encoded_text(parts[index], encoding, special_ids, has_token_types)
-    return [encoded[index] for index in range(len(texts))]
+    return [encoded[index] for index in range(len(parts))]
+
+
+def list_texts(texts: Iterable[Any]) -> list[Text]:
+    """Texts from a list, tuple, array, column or other iterable of them, each checked by `check_text`.
+
+    Raises:
+        InputError: It is a single text, has no order or more than one dimension, or holds something that is no text.
+    """
+    is_iterable = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | bytearray | Mapping | Set)
+    if not is_iterable or getattr(texts, "ndim", 1) != 1:
+        raise InputError(f"expected a list of texts, got {describe_value(texts)}")
+    return [check_text(text, f"text {number}: ") for number, text in enumerate(texts)]
+
+
+def check_text(text: Any, place: str = "") -> Text:
+    """The text if it is one: a string (numpy's too), or a tuple of two strings, which is a pair.
+
+    Args:
+        text: Anything.
+        place: Begins the error's message.
+
+    Raises:
+        InputError: It is something else. A list is never a pair, since it may as well be a list of texts.
+    """
+    if isinstance(text, str):
+        return str(text)
+    if isinstance(text, tuple) and len(text) == 2 and all(isinstance(part, str) for part in text):
+        return str(text[0]), str(text[1])
+    advice = "; explain them one by one" if isinstance(text, list | tuple) and not place else ""
+    raise InputError(f"{place}expected a text or a pair of texts as a tuple, got {describe_value(text)}{advice}")
+
+
+def describe_value(value: Any) -> str:
+    """What a value is, in a few words for a message.
+
+    >>> describe_value(["a", "b"]), describe_value(float("nan")), describe_value(None)
+    ('a list of 2', 'nan (float)', 'None')
+    """
+    name = type(value).__name__
+    article = "an" if name[0] in "AEIOUaeiou" else "a"
+    if value is None:
+        return "None"
+    if isinstance(value, str):
+        return f"the text {_shorten(value)!r}"
+    if isinstance(value, bool | int | float | complex):
+        return f"{_shorten(repr(value))} ({name})"
+    if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
+        return f"{article} {name} of {len(value)}"
+    return f"{article} {name}"
+
+
+def check_max_tokens(max_tokens: Any) -> None:
+    """Raise an InputError unless this is None or a whole number above 0."""
+    is_whole = isinstance(max_tokens, Integral) and not isinstance(max_tokens, bool)
+    if max_tokens is not None and (not is_whole or max_tokens < 1):
+        raise InputError(f"`max_tokens` must be a whole number above 0, got {describe_value(max_tokens)}")
+
+
+def describe_left_out(tokenizer: PreTrainedTokenizerBase, text: Text, read: EncodedText) -> tuple[int, str]:
+    """How many words of a text were not read, and a sentence that says where; 0 and "" where all was read.
+
+    A word of which a part was read counts as read.
+
+    Args:
+        tokenizer: The tokenizer that has read it.
+        text: The text.
+        read: What was read of it.
+    """
+    if not read.truncated:
+        return 0, ""
+    whole = encode(tokenizer, [text])[0]
+    place = "at the beginning" if tokenizer.truncation_side == "left" else "at the end"
+    names = ("",) if whole.second is None else (" of the first text", " of the second text")
+    counts = [whole.text_of_word.count(number) - read.text_of_word.count(number) for number in range(len(names))]
+    parts = [
+        f"{count:,} {'word' if count == 1 else 'words'} {place}{name}"
+        for count, name in zip(counts, names, strict=True)
+        if count > 0
+    ]
+    left_out = sum(max(count, 0) for count in counts)
+    if not parts:
+        return 0, f"A part of a word was left out {place}."
+    return left_out, f"{' and '.join(parts)} {'was' if left_out == 1 else 'were'} left out."
 
 
 def check_fast_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Raise an InputError for a tokenizer that is not a fast one."""
+    """Raise an InputError for what is no tokenizer, or none that is fast."""
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):
+        raise InputError(f"expected a tokenizer, got {describe_value(tokenizer)}{_advise_about_tokenizer(tokenizer)}")
     if not tokenizer.is_fast:
         raise InputError(
             f"expected a fast tokenizer, got {type(tokenizer).__name__}, which can't say where its tokens stand in a "
@@ -203,7 +297,7 @@ def tokenize(
             raise InputError(
                 f"`max_tokens` must be at least {special_count}, the special tokens around a text, got {max_tokens}"
             )
-        limit = {"truncation": True, "max_length": max_tokens}
+        limit = {"truncation": True, "max_length": int(max_tokens)}
     return tokenizer(*columns, add_special_tokens=True, **limit).encodings
 
 
@@ -211,6 +305,20 @@ def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """All special ids except those that stand for words, which are the unknown token and the mask token."""
     # One token may be both padding and the unknown token, as in GPT-2; then only the mask tells what is padding.
     return frozenset(tokenizer.all_special_ids) - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+
+
+def _advise_about_tokenizer(value: Any) -> str:
+    if isinstance(value, str):
+        return "; load it first: AutoTokenizer.from_pretrained(...)"
+    if isinstance(value, Tokenizer):
+        return "; wrap it: PreTrainedTokenizerFast(tokenizer_object=...)"
+    if hasattr(value, "forward") and hasattr(value, "config"):
+        return "; the model comes first, then its tokenizer"
+    return ""
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _trim_span(text: str, start: int, end: int) -> Span:

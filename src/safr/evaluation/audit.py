@@ -34,7 +34,7 @@ def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, Flo
     """The audit's measures for every text, (text,), as means over its content tokens.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts.
 
     Returns:

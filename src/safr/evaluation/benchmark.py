@@ -70,7 +70,7 @@ def benchmark(
     on.
 
     Args:
-        run_or_model: A trained run, or a classifier in evaluation mode.
+        run_or_model: A trained run, or a classifier.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, or a split of one: `Split(texts, labels)`.
         tokenizer: The model's; a run brings its own.

@@ -12,13 +12,14 @@ from jaxtyping import Float, Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText, Text, describe_value, encode
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
 from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
-from safr.evaluation.srs import check_labels
-from safr.inference import predict
+from safr.evaluation.labels import check_classes, check_labels, number_by_name
+from safr.evaluation.srs import count_undeletable
+from safr.inference import check_model, predict
 from safr.runs import Run
 from safr.storage import hash_file
 
@@ -134,7 +135,7 @@ def make_model_data(
     """A model and labelled texts: the test split of a data set, or a split of one's own.
 
     Args:
-        model: A classifier in evaluation mode.
+        model: A classifier; it runs in evaluation mode.
         tokenizer: Its tokenizer.
         data: The texts and their labels.
         folder: Where results are kept.
@@ -143,10 +144,14 @@ def make_model_data(
         data_dir: Folder where archives of data are looked for first.
 
     Raises:
-        InputError: Labels that don't fit the model, a model in training mode, or fewer than two texts with words.
+        InputError: Labels that don't fit the model, fewer than two texts with words, or none of two words.
     """
+    if not isinstance(data, TextDataset | Split):
+        raise InputError(f"expected data as a TextDataset or Split(texts, labels), got {describe_value(data)}")
+    check_model(model)
     split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
-    check_labels(model, split.texts, split.labels)
+    labels = check_labels(split.texts, number_by_name(model, data, split))
+    split = Split(split.texts, tuple(labels.tolist()))
     source = BenchmarkSource("model", name)
     return _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
 
@@ -161,14 +166,14 @@ def _choose_texts(
     max_tokens: int | None,
     data_dir: Path | None,
 ) -> BenchmarkData:
-    if (model.config.num_labels or 2) < 2:
-        raise InputError(f"{folder.folder}: expected a model that chooses among classes, got one with a single answer")
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
-    chosen = sorted(range(len(split)), key=lambda number: hash_text(split.texts[number]))[:limit]
+    chosen = sorted(range(len(split)), key=lambda number: _hash_example(split.texts[number]))[:limit]
     encoded = encode(tokenizer, [split.texts[number] for number in chosen], max_tokens)
     with_words = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
     if len(with_words) < 2:
         raise InputError(f"expected at least 2 test texts with words, got {len(with_words)}; bring more data")
+    check_classes(model, [text for _, text in with_words], np.array(split.labels))
+    count_undeletable([text for _, text in with_words])
     numbers, texts = [number for number, _ in with_words], [text for _, text in with_words]
     has_rationales = source.data in DATA_WITH_RATIONALES
     return BenchmarkData(
@@ -182,3 +187,7 @@ def _choose_texts(
         predict(model, texts),
         load_rationales(source.data, texts, data_dir) if has_rationales else [None] * len(texts),
     )
+
+
+def _hash_example(text: Text) -> str:
+    return hash_text(text if isinstance(text, str) else "\0".join(text))

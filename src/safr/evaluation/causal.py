@@ -25,7 +25,7 @@ from safr.data.encoding import EncodedText
 from safr.evaluation.faithfulness import MetricValues
 from safr.evaluation.neuron_allocation import draw_control_neurons, mean_neuron_values, record_allocation
 from safr.evaluation.statistics import rank_correlations
-from safr.inference import batch_logits, iter_model_batches, log_odds, text_log_odds, to_numpy
+from safr.inference import batch_logits, evaluation_mode, iter_model_batches, log_odds, text_log_odds, to_numpy
 from safr.model.interventions import Intervention, intervene
 from safr.model.trace import trace
 
@@ -156,7 +156,7 @@ def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray
             text, word = patches[number]
             patched[row, [token for token, owner in enumerate(text.word_of_token) if owner == word]] = True
         inputs = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
-        with torch.inference_mode():
+        with evaluation_mode(setup.model), torch.inference_mode():
             patch = trace(setup.model, inputs, [setup.site], content_mask=batch.content_mask).site(setup.site)
         return lambda vectors: torch.where(patched[..., None], patch, vectors)
 

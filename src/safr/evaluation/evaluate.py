@@ -14,20 +14,22 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText, describe_value, encode
 from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.evaluation.audit import audit
+from safr.evaluation.labels import check_classes, check_labels, number_by_name
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
     MAIN_PERCENT,
     accuracy_drop,
     attention_sites,
-    check_labels,
+    count_undeletable,
     measure_deletions,
     select_top_words,
 )
 from safr.evaluation.statistics import bootstrap_mean
+from safr.inference import check_model
 from safr.model.model_card import model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -76,9 +78,10 @@ def evaluate(
     """Score a run, or a model with its tokenizer, on one split of its data.
 
     Args:
-        run_or_model: A trained run, whose scores are also written down, or a classifier in evaluation mode.
+        run_or_model: A trained run, whose scores are also written down, or a classifier.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
-            any data set, or a split of one: `Split(texts, labels)`.
+            any data set, whose classes are found in the model by name if both have the same names in another order, or
+            a split of one: `Split(texts, labels)`.
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
@@ -90,16 +93,19 @@ def evaluate(
         some texts to show to `examples.json`.
 
     Raises:
-        InputError: The data don't fit the run or the model, or a model comes without tokenizer or data.
+        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, or every text is
+            a single word, from which nothing can be deleted.
     """
     if isinstance(run_or_model, Run):
         return _evaluate_run(run_or_model, data, split, progress)
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
+    check_model(run_or_model)
     examples = _choose_split(data, split)
-    labels = check_labels(run_or_model, examples.texts, examples.labels)
+    labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples))
     texts = encode(tokenizer, examples.texts, max_tokens)
-    scores = _score_texts(run_or_model, texts, labels, split, progress)[0]
+    check_classes(run_or_model, texts, labels)
+    scores = _score_texts(run_or_model, tokenizer, texts, labels, split, progress)[0]
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
@@ -111,7 +117,7 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
     model, tokenizer = run.load_model()
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
-    scores, internals = _score_texts(model, texts, np.array(examples.labels), split, progress)
+    scores, internals = _score_texts(model, tokenizer, texts, np.array(examples.labels), split, progress)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data.label_names)
@@ -125,21 +131,43 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
 def _choose_split(data: TextDataset | Split, split: str) -> Split:
     if split not in ("test", "dev"):
         raise InputError(f"`split` must be test or dev, got {split!r}")
+    if not isinstance(data, TextDataset | Split):
+        raise InputError(f"expected data as a TextDataset or Split(texts, labels), got {describe_value(data)}")
     return getattr(data, split) if isinstance(data, TextDataset) else data
 
 
 def _score_texts(
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     split: str,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], list[InternalScores]]:
     """All scores of a model, and what its internals say about every text."""
+    undeletable = count_undeletable(texts)
     site = get_explaining_site(model)
     internals = internal_scores(model, texts, [*CAPACITY_SITES, *attention_sites(model, site)])
-    about = {"split": split, "site": site, "texts": len(texts), "truncated": sum(text.truncated for text in texts)}
+    about = {
+        "split": split,
+        "site": site,
+        "texts": len(texts),
+        "truncated": sum(text.truncated for text in texts),
+        "undeletable": undeletable,
+        "unknown": count_unknown(tokenizer, texts),
+    }
     return about | _scores(model, texts, labels, internals, site, progress), internals
+
+
+def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Sequence[EncodedText]) -> int:
+    """How many texts hold unknown words only, so that the model reads nothing in them."""
+    unknown = tokenizer.unk_token_id
+    if unknown is None:
+        return 0
+    tokens = (
+        {token for token, word in zip(text.ids, text.word_of_token, strict=True) if word is not None} for text in texts
+    )
+    return sum(text_tokens == {unknown} for text_tokens in tokens)
 
 
 def choose_examples(

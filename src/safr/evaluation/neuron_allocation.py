@@ -47,7 +47,7 @@ def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site
     """Capacity, interference and neuron values at FC1, one entry per text in the texts' order.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts of at least one word.
         site: FC1 of a layer, as `fc1.0`.
     """

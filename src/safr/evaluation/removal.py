@@ -111,7 +111,7 @@ def make_remover(
     """What removes words in one way.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         how: One of `REMOVALS`.
         tokenizer: Its tokenizer, which knows the token that takes a word's place.
         texts: The texts whose words are averaged.

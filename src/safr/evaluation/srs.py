@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText, Text, describe_value, encode, list_texts
 from safr.errors import InputError
+from safr.evaluation.labels import check_classes, check_labels
 from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
-from safr.inference import predict
+from safr.inference import check_model, predict, to_numpy
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -73,6 +76,9 @@ class SRSResult:
     above_random: Estimate
     """By how much more accuracy falls by the scores than at random, paired on the same texts."""
 
+    undeletable: int = 0
+    """How many texts hold one word, so that nothing can be deleted from them and they add 0 to SRS."""
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
@@ -83,17 +89,18 @@ class SRSResult:
         return (
             f"SRS({self.percent:g}) {drop}: accuracy {whole}, {deleted} without the words of highest score, {random} "
             f"without as many random ones ({self.texts:,} texts, in %)"
+            + (f"; {describe_undeletable(self.undeletable, self.texts)}" if self.undeletable else "")
         )
 
 
 def srs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: Sequence[str | tuple[str, str]],
-    labels: Sequence[Any] | np.ndarray,
+    texts: Sequence[Text],
+    labels: Sequence[Any] | np.ndarray | Tensor,
     *,
     percent: float = MAIN_PERCENT,
-    scores: Scores | None = None,
+    scores: Scores | Sequence[Sequence[float] | Tensor] | None = None,
     site: str | None = None,
     max_tokens: int | None = None,
     progress: Progress | None = None,
@@ -109,9 +116,9 @@ def srs(
     rounded half up, at least 1, and at least 1 word stays. Ties go to the earlier word.
 
     Args:
-        model: A classifier in evaluation mode, with SAFR on it or not.
+        model: A classifier, with SAFR on it or not. It runs in evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer.
-        texts: At least two texts, or pairs for a model that reads pairs.
+        texts: At least two texts, or pairs, as tuples, for a model that reads pairs.
         labels: The right classes, one for every text.
         percent: k, above 0 and at most 100.
         scores: One score per word of every text, as another method gives them, in place of capacity.
@@ -123,12 +130,17 @@ def srs(
         Accuracies and SRS as fractions in [-1, 1], with 95 % bootstrap intervals over texts.
 
     Raises:
-        InputError: Texts, labels, scores and the model don't fit together, or the model is in training mode.
+        InputError: Texts, labels, scores and the model don't fit together, or every text is a single word.
     """
-    if not 0 < percent <= 100:
-        raise InputError(f"`percent` must be above 0 and at most 100, got {percent:g}")
-    classes = check_labels(model, texts, labels)
+    check_percent(percent)
+    check_model(model)
+    texts = list_texts(texts)
+    classes = check_labels(texts, labels)
     encoded = encode(tokenizer, texts, max_tokens)
+    check_classes(model, encoded, classes)
+    undeletable = count_undeletable(encoded)
+    if site is not None and not isinstance(site, str):
+        raise InputError(f"`site` must be a name such as fc1.0, got {describe_value(site)}")
     site = site or get_explaining_site(model)
     if scores is None:
         internals = internal_scores(model, encoded, [site, *attention_sites(model, site)])
@@ -137,8 +149,7 @@ def srs(
             raise InputError(f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0")
         scores = [text.capacity[site] for text in internals]
     else:
-        predictions, site = predict(model, encoded), ""
-        _check_scores(encoded, scores)
+        predictions, site, scores = predict(model, encoded), "", _read_scores(encoded, scores)
     right = predictions == classes
     outcomes = measure_deletions(
         model, encoded, classes, {"scores": scores}, {"scores": (percent,)}, (percent,), progress=progress
@@ -154,6 +165,7 @@ def srs(
         srs=bootstrap_mean(accuracy_drop(right, by_score)),
         random_drop=bootstrap_mean(accuracy_drop(right, at_random)),
         above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score)),
+        undeletable=undeletable,
     )
 
 
@@ -270,7 +282,7 @@ def measure_deletions(
     """Whether texts are classified right after deletions by scores and at random.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
         labels: The right classes, one for every text.
         scores: Scores by name; the name `random` is taken.
@@ -330,7 +342,7 @@ def predict_after_deletion(
     so that hardly anything is padded, and what several deletions leave alike is run once.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
         deletions: Pairs of scores and a percentage k, as for `delete_words`.
         progress: Called with the number of texts that are done and the number there are.
@@ -357,41 +369,48 @@ def predict_after_deletion(
     return predicted
 
 
-def check_labels(
-    model: PreTrainedModel, texts: Sequence[str | tuple[str, str]], labels: Sequence[Any] | np.ndarray
-) -> Int[np.ndarray, " text"]:
-    """The labels as an array, (text,), once the model can be judged by them.
+def count_undeletable(texts: Sequence[EncodedText]) -> int:
+    """How many texts hold one word or none (of a pair: each of its texts), so that nothing can be deleted from them.
 
     Raises:
-        InputError: The model is in training mode or has no classes to choose among, there are fewer than two texts or
-            not as many labels, or a label is no class of the model.
+        InputError: All texts do, so that SRS would be 0 whatever the model does.
     """
-    if model.training:
-        raise InputError("expected a model in evaluation mode, got one in training mode; call model.eval() first")
-    classes = np.asarray(labels)
-    if isinstance(texts, str) or classes.shape != (len(texts),):
-        count = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
-        raise InputError(f"expected a list of texts and as many labels, got {count} and {classes.size} labels")
-    if len(texts) < 2:
-        raise InputError(f"an interval needs at least 2 texts, got {len(texts)}; bring more data")
-    if not np.issubdtype(classes.dtype, np.integer):
+    count = sum(len(text.words) <= len(set(text.text_of_word)) for text in texts)
+    if count == len(texts):
         raise InputError(
-            f"expected labels as numbers of classes, 0, 1, ..., got {classes.dtype}; see model.config.id2label"
+            f"each of the {count:,} texts is one word to the tokenizer, so nothing can be deleted and SRS measures "
+            "nothing; texts without spaces need a tokenizer that splits them, or spaces between their words"
         )
-    text_config = model.config.get_text_config()
-    classes_of_model = text_config.vocab_size if model.can_generate() else model.config.num_labels or 1
-    if classes_of_model < 2:
-        raise InputError("expected a model that chooses among classes, got one with a single answer")
-    if not ((classes >= 0) & (classes < classes_of_model)).all():
-        raise InputError(f"expected labels from 0 to {classes_of_model - 1}, got {classes.min()} to {classes.max()}")
-    return classes.astype(np.int64)
+    return count
 
 
-def _check_scores(texts: Sequence[EncodedText], scores: Scores) -> None:
+def describe_undeletable(undeletable: int, texts: int) -> str:
+    """A sentence on the texts of one word."""
+    return f"{undeletable:,} of {texts:,} texts hold one word, so nothing can be deleted from them"
+
+
+def check_percent(percent: Any) -> None:
+    """Raise an InputError unless this is a number above 0 and at most 100."""
+    if not isinstance(percent, Real) or isinstance(percent, bool) or not 0 < percent <= 100:
+        shown = f"{percent:g}" if isinstance(percent, int | float) else describe_value(percent)
+        raise InputError(f"`percent` must be above 0 and at most 100, got {shown}")
+
+
+def _read_scores(texts: Sequence[EncodedText], scores: Any) -> Scores:
+    """Scores as arrays, one value per word."""
+    if isinstance(scores, Mapping | str | bytes) or not hasattr(scores, "__len__") or not hasattr(scores, "__iter__"):
+        raise InputError(f"expected scores as a list of one array per text, got {describe_value(scores)}")
     if len(scores) != len(texts):
         raise InputError(f"expected scores of {len(texts)} texts, got those of {len(scores)}")
+    arrays = []
     for number, (text, values) in enumerate(zip(texts, scores, strict=True)):
-        if np.shape(values) != (len(text.words),) or not np.isfinite(values).all():
+        try:
+            array = to_numpy(values) if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.zeros(0) * np.nan
+        if array.shape != (len(text.words),) or not np.isfinite(array).all():
             raise InputError(
                 f"expected {len(text.words)} finite scores of text {number}, one per word: {text.words[:8]}"
             )
+        arrays.append(array)
+    return arrays

@@ -66,8 +66,23 @@ class ExplanationPayload:
     probabilities: dict[str, float | None]
     """Probability of each class, or of the likeliest next tokens."""
 
+    labels: list[str]
+    """Name of each class by its number, or of the likeliest next tokens; two may be the same."""
+
+    shares: RoundedValues
+    """Probability of each of the labels; of a regression model, its values."""
+
+    predicted: int
+    """Index of the prediction in the labels."""
+
+    is_regression: bool
+    """Whether the model gives values of their own scale, and no probabilities."""
+
     truncated: bool
-    """Whether the text went on after the last word."""
+    """Whether something of the text was left out."""
+
+    left_out: str
+    """What was left out and where, as a sentence; empty where nothing was."""
 
     keep: RoundedValues | None
     """VMASK's keep probability of each word in [0, 1]; None without VMASK."""
@@ -109,7 +124,12 @@ def pack_explanation(
         text_of_word=list(explanation.text_of_word),
         prediction=explanation.prediction,
         probabilities={name: round_values([value])[0] for name, value in explanation.probabilities.items()},
+        labels=list(explanation.labels),
+        shares=round_values(list(explanation.probabilities.values())),
+        predicted=explanation.predicted,
+        is_regression=explanation.is_regression,
         truncated=explanation.truncated,
+        left_out=explanation.left_out_note,
         keep=None if explanation.keep is None else round_values(explanation.keep),
         sites={name: _pack_site(site, positions) for name, site in explanation.sites.items()},
         attention={

@@ -84,7 +84,7 @@ def compute_what_if(
     """What a model says while a text's words are deleted one after the other, in the order of scores and at random.
 
     Args:
-        model: A model in evaluation mode.
+        model: A model; it runs in evaluation mode.
         tokenizer: Its tokenizer.
         text: A text of at least one word.
         scores: One score per word, by name.

@@ -24,7 +24,7 @@ def shaded_words_html(
     text_of_word: Sequence[int],
     numbers: Sequence[str],
     prediction: str,
-    probability: float,
+    probability: str,
     note: str,
 ) -> str:
     """HTML with the prediction and one line of words per text.
@@ -35,7 +35,7 @@ def shaded_words_html(
         text_of_word: One number per word: the text that it is from, 0 or 1.
         numbers: One text per word, shown where the mouse rests on the word.
         prediction: The predicted label.
-        probability: Probability of the predicted label.
+        probability: Probability of the predicted label, or the value of a regression model, as it is shown.
         note: A sentence below.
     """
     shares = np.nan_to_num(scores)
@@ -52,7 +52,8 @@ def shaded_words_html(
     shaded = "".join(f'<div dir="auto">{" ".join(spans)}</div>' for spans in lines.values())
     return (
         f'<div style="line-height:1.9;overflow-wrap:anywhere"><div>predicted <b>{_escape_text(prediction)}</b> '
-        f'({probability:.1%})</div>{shaded}<div style="font-size:.85em;opacity:.75">{_escape_text(note)}</div></div>'
+        f"({_escape_text(probability)})</div>{shaded}"
+        f'<div style="font-size:.85em;opacity:.75">{_escape_text(note)}</div></div>'
     )
 
 

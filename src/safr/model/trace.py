@@ -66,6 +66,9 @@ class Trace:
     vectors: Mapping[str, Float[Tensor, "batch token width"]]
     """Vectors by site: `embedding`, `vmask`, `fc1.0` (before the activation), `fc1_out.0` (after it), `fc2.0`, ..."""
 
+    training: bool = False
+    """Whether any part of the model was in training mode, so that dropout and the mask's samples are in the numbers."""
+
     def site(self, name: str) -> Float[Tensor, "batch token width"]:
         """The vectors recorded at one site; an InputError lists the recorded ones if there are none."""
         if name not in self.vectors:
@@ -83,7 +86,7 @@ def trace(
 ) -> Trace:
     """Run a batch through a model, with SAFR on it or not, and keep what it shows at some sites.
 
-    The model runs in the mode it is in: call `model.eval()` first for an explanation.
+    The model runs in the mode it is in, which `Trace.training` tells: call `model.eval()` first for an explanation.
 
     Args:
         model: The model.
@@ -130,6 +133,7 @@ def trace(
     names = sorted(record.sites, key=_flow_order)
     attention = {int(name.partition(".")[2]): record.sites[name] for name in names if name.startswith("attention")}
     vectors = {name: record.sites[name] for name in names if not name.startswith("attention")}
+<<<<<<< HEAD
     return Trace(ids, content_mask, outputs.get("logits"), record.keep, attention, vectors)
 
 
@@ -156,6 +160,10 @@ def _check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:
             f"expected token ids from 0 to {weight.shape[0] - 1:,}, the model's vocabulary, got {worst:,}; is it "
             "another model's tokenizer?"
         )
+=======
+    training = any(module.training for module in model.modules())
+    return Trace(batch["input_ids"], content_mask, outputs.get("logits"), record.keep, attention, vectors, training)
+>>>>>>> explain
 
 
 @contextmanager

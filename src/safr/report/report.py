@@ -253,7 +253,7 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     highest = max(float(capacity.max()), 1e-12)
     return {
         "prediction": explanation.prediction,
-        "probability": explanation.probabilities[explanation.prediction],
+        "probability": explanation.probability,
         "words": [(word, value, value / highest) for word, value in zip(words, capacity.tolist(), strict=True)],
         "pictures": {name: svg_data_uri(figure) for name, figure in pictures.items()},
     }

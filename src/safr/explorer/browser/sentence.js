@@ -18,21 +18,23 @@ export function drawSentence(container, entries, measure, label) {
         subject: "Words",
         sideBySide: entries.length > 1,
         body: element("div", {}, makePrediction(entry.explanation, label), shadeWords(entry)),
-        note: entry.explanation.truncated ? `Only the first ${entry.explanation.words.length} words were read.` : null,
+        note: entry.explanation.left_out || null,
         getRows: () => makeRows(entry, measure),
       }),
     ),
   );
 }
 
-export function makePrediction({ prediction, probabilities }, label) {
-  const others = Object.entries(probabilities).filter(([name]) => name !== prediction);
+// By number, since two classes may share a name.
+export function makePrediction({ prediction, labels, shares, predicted, is_regression: isRegression }, label) {
+  const format = (share) => (isRegression ? formatNumber(share) : formatPercent(share, 1));
+  const others = labels.map((name, number) => [name, shares[number]]).filter((_, number) => number !== predicted);
   return element(
     "p",
     { class: "predicted" },
     "predicted ",
     element("b", {}, cleanText(prediction)),
-    ` ${formatPercent(probabilities[prediction], 1)}`,
+    ` ${format(shares[predicted])}`,
     label === null
       ? null
       : element(
@@ -43,7 +45,7 @@ export function makePrediction({ prediction, probabilities }, label) {
     element(
       "span",
       { class: "faint" },
-      others.map(([name, share]) => ` · ${cleanText(name)} ${formatPercent(share, 1)}`).join(""),
+      others.map(([name, share]) => ` · ${cleanText(name)} ${format(share)}`).join(""),
     ),
   );
 }
