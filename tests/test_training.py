@@ -10,7 +10,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
 
 import safr
-from safr import training
 from safr.config import Architecture, Recipe, Regularization, Settings
 from safr.data import Split, TextDataset, archives
 from safr.data.encoding import encode
@@ -18,7 +17,7 @@ from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.inference import predict
 from safr.runs import Run
-from safr.training import train
+from safr.training import train, trainer
 
 SETTINGS = Settings(
     regularization=Regularization(vmask_width=8, importance=0.1, interaction=0.1),
@@ -318,7 +317,7 @@ def test_bfloat16_changes_training_by_rounding_only(tmp_path):
 
 def test_a_gpu_that_cannot_compute_with_bfloat16_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr("safr.training.is_torch_bf16_gpu_available", lambda: False)
+    monkeypatch.setattr("safr.training.prepare.is_torch_bf16_gpu_available", lambda: False)
     with pytest.raises(InputError, match=r"^`precision='bfloat16'` needs a GPU .*, and this one can't; use float32$"):
         train(with_recipe(precision="bfloat16"), small_data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -326,10 +325,10 @@ def test_a_gpu_that_cannot_compute_with_bfloat16_is_one_line(tmp_path, monkeypat
 
 @pytest.mark.parametrize("cuda", [True, False])
 def test_batches_are_pinned_and_copied_while_cuda_computes_and_nowhere_else(tmp_path, monkeypatch, cuda):
-    asked, arguments = {}, training.TrainingArguments
-    monkeypatch.setattr(training, "TrainingArguments", lambda **given: asked.update(given) or arguments(use_cpu=True))
+    asked, arguments = {}, trainer.TrainingArguments
+    monkeypatch.setattr(trainer, "TrainingArguments", lambda **given: asked.update(given) or arguments(use_cpu=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    training._build_arguments(Run(tmp_path), SETTINGS)
+    trainer._build_arguments(Run(tmp_path), SETTINGS)
     assert asked["dataloader_pin_memory"] is asked["accelerator_config"]["non_blocking"] is cuda
 
 
