@@ -86,10 +86,16 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         batch: What the model was given.
 
     Raises:
-        InputError: The model has no head, or says something about every token, and not what comes next.
+        InputError: The model has no head, or says something about every token, and not what comes next, or its logits
+            are not numbers.
     """
     if logits is None:
         raise InputError(f"expected a model that classifies texts or goes on with them, got {type(model).__name__}")
+    if not (logits < torch.inf).all():  # of the tokens that a language model rules out they are minus infinity
+        raise InputError(
+            f"the logits of this {type(model).__name__} are not finite numbers, as after a training that diverged; "
+            "train it again with a lower learning rate"
+        )
     if logits.dim() == 2:
         return logits
     if logits.dim() != 3 or not model.can_generate() or model.config.is_encoder_decoder:

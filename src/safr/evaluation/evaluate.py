@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -89,10 +90,12 @@ def evaluate(
         words to `tokens.parquet` and some texts to show to `examples.json`.
 
     Raises:
-        InputError: The data don't fit the run or the model, or a model comes without tokenizer or data.
+        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, or another process
+            works on the run.
     """
     if isinstance(run_or_model, Run):
-        return _evaluate_run(run_or_model, data, split, progress)
+        with run_or_model.lock() if split == "test" else nullcontext():
+            return _evaluate_run(run_or_model, data, split, progress)
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
     examples = _choose_split(data, split)

@@ -29,16 +29,11 @@ _NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STAT
 
 
 class CheckpointManifest(TrainerCallback):
-    """Writes into each new checkpoint what its files hold, so that damage is found before a training goes on from it."""
+    """Writes into each new checkpoint what its files hold, so that damage to it is found later."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the manifest of the checkpoint that the Trainer has just finished."""
-        checkpoint = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST)
-        write_json(
-            checkpoint / MANIFEST,
-            {path.name: {"size": path.stat().st_size, "sha256": hash_file(path).hex()} for path in files},
-        )
+        _write_manifest(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 
 
 def find_last_checkpoint(run: Run) -> Path | None:
@@ -77,6 +72,21 @@ def find_last_checkpoint(run: Run) -> Path | None:
     return usable
 
 
+def update_best_checkpoint(checkpoint: Path, run: Run) -> None:
+    """Write the current path of the best checkpoint into a checkpoint, since the run's folder may have moved.
+
+    If the Trainer does not find the best checkpoint, it silently keeps the last weights.
+    """
+    state = _read_state(checkpoint)
+    if not (old_path := state["best_model_checkpoint"]):
+        return
+    path = str(run.checkpoints_folder / Path(old_path).name)
+    if path != old_path:
+        (checkpoint / MANIFEST).unlink(missing_ok=True)  # until it fits again, every file is read instead
+        write_json(checkpoint / _STATE, state | {"best_model_checkpoint": path})
+        _write_manifest(checkpoint)
+
+
 def read_final_epoch(checkpoint: Path) -> float | None:
     """Number of epochs of a training that had ended at this checkpoint, as by early stopping; None if it had not."""
     state = _read_state(checkpoint)
@@ -111,6 +121,14 @@ def find_damage(checkpoint: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is damaged"
     return None
+
+
+def _write_manifest(checkpoint: Path) -> None:
+    files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST)
+    write_json(
+        checkpoint / MANIFEST,
+        {path.name: {"size": path.stat().st_size, "sha256": hash_file(path).hex()} for path in files},
+    )
 
 
 def _find_unreadable(checkpoint: Path) -> str | None:

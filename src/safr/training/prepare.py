@@ -24,7 +24,7 @@ from safr.inference import iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
-from safr.model.regularizer import get_explaining_site, get_regularizer
+from safr.model.regularizer import get_explaining_site
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 
 PAPER_MODEL = "transformer"
@@ -73,7 +73,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     _check_vocabulary(settings, model, tokenizer)
     settings = _fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
-    _check_warmup(settings, model, len(data.train))
+    _check_warmup(settings, len(data.train))
     _check_first_pass(settings, model, tokenizer, data)
     _check_space(model, output)
     return PreparedTraining(settings, model, tokenizer)
@@ -225,16 +225,14 @@ def count_positions(model: PreTrainedModel) -> int | None:
     return min(counts, default=None)
 
 
-def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> None:
-    regularizer = get_regularizer(model)
-    assert regularizer is not None
-    warmup, steps = regularizer.regularization.warmup_steps or 0, count_steps(settings.recipe, texts)
-    if warmup < steps:
-        return
-    lesson = f"the training has {steps} steps, so that SAFR's weights would never have their full size"
-    if settings.regularization.warmup_steps is not None:
-        raise InputError(f"`warmup_steps` is {warmup}, but {lesson}; give fewer, or train longer")
-    _warn(f"on pretrained weights `warmup_steps` is {warmup}, but {lesson}; give fewer, or train longer")
+def _check_warmup(settings: Settings, texts: int) -> None:
+    # The default on pretrained weights is left alone, so that a short trial of one epoch stays possible.
+    warmup, steps = settings.regularization.warmup_steps, count_steps(settings.recipe, texts)
+    if warmup and warmup >= steps:
+        raise InputError(
+            f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
+            "their full size; give fewer, or train longer"
+        )
 
 
 def _check_first_pass(

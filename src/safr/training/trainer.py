@@ -46,6 +46,7 @@ from safr.training.checkpoints import (
     delete_checkpoints,
     find_last_checkpoint,
     read_final_epoch,
+    update_best_checkpoint,
 )
 from safr.training.divergence import DivergenceCheck, compute_accuracy
 from safr.training.prepare import PreparedTraining, prepare_training
@@ -136,6 +137,8 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
         # The Trainer would print its reports; ours come through the callbacks.
         trainer.pop_callback(transformers.PrinterCallback)
         checkpoint = find_last_checkpoint(run)
+        if checkpoint is not None:
+            update_best_checkpoint(checkpoint, run)
         if checkpoint is not None and (epochs := read_final_epoch(checkpoint)) is not None:
             trainer.args.num_train_epochs = epochs  # else the Trainer trains for one more epoch before it checks
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -188,13 +191,6 @@ class _LengthGroupedTrainer(Trainer):
         # The argument lacks the columns that the model does not read, among them the lengths.
         dataset: Any = self.train_dataset
         return LengthGroupedSampler(dataset["length"], self.args.train_batch_size)
-
-    def _load_best_model(self) -> None:
-        # The run's folder may have moved since its state was written. Of a best checkpoint that it does not find, the
-        # Trainer would silently keep the last weights.
-        best = Path(str(self.args.output_dir), Path(str(self.state.best_model_checkpoint)).name)
-        self.state.best_model_checkpoint = str(best)
-        super()._load_best_model()
 
 
 class _History(TrainerCallback):
