@@ -58,7 +58,10 @@ def test_what_others_write_beside_the_checkpoints_stays(stopped, tmp_path):
 
 
 def test_a_run_that_another_process_works_on_is_left_alone(tmp_path):
-    hold = "import sys; from pathlib import Path; from safr.runs import Run\nwith Run(Path(sys.argv[1])).lock(): print('held', flush=True); input()"
+    hold = (
+        "import sys; from pathlib import Path; from safr.runs import Run\n"
+        "with Run(Path(sys.argv[1])).lock(): print('held', flush=True); input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -5,6 +5,7 @@ from transformers import BertConfig, BertForSequenceClassification, RobertaConfi
 
 from safr.config import Regularization
 from safr.data import Split
+from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.inference import predict
@@ -83,12 +84,9 @@ def test_roberta_counts_its_positions_from_after_the_padding():
     assert count_positions(tiny.model()) is None
 
 
-@pytest.mark.parametrize(
-    ("options", "said"), [({"vocab_size": 3}, "its tokenizer gives ids up to"), ({"vocab_size": 0}, "model '")]
-)
-def test_a_tokenizer_beyond_the_embeddings_is_refused(tmp_path, options, said):
-    with pytest.raises(InputError, match=said):
-        train(save_bert(tmp_path / "base", **options), small_data(), tmp_path / "run")
+def test_a_tokenizer_beyond_the_embeddings_is_refused(tmp_path):
+    with pytest.raises(InputError, match="its tokenizer gives ids up to"):
+        train(save_bert(tmp_path / "base", vocab_size=3), small_data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -109,7 +107,5 @@ def test_a_training_that_diverges_says_so_and_leaves_no_model(tmp_path):
 def test_a_model_of_nan_predicts_nothing():
     model = tiny.model()
     model.classifier.weight.data.fill_(float("nan"))
-    from safr.data.encoding import encode
-
     with pytest.raises(InputError, match="are not finite numbers"):
         predict(model, encode(tiny.tokenizer(), ["a film"]))
