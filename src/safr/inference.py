@@ -96,20 +96,13 @@ def iter_logits(
 
 
 def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
-<<<<<<< HEAD
     """Batches as this model needs them, so that every text gets the logits that it gets alone.
-
-    They are on its device and padded as it pads; texts of one length together where padding changes what it computes;
-    or one text at a time where it has no padding.
-    """
-    check_mask_present(model)
-=======
-    """Batches as this model needs them: see `_iter_padded_batches` and `_group_by_end_tokens`.
 
     Raises:
         InputError: What is to be run is no encoded text, or a token is beyond the model's vocabulary.
     """
     check_model(model)
+    check_mask_present(model)
     _check_tokens(model, texts)
     for group in _group_by_end_tokens(model, texts):
         for batch in _iter_padded_batches(model, [texts[number] for number in group]):
@@ -117,8 +110,11 @@ def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> 
 
 
 def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
-    """Batches as this model needs them: on its device, with its padding, or one text at a time where it has none."""
->>>>>>> explain
+    """Batches on the model's device and padded as it pads.
+
+    Texts of one length come together where padding changes what the model computes; one text at a time where it has no
+    padding.
+    """
     config = model.config.get_text_config()
     alone = {"tokens_per_batch": 1} if getattr(config, "pad_token_id", None) is None else {}
     types = getattr(config, "type_vocab_size", None)
@@ -148,11 +144,7 @@ def batch_logits(
         batch: The batch.
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
-<<<<<<< HEAD
-    with keeping_attention_type(model):
-=======
-    with evaluation_mode(model):
->>>>>>> explain
+    with keeping_attention_type(model), evaluation_mode(model):
         outputs = model(**(batch.inputs if inputs is None else inputs))
     return text_logits(model, outputs.get("logits"), batch)
 
@@ -166,10 +158,16 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         batch: What the model was given.
 
     Raises:
-        InputError: The model has no head, or says something about every token, and not what comes next.
+        InputError: The model has no head, or says something about every token, and not what comes next, or its logits
+            are not numbers.
     """
     if logits is None:
         raise InputError(f"expected a model that classifies texts or goes on with them, got {type(model).__name__}")
+    if not (logits < torch.inf).all():  # of the tokens that a language model rules out they are minus infinity
+        raise InputError(
+            f"the logits of this {type(model).__name__} are not finite numbers, as after a training that diverged; "
+            "train it again with a lower learning rate"
+        )
     if logits.dim() == 2:
         return logits
     if logits.dim() != 3 or not model.can_generate() or model.config.is_encoder_decoder:

@@ -8,13 +8,19 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+import re
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -25,6 +31,12 @@ from safr.errors import InputError
 from safr.model.save import load
 from safr.progress import Progress
 from safr.storage import read_json, write_json
+
+LOCK_SECONDS = 0.3
+"""How long a lock is waited for that nobody is to wait for: it may just be given back."""
+
+_LEFTOVER = re.compile(r"\.([0-9a-f]{32}\.part|saving-\w+|model|figures)")
+"""Names of what is being written, in the run's folder and the folders in it."""
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "numpy", "scipy")
 
@@ -132,6 +144,78 @@ class Run:
         """Whether the final model is there."""
         return (self.model_folder / "config.json").is_file()
 
+    def was_made_with(self, settings: Settings) -> bool:
+        """Whether these settings were asked for; a `max_tokens` that nobody chose may have been cut for the model."""
+        recorded = self.settings
+        was_cut = self.record.get("max_tokens_cut", False)
+        return settings == recorded or (was_cut and settings == recorded.changed(max_tokens=None))
+
+    @contextmanager
+    def lock(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from writing into the run; what dead ones were writing is removed.
+
+        The folder is made if it isn't there. The system gives the lock back if the process dies. A thread that holds it
+        may take it again.
+
+        Args:
+            wait: Wait for another process that holds it.
+
+        Raises:
+            InputError: Another process holds it, or the folder can't be written to.
+        """
+        is_new = not self.folder.exists()
+        path = self.folder / ".lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.resolve(), timeout=-1 if wait else LOCK_SECONDS, is_singleton=True)
+            is_outermost = not lock.is_locked
+            lock.acquire(poll_interval=LOCK_SECONDS / 10)
+        except Timeout:
+            raise InputError(f"{self.folder}: {self._describe_holder()}; wait until it has finished") from None
+        except OSError as error:
+            raise InputError(f"{self.folder}: can't be written to ({error.strerror or error})") from error
+        try:
+            if is_outermost:
+                self._remove_leftovers()
+                self._write_holder()
+            yield
+        finally:
+            if is_outermost:
+                self._holder_file.unlink(missing_ok=True)
+                with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
+                    path.unlink()
+            lock.release()
+            if is_outermost and is_new:
+                with suppress(OSError):  # it holds something, as it should
+                    self.folder.rmdir()
+
+    @property
+    def _holder_file(self) -> Path:
+        """Says who holds the lock."""
+        return self.folder / ".lock.json"
+
+    def _write_holder(self) -> None:
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        with suppress(OSError):  # it only makes a message better
+            self._holder_file.write_text(
+                json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}), encoding="utf-8"
+            )
+
+    def _describe_holder(self) -> str:
+        try:
+            holder = json.loads(self._holder_file.read_text(encoding="utf-8"))
+            return f"process {holder['pid']} on {holder['host']} works on it since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process works on it"
+
+    def _remove_leftovers(self) -> None:
+        """Remove what processes were writing that are dead, since this one holds the lock."""
+        folders = (self.folder, self.model_folder, self.figures_folder, self.attributions_folder.parent)
+        for folder in (*folders, self.attributions_folder):
+            for path in folder.glob(".*"):
+                if _LEFTOVER.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
     def load_model(
         self, *, device: torch.device | str | None = None
     ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -173,18 +257,8 @@ class Run:
             raise InputError(f"{self.folder}: was trained on other data than {data.origin} holds now")
 
 
-def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) -> Run:
-    """Make a run's folder and write down everything that decides what it computes.
-
-    Args:
-        folder: Made with its parents; must not hold a run already.
-        settings: The settings.
-        data: What the run should remember of its data: origin, fingerprint, sizes, ...
-
-    Raises:
-        InputError: The folder holds a run or something else.
-    """
-    run = Run(Path(folder))
+def check_is_new(run: Run) -> None:
+    """Raise an InputError where a run's folder holds a run or something else."""
     if run.config_file.exists():
         raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
     # What a killed process was writing has a name that begins with a dot.
@@ -192,13 +266,28 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any]) 
         not run.folder.is_dir() or any(not path.name.startswith(".") for path in run.folder.iterdir())
     ):
         raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
+
+
+def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any], *, max_tokens_cut: bool = False) -> Run:
+    """Make a run's folder and write down everything that decides what it computes.
+
+    Args:
+        folder: Made with its parents; must not hold a run already.
+        settings: The settings.
+        data: What the run should remember of its data: origin, fingerprint, sizes, ...
+        max_tokens_cut: Whether `max_tokens` in the settings was cut to what the model reads, and not chosen.
+
+    Raises:
+        InputError: The folder holds a run or something else.
+    """
+    run = Run(Path(folder))
+    check_is_new(run)
     run.folder.mkdir(parents=True, exist_ok=True)
     versions = {"safr": safr.__version__, "python": platform.python_version()}
     versions |= {package: version(package) for package in _PACKAGES}
-    machine = {"platform": platform.platform(), "cores": os.cpu_count()}
-    write_json(
-        run.config_file, {"settings": settings.to_dict(), "data": dict(data), "versions": versions, "machine": machine}
-    )
+    record: dict[str, Any] = {"settings": settings.to_dict(), "data": dict(data), "versions": versions}
+    record["machine"] = {"platform": platform.platform(), "cores": os.cpu_count()}
+    write_json(run.config_file, record | ({"max_tokens_cut": True} if max_tokens_cut else {}))
     return run
 
 

@@ -6,8 +6,10 @@ Heavy imports stand inside the commands, so that `safr --help` answers at once.
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,6 +22,9 @@ from safr.errors import InputError
 
 DEMO_TEXTS = 50
 """Test texts of the demonstration's explorer, which is written in half a minute."""
+
+BROKEN_PIPE_STATUS = 141
+"""What a shell reports of a program that SIGPIPE ends."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -392,17 +397,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         sys.stdout.write(f"safr {__version__}\n")
         return 0
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter of a text
+            stream.reconfigure(errors="backslashreplace")
+    command = words[0] if words else "safr"
     try:
-        return parse_command(words, COMMANDS)() or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = parse_command(words, COMMANDS)() or 0
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return status
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
+    except BrokenPipeError:  # as of `safr data | head -1`: who was reading has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS
     except OSError as error:
-        sys.stderr.write(f"safr: {error.strerror or error}: {error.filename or 'no file named'}\n")
+        place = f": {error.filename}" if error.filename else f", while `safr {command}` was reading or writing"
+        sys.stderr.write(f"safr: {error.strerror or error}{place}\n")
+        return 2
+    except Exception as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
+            raise
+        sys.stderr.write(f"safr: out of memory; give `safr {command}` smaller batches or fewer texts\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
         return 130
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
+    """Show a warning of ours as a line; those of the libraries are for who writes code with them."""
+    if category is UserWarning and str(place[0] if place else "").find(f"{os.sep}safr{os.sep}") >= 0:
+        sys.stderr.write(f"safr: {message}\n")
 
 
 def _console() -> Console:
@@ -446,10 +475,11 @@ def _train_and_evaluate(
             progress.progress.stop()
             console.print(f"stopped; go on with: safr train --resume {folder}", highlight=False)
             raise
-    if not run.scores_file.exists():
-        _evaluate(run, loaded, console)
-    if not run.figures_folder.exists():
-        write_figures(run)
+    with run.lock():
+        if not run.scores_file.exists():
+            _evaluate(run, loaded, console)
+        if not run.figures_folder.exists():
+            write_figures(run)
     return run
 
 

@@ -98,7 +98,7 @@ def read_imdb_reviews(path: Path) -> dict[str, list[Example]]:
         tarfile.open(fileobj=cast(Any, _BoundedReader(unpacked)), mode="r:") as archive,
     ):
         for number, member in enumerate(archive):
-            archive.members = []  # else it keeps what it knows of every member
+            cast(Any, archive).members = []  # else it keeps what it knows of every member
             if number >= _MOST_MEMBERS:
                 raise InputError(f"{shorten_path(path)}: expected at most {_MOST_MEMBERS:,} members; {_FETCH_AGAIN}")
             match = _REVIEW.fullmatch(member.name)

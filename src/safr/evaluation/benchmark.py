@@ -97,6 +97,7 @@ def benchmark(
         raise InputError(f"{taken[0]!r} is the name of a method; give the scores of a file another")
     with ExitStack() as stack:
         if isinstance(run_or_model, Run):
+            stack.enter_context(run_or_model.lock())
             data = run_or_model.load_data(data_dir=data_dir) if data is None else data
             if not isinstance(data, TextDataset):
                 raise InputError("a run is judged on the data it was trained on, got a split alone; leave it out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -93,11 +94,12 @@ def evaluate(
         some texts to show to `examples.json`.
 
     Raises:
-        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, or every text is
-            a single word, from which nothing can be deleted.
+        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, every text is a
+            single word, from which nothing can be deleted, or another process works on the run.
     """
     if isinstance(run_or_model, Run):
-        return _evaluate_run(run_or_model, data, split, progress)
+        with run_or_model.lock() if split == "test" else nullcontext():
+            return _evaluate_run(run_or_model, data, split, progress)
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
     check_model(run_or_model)

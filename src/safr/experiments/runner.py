@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,7 +79,7 @@ def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], da
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):  # the system releases it if the process dies
         started = run.config_file.exists()
-        if started and run.settings != settings:
+        if started and not run.was_made_with(settings):
             raise InputError(f"{folder}: holds a run with other settings; choose another folder")
         if is_run_finished(run, splits):
             return run
@@ -119,7 +120,8 @@ def run_job(
         finish_run(settings, folder / name, splits, data_dir)
     except Exception as error:
         reason = str(error).strip() if isinstance(error, InputError) else traceback.format_exception_only(error)[-1]
-        write_text(failure_file, traceback.format_exc())
+        with suppress(OSError):  # a full disk may be why the run failed
+            write_text(failure_file, traceback.format_exc())
         return Outcome(name, time.monotonic() - start, reason.strip().splitlines()[0])
     failure_file.unlink(missing_ok=True)
     return Outcome(name, time.monotonic() - start)
@@ -195,7 +197,7 @@ def _exit_with_parent(parent: int) -> None:
 
 def _is_job_finished(run: Run, settings: Settings, splits: Sequence[SplitName]) -> bool:
     try:
-        return run.config_file.is_file() and run.settings == settings and is_run_finished(run, splits)
+        return run.config_file.is_file() and run.was_made_with(settings) and is_run_finished(run, splits)
     except InputError:  # a damaged record: finishing the run will say what is wrong with it, and stop no other run
         return False
 

@@ -133,8 +133,8 @@ def trace(
     names = sorted(record.sites, key=_flow_order)
     attention = {int(name.partition(".")[2]): record.sites[name] for name in names if name.startswith("attention")}
     vectors = {name: record.sites[name] for name in names if not name.startswith("attention")}
-<<<<<<< HEAD
-    return Trace(ids, content_mask, outputs.get("logits"), record.keep, attention, vectors)
+    training = any(module.training for module in model.modules())
+    return Trace(ids, content_mask, outputs.get("logits"), record.keep, attention, vectors, training)
 
 
 def _check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:
@@ -160,10 +160,6 @@ def _check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:
             f"expected token ids from 0 to {weight.shape[0] - 1:,}, the model's vocabulary, got {worst:,}; is it "
             "another model's tokenizer?"
         )
-=======
-    training = any(module.training for module in model.modules())
-    return Trace(batch["input_ids"], content_mask, outputs.get("logits"), record.keep, attention, vectors, training)
->>>>>>> explain
 
 
 @contextmanager

@@ -1,0 +1,177 @@
+"""Checkpoints of a training: what proves that one is whole, and which one a stopped training goes on from."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from safr.errors import InputError
+from safr.runs import Run
+from safr.storage import hash_file, write_json
+
+MANIFEST = "files.json"
+"""Written last into a checkpoint: the size in bytes and the SHA-256 of every file in it."""
+
+KEPT_CHECKPOINTS = 2
+"""The last and one before it, or the best: if one is damaged, the other is there to go on from."""
+
+_STATE = "trainer_state.json"
+_NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STATE)
+"""Files without which a training would go on to other weights; those of the weights come beside them."""
+
+
+class CheckpointManifest(TrainerCallback):
+    """Writes into each new checkpoint what its files hold, so that damage to it is found later."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write the manifest of the checkpoint that the Trainer has just finished."""
+        _write_manifest(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
+
+
+def find_last_checkpoint(run: Run) -> Path | None:
+    """The newest checkpoint that a training can go on from as if it had never stopped; None to begin again.
+
+    Newer ones are damaged, or were being written when training stopped, and are deleted. What of them a user may wonder
+    about is said as a warning.
+
+    Raises:
+        InputError: A checkpoint is whole, but the one with the best epoch's weights is gone or damaged.
+    """
+    damaged: list[str] = []
+    lost_best: Path | None = None
+    usable: Path | None = None
+    newer: list[Path] = []
+    for checkpoint in _list_checkpoints(run):
+        problem, best = find_damage(checkpoint), None
+        if problem is None:
+            best = _find_best_checkpoint(checkpoint, run)
+            if best is None or (best.is_dir() and find_damage(best) is None):
+                usable = checkpoint
+                break
+            lost_best = lost_best or best
+            problem = f"its best epoch's, {best.name}, is damaged or gone"
+        damaged.append(f"{checkpoint.name} can't be used ({problem})")
+        newer.append(checkpoint)
+    if usable is None and lost_best is not None:
+        raise InputError(
+            f"{lost_best}: expected the best epoch's checkpoint, it is damaged or gone; train again in another folder"
+        )
+    if damaged:
+        follows = "training begins again" if usable is None else f"going on from {usable.name}"
+        warnings.warn(f"{run.folder}: {'; '.join(damaged)}; {follows}", stacklevel=4)
+    for checkpoint in newer:
+        shutil.rmtree(checkpoint)
+    return usable
+
+
+def update_best_checkpoint(checkpoint: Path, run: Run) -> None:
+    """Write the current path of the best checkpoint into a checkpoint, since the run's folder may have moved.
+
+    If the Trainer does not find the best checkpoint, it silently keeps the last weights.
+    """
+    state = _read_state(checkpoint)
+    if not (old_path := state["best_model_checkpoint"]):
+        return
+    path = str(run.checkpoints_folder / Path(old_path).name)
+    if path != old_path:
+        (checkpoint / MANIFEST).unlink(missing_ok=True)  # until it fits again, every file is read instead
+        write_json(checkpoint / _STATE, state | {"best_model_checkpoint": path})
+        _write_manifest(checkpoint)
+
+
+def read_final_epoch(checkpoint: Path) -> float | None:
+    """Number of epochs of a training that had ended at this checkpoint, as by early stopping; None if it had not."""
+    state = _read_state(checkpoint)
+    has_ended = state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
+    return state["epoch"] if has_ended else None
+
+
+def delete_checkpoints(run: Run) -> None:
+    """Delete a run's checkpoints; what others have written beside them, such as a tracker's logs, stays."""
+    for checkpoint in _list_checkpoints(run):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    if run.checkpoints_folder.is_dir() and not any(run.checkpoints_folder.iterdir()):
+        run.checkpoints_folder.rmdir()
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """What is missing from a checkpoint or damaged in it; None if it is whole.
+
+    One without a manifest, which an earlier version wrote or which was just being finished, is whole if all files that
+    a training goes on from can be read.
+    """
+    if not (checkpoint / MANIFEST).is_file():
+        return _find_unreadable(checkpoint)
+    try:
+        files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
+        for name, written in files.items():
+            path = checkpoint / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != written["size"] or hash_file(path).hex() != written["sha256"]:
+                return f"{name} is damaged"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is damaged"
+    return None
+
+
+def _write_manifest(checkpoint: Path) -> None:
+    files = sorted(path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST)
+    write_json(
+        checkpoint / MANIFEST,
+        {path.name: {"size": path.stat().st_size, "sha256": hash_file(path).hex()} for path in files},
+    )
+
+
+def _find_unreadable(checkpoint: Path) -> str | None:
+    weights = sorted(path.name for path in checkpoint.glob("*.safetensors"))
+    if not weights:
+        return "it holds no weights"
+    for name in (*_NEEDED, *weights):
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        try:
+            is_readable = _is_readable(path)
+        except Exception:  # the readers of damaged files raise what they like
+            is_readable = False
+        if not is_readable:
+            return f"{name} is damaged"
+    return None
+
+
+def _is_readable(path: Path) -> bool:
+    if path.suffix == ".json":
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    if path.suffix == ".safetensors":  # checks that the file is as long as its header says
+        with safe_open(path, framework="pt") as file:
+            return bool(file.keys())
+    with zipfile.ZipFile(path) as archive:  # torch writes archives, which hold checksums
+        return archive.testzip() is None
+
+
+def _find_best_checkpoint(checkpoint: Path, run: Run) -> Path | None:
+    """Where the best epoch's checkpoint should be; None if none is kept, or it is this one."""
+    old_path = _read_state(checkpoint)["best_model_checkpoint"]
+    best = run.checkpoints_folder / Path(old_path).name if old_path else checkpoint
+    return None if best == checkpoint else best
+
+
+def _list_checkpoints(run: Run) -> list[Path]:
+    """The folders of checkpoints, the newest first."""
+    folders = run.checkpoints_folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    numbered = {path: path.name.rpartition("-")[2] for path in folders if path.is_dir()}
+    return sorted((path for path in numbered if numbered[path].isdigit()), key=lambda path: -int(numbered[path]))
+
+
+def _read_state(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    return state

@@ -1,0 +1,63 @@
+"""Stops a training whose loss is no longer a number, without stopping a GPU to look in every step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from safr.config import Recipe
+from safr.errors import InputError
+
+CHECK_INTERVAL = 100
+"""Steps after which the device is asked whether the loss was always finite; it is asked at an epoch's end too."""
+
+
+class DivergenceCheck(TrainerCallback):
+    """Raises an InputError that names the first step whose loss was not finite."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.first_bad_step: Tensor | None = None
+        """On the model's device; infinite as long as the loss is finite."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Look at the step's loss on the device, and every `CHECK_INTERVAL` steps at the result."""
+        terms = list(kwargs["model"].safr.terms.values())
+        if terms:
+            is_finite = torch.stack([term.float() for term in terms]).isfinite().all()
+            bad_step = torch.where(is_finite, torch.inf, float(state.global_step))
+            earlier = self.first_bad_step
+            self.first_bad_step = bad_step if earlier is None else torch.minimum(earlier, bad_step)
+        if state.global_step % CHECK_INTERVAL == 0:
+            self._check()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look at the result before the epoch is evaluated and saved."""
+        self._check()
+
+    def _check(self) -> None:
+        step = float("inf") if self.first_bad_step is None else float(self.first_bad_step)
+        if step < float("inf"):
+            raise _make_error(f"the loss is not a finite number from step {step:.0f} on", self.recipe)
+
+
+def compute_accuracy(prediction: EvalPrediction, recipe: Recipe) -> dict[str, float]:
+    """Dev accuracy, as the Trainer asks for it; an InputError if a logit is not a number."""
+    outputs = prediction.predictions
+    logits = outputs[0] if isinstance(outputs, tuple) else outputs  # of an encoder-decoder, its states come after
+    if not np.isfinite(logits).all():
+        raise _make_error("the model's logits on the dev split are not finite numbers", recipe)
+    return {"accuracy": float(np.mean(np.argmax(logits, axis=-1) == prediction.label_ids))}
+
+
+def _make_error(what: str, recipe: Recipe) -> InputError:
+    return InputError(
+        f"training diverged: {what}; train again in another folder with a lower learning_rate (it was "
+        f"{recipe.learning_rate:g}) or lower weights of the losses"
+    )

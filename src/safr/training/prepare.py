@@ -1,0 +1,286 @@
+"""Everything that can be known before a training is checked before it, and the model and its tokenizer are made."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.import_utils import is_torch_bf16_gpu_available
+
+from safr.config import Recipe, Settings
+from safr.data import TextDataset
+from safr.data.encoding import encode
+from safr.data.tokenizer import train_word_tokenizer
+from safr.errors import InputError
+from safr.inference import iter_traces, text_logits
+from safr.model.attach import attach
+from safr.model.families import get_encoder
+from safr.model.forward_pass import SITES
+from safr.model.regularizer import get_explaining_site
+from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
+
+PAPER_MODEL = "transformer"
+"""Value of the `model` setting for the paper's transformer."""
+
+POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+"""How families call the table of their learned positions; a model without one reads texts of any length."""
+
+MIN_TEXTS = 2
+"""Texts of a split, without which nothing has an interval."""
+
+CHECKPOINT_SHARE = 3
+"""Size of a checkpoint in sizes of the model: the weights and Adam's two moments of each."""
+
+_REASON_LENGTH = 200
+
+
+@dataclass(frozen=True)
+class PreparedTraining:
+    """A model with SAFR on it that can be trained by the settings, as far as can be known beforehand."""
+
+    settings: Settings
+    """The settings, with `max_tokens` cut to what the model reads where nobody chose it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def prepare_training(settings: Settings, data: TextDataset, output: Path) -> PreparedTraining:
+    """Make the model and check all that would otherwise stop the training, or its evaluation, later on.
+
+    Nothing is written. What goes on otherwise than a user may expect is said as a warning.
+
+    Args:
+        settings: The model, the data and the recipe.
+        data: The data set.
+        output: The run's folder, which need not be there.
+
+    Raises:
+        InputError: The settings don't fit the model, the data or this machine.
+    """
+    _require_precision(settings.recipe)
+    _check_sizes(data)
+    tokenizer = _load_tokenizer(settings, data)
+    model = _build_model(settings, tokenizer, data.label_names)
+    _check_vocabulary(settings, model, tokenizer)
+    settings = _fit_max_tokens(settings, model)
+    attach(model, settings.regularization, tokenizer=tokenizer)
+    _check_warmup(settings, len(data.train))
+    _check_first_pass(settings, model, tokenizer, data)
+    _check_space(model, output)
+    return PreparedTraining(settings, model, tokenizer)
+
+
+def count_steps(recipe: Recipe, texts: int) -> int:
+    """Steps of a training that is not stopped early.
+
+    >>> count_steps(Recipe(epochs=3, batch_size=32), 65)
+    9
+    """
+    return recipe.epochs * math.ceil(texts / recipe.batch_size)
+
+
+def _require_precision(recipe: Recipe) -> None:
+    # Without an accelerator the processor trains, and every processor supports bfloat16.
+    if recipe.precision == "bfloat16" and torch.accelerator.is_available() and not is_torch_bf16_gpu_available():
+        raise InputError("`precision='bfloat16'` needs a GPU that computes with it, and this one can't; use float32")
+
+
+def _check_sizes(data: TextDataset) -> None:
+    for name in ("train", "dev", "test"):
+        if (count := len(getattr(data, name))) < MIN_TEXTS:
+            raise InputError(
+                f"{data.origin}: expected at least {MIN_TEXTS} texts in the {name} split, since a single one has no "
+                f"interval, got {count}; bring more data"
+            )
+
+
+def _load_tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
+    if settings.model == PAPER_MODEL:
+        return train_word_tokenizer(data.train.texts)
+    tokenizer = _load_pretrained(AutoTokenizer, settings.model)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase):  # as the processor of a model that reads images
+        raise InputError(f"model '{settings.model}': expected a tokenizer of texts, got {type(tokenizer).__name__}")
+    if tokenizer.pad_token is None:  # as in a language model; the attention mask tells padding from the end of a text
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token is None:
+        raise InputError(
+            f"model '{settings.model}': its tokenizer has no token for padding, nor one for the end of a text or for "
+            "unknown words to take instead; set tokenizer.pad_token and save it again"
+        )
+    return tokenizer
+
+
+def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> PreTrainedModel:
+    labels = dict(enumerate(label_names))
+    names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
+    if settings.model != PAPER_MODEL:
+        model = _load_classifier(settings.model, names)
+        if model.config.pad_token_id is None:  # the model needs it to find a text's last token, which it classifies
+            model.config.pad_token_id = tokenizer.pad_token_id
+        return model
+    size = settings.architecture
+    config = TransformerConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=size.width,
+        num_hidden_layers=size.hidden_layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.feed_forward,
+        dropout=size.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        padded_length=settings.max_tokens if settings.regularization.padding == "count" else None,
+        **names,
+    )
+    return TransformerForSequenceClassification(config)
+
+
+def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
+    """A pretrained model whose head has one logit a class; a head of another size is replaced by a new one.
+
+    Raises:
+        InputError: There is no such model, or its weights are not the ones that its config describes.
+    """
+    model, loading = _load_pretrained(
+        AutoModelForSequenceClassification,
+        name,
+        **label_names,
+        problem_type="single_label_classification",  # the data have one class a text, whatever the model had before
+        ignore_mismatched_sizes=True,  # of the head alone, see below
+        output_loading_info=True,
+    )
+    classes = len(label_names["id2label"])
+    others = {}
+    for weight, stored, expected in loading["mismatched_keys"]:
+        if expected[0] != classes or stored[1:] != expected[1:]:
+            raise InputError(
+                f"model '{name}': {weight} has the shape {tuple(stored)}, but config.json describes {tuple(expected)}; "
+                "save the model again"
+            )
+        others[weight] = stored[0]
+    if others:
+        _warn(f"model '{name}': its head has {min(others.values())} classes and the data {classes}; it gets a new one")
+    body = {weight for weight in model.state_dict() if weight.startswith(f"{model.base_model_prefix}.")}
+    if body and body <= set(loading["missing_keys"]):
+        raise InputError(f"model '{name}': expected the weights of a {type(model).__name__}, found none of them there")
+    return model
+
+
+def _load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it stumbles over in a folder, it is the folder that can't be used
+        raise InputError(
+            f"model '{name}': expected '{PAPER_MODEL}', a folder or a hub name ({_reason(error)})"
+        ) from error
+
+
+def _check_vocabulary(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    embeddings = get_encoder(model).get_input_embeddings()
+    if not isinstance(embeddings, nn.Embedding):
+        raise InputError(
+            f"model '{settings.model}': expected a model that reads texts, got {type(model).__name__}, which has no "
+            "embeddings of tokens"
+        )
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= embeddings.num_embeddings:
+        raise InputError(
+            f"model '{settings.model}': its tokenizer gives ids up to {highest}, but the model has "
+            f"{embeddings.num_embeddings} embeddings; call model.resize_token_embeddings(len(tokenizer)) and save it "
+            "again, or bring the tokenizer that it was trained with"
+        )
+
+
+def _fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
+    """The settings with no more tokens than the model has positions for."""
+    most = count_positions(model)
+    if most is None or settings.max_tokens <= most:
+        return settings
+    if settings.recipe.max_tokens is not None:
+        raise InputError(
+            f"`max_tokens` is {settings.recipe.max_tokens}, but the model has {most} positions; give at most {most}"
+        )
+    _warn(f"the model reads {most} tokens at most, so that of each text {most} are kept and not {settings.max_tokens}")
+    return settings.changed(max_tokens=most)
+
+
+def count_positions(model: PreTrainedModel) -> int | None:
+    """Tokens of the longest text that a model has positions for; None where any length will do."""
+    counts = []
+    for path, module in get_encoder(model).named_modules():
+        rows = getattr(module, "num_embeddings", None)
+        if path.rpartition(".")[2] in POSITION_TABLES and isinstance(rows, int):
+            # RoBERTa and its relatives count from the padding's id on, OPT and BART from 2.
+            padding = module.padding_idx
+            counts.append(rows - (0 if padding is None else padding + 1) - getattr(module, "offset", 0))
+    return min(counts, default=None)
+
+
+def _check_warmup(settings: Settings, texts: int) -> None:
+    # The default on pretrained weights is left alone, so that a short trial of one epoch stays possible.
+    warmup, steps = settings.regularization.warmup_steps, count_steps(settings.recipe, texts)
+    if warmup and warmup >= steps:
+        raise InputError(
+            f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
+            "their full size; give fewer, or train longer"
+        )
+
+
+def _check_first_pass(
+    settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
+) -> None:
+    """Run the longest text through the model: whether it can be read, classified, and explained at the site."""
+    longest = max(data.train.texts, key=len)
+    texts = [text for text in encode(tokenizer, [longest], settings.max_tokens) if text.words]
+    was_training, site = model.training, get_explaining_site(model)
+    try:
+        for batch, trace in iter_traces(model.eval(), texts, [name for name in SITES if name != "attention"]):
+            logits = text_logits(model, trace.logits, batch)
+            if logits.shape[-1] != len(data.label_names):
+                raise InputError(
+                    f"model '{settings.model}': expected {len(data.label_names)} logits, one a class, got "
+                    f"{logits.shape[-1]}"
+                )
+            if site not in trace.vectors:
+                raise InputError(f"`site` {site!r} is none of this model's; it has {', '.join(trace.vectors)}")
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        if settings.model == PAPER_MODEL:
+            raise
+        raise InputError(
+            f"model '{settings.model}': {type(model).__name__} can't classify a text of the data ({_reason(error)})"
+        ) from error
+    finally:
+        model.train(was_training)
+
+
+def _check_space(model: PreTrainedModel, output: Path) -> None:
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    parent = next((path for path in (output, *output.absolute().parents) if path.is_dir()), Path())
+    free = shutil.disk_usage(parent).free
+    if free < CHECKPOINT_SHARE * size:
+        raise InputError(
+            f"{output}: expected room for a checkpoint of {CHECKPOINT_SHARE * size / 1e6:,.0f} MB, but the disk has "
+            f"{free / 1e6:,.0f} MB left; make room, or choose another --output"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=5)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, or its type where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[0] if lines else type(error).__name__
+    return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}..."

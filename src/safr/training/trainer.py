@@ -1,0 +1,274 @@
+"""Trains a model with the Hugging Face Trainer and the paper's recipe, and saves it as a run."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from datasets import Dataset
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from safr.config import Recipe, Settings
+from safr.data import TextDataset
+from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
+from safr.data.tokenizer import tokenize_dataset
+from safr.errors import InputError
+from safr.model.attach import parameter_groups
+from safr.model.save import save
+from safr.runs import Run, check_is_new, create_run, open_run
+from safr.storage import write_text
+from safr.training.checkpoints import (
+    KEPT_CHECKPOINTS,
+    CheckpointManifest,
+    delete_checkpoints,
+    find_last_checkpoint,
+    read_final_epoch,
+    update_best_checkpoint,
+)
+from safr.training.divergence import DivergenceCheck, compute_accuracy
+from safr.training.prepare import PreparedTraining, prepare_training
+
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+
+
+def train(
+    settings: Settings,
+    data: TextDataset,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Run:
+    """The finished run, whose folder holds the trained model with the weights of the epoch that `kept_epoch` names.
+
+    The same settings on the same machine give the same weights, also if training was stopped and resumed. Settings that
+    don't fit the model or the data are refused before anything is written; a lock keeps other processes out of the run.
+
+    Args:
+        settings: The model, the data and the recipe.
+        data: The data set from `load_data(settings.data)`.
+        output: The run's folder, which also holds the checkpoints for resuming.
+        resume: Resume the run in `output`, whose settings must be the same.
+        callbacks: More callbacks of the Trainer, such as a progress bar.
+
+    Raises:
+        InputError: The folder holds another run, the run to resume has other settings or data, another process works on
+            it, the settings don't fit the model, the data or this machine, training diverges, or the disk is full.
+    """
+    run = Run(Path(output))
+    if resume:
+        _check_resumable(run, settings, data)
+        with run.lock():
+            if not run.is_trained:
+                _train_model(run, _prepare(run.settings, data, run), data, callbacks)
+            delete_checkpoints(run)  # also those left over if training was killed at its very end
+        return run
+    check_is_new(run)
+    prepared = _prepare(settings, data, run)
+    with run.lock():
+        was_cut = prepared.settings != settings
+        create_run(run.folder, prepared.settings, _describe_data(data), max_tokens_cut=was_cut)
+        _train_model(run, prepared, data, callbacks)
+        delete_checkpoints(run)
+    return run
+
+
+def _check_resumable(run: Run, settings: Settings, data: TextDataset) -> None:
+    if not open_run(run.folder).was_made_with(settings):
+        raise InputError(
+            f"{run.folder}: was made with other settings; go on by --resume alone, or choose another --output"
+        )
+    run.check_data(data)
+
+
+def _prepare(settings: Settings, data: TextDataset, run: Run) -> PreparedTraining:
+    set_seed(settings.recipe.seed)
+    return prepare_training(settings, data, run.folder)
+
+
+def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callbacks: Sequence[TrainerCallback]) -> None:
+    """Train from the last checkpoint on, if there is one, and save the model in the run."""
+    settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
+    dev = tokenize_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
+    padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
+    own_callbacks = [
+        EarlyStoppingCallback(settings.recipe.patience),
+        DivergenceCheck(settings.recipe),
+        _History(run),
+        CheckpointManifest(),
+    ]
+    with _name_failed_writes(run):
+        trainer = _LengthGroupedTrainer(
+            model=model,
+            args=_build_arguments(run, settings),
+            train_dataset=tokenize_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
+            eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
+            data_collator=DataCollatorWithPadding(
+                tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
+            ),
+            processing_class=tokenizer,
+            compute_metrics=functools.partial(compute_accuracy, recipe=settings.recipe),
+            callbacks=[*own_callbacks, *callbacks],
+            optimizers=(_build_optimizer(model, settings.recipe), None),
+        )
+        # The Trainer would print its reports; ours come through the callbacks.
+        trainer.pop_callback(transformers.PrinterCallback)
+        checkpoint = find_last_checkpoint(run)
+        if checkpoint is not None:
+            update_best_checkpoint(checkpoint, run)
+        if checkpoint is not None and (epochs := read_final_epoch(checkpoint)) is not None:
+            trainer.args.num_train_epochs = epochs  # else the Trainer trains for one more epoch before it checks
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        unfinished = run.model_folder.with_name(".model")
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed while it saved
+        save(model, unfinished, tokenizer=tokenizer)
+        unfinished.replace(run.model_folder)
+
+
+@contextmanager
+def _name_failed_writes(run: Run) -> Iterator[None]:
+    """Turn what the libraries raise where nothing can be written into one line; what is there can be resumed."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = _describe_failed_write(error)
+        if reason is None:
+            raise
+        raise InputError(
+            f"{run.folder}: could not be written ({reason}); make room, then go on with `safr train --resume "
+            f"{run.folder}`"
+        ) from error
+
+
+def _describe_failed_write(error: BaseException | None) -> str | None:
+    """Why a file could not be written; None for an error of another kind."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
+            return error.strerror
+        if isinstance(error, SafetensorError) and (found := _find_write_error(str(error))):
+            return found
+        if isinstance(error, RuntimeError) and (
+            "PytorchStreamWriter" in str(error) or "file write failed" in str(error)
+        ):
+            return _find_write_error(str(error)) or "a checkpoint's file was cut off"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _find_write_error(message: str) -> str | None:
+    return next((text for number in _WRITE_ERRORS if (text := os.strerror(number)) in message), None)
+
+
+class _LengthGroupedTrainer(Trainer):
+    """The Trainer with batches of about equally long texts."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
+        # The argument lacks the columns that the model does not read, among them the lengths.
+        dataset: Any = self.train_dataset
+        return LengthGroupedSampler(dataset["length"], self.args.train_batch_size)
+
+
+class _History(TrainerCallback):
+    """Writes one line per epoch: the mean of every loss term, the dev accuracy and the seconds."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.sums: dict[str, Tensor] = {}
+        self.steps = 0
+        self.started = time.monotonic()
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.sums, self.steps, self.started = {}, 0, time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.steps += 1
+        for name, value in kwargs["model"].safr.terms.items():
+            self.sums[name] = self.sums.get(name, 0) + value  # stays on the device: reading it would stop a GPU
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        epoch = round(state.epoch or 0)
+        line: dict[str, float] = {"epoch": epoch, "step": state.global_step}
+        line |= {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
+        line |= {"dev_accuracy": kwargs["metrics"]["eval_accuracy"], "seconds": time.monotonic() - self.started}
+        # A resumed training repeats the epochs after its last checkpoint, so their lines are replaced.
+        lines = [row for row in self.run.history if row["epoch"] < epoch] + [line]
+        write_text(self.run.history_file, "".join(f"{json.dumps(row)}\n" for row in lines))
+
+
+def _describe_data(data: TextDataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "origin": data.origin,
+        "fingerprint": data.fingerprint(),
+        "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
+        "labels": list(data.label_names),
+        "mended": data.cleaned,
+        "duplicates": data.duplicates.to_dict(),
+    }
+
+
+def _build_arguments(run: Run, settings: Settings) -> TrainingArguments:
+    recipe, cuda = settings.recipe, torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(run.checkpoints_folder),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=max(TOKENS_PER_BATCH // settings.max_tokens, 1),
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        weight_decay=0.0,  # without weight decay AdamW equals the Adam of the published code
+        max_grad_norm=0.0,  # 0 means no clipping, as in the published code
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=KEPT_CHECKPOINTS,
+        logging_strategy="no",
+        load_best_model_at_end=recipe.kept_epoch == "best",
+        metric_for_best_model="accuracy",
+        greater_is_better=True,
+        restore_callback_states_from_checkpoint=True,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        bf16=recipe.precision == "bfloat16",  # autocast: the weights stay float32
+        use_cpu=not torch.accelerator.is_available(),  # without this the Trainer refuses bf16 on a processor
+        # A batch is copied to the GPU while the GPU still computes the previous step.
+        dataloader_pin_memory=cuda,
+        accelerator_config={"non_blocking": cuda},
+        logging_nan_inf_filter=False,  # it would read the loss in every step, which stops a GPU
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _build_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer | None:
+    """Adam with a separate learning rate for VMASK; None if there is none, so that the Trainer makes its own."""
+    if recipe.vmask_learning_rate is None:
+        return None
+    groups = parameter_groups(model, recipe.learning_rate, recipe.vmask_learning_rate)
+    return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # fused, like the Trainer's own

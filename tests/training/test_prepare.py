@@ -1,0 +1,111 @@
+import dataclasses
+
+import pytest
+from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+
+from safr.config import Regularization
+from safr.data import Split
+from safr.data.encoding import encode
+from safr.data.tokenizer import train_word_tokenizer
+from safr.errors import InputError
+from safr.inference import predict
+from safr.runs import Run
+from safr.training import train
+from safr.training.prepare import count_positions
+from tests import tiny
+from tests.test_training import small_data, with_recipe
+
+
+def save_bert(folder, **options):
+    tokenizer = train_word_tokenizer(["good film bad film"] * 2)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = BertConfig(**{"vocab_size": len(tokenizer), **sizes, **options})
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return dataclasses.replace(with_recipe(epochs=1), model=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("regularization", "said"),
+    [
+        ({"site": "fc1.9"}, "`site` 'fc1.9' is none of this model's; it has"),
+        ({"importance_sites": "fc1.9"}, "`importance_sites` names fc1.9"),
+        ({"layers": 7}, "`layers` must be 'all' or numbers"),
+        ({"warmup_steps": 6}, "`warmup_steps` is 6, but the training has 6 steps"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_refused_before_anything_is_written(tmp_path, regularization, said):
+    settings = dataclasses.replace(
+        with_recipe(epochs=1), regularization=Regularization(vmask_width=8, **regularization)
+    )
+    with pytest.raises(InputError, match=said):
+        train(settings, small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_a_split_of_one_text_is_refused(tmp_path, split):
+    data = dataclasses.replace(small_data(), **{split: Split(("good film",), (1,))})
+    with pytest.raises(InputError, match=f"expected at least 2 texts in the {split} split"):
+        train(with_recipe(epochs=1), data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_of_another_size_is_replaced_and_said(tmp_path):
+    settings = save_bert(tmp_path / "base", num_labels=3)
+    with pytest.warns(UserWarning, match="its head has 3 classes and the data 2; it gets a new one"):
+        run = train(settings, small_data(), tmp_path / "run")
+    assert run.load_model()[0].config.num_labels == 2
+
+
+@pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
+def test_a_base_model_of_another_problem_learns_one_class_a_text(tmp_path, kind):
+    run = train(save_bert(tmp_path / "base", problem_type=kind), small_data(), tmp_path / "run")
+    assert run.load_model()[0].config.problem_type == "single_label_classification"
+
+
+def test_max_tokens_is_cut_to_the_models_positions_unless_it_was_chosen(tmp_path):
+    settings = save_bert(tmp_path / "base", max_position_embeddings=8)
+    with pytest.warns(UserWarning, match="the model reads 8 tokens at most"):
+        run = train(settings, small_data(), tmp_path / "run")
+    assert run.settings.max_tokens == 8
+    assert train(settings, small_data(), tmp_path / "run", resume=True).is_trained
+    chosen = settings.changed(max_tokens=9)
+    with pytest.raises(InputError, match="`max_tokens` is 9, but the model has 8 positions"):
+        train(chosen, small_data(), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_roberta_counts_its_positions_from_after_the_padding():
+    config = RobertaConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, max_position_embeddings=34
+    )
+    assert count_positions(RobertaForSequenceClassification(config)) == 32
+    assert count_positions(tiny.model()) is None
+
+
+def test_a_tokenizer_beyond_the_embeddings_is_refused(tmp_path):
+    with pytest.raises(InputError, match="its tokenizer gives ids up to"):
+        train(save_bert(tmp_path / "base", vocab_size=3), small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_damaged_weights_is_one_line(tmp_path):
+    settings = save_bert(tmp_path / "base")
+    (tmp_path / "base" / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"base': expected 'transformer', a folder or a hub name \(") as error:
+        train(settings, small_data(), tmp_path / "run")
+    assert "\n" not in str(error.value)
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_model(tmp_path):
+    with pytest.raises(InputError, match="training diverged: .* lower learning_rate"):
+        train(with_recipe(epochs=3, learning_rate=1e30), small_data(), tmp_path / "run")
+    assert not Run(tmp_path / "run").is_trained
+
+
+def test_a_model_of_nan_predicts_nothing():
+    model = tiny.model()
+    model.classifier.weight.data.fill_(float("nan"))
+    with pytest.raises(InputError, match="are not finite numbers"):
+        predict(model, encode(tiny.tokenizer(), ["a film"]))
