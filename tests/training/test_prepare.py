@@ -99,7 +99,7 @@ def test_a_folder_of_damaged_weights_is_one_line(tmp_path):
 
 
 def test_a_training_that_diverges_says_so_and_leaves_no_model(tmp_path):
-    with pytest.raises(InputError, match="training diverged: .* lower learning_rate"):
+    with pytest.raises(InputError, match=r"training diverged: .* lower learning_rate"):
         train(with_recipe(epochs=3, learning_rate=1e30), small_data(), tmp_path / "run")
     assert not Run(tmp_path / "run").is_trained
 

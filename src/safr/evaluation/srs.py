@@ -391,7 +391,7 @@ def describe_undeletable(undeletable: int, texts: int) -> str:
 
 def check_percent(percent: Any) -> None:
     """Raise an InputError unless this is a number above 0 and at most 100."""
-    if not isinstance(percent, Real) or isinstance(percent, bool) or not 0 < percent <= 100:
+    if not isinstance(percent, Real) or isinstance(percent, bool) or not 0 < float(percent) <= 100:
         shown = f"{percent:g}" if isinstance(percent, int | float) else describe_value(percent)
         raise InputError(f"`percent` must be above 0 and at most 100, got {shown}")
 
