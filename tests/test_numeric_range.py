@@ -87,7 +87,6 @@ def check_text(vectors, found, dtype):
             found["root"].dtype,
             64 * eps * max((abs(x) for x in flatten(exact_rows(vectors))), default=0),
         )
-    assert math.isfinite(found["free"])
     assert 0 <= found["free"] <= 1
 
 

@@ -127,8 +127,9 @@ def capacity(
     Returns:
         Ratio in [0, 1]: 1 when a token is orthogonal to all others, 1/n when n tokens coincide, 0 for the zero vector.
         NaN for a vector with a NaN or an infinity in it and for all others of its text but zero vectors. Neither the
-        vectors' length matters nor how different their lengths are; where T > E, vectors that are less than about a
-        thousandth as long as the text's longest get a capacity of 0, or one of the rounding.
+        vectors' length matters nor, where T <= E, how different their lengths are. Where T > E, what others take is
+        right to about T times the type's precision of the longest vector's squared length: vectors that are less than
+        about a thousandth as long as that get no exact capacity if they are orthogonal to it.
         The sum over a text is at most min(T, E).
 
     >>> capacity(torch.ones(4, 3))

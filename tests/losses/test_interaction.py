@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -220,3 +222,17 @@ def test_a_second_derivative_is_refused():
     for loss, of in ((interaction_loss(attention), attention), (blocked_interaction_loss(heads), heads.query)):
         with pytest.raises(InputError, match="differentiated once"):
             torch.autograd.grad(loss, of, create_graph=True)
+
+
+@pytest.mark.parametrize("probes", [None, 4])
+def test_the_query_of_a_token_that_does_not_count_may_hold_anything(probes):
+    heads, mask, _ = heads_of("padded")
+    spoiled = torch.where(mask[:, None, :, None], heads.query.detach(), float("nan")).requires_grad_()
+    found = []
+    for query in (heads.query, spoiled):
+        some, generator = replace(heads, query=query), torch.Generator().manual_seed(0)
+        loss = blocked_interaction_loss(some, mask, probes=probes, generator=generator)
+        found.append((loss.detach(), *gradient_of(loss, some)))
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=0)
+    nothing = replace(heads, query=heads.query[:0], key=heads.key[:0], bias=heads.bias[:0])
+    assert blocked_interaction_loss(nothing, probes=probes) == 0
