@@ -1,3 +1,5 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,9 +9,10 @@ from safr import runs
 from safr.config import Recipe, Settings
 from safr.errors import InputError
 from safr.runs import Run, create_run, open_run, open_trained_run
-from safr.storage import write_json, write_text
+from safr.storage import CHECKSUMS_FILE, read_json, write_json, write_text
 from tests import tiny
 
+EXAMPLE_SCORES = Path(__file__).parents[1] / "experiments" / "results" / "demo" / "safr.json"
 DATA = {"origin": "here", "fingerprint": "f00", "labels": ["<no>", "ja"]}
 
 
@@ -80,8 +83,9 @@ def test_a_run_that_is_not_evaluated_says_how(run):
 
 
 def test_scores_are_read_back(run):
-    write_json(run.scores_file, {"accuracy": {"value": 0.1 + 0.2}})
-    assert run.scores == {"accuracy": {"value": 0.1 + 0.2}}
+    scores = read_json(EXAMPLE_SCORES)
+    write_json(run.scores_file, scores)
+    assert run.scores == scores
 
 
 def test_history_has_an_entry_per_line_and_is_empty_before_training(run):
@@ -93,10 +97,10 @@ def test_history_has_an_entry_per_line_and_is_empty_before_training(run):
 @pytest.mark.parametrize("content", [b'{"a": 1', b"", b"\xff\xfe", b"{'a': 1}"])
 def test_damaged_files_are_named(run, content):
     run.scores_file.write_bytes(content)
-    with pytest.raises(InputError, match=r"scores\.json: expected JSON, but it is damaged \(.+\)$"):
+    with pytest.raises(InputError, match=r"scores\.json: expected JSON, but it is damaged \(.+\); "):
         run.scores  # noqa: B018
     run.history_file.write_bytes(b'{"epoch": 1}\n' + (content or b"\n"))
-    with pytest.raises(InputError, match=r"history\.jsonl: expected lines of JSON, but it is damaged \(.+\)$"):
+    with pytest.raises(InputError, match=r"history\.jsonl: expected lines of JSON, but it is damaged \(.+\); "):
         run.history  # noqa: B018
 
 
@@ -126,3 +130,97 @@ def test_a_run_brings_its_model_and_checks_its_data(safr_run, monkeypatch):
     monkeypatch.setattr(runs, "load_data", lambda *_, **__: tiny.dataset(seed=9))
     with pytest.raises(InputError, match="was trained on other data than"):
         safr_run.load_data()
+
+
+def set_value(path, place, value):
+    """Write another value into a JSON file, at a place given as keys."""
+    content = part = json.loads(path.read_text())
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+def copy(run, folder):
+    return Run(Path(shutil.copytree(run.folder, folder)))
+
+
+def test_a_changed_digit_is_found_when_it_is_read(safr_run, tmp_path):
+    copied = copy(safr_run, tmp_path / "run")
+    set_value(copied.scores_file, ["accuracy", "value"], 0.99)
+    with pytest.raises(
+        InputError, match=r"scores\.json: was changed since it was written, .*run `safr evaluate .*` again"
+    ):
+        copied.scores  # noqa: B018
+    words = copied.words_file.read_bytes()
+    copied.words_file.write_bytes(words[:200] + bytes([words[200] ^ 1]) + words[201:])
+    with pytest.raises(InputError, match=r"tokens\.parquet: was changed since it was written"):
+        copied.read_words({"text": "integer"})
+    weights = copied.model_folder / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"model\.safetensors: was changed since it was written"):
+        copied.load_model()
+
+
+def test_another_runs_file_is_found(safr_run, baseline, tmp_path):
+    copied = copy(safr_run, tmp_path / "run")
+    shutil.copy(baseline.scores_file, copied.scores_file)
+    with pytest.raises(InputError, match="was changed since it was written"):
+        copied.scores  # noqa: B018
+
+
+def test_a_run_without_checksums_is_read_as_before(safr_run, tmp_path):
+    copied = copy(safr_run, tmp_path / "run")
+    (copied.folder / CHECKSUMS_FILE).unlink()
+    assert copied.scores == safr_run.scores
+    set_value(copied.scores_file, ["accuracy", "value"], 0.25)
+    assert copied.scores["accuracy"]["value"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["accuracy"], [], r'expected type "object" of accuracy, got \[\]'),
+        (["accuracy", "value"], float("nan"), r'expected type "number" of accuracy\.value, got NaN'),
+        (["srs", "30", "value"], 1e308, r"of srs\.30\.value, got 1e\+308"),
+        (["deletion", "random"], {}, r"expected '10' in deletion\.random, found none"),
+        (["texts"], "x", r'expected type "integer" of texts, got "x"'),
+    ],
+)
+def test_values_of_another_shape_are_named_with_their_place(safr_run, tmp_path, place, value, message):
+    copied = copy(safr_run, tmp_path / "run")
+    (copied.folder / CHECKSUMS_FILE).unlink()
+    set_value(copied.scores_file, place, value)
+    with pytest.raises(InputError, match=message):
+        copied.scores  # noqa: B018
+
+
+def test_a_history_may_hold_a_line_separator_and_losses_that_are_no_numbers(run):
+    write_text(run.history_file, '{"epoch": 1, "task": NaN, "a\u2028b": 1}\n')
+    assert run.history[0]["a\u2028b"] == 1
+    write_text(run.history_file, "[]\n")
+    with pytest.raises(InputError, match=r'history\.jsonl, line 1: expected type "object" of the whole, got \[\]'):
+        run.history  # noqa: B018
+
+
+def test_a_folder_near_a_run_is_told_with_the_runs(safr_run, tmp_path):
+    copied = copy(safr_run, tmp_path / "runs" / "one")
+    (copied.checkpoints_folder / "checkpoint-8").mkdir(parents=True)
+    for inside in (copied.model_folder, copied.checkpoints_folder, copied.checkpoints_folder / "checkpoint-8"):
+        with pytest.raises(InputError, match=r"; give the folder of the run: .*/runs/one$"):
+            open_trained_run(inside)
+    with pytest.raises(InputError, match=r"it holds runs, so give one of them, such as .*/runs/one$"):
+        open_trained_run(tmp_path / "runs")
+    with pytest.raises(InputError, match=r"give the folder that it is in: .*/runs/one$"):
+        open_trained_run(copied.scores_file)
+
+
+def test_a_tokenizer_beyond_the_models_embeddings_is_refused(safr_run, tmp_path):
+    copied = copy(safr_run, tmp_path / "run")
+    tokenizer = copied.load_model()[1]
+    tokenizer.add_tokens([f"new{number}" for number in range(5)])
+    tokenizer.save_pretrained(copied.model_folder)
+    set_value(copied.model_folder / "config.json", ["safr", "sha256"], {})
+    with pytest.raises(InputError, match="its tokenizer does not fit its model"):
+        copied.load_model()

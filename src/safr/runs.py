@@ -15,22 +15,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from filelock import FileLock, Timeout
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
 from safr.config import Settings
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
+from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.save import load
 from safr.progress import Progress
-from safr.storage import read_json, write_json
+from safr.storage import keep_checksums, read_json, read_json_lines, read_parquet, write_json
+
+if TYPE_CHECKING:
+    import pyarrow
 
 LOCK_SECONDS = 0.3
 """How long a lock is waited for that nobody is to wait for: it may just be given back."""
@@ -110,7 +116,12 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What `config.json` holds."""
-        return read_json(self.config_file)
+        return read_json(self.config_file, _schema("record"))
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the data that it was trained on."""
+        return self.record["data"]["fingerprint"]
 
     @property
     def settings(self) -> Settings:
@@ -118,26 +129,47 @@ class Run:
         try:
             return Settings.from_dict(self.record["settings"])
         except InputError as error:
-            raise InputError(f"{self.config_file}: {error}") from error
-        except (KeyError, TypeError) as error:
+            message = str(error)
+            raise InputError(message if str(self.config_file) in message else f"{self.config_file}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{self.config_file}: expected a run's settings, found none that can be read") from error
 
     @property
     def scores(self) -> dict[str, Any]:
-        """What the evaluation found; an InputError where it has not run."""
-        if not self.scores_file.is_file():
+        """What the evaluation found on the test split; an InputError where it has not run."""
+        if not self.scores_file.exists():
             raise InputError(f"{self.folder}: not evaluated yet; run `safr evaluate {self.folder}` first")
-        return read_json(self.scores_file)
+        return self.read_scores(self.scores_file)
+
+    def read_scores(self, path: Path) -> dict[str, Any]:
+        """What the evaluation of a split found, from its file."""
+        return read_json(path, _schema("scores"), advice=f"run `safr evaluate {self.folder}` again")
+
+    @property
+    def examples(self) -> list[dict[str, str]]:
+        """A few test texts to show, with their labels and why they are shown."""
+        return read_json(self.examples_file, _schema("examples"), advice=f"run `safr evaluate {self.folder}` again")
+
+    @property
+    def benchmark(self) -> dict[str, Any]:
+        """What the benchmark found."""
+        schema = read_json(Path(str(files("safr"))) / "evaluation" / "benchmark.schema.json")
+        return read_json(self.benchmark_file, schema, advice=f"delete it and run `safr benchmark {self.folder}` again")
+
+    def read_words(self, columns: Mapping[str, str]) -> pyarrow.Table:
+        """Columns of the table of words, by name with what they hold; see `safr.storage.read_parquet`."""
+        if not self.words_file.exists():
+            raise InputError(
+                f"{self.folder}: keeps no words of its test texts; run `safr evaluate {self.folder}` first"
+            )
+        return read_parquet(self.words_file, columns, advice=f"run `safr evaluate {self.folder}` again")
 
     @property
     def history(self) -> list[dict[str, Any]]:
         """One entry per finished epoch; empty where nothing was trained, an InputError where it is damaged."""
-        if not self.history_file.is_file():
+        if not self.history_file.exists():
             return []
-        try:
-            return [json.loads(line) for line in self.history_file.read_text(encoding="utf-8").splitlines()]
-        except ValueError as error:
-            raise InputError(f"{self.history_file}: expected lines of JSON, but it is damaged ({error})") from error
+        return read_json_lines(self.history_file, _schema("history"))
 
     @property
     def is_trained(self) -> bool:
@@ -227,7 +259,8 @@ class Run:
         Raises:
             InputError: The model is not there or is damaged.
         """
-        model, tokenizer = load(self.model_folder), AutoTokenizer.from_pretrained(self.model_folder)
+        model, tokenizer = load(self.model_folder), load_tokenizer(self.model_folder)
+        _check_vocabulary(self.model_folder, model, tokenizer)
         return (model if device is None else nn.Module.to(model, device)), tokenizer
 
     def load_data(
@@ -253,7 +286,7 @@ class Run:
         Raises:
             InputError: They are others, or were changed since.
         """
-        if self.record["data"]["fingerprint"] != data.fingerprint():
+        if self.fingerprint != data.fingerprint():
             raise InputError(f"{self.folder}: was trained on other data than {data.origin} holds now")
 
 
@@ -283,6 +316,7 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any], 
     run = Run(Path(folder))
     check_is_new(run)
     run.folder.mkdir(parents=True, exist_ok=True)
+    keep_checksums(run.folder)
     versions = {"safr": safr.__version__, "python": platform.python_version()}
     versions |= {package: version(package) for package in _PACKAGES}
     record: dict[str, Any] = {"settings": settings.to_dict(), "data": dict(data), "versions": versions}
@@ -299,10 +333,28 @@ def open_run(folder: str | Path) -> Run:
     """
     run = Run(Path(folder))
     if not run.folder.is_dir():
-        raise InputError(f"{run.folder}: expected the folder of a run, found none there")
-    if not run.config_file.is_file():
-        raise InputError(f"{run.folder}: expected the folder of a run, but it holds no config.json")
+        is_file = run.folder.exists() and (run.folder.parent / "config.json").is_file()
+        advice = f"; give the folder that it is in: {run.folder.parent}" if is_file else ""
+        raise InputError(f"{run.folder}: expected the folder of a run, found none there{advice}")
+    if not run.config_file.exists():
+        raise InputError(
+            f"{run.folder}: expected the folder of a run, but it holds no config.json{_find_run(run.folder)}"
+        )
+    if not (run.folder / "history.jsonl").exists() and "model_type" in read_json(run.config_file, {"type": "object"}):
+        raise InputError(f"{run.folder}: expected the folder of a run, found that of a model{_find_run(run.folder)}")
     return run
+
+
+def _find_run(folder: Path) -> str:
+    """Advice that names a run near a folder; empty where there is none."""
+    for parent in list(folder.absolute().parents)[:2]:
+        if (parent / "config.json").is_file():
+            return f"; give the folder of the run: {parent}"
+    try:
+        runs = sorted(path.parent for path in folder.glob("*/config.json") if path.parent.name != "model")
+    except OSError:
+        return ""
+    return f"; it holds runs, so give one of them, such as {runs[0]}" if runs else ""
 
 
 def open_trained_run(folder: str | Path) -> Run:
@@ -319,9 +371,26 @@ def open_trained_run(folder: str | Path) -> Run:
 
 def check_same_data(runs: Sequence[Run]) -> None:
     """Raise an InputError where runs were not all made from the same data, and so can't be compared."""
-    prints = [run.record["data"]["fingerprint"] for run in runs]
+    prints = [run.fingerprint for run in runs]
     if other := next((run for run, print_ in zip(runs, prints, strict=True) if print_ != prints[0]), None):
         raise InputError(
             f"{other.name} was made from other data than {runs[0].name}, or from the same before they were changed; "
             "compare runs of the same data, and make old ones again in another folder"
+        )
+
+
+@cache
+def _schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of one of a run's files."""
+    return read_json(Path(str(files("safr"))) / "run_files.schema.json") | {"$ref": f"#/$defs/{name}"}
+
+
+def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise an InputError where a tokenizer's ids go beyond the model's embeddings, or a text can't be padded."""
+    rows = int(cast(Any, model.get_input_embeddings()).num_embeddings)
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest >= rows or tokenizer.pad_token_id is None:
+        raise InputError(
+            f"{folder}: its tokenizer does not fit its model, which has {rows:,} embeddings (largest id {largest:,}, "
+            f"padding {tokenizer.pad_token!r}); copy the folder again or train again"
         )

@@ -20,7 +20,7 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +99,9 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None, *, advice
                 raise ValueError(f"it says that it has {opened.metadata.num_rows:,} rows")
             for name, kind in (columns or {}).items():
                 if found.get(name) not in ((kind, "integer") if kind == "number" else (kind,)):
-                    raise ValueError(f"expected {kind}s in a column {name!r}, found {found.get(name, 'no such column')}")
+                    raise ValueError(
+                        f"expected {kind}s in a column {name!r}, found {found.get(name, 'no such column')}"
+                    )
             table = opened.read(columns=None if columns is None else list(columns))
         table.validate(full=True)
         for name in columns or {}:
@@ -339,9 +341,9 @@ def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: expected JSON, but it is damaged ({_first_line(error)}); {advice}") from error
     if schema is not None:
-        error = next(_make_validator(json.dumps(schema)).iter_errors(value), None)
-        if error is not None:
-            raise InputError(f"{place}: {_describe_mismatch(error)}; {advice}")
+        mismatch = next(_make_validator(json.dumps(schema)).iter_errors(value), None)
+        if mismatch is not None:
+            raise InputError(f"{place}: {_describe_mismatch(mismatch)}; {advice}")
     return value
 
 
@@ -459,9 +461,10 @@ def _sync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        # Some network disks and Windows can't do it for a folder.
-        with suppress(OSError) if path.is_dir() else suppress():
-            os.fsync(descriptor)
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some network disks can't do it for a folder
+            raise
     finally:
         os.close(descriptor)
 

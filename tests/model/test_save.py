@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -54,6 +55,12 @@ def change_config(folder, **values):
     config = json.loads((folder / "config.json").read_text()) | values
     kept = {key: value for key, value in config.items() if value is not None}
     (folder / "config.json").write_text(json.dumps(kept))
+
+
+def forget_checksums(folder):
+    """What an older version wrote."""
+    settings = json.loads((folder / "config.json").read_text())["safr"]
+    change_config(folder, safr={key: value for key, value in settings.items() if key != "sha256"})
 
 
 def assert_same(loaded, model):
@@ -297,6 +304,7 @@ def test_truncated_json_is_named(name, saved):
 
 def test_damaged_weights_are_named(saved):
     _, folder = saved
+    forget_checksums(folder)
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:200])
     with pytest.raises(InputError, match="the model's weights can't be read"):
@@ -327,6 +335,7 @@ def test_an_index_can_name_only_files_beside_it(elsewhere, saved):
 
 def test_weights_without_the_mask_are_damaged(saved, tmp_path):
     _, folder = saved
+    forget_checksums(folder)
     plain = tmp_path / "plain"
     tiny("bert").save_pretrained(plain)
     shutil.copy(plain / "model.safetensors", folder / "model.safetensors")
@@ -337,6 +346,7 @@ def test_weights_without_the_mask_are_damaged(saved, tmp_path):
 @pytest.mark.parametrize("name", ["classifier.weight", "safr.steps", "safr.vmask.outer.bias"])
 def test_a_weight_that_is_missing_or_of_another_shape_is_no_fresh_start(name, saved):
     _, folder = saved
+    forget_checksums(folder)
     weights = load_file(folder / "model.safetensors")
     del weights[name]
     for changed in (weights, weights | {name: torch.zeros(3, 5)}):
@@ -347,6 +357,7 @@ def test_a_weight_that_is_missing_or_of_another_shape_is_no_fresh_start(name, sa
 
 def test_weights_of_safr_that_are_not_known_are_not_left_out(saved):
     _, folder = saved
+    forget_checksums(folder)
     weights = load_file(folder / "model.safetensors") | {"safr.newer": torch.ones(1)}
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(InputError, match=r"the weights of safr.newer are missing or do not fit"):
@@ -433,3 +444,34 @@ def test_code_in_the_folder_is_never_run(model_type, tmp_path):
         with pytest.raises(InputError, match=r"a GPT2LMHeadModel has the model type gpt2, but config.json says mine"):
             safr.load(folder)
     assert not (tmp_path / "proof").exists()
+
+
+@pytest.mark.parametrize("max_shard_size", ["50GB", "3KB"])
+def test_a_flipped_bit_in_the_weights_is_found(max_shard_size, tmp_path):
+    folder = safr.save(safr.attach(tiny("bert"), SETTINGS), tmp_path, max_shard_size=max_shard_size)
+    weights = max(folder.glob("*.safetensors"))
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-2] + bytes([content[-2] ^ 64]) + content[-1:])
+    with pytest.raises(InputError, match=rf"{weights.name}: was changed since it was written, or is damaged"):
+        safr.load(folder)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"num_hidden_layers": 10**6}, {"vocab_size": 10**12}, {"intermediate_size": 10**10}, {"vocab_size": -1}],
+    ids=str,
+)
+def test_a_config_of_other_sizes_is_refused_before_anything_is_built(values, saved):
+    _, folder = saved
+    change_config(folder, **values)
+    with pytest.raises(InputError, match=r"^[^\n]*$"):
+        safr.load(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "generation_config.json"])
+def test_a_pipe_in_a_files_place_is_not_waited_for(name, saved):
+    _, folder = saved
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError):
+        safr.load(folder)

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
 from safr.data.files import iter_json_objects
-from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
+from safr.data.messages import list_names, shorten_path, shorten_text
 from safr.errors import InputError
-from safr.storage import write_parquet
+from safr.storage import read_parquet, write_parquet
 
 ScoresByText = dict[int, tuple[list[str], np.ndarray]]
 """Words and their scores by the number of the text."""
@@ -79,8 +78,7 @@ def _show_words(words: Sequence[object]) -> str:
 
 
 def _read_parquet(path: Path) -> ScoresByText:
-    with refuse_unreadable(shorten_path(path), "expected Parquet, but it can't be read", "write it again"):
-        table = pyarrow.parquet.ParquetFile(path).read()
+    table = read_parquet(path)
     if missing := [name for name in _COLUMNS if name not in table.column_names]:
         raise InputError(f"{path}: expected the columns {', '.join(_COLUMNS)}, found no {', '.join(missing)}")
     rows = table.sort_by([("text", "ascending"), ("position", "ascending")])

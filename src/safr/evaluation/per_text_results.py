@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
-import pyarrow.parquet
 
+from safr.errors import InputError
 from safr.evaluation.faithfulness import MetricValues
-from safr.storage import write_parquet
+from safr.storage import read_parquet, write_parquet
 
 ResultTable = dict[tuple[str, str], MetricValues]
 """Values by method and way of removal; the way of removal is empty where no words are removed."""
@@ -18,6 +18,8 @@ ResultTable = dict[tuple[str, str], MetricValues]
 _SCHEMA = pyarrow.schema(
     [("text", "int64"), ("method", "string"), ("removal", "string"), ("metric", "string"), ("value", "float64")]
 )
+
+_COLUMNS = {"text": "integer", "method": "text", "removal": "text", "metric": "text", "value": "number"}
 
 
 def merge_tables(tables: Sequence[ResultTable]) -> ResultTable:
@@ -56,8 +58,8 @@ def read_results(path: Path, texts: Sequence[int], key: str | None = None) -> Re
     if not path.is_file():
         return None
     try:
-        rows = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError):
+        rows = read_parquet(path, _COLUMNS)
+    except InputError:
         return None
     if key is not None and (rows.schema.metadata or {}).get(b"key") != key.encode():
         return None

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from safr.config import setting_names
@@ -32,7 +31,7 @@ from safr.experiments.grid import is_baseline
 from safr.experiments.run_table import setting_labels
 from safr.experiments.text_table import TextTable
 from safr.runs import Run, check_same_data
-from safr.storage import read_json, write_json, write_text
+from safr.storage import read_parquet, write_json, write_text
 
 TABLE_METRICS = (
     ("delete", "srs"),
@@ -63,7 +62,7 @@ class SeedGroup:
     @cached_property
     def results(self) -> list[dict[str, Any]]:
         """The contents of the runs' `benchmark.json`."""
-        return [read_json(run.benchmark_file) for run in self.runs]
+        return [run.benchmark for run in self.runs]
 
 
 def group_runs(runs: Sequence[Run]) -> list[SeedGroup]:
@@ -227,7 +226,10 @@ def _average_costs(costs: Sequence[Mapping[str, float]]) -> dict[str, float] | N
 
 
 def _read_texts(run: Run) -> list[int]:
-    return pyarrow.parquet.read_table(run.benchmark_values_file, columns=["text"])["text"].unique().to_pylist()
+    rows = read_parquet(
+        run.benchmark_values_file, {"text": "integer"}, advice=f"run `safr benchmark {run.folder}` again"
+    )
+    return rows["text"].unique().to_pylist()
 
 
 def _average_tables(group: SeedGroup, texts: Sequence[int]) -> ResultTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,6 @@ from safr.evaluation.statistics import Estimate, seed_mean
 from safr.experiments.grid import BASELINE_SETTINGS, is_baseline, short_value
 from safr.experiments.runner import SplitName, scores_path
 from safr.runs import Run
-from safr.storage import read_json
 
 SCORE_PATHS = {
     "accuracy": ("accuracy",),
@@ -32,13 +32,13 @@ def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
     """
     rows = []
     for run in runs:
-        settings, scores, history = run.settings, read_json(scores_path(run, split)), run.history
+        settings, scores, history = run.settings, run.read_scores(scores_path(run, split)), run.history
         row: ResultRow = {"run": run.name, "split": split}
         row |= {name: _simplify_value(name, settings.get(name)) for name in setting_names()}
         row |= {
             "srs_site": scores["site"],
             "epochs_run": len(history),
-            "training_seconds": sum(epoch["seconds"] for epoch in history),
+            "training_seconds": sum(epoch.get("seconds", math.nan) for epoch in history),
         }
         for name, path in SCORE_PATHS.items():
             estimate: Any = scores

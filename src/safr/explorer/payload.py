@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
+import pyarrow.compute
 from numpy.typing import NDArray
 
 import safr
@@ -20,7 +19,7 @@ from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.what_if import WhatIf
 from safr.report.report import check_same_data_and_names
 from safr.runs import Run
-from safr.storage import read_json
+from safr.storage import read_parquet
 
 INTERNAL_METHODS = ("capacity", "keep", "attention")
 """Attribution methods whose scores come from the model itself, for any text."""
@@ -187,7 +186,8 @@ def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
     scores = {}
     for file in sorted(run.attributions_folder.glob("*.parquet")):
         if file.stem not in INTERNAL_METHODS:
-            rows = _read_columns(file, _SCORE_COLUMNS, filters=[("text", "==", number)]).sort_by("position")
+            table = read_parquet(file, {"text": "integer", "position": "integer", "score": "number"})
+            rows = table.filter(pyarrow.compute.equal(table["text"], number)).sort_by("position")
             if len(rows):
                 scores[file.stem] = rows["score"].to_numpy().astype(np.float64)
     return scores
@@ -206,7 +206,7 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     """
     check_text_count(count)
     row_by_text = {row.text: row for row in rows}
-    examples = _read_examples(runs[-1])
+    examples = [(replace_surrogates(example["text"]), example["label"]) for example in runs[-1].examples]
     example_rows = [
         row_by_text.get(text, TextRow(-1 - index, text, label, 0, {}, {}))
         for index, (text, label) in enumerate(examples)
@@ -225,7 +225,7 @@ def check_text_count(count: int) -> None:
 
 def _summarize_texts(run: Run) -> dict[str, list[Any]]:
     """Number, label, prediction and number of words of every text in the run's table of words."""
-    table = _read_words(run, ["text", "label", "prediction"])
+    table = run.read_words({"text": "integer", "label": "text", "prediction": "text"})
     grouped = table.group_by("text", use_threads=False).aggregate(
         [("label", "first"), ("prediction", "first"), ("label", "count")]
     )
@@ -235,7 +235,7 @@ def _summarize_texts(run: Run) -> dict[str, list[Any]]:
 
 def _join_words(run: Run) -> Mapping[int, str]:
     words_by_text: dict[int, list[str]] = {}
-    table = _read_words(run, ["text", "word"])
+    table = run.read_words({"text": "integer", "word": "text"})
     for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
         words_by_text.setdefault(number, []).append(word)
     return {number: " ".join(words) for number, words in words_by_text.items()}
@@ -250,45 +250,6 @@ def _look_up(value: Any, path: Sequence[str]) -> Any:
 
 def _is_estimate(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(name), int | float) for name in _ESTIMATE_KEYS)
-
-
-def _read_examples(run: Run) -> list[tuple[str, str | None]]:
-    """Text and label of the run's examples."""
-    if not run.examples_file.is_file():
-        raise InputError(f"{run.folder}: keeps no examples; {_make_again(run)}")
-    examples = read_json(run.examples_file)
-    if not isinstance(examples, list) or not all(map(_is_example, examples)):
-        raise InputError(
-            f"{run.examples_file}: expected a list of texts with labels, but it is damaged; {_make_again(run)}"
-        )
-    return [(replace_surrogates(example["text"]), example["label"]) for example in examples]
-
-
-def _is_example(example: Any) -> bool:
-    if not isinstance(example, dict) or not isinstance(example.get("text"), str):
-        return False
-    return "label" in example and isinstance(example["label"], str | None)
-
-
-def _read_words(run: Run, columns: list[str]) -> pyarrow.Table:
-    if not run.words_file.is_file():
-        raise InputError(f"{run.folder}: keeps no words of its test texts; run `safr evaluate {run.folder}` first")
-    return _read_columns(run.words_file, {name: _WORD_COLUMNS[name] for name in columns})
-
-
-def _read_columns(
-    file: Path, types: Mapping[str, pyarrow.DataType], filters: list[tuple[str, str, int]] | None = None
-) -> pyarrow.Table:
-    """Columns of a Parquet file without missing values, in their types."""
-    try:
-        table = pyarrow.parquet.read_table(file, columns=list(types), filters=filters)
-        table = table.cast(pyarrow.schema(types.items()))
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
-        reason = str(error).partition("\n")[0][:100]
-        raise InputError(f"{file}: expected a table of words, but it is damaged ({reason}); make it again") from error
-    if missing := next((name for name in types if table[name].null_count), None):
-        raise InputError(f"{file}: expected a table of words, but `{missing}` has gaps; make it again")
-    return table
 
 
 def _make_again(run: Run) -> str:

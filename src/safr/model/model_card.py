@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from safr.data.hub import split_hub_name
 from safr.model.hub import is_hub_name
+from safr.storage import read_json
 
 Score = str | float | Mapping[str, float]
 """A text, a number, or an estimate as JSON values: `value` with the ends `low` and `high` of its 95 % interval."""
@@ -42,7 +42,7 @@ def model_card(folder: Path, scores: Mapping[str, Score] | None = None, *, datas
         dataset: What the scores are on, as `load_data` takes it; of a path only the last part is shown.
         split: Which part of it.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     scores, (dataset, configuration) = scores or {}, split_hub_name(dataset)
     dataset = _without_folders(dataset)
     environment = Environment(

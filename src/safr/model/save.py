@@ -25,8 +25,9 @@ from safr.errors import InputError
 from safr.model.attach import attach_resolved
 from safr.model.hub import is_hub_name, model_folder
 from safr.model.model_card import Score, model_card
+from safr.model.pretrained_tokenizer import check_saved_file
 from safr.model.regularizer import SETTINGS, get_regularizer
-from safr.storage import update_folder
+from safr.storage import hash_file, read_json, update_folder
 
 _PREFIX = "safr."
 _WEIGHTS, _INDEX, _SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
@@ -83,8 +84,9 @@ def load(folder: str | Path) -> PreTrainedModel:
     """
     name, folder = str(folder), model_folder(folder)
     config = _read_config(folder)
-    regularization, special_ids = _read_settings(folder, config.pop(SETTINGS))
-    weights = _read_weights(folder)
+    written = config.pop(SETTINGS)
+    regularization, special_ids = _read_settings(folder, written)
+    weights = _read_weights(folder, written)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
     model = _build_model(folder, config, weights)
     attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))
@@ -125,6 +127,8 @@ def _add_settings(path: Path, model: PreTrainedModel) -> None:
         "base_model": _base_model(model.config.name_or_path or ""),
         "special_ids": list(attached.special_ids),
         "regularization": asdict(attached.regularization),
+        # Whoever writes other weights here writes another config.json too, without this.
+        "sha256": {file.name: hash_file(file).hex() for file in sorted(path.parent.iterdir()) if file != path},
     }
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -141,14 +145,14 @@ def _base_model(name: str) -> str | None:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    if not path.is_file() and (folder / "adapter_config.json").is_file():
+    if not path.exists() and (folder / "adapter_config.json").is_file():
         raise InputError(
             f"{folder}: expected a whole model, found adapters alone (PEFT); load them onto their model as PEFT says, "
             "and write it by safr.save(model, FOLDER), which merges them"
         )
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json")
-    config = _read_json(path)
+    config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get(SETTINGS), dict):
         raise InputError(
             f"{path}: expected SAFR's settings under '{SETTINGS}', found none; was it written by safr.save?"
@@ -167,10 +171,11 @@ def _read_settings(folder: Path, written: dict[str, Any]) -> tuple[Regularizatio
         ) from error
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, written: dict[str, Any]) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     try:
         for path in _weight_files(folder):
+            check_saved_file(path, written)
             with safe_open(path, framework="pt") as file:
                 weights |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is no mapping
     except (OSError, SafetensorError) as error:
@@ -192,7 +197,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _list_shards(index: Path) -> list[Path]:
-    content = _read_json(index)
+    content = read_json(index)
     try:
         names = sorted(set(content["weight_map"].values()))
         shards = [index.with_name(name) for name in names]  # with_name takes no path that leads elsewhere
@@ -215,17 +220,18 @@ def _build_model(folder: Path, config: dict[str, Any], weights: dict[str, Tensor
         config_class: Any = model_class.config_class
         built = config_class.from_dict({key: value for key, value in config.items() if key != "auto_map"})
         built._attn_implementation = None  # a name here can be that of a kernel on the hub, which is code
+        _check_sizes(model_class, built, weights)
         generation = folder / "generation_config.json"
         loaded: Any = model_class.from_pretrained(
             None,
             config=built,
             state_dict=weights,
-            generation_config=GenerationConfig.from_pretrained(folder) if generation.is_file() else None,
+            generation_config=GenerationConfig.from_dict(read_json(generation)) if generation.exists() else None,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
+        raise InputError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from error
     except Exception as error:  # whatever a damaged or foreign config brings: the user gets one line
         raise InputError(f"{folder}: the model can't be built from its config.json ({_first_line(error)})") from error
     finally:
@@ -247,6 +253,23 @@ def _find_model_class(config: dict[str, Any]) -> type[PreTrainedModel]:
     return model_class
 
 
+def _check_sizes(model_class: Any, config: Any, weights: Mapping[str, Tensor]) -> None:
+    """Raise an InputError where a config asks for a model of other sizes than the weights', before it is built."""
+    for name, value in config.to_dict().items():
+        # Every layer has a weight at least, unless layers share theirs; those models have more weights than layers too.
+        if "layer" in name and type(value) is int and value > len(weights):
+            raise InputError(
+                f"its config.json says {name} {value}, but there are {len(weights)} weights; save it again"
+            )
+    with torch.device("meta"):  # sizes alone, without memory
+        expected = model_class(copy.deepcopy(config)).state_dict()
+    unfit = [name for name in expected.keys() & weights.keys() if expected[name].shape != weights[name].shape]
+    if unfit:
+        raise InputError(
+            f"damaged, the weights of {', '.join(sorted(unfit))[:200]} are missing or do not fit; save it again"
+        )
+
+
 def _check_complete(folder: Path, missing: Collection[str]) -> None:
     if missing:
         raise InputError(
@@ -256,13 +279,6 @@ def _check_complete(folder: Path, missing: Collection[str]) -> None:
 
 def _shape(weight: Tensor | None) -> torch.Size | None:
     return None if weight is None else weight.shape
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected JSON, but it is damaged ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

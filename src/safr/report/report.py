@@ -39,7 +39,7 @@ from safr.figures import (
     training_history,
 )
 from safr.runs import Run, check_same_data
-from safr.storage import read_json, write_text
+from safr.storage import write_text
 
 HISTORY_TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
 """The terms of a training history, in the order in which they are drawn."""
@@ -102,7 +102,7 @@ def write_figures(run: Run) -> list[Path]:
     figures = {"deletion": deletion_curves({run.name: load_curve(run)})}
     if (history := _draw_training_history([run])) is not None:
         figures["history"] = history
-    examples = read_json(run.examples_file)
+    examples = run.examples
     if examples:
         model, tokenizer = run.load_model()
         figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
@@ -211,7 +211,7 @@ def _draw_training_history(runs: Sequence[Run]) -> Figure | None:
 def _collect_benchmarks(runs: Sequence[Run]) -> dict[str, Any]:
     """The template's values about benchmarks. The tables and conclusions are empty if no run has a benchmark."""
     benchmarked_runs = [run for run in runs if run.benchmark_file.is_file()]
-    results = {run.name: read_json(run.benchmark_file) for run in benchmarked_runs}
+    results = {run.name: run.benchmark for run in benchmarked_runs}
     groups = _group_by_settings(benchmarked_runs) if benchmarked_runs else []
     return {
         "evidence": [seed_group_table(group) for group in groups],
@@ -236,7 +236,7 @@ def _explain_examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """The template's values about the last run's examples, with what every run says about them."""
     models = {run.name: (*run.load_model(), run) for run in runs}
     examples = []
-    for number, example in enumerate(read_json(runs[-1].examples_file)):
+    for number, example in enumerate(runs[-1].examples):
         readings = {}
         for name, (model, tokenizer, run) in models.items():
             explanation = explain(model, tokenizer, example["text"], max_tokens=run.settings.max_tokens)
