@@ -73,17 +73,18 @@ def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Spl
     Raises:
         InputError: Some names are in both under other numbers, and others only in the data.
     """
-    if not isinstance(data, TextDataset) or not getattr(model.config, "id2label", None) or model.can_generate():
+    names_of_model = getattr(model.config, "id2label", None)
+    if not isinstance(data, TextDataset) or not names_of_model or model.can_generate():
         return split.labels
     numbers: dict[str, list[int]] = {}
-    for number, name in model.config.id2label.items():
+    for number, name in names_of_model.items():
         numbers.setdefault(str(name).casefold(), []).append(int(number))
     names = [name.casefold() for name in data.label_names]
     if all(label in numbers.get(name, [label]) for label, name in enumerate(names)):
         return split.labels
     if all(len(numbers.get(name, ())) == 1 for name in names) and len(set(names)) == len(names):
         return tuple(numbers[names[label]][0] for label in split.labels)
-    of_model = _list_names(model.config.id2label.values())
+    of_model = _list_names(names_of_model.values())
     raise InputError(
         f"the data's classes are {_list_names(data.label_names)}, the model's {of_model}"
         "; give labels by the model's numbers: Split(texts, labels)"
