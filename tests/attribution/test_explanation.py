@@ -308,7 +308,7 @@ def test_a_regression_models_value_is_shown_and_no_per_cent():
         ("right", "a film was a film was a film", 6, 4, "4 words at the end were left out."),
         ("left", "a film was a film was a film", 6, 4, "4 words at the beginning were left out."),
         ("right", ("a film was a film", "a film"), 8, 2, "2 words at the end of the first text were left out."),
-        ("right", ("a film was", "a film was"), 8, 1, "1 word at the end of the second text was left out."),
+        ("right", ("a film was", "a film was"), 8, 1, "1 word at the end of the first text was left out."),
         ("right", "a film was a film", None, 0, ""),
     ],
 )

@@ -412,7 +412,7 @@ def test_data_of_another_type_get_one_line(without_type_checks):
         evaluate(tiny.model(), {}, tokenizer=tiny.tokenizer())
 
 
-def test_pairs_are_benchmarked(tmp_path):
+def test_pairs_are_benchmarked(without_type_checks, tmp_path):
     model, words = tiny_tokenizers.model(BertForSequenceClassification)
     pairs = Split(tuple((f"the film {word}", "it was good") for word in ("a", "b", "c")), (0, 1, 0))
     data = make_model_data(model, words, pairs, tmp_path, limit=3)

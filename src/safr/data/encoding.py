@@ -157,7 +157,7 @@ def encode(
 
     Args:
         tokenizer: A fast tokenizer, which knows the spans of its tokens.
-        texts: Any strings, or pairs such as a premise and a hypothesis; see `list_texts`.
+        texts: Any strings, or pairs such as a premise and a hypothesis; see `read_texts`.
         max_tokens: Most tokens of a text, special ones included; of a pair the longer text is cut first. Default: no
             limit.
 
@@ -169,7 +169,7 @@ def encode(
     check_max_tokens(max_tokens)
     parts = [
         tuple(replace_surrogates(part) for part in ((text,) if isinstance(text, str) else text))
-        for text in list_texts(texts)
+        for text in read_texts(texts)
     ]
     special_ids = special_token_ids(tokenizer)
     has_token_types = "token_type_ids" in tokenizer.model_input_names
@@ -182,7 +182,7 @@ def encode(
     return [encoded[index] for index in range(len(parts))]
 
 
-def list_texts(texts: Iterable[Any]) -> list[Text]:
+def read_texts(texts: Iterable[Any]) -> list[Text]:
     """Texts from a list, tuple, array, column or other iterable of them, each checked by `check_text`.
 
     Raises:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
-from safr.data.encoding import EncodedText, Text, describe_value, encode, list_texts
+from safr.data.encoding import EncodedText, Text, describe_value, encode, read_texts
 from safr.errors import InputError
 from safr.evaluation.labels import check_classes, check_labels
 from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
@@ -134,7 +134,7 @@ def srs(
     """
     check_percent(percent)
     check_model(model)
-    texts = list_texts(texts)
+    texts = read_texts(texts)
     classes = check_labels(texts, labels)
     encoded = encode(tokenizer, texts, max_tokens)
     check_classes(model, encoded, classes)
