@@ -20,7 +20,7 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -296,12 +296,15 @@ def record_checksums(files: Mapping[Path, Path]) -> None:
     checksums = _find_checksums(next(iter(files))) if files else None
     if checksums is None or checksums in files:
         return
-    with FileLock(checksums.with_name(f".{checksums.stem}.lock")):
+    lock = FileLock(checksums.with_name(f".{checksums.stem}.lock"))
+    with lock:
         known = _read_checksums(checksums)
         for target, now in files.items():
             name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
             known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
         write_json(checksums, known)
+        with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
+            Path(lock.lock_file).unlink()
 
 
 def _find_checksums(path: Path) -> Path | None:

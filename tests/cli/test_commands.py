@@ -68,6 +68,7 @@ def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
         "figures",
         "history.jsonl",
         "model",
+        "safr-checksums.json",
         "scores.json",
         "tokens.parquet",
     }

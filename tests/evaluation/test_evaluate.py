@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 
@@ -357,7 +358,9 @@ def test_srs_of_the_model_is_what_evaluate_says_of_the_run(run):
 def test_a_model_that_was_only_attached_is_evaluated_as_a_run_is(run):
     # The same weights in a model that no run knows of: attached in two lines, and never saved or loaded.
     trained, tokenizer = run.load_model()
-    plain = TransformerForSequenceClassification(trained.config)
+    config = deepcopy(trained.config)
+    del config.safr  # it says that the model was saved with a mask
+    plain = TransformerForSequenceClassification(config)
     model = attach(plain, run.settings.regularization, tokenizer=tokenizer)
     model.load_state_dict(trained.state_dict())
     test = tiny.dataset().test

@@ -18,7 +18,7 @@ from safr.data.labels import (
     says_missing,
     sort_label_names,
 )
-from safr.data.messages import describe_value, list_names, shorten_path, shorten_text
+from safr.data.messages import describe_cell, list_names, shorten_path, shorten_text
 from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, TextDataset, split_by_class
 from safr.errors import InputError
 
@@ -117,7 +117,7 @@ def _check_text(value: Any, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise InputError(
-            f"{place}: expected text, got {describe_value(value)}; put quotes around it, or name another column"
+            f"{place}: expected text, got {describe_cell(value)}; put quotes around it, or name another column"
         )
     return value
 
@@ -130,7 +130,7 @@ def _name_label(value: Any, label_names: Sequence[str], place: str) -> str | Non
         value = int(value)
     if not isinstance(value, int) or not 0 <= value < len(label_names):
         raise InputError(
-            f"{place}: expected the number of one of {len(label_names)} classes, got {describe_value(value)}"
+            f"{place}: expected the number of one of {len(label_names)} classes, got {describe_cell(value)}"
         )
     return label_names[value]
 

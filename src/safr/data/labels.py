@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from safr.data.messages import describe_value
+from safr.data.messages import describe_cell
 from safr.errors import InputError
 
 _LONGEST_NAME = 200  # characters; a longer label is a text
@@ -30,14 +30,14 @@ def normalize_label(value: Any, place: str = "label") -> str | None:
         return None
     if not isinstance(value, str | int | float | Decimal):
         raise InputError(
-            f"{place}: expected a label that is text or a number, got {describe_value(value)}; write its name"
+            f"{place}: expected a label that is text or a number, got {describe_cell(value)}; write its name"
         )
     if isinstance(value, float | Decimal) and -(2**63) < value < 2**63 and value == int(value):
         value = int(value)
     name = replace_lone_surrogates(str(value))[0].strip()
     if len(name) > _LONGEST_NAME:
         raise InputError(
-            f"{place}: expected the name of a class, got {len(name):,} characters, {describe_value(name)}; "
+            f"{place}: expected the name of a class, got {len(name):,} characters, {describe_cell(name)}; "
             "name the column that holds the classes"
         )
     if not _NUMBER.fullmatch(name):

@@ -31,7 +31,7 @@ def shorten_path(path: object) -> str:
     return line if len(line) <= _LONGEST_PATH else "..." + line[3 - _LONGEST_PATH :]
 
 
-def describe_value(value: Any) -> str:
+def describe_cell(value: Any) -> str:
     """The type of a value and the beginning of how Python writes it, such as `int 5`."""
     if isinstance(value, str | bytes):
         value = value[: _LONGEST_ECHO + 1]
