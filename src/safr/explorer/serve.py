@@ -185,8 +185,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except (OSError, ValueError, TypeError) as error:  # the last two are of names that can't be looked up
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0][:100]
         host = host if len(host) <= 60 else f"{host[:60]}..."
+        host = "".join(letter if letter.isprintable() else "?" for letter in host)
         raise InputError(f"can't listen at {host}, port {port} ({reason}); choose another --host or --port") from error
 
 
