@@ -180,6 +180,7 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, got {port}")
     try:
+        socket.getaddrinfo(host, port)  # an error of the next line other than OSError would leave a socket open
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         # Without this option, the system waits 40 ms for more data before it sends the end of an answer.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
