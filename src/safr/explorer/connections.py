@@ -8,6 +8,7 @@ import json
 import socket
 import time
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, cast
 
 import h11
@@ -141,7 +142,7 @@ class ExplorerProtocol(H11Protocol):
             self.transport.abort()
 
 
-def choose_connection_to_close(connections: set[Any]) -> Any:
+def choose_connection_to_close(connections: Collection[Any]) -> Any:
     """The connection that makes room: of the visitor who has the most, the one that has waited longest for a request.
 
     If all requests of that visitor are under way, it is the oldest of these.

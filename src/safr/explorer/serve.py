@@ -180,13 +180,15 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise InputError(f"--port must be from 0 to 65535, got {port}")
     try:
+        socket.getaddrinfo(host, port)  # an error of the next line other than OSError would leave a socket open
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         # Without this option, the system waits 40 ms for more data before it sends the end of an answer.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except (OSError, ValueError, TypeError) as error:  # the last two are of names that can't be looked up
-        reason = getattr(error, "strerror", None) or error
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while ")[0][:100]
         host = host if len(host) <= 60 else f"{host[:60]}..."
+        host = "".join(letter if letter.isprintable() else "?" for letter in host)
         raise InputError(f"can't listen at {host}, port {port} ({reason}); choose another --host or --port") from error
 
 
