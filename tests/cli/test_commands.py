@@ -15,6 +15,7 @@ from safr.config import PRESETS
 from safr.errors import InputError
 from safr.experiments import paper
 from safr.runs import Run
+from safr.storage import CHECKSUMS_FILE, write_json
 from tests.test_training import small_data
 
 SMALL = [
@@ -62,7 +63,8 @@ def failure(capsys, *arguments: str) -> str:
 
 
 def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
-    assert {path.name for path in run.iterdir()} == {
+    assert {path.name for path in run.iterdir() if not path.name.startswith(".")} == {
+        CHECKSUMS_FILE,
         "config.json",
         "examples.json",
         "figures",
@@ -257,7 +259,7 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
     finished = len(Run(folder).history)
     config = json.loads((folder / "config.json").read_text())
     config["settings"]["recipe"]["epochs"] = finished + 2  # so that the test need not wait for 400
-    (folder / "config.json").write_text(json.dumps(config))
+    write_json(folder / "config.json", config)
     assert main(["train", "--resume", str(folder)]) == 0
     assert [line["epoch"] for line in Run(folder).history] == list(range(1, finished + 3))
     assert Run(folder).scores["accuracy"]["value"] >= 0

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,13 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from safr.attribution.explanation import explain
 from safr.cli.console import ProgressBar, TrainingProgress, list_words, printable, scores_table, shade_words
 from safr.config import Regularization
+from safr.evaluation.srs import DELETION_PERCENTS
 from safr.evaluation.statistics import format_percent
 from safr.runs import Run
+from safr.storage import read_json
 from tests import tiny
+
+EXAMPLE_SCORES = Path(__file__).parents[2] / "experiments" / "results" / "demo" / "safr.json"
 
 
 def plain_console(**options):
@@ -96,15 +101,19 @@ def test_an_estimate_in_percent():
     assert format_percent({"value": -0.01, "low": -0.125, "high": 1.0}) == "-1.0 [-12.5, 100.0]"
 
 
+def at_all_percents(value):
+    return {str(percent): value for percent in DELETION_PERCENTS}
+
+
 def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
     runs = []
     for number, name in enumerate(["[bold]first", "second"]):
         runs.append(Run(tmp_path / name))
         runs[-1].folder.mkdir()
-        scores = {
+        scores = read_json(EXAMPLE_SCORES) | {
             "accuracy": estimate(0.7 + number / 10),
-            "deletion": {"random": {"30": estimate(0.6)}, "capacity": {"30": estimate(0.5)}},
-            "srs": {"30": estimate(0.2)},
+            "deletion": {"random": at_all_percents(estimate(0.6)), "capacity": at_all_percents(estimate(0.5))},
+            "srs": {**at_all_percents(estimate(0.2)), "above_random": at_all_percents(estimate(0.1))},
         }
         runs[-1].scores_file.write_text(json.dumps(scores))
     console = plain_console()
@@ -122,8 +131,10 @@ def test_the_table_fits_eighty_columns(tmp_path):
     run = Run(tmp_path / "baseline")
     run.folder.mkdir()
     low = {"value": -0.101, "low": -0.123, "high": -0.098}
-    deletion = {name: {"30": estimate(0.7)} for name in ("random", "capacity")}
-    run.scores_file.write_text(json.dumps({"accuracy": estimate(0.7), "deletion": deletion, "srs": {"30": low}}))
+    deletion = {name: at_all_percents(estimate(0.7)) for name in ("random", "capacity")}
+    srs = {**at_all_percents(low), "above_random": at_all_percents(low)}
+    scores = read_json(EXAMPLE_SCORES) | {"accuracy": estimate(0.7), "deletion": deletion, "srs": srs}
+    run.scores_file.write_text(json.dumps(scores))
     console = Console(file=io.StringIO(), width=80)
     console.print(scores_table([run]))
     assert "baseline" in written(console)

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ from safr.report.reproduction import reproduce_paper, write_reproduction
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
+
+EXAMPLE_SCORES = Path(__file__).parents[2] / "experiments" / "results" / "demo" / "safr.json"
 
 
 def row(weights, seed, **scores):
@@ -131,8 +134,9 @@ def test_average_capacity_is_judged_by_the_side_of_all_words(tmp_path, values, v
     run = Run(tmp_path)
     groups = zip(("all", "important", "rest"), values, strict=True)
     capacity = {name: {"value": value, "low": value - 0.001, "high": value + 0.001} for name, value in groups}
-    write_json(run.scores_file, {"capacity": capacity})
-    write_json(run.config_file, {"settings": paper_settings("sst2", "mask", (0.1, 0.1), 0).to_dict()})
+    write_json(run.scores_file, read_json(EXAMPLE_SCORES) | {"capacity": capacity})
+    data = {"origin": "here", "fingerprint": "f00", "labels": ["negative", "positive"]}
+    write_json(run.config_file, {"settings": paper_settings("sst2", "mask", (0.1, 0.1), 0).to_dict(), "data": data})
     assert [each.verdict for each in compare_capacity([run], "sst2").values()] == verdicts
 
 
