@@ -29,6 +29,12 @@ def test_what_cannot_be_used_is_left_out_and_counted():
     assert cleaned == {"empty text left out": 3, "missing label left out": 2}
 
 
+def test_words_and_numbers_for_a_missing_text_are_left_out_and_counted():
+    usable, cleaned = clean_rows(cells(("nan", 1), (float("nan"), 1), ("NULL ", 0), ("nano", 0), ("none", 1)), COLUMNS)
+    assert [row.text for row in usable] == ["nano", "none"]
+    assert cleaned == {"empty text left out": 1, "text that only says that it is missing, such as NaN, left out": 2}
+
+
 def test_lone_surrogates_are_replaced_and_counted():
     usable, cleaned = clean_rows(cells(("\ud800a\udfff", "x"), ("🙂", "x")), COLUMNS)
     assert [row.text for row in usable] == ["\ufffda\ufffd", "🙂"]

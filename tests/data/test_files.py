@@ -1,12 +1,18 @@
 import csv
+import gzip
 import json
 import os
+import tempfile
+from pathlib import Path
 
 import pyarrow
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
-from safr.data.files import read_rows, split_files
+from safr.data import files
+from safr.data.files import open_table, read_rows, split_files
 from safr.errors import InputError
 
 COLUMNS = ("text", "label")
@@ -73,6 +79,9 @@ ERRORS = {
     "after.csv": ('text,label\n"a"b,1\n', r"after\.csv, line 2: broken quoting .* write a quoted text as"),
     "more.csv": ("text,label\na,b,1\n", r"line 2: expected 2 fields as in the header, found 3; .* holds a comma"),
     "fewer.tsv": ("text\tlabel\na\n", r"line 2: expected 2 fields as in the header, found 1; .* holds a tab"),
+    "two.csv.gz": (b"text,label", r"two\.csv\.gz: .*not a gzip|cannot be read"),
+    "wide.csv": (b"t\0e\0x\0t\0,\0", r"wide\.csv: looks like UTF-16 without a byte order mark; save the file as UTF-8"),
+    "a.zip": (b"PK", r"got '\.zip'; unpack it first"),
     "broken.jsonl": ('{"text": "a", "label": 1}\n{"text"\n', r"broken\.jsonl, line 2: invalid JSON \(.*\); write one"),
     "deep.jsonl": ("[" * 100_000, r"deep\.jsonl, line 1: invalid JSON"),
     "digits.jsonl": ('{"text": "a", "label": ' + "1" * 5000 + "}", r"digits\.jsonl, line 1: invalid JSON"),
@@ -156,3 +165,82 @@ def test_a_quote_that_swallows_lines_of_a_tsv_is_told(write):
         read_rows(path, ("text", "label"))
     whole = write("whole.tsv", 'text\tlabel\n"two\nlines"\t1\n')
     assert read_rows(whole, ("text", "label"))[0].values == ("two\nlines", "1")
+
+
+@pytest.mark.parametrize(("delimiter", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])
+def test_a_separator_is_found_by_the_header_and_told(delimiter, words, write):
+    table = open_table(write("a.csv", f"text{delimiter}label\na, b{delimiter}1\n"), COLUMNS)
+    assert [row.values for row in table.rows] == [("a, b", "1")]
+    assert table.delimiter == words
+
+
+def test_compressed_text_is_read(write):
+    assert values(write("a.csv.gz", gzip.compress(b"text,label\na,1\n"))) == [("a", "1")]
+    assert values(write("a.JSONL.GZ", gzip.compress(b'{"text": "a", "label": 1}'))) == [("a", 1)]
+    folder = write("mine/train.csv.gz", b"").parent
+    assert [path.name for path in split_files(folder).values()] == ["train.csv.gz"]
+
+
+@pytest.mark.parametrize(
+    ("header", "advice"),
+    [
+        ("review,sentiment", "pass --text-column review --label-column sentiment"),
+        ("Text,label", "pass --text-column Text"),
+        ("text,class", "pass --label-column class"),
+        ("review,comment,label", "say which columns hold the text and the label"),
+        ("a,b", "say which columns hold the text and the label"),
+    ],
+)
+def test_columns_that_are_probably_meant_are_named_as_options(header, advice, write):
+    with pytest.raises(InputError, match=rf"; {advice}$"):
+        read_rows(write("a.csv", f"{header}\n1,2,3\n"), COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
+def test_a_file_that_holds_far_more_than_it_stores_is_refused(name, write, monkeypatch):
+    monkeypatch.setattr(files, "_SMALL_FILE", 100_000)
+    monkeypatch.setattr(files, "_MAX_EXPANSION", 2)
+    monkeypatch.setattr(files, "_LARGEST_FILE", 1_000_000)
+    rows = ["a" * 100] * 20_000
+    content = ("text,label\n" + "".join(f"{text},1\n" for text in rows)).encode()
+    path = write(name, gzip.compress(content) if name.endswith(".gz") else content)
+    if name.endswith(".parquet"):  # one text in a dictionary, which the declared size does not count often
+        parquet.write_table(pyarrow.table({"text": rows, "label": [1] * len(rows)}), path)
+    with pytest.raises(InputError, match=r"expected (a file of )?at most [0-9,]+ bytes"):
+        read_rows(path, COLUMNS)
+
+
+def test_a_line_without_end_is_refused(write, monkeypatch):
+    monkeypatch.setattr(files, "_LONGEST_LINE", 1_000)
+    with pytest.raises(InputError, match=r"expected lines of at most 1,000 characters"):
+        read_rows(write("a.csv", "text,label\n" + "a" * 2_000), COLUMNS)
+
+
+def test_an_array_of_objects_and_repeated_keys_are_told(write):
+    with pytest.raises(InputError, match="got an array of them; write each on its own line"):
+        read_rows(write("a.jsonl", json.dumps([{"text": "a", "label": 1}])), COLUMNS)
+    with pytest.raises(InputError, match="an array must be rewritten as one object a line"):
+        read_rows(write("a.jsonl", json.dumps([{"text": "a", "label": 1}], indent=2)), COLUMNS)
+    with pytest.raises(InputError, match="the key 'text' occurs twice"):
+        read_rows(write("a.jsonl", '{"text": "a", "text": "b", "label": 1}'), COLUMNS)
+
+
+cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
+@given(rows=st.lists(st.tuples(cells, cells), min_size=1, max_size=20))
+def test_any_table_is_read_back_as_it_was_written(ending, rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{ending}"
+        if ending == ".parquet":
+            parquet.write_table(pyarrow.table(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))), path)
+        elif ending == ".jsonl":
+            path.write_text("".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in rows))
+        else:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, delimiter=";" if ending == ".csv" else "\t", quoting=csv.QUOTE_ALL)
+                writer.writerows([COLUMNS, *rows])
+        if ending == ".tsv" and any("\t" in cell and "\n" in cell for row in rows for cell in row):
+            return  # refused, since a quote may have swallowed lines
+        assert values(path) == rows

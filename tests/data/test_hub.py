@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import datasets
 import pytest
 
@@ -109,3 +111,58 @@ def test_one_configuration_of_several_is_named_after_the_data_set(write):
 def test_a_folder_with_a_colon_in_its_name_is_no_configuration(write):
     folder = write("mine:too/train.csv", "text,label\n" + "".join(f"text {n},{n % 2}\n" for n in range(20))).parent
     assert len(load_data(f"hub:{folder}").label_names) == 2
+
+
+@pytest.fixture(params=["PATH", "hub:PATH"])
+def saved(request, tmp_path):
+    """A function that gives the name of a folder which `save_to_disk` writes."""
+
+    def save(data):
+        data.save_to_disk(str(tmp_path / "saved"))
+        return request.param.replace("PATH", str(tmp_path / "saved"))
+
+    datasets.disable_progress_bars()
+    return save
+
+
+def labelled(labels, names=("neg", "pos")):
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(names))})
+    return datasets.Dataset.from_dict({"text": [f"text {n}" for n in range(len(labels))], "label": labels}, features)
+
+
+def test_a_folder_of_save_to_disk_is_read(saved):
+    data = load_data(saved(labelled([1, 0] * 15)))
+    assert data.label_names == ("neg", "pos")
+    assert sizes(data) == [20, 4, 6]
+
+
+def test_splits_of_save_to_disk_stay(saved):
+    splits = {"train": labelled([1, 0] * 10), "test": labelled([1, 1, 0, -1])}
+    data = load_data(saved(datasets.DatasetDict(splits)))
+    assert data.test.labels == (1, 1, 0)
+    assert data.cleaned == {"missing label left out": 1}
+
+
+def test_a_damaged_folder_of_save_to_disk_is_refused_in_one_line(saved):
+    name = saved(labelled([1, 0] * 15))
+    folder = Path(name.removeprefix("hub:"))
+    (folder / "state.json").write_text("{")
+    with pytest.raises(InputError, match=r"saved: not a whole folder of save_to_disk; save it again \(.*\)"):
+        load_data(name)
+
+
+def test_names_of_classes_are_read_from_parquet_that_datasets_wrote(tmp_path):
+    labelled([1, 0] * 15, ("nan", "Nan")).to_parquet(str(tmp_path / "a.parquet"))
+    assert load_data(tmp_path / "a.parquet").label_names == ("nan", "Nan")
+
+
+def test_numbers_without_a_name_are_refused(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    labelled([1, 0] * 15).to_parquet(str(tmp_path / "a.parquet"))
+    table = parquet.read_table(tmp_path / "a.parquet")
+    changed = table.set_column(1, "label", pyarrow.array([0, 1, 7] * 10)).replace_schema_metadata(table.schema.metadata)
+    parquet.write_table(changed, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"row 3, column 'label': expected the number of one of 2 classes, got int 7"):
+        load_data(tmp_path / "a.parquet")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from safr.config import Settings
 from safr.data import TextDataset, list_data, load_data, sources
 from safr.errors import InputError
 
@@ -255,3 +256,28 @@ def test_no_bytes_bring_anything_but_one_line(ending, content):
     load_bytes(b"text\tlabel\n" + content, ending)
     load_bytes(b'{"text": ' + content, ending)
     load_bytes(b"PAR1" + content + b"PAR1", ending)
+
+
+def test_settings_say_where_the_data_are_and_what_of_them_is_left_out(write, twenty_rows):
+    write("mine/train.csv", twenty_rows.replace("text,label", "review,label"))
+    write("mine/dev.csv", "review,label\na,good\nb,bad\n")
+    folder = write("mine/test.csv", "review,label\ntext 0,bad\nc,good\n").parent
+    whole = load_data(Settings(data=str(folder), text_column="review"))
+    assert whole.duplicates.test_in_train == 1
+    data = load_data(Settings(data=str(folder), text_column="review", drop_duplicates=True))
+    assert sizes(data) == [19, 2, 2]
+    assert data.cleaned == {"texts of train that are in dev or test left out": 1}
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_a_split_of_one_text_is_refused(part, write, twenty_rows):
+    write("mine/train.csv", twenty_rows)
+    folder = write(f"mine/{part}.csv", "text,label\na,good\n").parent
+    with pytest.raises(InputError, match=rf"expected at least 2 texts in {part}, found 1; an interval needs two"):
+        load_data(folder)
+
+
+def test_a_link_to_nothing_is_told(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="link': a link to nothing; check where it points"):
+        load_data(tmp_path / "link")

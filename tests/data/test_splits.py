@@ -139,8 +139,8 @@ def test_texts_that_occur_more_than_once_are_counted():
 def test_data_say_their_classes_and_what_is_odd_about_them():
     lines = dataset(train=[("a", 0), ("d ", 1)]).describe()
     assert lines == [
-        "classes in train: no 1, yes 1",
         "1 test texts that are in train too, so the test accuracy may be too high",
+        "classes in train: no 1, yes 1",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -140,9 +141,10 @@ def column_positions(columns: Sequence[str], names: Sequence[str], place: str) -
 
 def iter_json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSONL file with their places; blank lines are skipped."""
+    shown = shorten_path(path)
     for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
         if line.strip():
-            place = f"{shorten_path(path)}, line {number}"
+            place = f"{shown}, line {number}"
             yield place, _parse_json_object(line, place)
 
 
@@ -195,9 +197,10 @@ def _iter_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Itera
         header = next(lines, (0, []))[1]
         if not header:
             raise _make_empty_error(path)
-        positions = column_positions(columns, header, shorten_path(path))
+        shown = shorten_path(path)
+        positions = column_positions(columns, header, shown)
         for line, fields in lines:
-            place = f"{shorten_path(path)}, line {line}"
+            place = f"{shown}, line {line}"
             if len(fields) != len(header):
                 raise InputError(
                     f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
@@ -394,10 +397,12 @@ def _make_encoding_error(path: Path, encoding: str) -> InputError:
     lines = 1
     decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
     with open_regular_file(path) as stored, _open_text(stored, path) as file:
+        # Of a damaged compressed file the end may not be readable either.
         try:
-            while chunk := file.read(1 << 20):
-                lines += decoder.decode(chunk).count("\n")
-            decoder.decode(b"", final=True)
+            with contextlib.suppress(EOFError, OSError, zlib.error):
+                while chunk := file.read(1 << 20):
+                    lines += decoder.decode(chunk).count("\n")
+                decoder.decode(b"", final=True)
         except UnicodeDecodeError as error:
             lines += error.object[: error.start].decode(encoding, "ignore").count("\n")
     return InputError(f"{shorten_path(path)}, line {lines}: not {encoding.upper()}; save the file as UTF-8")

@@ -121,14 +121,17 @@ class TextDataset:
         )
 
     def describe(self) -> list[str]:
-        """Lines about the classes in train, about what was left out or replaced, and about repeated texts."""
+        """Lines about repeated texts, about the classes in train, and about what was left out or replaced."""
         counts = Counter(self.train.labels)
         classes = [
             f"{shorten_text(name, 30)} {counts[number]:,}" for number, name in enumerate(self.label_names[:_SHOWN])
         ]
         others = len(self.label_names) - len(classes)
-        lines = [f"classes in train: {', '.join(classes)}{f', and {others:,} more' if others else ''}"]
-        return lines + [f"{count:,} {what}" for what, count in (self.cleaned | self.duplicates.describe()).items()]
+        return [
+            *(f"{count:,} {what}" for what, count in self.duplicates.describe().items()),
+            f"classes in train: {', '.join(classes)}{f', and {others:,} more' if others else ''}",
+            *(f"{count:,} {what}" for what, count in self.cleaned.items()),
+        ]
 
     def without_shared_texts(self) -> TextDataset:
         """The data set without the texts of train that are in dev or test, and those of dev that are in test.
