@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -421,3 +422,80 @@ def test_an_encoder_called_alone_leaves_no_pass_open():
     assert current_pass() is None
     model(**batch(), labels=LABELS)
     assert current_pass() is None
+
+
+@torch.no_grad()
+def test_a_mask_that_is_the_same_for_every_query_counts_the_same_pairs():
+    model, inputs = attach(tiny("bert").eval(), UNMASKED), batch()
+    model(**inputs, labels=LABELS)
+    expected = model.safr.terms["interaction"]
+    seen = (1 - inputs["attention_mask"].float())[:, None, None, :] * torch.finfo(torch.float32).min
+    model(input_ids=inputs["input_ids"], attention_mask=seen, labels=LABELS)
+    torch.testing.assert_close(model.safr.terms["interaction"], expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"attention_mask": torch.ones(1, 3)}, "expected a batch with input_ids, got none"),
+        ({"input_ids": torch.tensor([[1, 4000]])}, "expected token ids from 0 to 39, .* got 4,000"),
+    ],
+)
+def test_what_is_no_batch_is_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
+        trace(tiny("bert").eval(), wrong)
+
+
+@torch.no_grad()
+def test_attention_is_in_the_output_as_before():
+    model, inputs = tiny("bert").eval(), batch()
+    model.set_attn_implementation("eager")
+    before = model(**inputs, output_attentions=True).attentions
+    after = attach(model, UNMASKED)(**inputs, output_attentions=True).attentions
+    for weights, expected in zip(after, before, strict=True):
+        torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_threads_see_what_one_sees_alone(attached):
+    model = tiny("bert").eval()
+    if attached:
+        attach(model)
+    implementation = model.config._attn_implementation
+    requests = [(site, {name: rows[:, :count] for name, rows in batch().items()}) for site in SITES for count in (5, 7)]
+    with torch.no_grad():
+        alone = [trace(model, inputs, [site]) for site, inputs in requests]
+
+    @torch.no_grad()
+    def is_the_same(number):
+        expected = alone[number % len(requests)]
+        site, inputs = requests[number % len(requests)]
+        found = trace(model, inputs, [site])
+        pairs = [(found.vectors, expected.vectors), (found.attention, expected.attention)]
+        return all(
+            list(each) == list(other) and all(torch.allclose(each[key], other[key], atol=1e-6) for key in other)
+            for each, other in pairs
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(is_the_same, range(120)))
+    assert model.config._attn_implementation == implementation
+
+
+@torch.no_grad()
+def test_a_loss_of_ones_own_finds_the_regularization_in_evaluation_too():
+    output = attach(tiny("bert").eval())(**batch())
+    assert output.regularization == 0
+    assert "regularization" not in output
+
+
+@torch.no_grad()
+def test_what_another_saver_wrote_is_loaded_with_its_mask(tmp_path):
+    model, inputs = attach(tiny("bert").eval()), batch()
+    model.save_pretrained(tmp_path)
+    torch.testing.assert_close(safr.load(tmp_path)(**inputs).logits, model(**inputs).logits)
+    plain = BertForSequenceClassification.from_pretrained(tmp_path)
+    for call in (lambda: attach(plain), lambda: trace(plain, inputs)):
+        with pytest.raises(InputError, match=r"loaded without its word mask; load it by safr.load\(FOLDER\)"):
+            call()
+    assert not hasattr(detach(model).config, "safr")

@@ -95,6 +95,8 @@ def _read_interaction(
 ) -> Tensor:
     content_mask = forward_pass.record.content_mask
     all_visible = attention_mask is None or settings.padding == "count"
+    if attention_mask is not None and attention_mask.shape[2] == 1:  # LayoutLM's, the same for every query
+        attention_mask = attention_mask.expand(-1, -1, attention_mask.shape[3], -1)
     if isinstance(attention, Tensor):
         visible = None if attention_mask is None or all_visible else attention_mask == 0
         return interaction_loss(attention, content_mask, settings.exclude_self, visible)
