@@ -2,6 +2,7 @@ import copy
 import json
 import pickle
 import re
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -202,12 +203,22 @@ def test_attention_of_one_word_is_drawn_as_attention():
 
 
 def test_json_has_null_for_what_is_no_number():
-    model = tiny.model(MASKED)
-    model.layers[0].fc1.bias.data[0] = float("nan")
-    values = json.loads(explain(model, tiny.tokenizer(), TEXT).to_json(), parse_constant=pytest.fail)
+    explanation = explain(tiny.model(MASKED), tiny.tokenizer(), TEXT)
+    nan = np.full_like(explanation.site().interference, np.nan)
+    sites = {**explanation.sites, "fc1.0": replace(explanation.site(), interference=nan)}
+    probabilities = dict.fromkeys(explanation.probabilities, np.inf)
+    explanation = replace(explanation, sites=sites, probabilities=probabilities)
+    values = json.loads(explanation.to_json(), parse_constant=pytest.fail)
     assert {each for row in values["sites"]["fc1.0"]["interference"] for each in row} == {None}
     assert set(values["probabilities"].values()) == {None}
     assert None not in values["sites"]["embedding"]["capacity"]
+
+
+def test_a_model_that_has_diverged_is_not_explained():
+    model = tiny.model(MASKED)
+    model.layers[0].fc1.bias.data[0] = float("nan")
+    with pytest.raises(InputError, match="are not finite numbers, as after a training that diverged"):
+        explain(model, tiny.tokenizer(), TEXT)
 
 
 def test_a_long_text_is_cut_and_says_so():

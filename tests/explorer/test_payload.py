@@ -13,7 +13,7 @@ from safr.evaluation.benchmark import benchmark
 from safr.explorer.payload import choose_texts, list_texts, load_other_scores, summarize_run
 from safr.model.save import load
 from safr.runs import Run
-from safr.storage import read_json, write_json, write_text
+from safr.storage import read_json, write_json, write_parquet, write_text
 from tests import tiny
 
 
@@ -147,13 +147,14 @@ def test_words_of_other_columns_or_with_gaps_are_one_line(copied):
         table.set_column(0, "text", pyarrow.array(["a"] * len(table))),
         table.set_column(table.schema.get_field_index("label"), "label", gaps),
     ):
-        pyarrow.parquet.write_table(damaged, copied.words_file)
-        with pytest.raises(InputError, match="expected a table of words"):
+        write_parquet(copied.words_file, damaged)
+        with pytest.raises(InputError, match=r"tokens\.parquet: expected Parquet, but it is damaged"):
             list_texts([copied])
 
 
-def test_scores_that_are_not_finite_are_told_without_a_number(copied):
+def test_scores_that_are_not_finite_are_refused(copied):
     scores = read_json(copied.scores_file)
     scores["accuracy"]["low"] = float("nan")
     write_json(copied.scores_file, scores)
-    assert summarize_run(copied).scores["accuracy"]["low"] is None
+    with pytest.raises(InputError, match=r"expected type \"number\" of accuracy\.low, got NaN"):
+        summarize_run(copied)
