@@ -3,6 +3,7 @@ import json
 import math
 import shutil
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,9 @@ def test_a_checkpoint_that_was_being_written_is_not_used(tmp_path, left):
     (half / "model.safetensors").write_bytes(b"half")
     if left is not None:
         (half / "trainer_state.json").write_text(left)
-    with pytest.warns(UserWarning, match=r"checkpoint-1000 can't be used .*; going on from checkpoint-12$"):
+    # Nobody needs to hear of one that was being written, which has no state yet: a warning would be an error here.
+    damaged = r"checkpoint-1000 can't be used .*; going on from checkpoint-12$"
+    with nullcontext() if left is None else pytest.warns(UserWarning, match=damaged):
         resumed = train(SETTINGS, small_data(), tmp_path / "stopped", resume=True)
     assert same(weights(whole), weights(resumed))
 

@@ -39,8 +39,8 @@ class CheckpointManifest(TrainerCallback):
 def find_last_checkpoint(run: Run) -> Path | None:
     """The newest checkpoint that a training can go on from as if it had never stopped; None to begin again.
 
-    Newer ones are damaged, or were being written when training stopped, and are deleted. What of them a user may wonder
-    about is said as a warning.
+    Newer ones are damaged, or were being written when training stopped, and are deleted. A warning names the damaged
+    ones.
 
     Raises:
         InputError: A checkpoint is whole, but the one with the best epoch's weights is gone or damaged.
@@ -58,7 +58,9 @@ def find_last_checkpoint(run: Run) -> Path | None:
                 break
             lost_best = lost_best or best
             problem = f"its best epoch's, {best.name}, is damaged or gone"
-        damaged.append(f"{checkpoint.name} can't be used ({problem})")
+        # The Trainer writes its state last: without it, training stopped while the checkpoint was being written.
+        if (checkpoint / _STATE).is_file() or (checkpoint / MANIFEST).is_file():
+            damaged.append(f"{checkpoint.name} can't be used ({problem})")
         newer.append(checkpoint)
     if usable is None and lost_best is not None:
         raise InputError(
