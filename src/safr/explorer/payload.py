@@ -17,29 +17,12 @@ from safr.data.splits import hash_text
 from safr.errors import InputError
 from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.what_if import WhatIf
-from safr.report.report import check_same_data_and_names
+from safr.report.report import MAIN_K, check_same_data_and_names
 from safr.runs import Run
 from safr.storage import read_parquet
 
 INTERNAL_METHODS = ("capacity", "keep", "attention")
 """Attribution methods whose scores come from the model itself, for any text."""
-
-
-_WORD_COLUMNS = {
-    "text": pyarrow.int64(),
-    "word": pyarrow.string(),
-    "label": pyarrow.string(),
-    "prediction": pyarrow.string(),
-}
-_SHOWN_ESTIMATES = (
-    ("accuracy",),
-    ("deletion", "random", "30"),
-    ("deletion", "capacity", "30"),
-    ("srs", "30"),
-    ("srs", "random", "30"),
-)
-_ESTIMATE_KEYS = ("value", "low", "high")
-_SCORE_COLUMNS = {"text": pyarrow.int64(), "position": pyarrow.int64(), "score": pyarrow.float64()}
 
 
 @dataclass(frozen=True)
@@ -105,12 +88,10 @@ class PagePayload:
 def summarize_run(run: Run) -> RunSummary:
     """The summary of a run for the page; an InputError if the run is not evaluated."""
     scores, history = run.scores, run.history
-    estimates = [_look_up(scores, path) for path in _SHOWN_ESTIMATES]
-    if not (isinstance(_look_up(scores, ("site",)), str) and all(map(_is_estimate, estimates))):
-        raise InputError(f"{run.scores_file}: expected the scores of a run, but they are damaged; {_make_again(run)}")
-    for line in history:
-        if not (isinstance(line, dict) and all(isinstance(value, int | float) for value in line.values())):
-            raise InputError(f"{run.history_file}: expected lines of numbers by name, but they are damaged")
+    if MAIN_K not in scores["srs"].get("random", {}):
+        raise InputError(
+            f"{run.scores_file}: expected SRS of random deletion, found none; run `safr evaluate {run.folder}` again"
+        )
     return RunSummary(
         run.name, scores["site"], run.settings.command, replace_not_finite(scores), replace_not_finite(history)
     )
@@ -239,18 +220,3 @@ def _join_words(run: Run) -> Mapping[int, str]:
     for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
         words_by_text.setdefault(number, []).append(word)
     return {number: " ".join(words) for number, words in words_by_text.items()}
-
-
-def _look_up(value: Any, path: Sequence[str]) -> Any:
-    """What nested dictionaries hold under a path of keys; None where it leads nowhere."""
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def _is_estimate(value: Any) -> bool:
-    return isinstance(value, dict) and all(isinstance(value.get(name), int | float) for name in _ESTIMATE_KEYS)
-
-
-def _make_again(run: Run) -> str:
-    return f"run `safr evaluate {run.folder}` again"
