@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from safr.errors import InputError
+from safr.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import jsonschema
@@ -109,7 +109,9 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None, *, advice
                 raise ValueError(f"values are missing in its column {name!r}")
         return _decode_texts(table)
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, OverflowError, MemoryError) as error:
-        raise InputError(f"{path}: expected Parquet, but it is damaged ({_first_line(error)}); {advice}") from error
+        raise InputError(
+            f"{path}: expected Parquet, but it is damaged ({_describe_reason(error)}); {advice}"
+        ) from error
 
 
 def check_file(path: Path, *, advice: str = _ADVICE) -> None:
@@ -132,7 +134,7 @@ def check_file(path: Path, *, advice: str = _ADVICE) -> None:
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a file, found none; {advice}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{_shorten(path, _PATH_ECHO)}: can't be read ({_first_line(error)})") from error
+        raise InputError(f"{_shorten(path, _PATH_ECHO)}: can't be read ({_describe_reason(error)})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -268,14 +270,29 @@ def name_disk_errors(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except OSError as error:
-        number = error.errno if error.errno is not None else _find_disk_error(error)
+        number = error.errno if error.errno is not None else find_disk_error(error)
         if number is None or error.filename not in (None, *_temporary_names(error.filename)):
             raise
         raise OSError(number, os.strerror(number), _shorten(path, _PATH_ECHO)) from error
     except Exception as error:
-        if (number := _find_disk_error(error)) is None:
+        if (number := find_disk_error(error)) is None:
             raise
         raise OSError(number, os.strerror(number), _shorten(path, _PATH_ECHO)) from error
+
+
+def find_disk_error(error: BaseException | None) -> int | None:
+    """Number of the system's error that a library's own error, or what it came from, tells of, if the disk is it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            return error.errno
+        text = str(error)
+        for number, words in _DISK_ERRORS.items():
+            if words in text:
+                return number
+        if any(words in text for words in ("PytorchStreamWriter", "inline_container", "file write failed")):
+            return errno.ENOSPC  # torch does not say why it could not write
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def keep_checksums(folder: Path) -> None:
@@ -342,7 +359,7 @@ def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: expected JSON, but it is damaged ({_first_line(error)}); {advice}") from error
+        raise InputError(f"{place}: expected JSON, but it is damaged ({_describe_reason(error)}); {advice}") from error
     if schema is not None:
         mismatch = next(_make_validator(json.dumps(schema)).iter_errors(value), None)
         if mismatch is not None:
@@ -472,14 +489,6 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _find_disk_error(error: Exception) -> int | None:
-    """Number of the system's error that a library's own error tells of, if the disk is the cause."""
-    text = str(error)
-    if "PytorchStreamWriter" in text or "inline_container" in text:  # torch does not say why it could not write
-        return errno.ENOSPC
-    return next((number for number, words in _DISK_ERRORS.items() if words in text), None)
-
-
 def _temporary_names(name: Any) -> list[Any]:
     """The name itself where it is one of ours that nobody knows."""
     return [name] if re.search(r"/\.[0-9a-f]{32}\.part$|/\.saving-", str(name)) else []
@@ -495,6 +504,6 @@ def _shorten(value: object, most: int = _ECHO) -> str:
     return text if len(text) <= most else text[:most] + "..."
 
 
-def _first_line(error: Exception) -> str:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).strip()
-    return _shorten((reason or type(error).__name__).splitlines()[0])
+def _describe_reason(error: Exception) -> str:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return _shorten(reason or first_line(error))

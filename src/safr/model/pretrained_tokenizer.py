@@ -8,7 +8,7 @@ from typing import Any
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
-from safr.errors import InputError
+from safr.errors import InputError, first_line
 from safr.storage import check_file, hash_file, read_json
 
 _SETTING_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -34,7 +34,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # whatever damaged files bring, also what tokenizers' own code calls a panic
-        raise InputError(f"{name}: its tokenizer can't be loaded ({_first_line(error)}); save it again") from error
+        raise InputError(f"{name}: its tokenizer can't be loaded ({first_line(error)[:200]}); save it again") from error
     if tokenizer is None or not hasattr(tokenizer, "get_vocab"):
         raise InputError(f"{name}: expected the files of a tokenizer, found none that can be used; save it again")
     return tokenizer
@@ -80,7 +80,3 @@ def _is_known_class(name: Any) -> bool:
     return isinstance(name, str) and any(
         tokenizer_class_from_name(each) is not None for each in (name, name.removesuffix("Fast"), f"{name}Fast")
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

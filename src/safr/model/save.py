@@ -21,7 +21,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 import safr
 import safr.model.transformer
 from safr.config import Regularization, regularization_from_dict
-from safr.errors import InputError
+from safr.errors import InputError, first_line
 from safr.model.attach import attach_resolved
 from safr.model.hub import is_hub_name, model_folder
 from safr.model.model_card import Score, model_card
@@ -167,7 +167,7 @@ def _read_settings(folder: Path, written: dict[str, Any]) -> tuple[Regularizatio
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder}: written by SAFR {written.get('version')}, and SAFR {safr.__version__} can't read its settings "
-            f"({_first_line(error)}); update SAFR or save it again"
+            f"({first_line(error)}); update SAFR or save it again"
         ) from error
 
 
@@ -179,7 +179,7 @@ def _read_weights(folder: Path, written: dict[str, Any]) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as file:
                 weights |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file is no mapping
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder}: the model's weights can't be read ({_first_line(error)})") from error
+        raise InputError(f"{folder}: the model's weights can't be read ({first_line(error)})") from error
     return weights
 
 
@@ -202,7 +202,7 @@ def _list_shards(index: Path) -> list[Path]:
         names = sorted(set(content["weight_map"].values()))
         shards = [index.with_name(name) for name in names]  # with_name takes no path that leads elsewhere
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(f"{index}: expected the names of the weights' files ({_first_line(error)})") from error
+        raise InputError(f"{index}: expected the names of the weights' files ({first_line(error)})") from error
     if missing := [shard.name for shard in shards if shard.suffix != ".safetensors" or not shard.is_file()]:
         raise InputError(f"{index.parent}: the model's weights can't be read (no {', '.join(missing)})")
     return shards
@@ -233,7 +233,7 @@ def _build_model(folder: Path, config: dict[str, Any], weights: dict[str, Tensor
     except InputError as error:
         raise InputError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from error
     except Exception as error:  # whatever a damaged or foreign config brings: the user gets one line
-        raise InputError(f"{folder}: the model can't be built from its config.json ({_first_line(error)})") from error
+        raise InputError(f"{folder}: the model can't be built from its config.json ({first_line(error)})") from error
     finally:
         transformers.logging.set_verbosity(before)
     model, report = loaded
@@ -279,7 +279,3 @@ def _check_complete(folder: Path, missing: Collection[str]) -> None:
 
 def _shape(weight: Tensor | None) -> torch.Size | None:
     return None if weight is None else weight.shape
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -5,25 +5,26 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import Recipe, Settings
 from safr.data import TextDataset
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
-from safr.errors import InputError
+from safr.errors import InputError, first_line
 from safr.inference import iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
+from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 
@@ -106,7 +107,7 @@ def _check_sizes(data: TextDataset) -> None:
 def _load_tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
     if settings.model == PAPER_MODEL:
         return train_word_tokenizer(data.train.texts)
-    tokenizer = _load_pretrained(AutoTokenizer, settings.model)
+    tokenizer = _load_pretrained(load_tokenizer, settings.model)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):  # as the processor of a model that reads images
         raise InputError(f"model '{settings.model}': expected a tokenizer of texts, got {type(tokenizer).__name__}")
     if tokenizer.pad_token is None:  # as in a language model; the attention mask tells padding from the end of a text
@@ -149,8 +150,9 @@ def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
         InputError: There is no such model, or its weights are not the ones that its config describes.
     """
     model, loading = _load_pretrained(
-        AutoModelForSequenceClassification,
+        AutoModelForSequenceClassification.from_pretrained,
         name,
+        trust_remote_code=False,
         **label_names,
         problem_type="single_label_classification",  # the data have one class a text, whatever the model had before
         ignore_mismatched_sizes=True,  # of the head alone, see below
@@ -173,9 +175,9 @@ def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
     return model
 
 
-def _load_pretrained(auto_class: Any, name: str, **options: Any) -> Any:
+def _load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any:
     try:
-        return auto_class.from_pretrained(name, trust_remote_code=False, **options)
+        return load(name, **options)
     except MemoryError:
         raise
     except Exception as error:  # whatever it stumbles over in a folder, it is the folder that can't be used
@@ -241,9 +243,9 @@ def _check_first_pass(
     """Run the longest text through the model: whether it can be read, classified, and explained at the site."""
     longest = max(data.train.texts, key=len)
     texts = [text for text in encode(tokenizer, [longest], settings.max_tokens) if text.words]
-    was_training, site = model.training, get_explaining_site(model)
+    site = get_explaining_site(model)
     try:
-        for batch, trace in iter_traces(model.eval(), texts, [name for name in SITES if name != "attention"]):
+        for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):
             logits = text_logits(model, trace.logits, batch)
             if logits.shape[-1] != len(data.label_names):
                 raise InputError(
@@ -260,8 +262,6 @@ def _check_first_pass(
         raise InputError(
             f"model '{settings.model}': {type(model).__name__} can't classify a text of the data ({_reason(error)})"
         ) from error
-    finally:
-        model.train(was_training)
 
 
 def _check_space(model: PreTrainedModel, output: Path) -> None:
@@ -280,7 +280,5 @@ def _warn(message: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, or its type where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0] if lines else type(error).__name__
+    reason = first_line(error)
     return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}..."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import json
 import os
@@ -39,7 +38,7 @@ from safr.errors import InputError
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
-from safr.storage import write_text
+from safr.storage import find_disk_error, write_text
 from safr.training.checkpoints import (
     KEPT_CHECKPOINTS,
     CheckpointManifest,
@@ -50,8 +49,6 @@ from safr.training.checkpoints import (
 )
 from safr.training.divergence import DivergenceCheck, compute_accuracy
 from safr.training.prepare import PreparedTraining, prepare_training
-
-_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 def train(
@@ -156,32 +153,12 @@ def _name_failed_writes(run: Run) -> Iterator[None]:
     except InputError:
         raise
     except (OSError, RuntimeError, SafetensorError) as error:
-        reason = _describe_failed_write(error)
-        if reason is None:
+        if (number := find_disk_error(error)) is None:
             raise
         raise InputError(
-            f"{run.folder}: could not be written ({reason}); make room, then go on with `safr train --resume "
-            f"{run.folder}`"
+            f"{run.folder}: could not be written ({os.strerror(number)}); make room, then go on with "
+            f"`safr train --resume {run.folder}`"
         ) from error
-
-
-def _describe_failed_write(error: BaseException | None) -> str | None:
-    """Why a file could not be written; None for an error of another kind."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            return error.strerror
-        if isinstance(error, SafetensorError) and (found := _find_write_error(str(error))):
-            return found
-        if isinstance(error, RuntimeError) and (
-            "PytorchStreamWriter" in str(error) or "file write failed" in str(error)
-        ):
-            return _find_write_error(str(error)) or "a checkpoint's file was cut off"
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _find_write_error(message: str) -> str | None:
-    return next((text for number in _WRITE_ERRORS if (text := os.strerror(number)) in message), None)
 
 
 class _LengthGroupedTrainer(Trainer):
