@@ -315,13 +315,15 @@ def record_checksums(files: Mapping[Path, Path]) -> None:
         return
     lock = FileLock(checksums.with_name(f".{checksums.stem}.lock"))
     with lock:
-        known = _read_checksums(checksums)
-        for target, now in files.items():
-            name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
-            known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
-        write_json(checksums, known)
-        with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
-            Path(lock.lock_file).unlink()
+        try:
+            known = _read_checksums(checksums)
+            for target, now in files.items():
+                name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
+                known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
+            write_json(checksums, known)
+        finally:
+            with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
+                Path(lock.lock_file).unlink()
 
 
 def _find_checksums(path: Path) -> Path | None:

@@ -1,0 +1,149 @@
+"""Kills, losses of power and full disks at any operation on files: nothing is lost, and the same command goes on."""
+
+import csv
+import json
+import shutil
+import time
+
+import pytest
+
+from safr.runs import Run
+from safr.storage import CHECKSUMS_FILE
+from tests import tiny
+from tests.campaigns.faults import lose_power, run_command
+
+OPTIONS = [
+    *("--epochs", "2", "--batch-size", "16", "--learning-rate", "0.01", "--max-tokens", str(tiny.MAX_TOKENS)),
+    *("--width", "16", "--heads", "2", "--feed-forward", "32", "--vmask-width", "8"),
+]
+BENCHMARK = ["--texts", "4", "--methods", "capacity", "attention", "occlusion"]
+COMMANDS = ("train", "evaluate", "benchmark", "sweep")
+VOLATILE = ("seconds", "seconds_per_text", "created", "time")
+"""Keys of JSON files that hold how long something took."""
+
+
+class Workplace:
+    """A folder in which a command runs again and again from the same start, and what it leaves if nothing happens."""
+
+    def __init__(self, command, folder):
+        self.folder, self.start, self.log = folder / "work", folder / "start", folder / "log"
+        self.run = Run(self.folder / "run")
+        data = folder / "texts.csv"
+        with data.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "label"])
+            rows.writerows((text, tiny.LABELS[label]) for text, label in tiny.sentences(90, 0, longest=9))
+        run, training = str(self.run.folder), ["--data", str(data), *OPTIONS]
+        self.words = {
+            "train": ["train", *training, "--output", run],
+            "evaluate": ["evaluate", run],
+            "benchmark": ["benchmark", run, *BENCHMARK],
+            "sweep": [
+                "sweep",
+                *training,
+                "--output",
+                run,
+                "--vary",
+                "importance=0.1",
+                "--seeds",
+                "1",
+                "--workers",
+                "1",
+            ],
+        }[command]
+        self.folder.mkdir()
+        if command in ("evaluate", "benchmark"):
+            assert run_command(["train", *training, "--output", run], self.folder, log=self.log).status == 0
+        shutil.copytree(self.folder, self.start)
+        ending = run_command(self.words, self.folder, log=self.log)
+        assert ending.status == 0, ending.output
+        self.operations, self.result = ending.operations, read_files(self.run.folder)
+
+    def begin(self):
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.start, self.folder)
+
+    def go_on(self):
+        """Run the command again, as a user would after it was stopped."""
+        words = self.words
+        if words[0] == "train" and self.run.config_file.exists():
+            words = ["train", "--resume", str(self.run.folder)]
+        return run_command(words, self.folder, log=self.log)
+
+    def find_losses(self):
+        """What is wrong right after the fault: results that were there and are not, or that can't be read."""
+        if self.words[0] not in ("evaluate", "benchmark"):
+            return []
+        start = Run(self.start / "run")
+        return [
+            f"{name} was lost"
+            for name in ("scores", "examples", "history", "settings")
+            if getattr(self.run, name) != getattr(start, name)
+        ]
+
+    def find_differences(self):
+        """What is not as in a run that nothing happened to."""
+        found = read_files(self.run.folder)
+        return [name for name in sorted(found.keys() | self.result.keys()) if found.get(name) != self.result.get(name)]
+
+
+def read_files(folder):
+    """What all files of a folder hold, by their names; without times."""
+    return {
+        path.relative_to(folder).as_posix(): read_file(path)
+        for path in folder.rglob("*")
+        if path.is_file() and "failed" not in path.name
+    }
+
+
+def read_file(path):
+    if path.name == CHECKSUMS_FILE:  # those of what holds times differ
+        return sorted(json.loads(path.read_text()))
+    if path.suffix == ".json":
+        return without_times(json.loads(path.read_text()))
+    if path.suffix == ".jsonl":
+        return [without_times(json.loads(line)) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {key: without_times(part) for key, part in value.items() if key not in VOLATILE}
+    return [without_times(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module", params=COMMANDS)
+def workplace(request, tmp_path_factory):
+    return Workplace(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill", "loss of power", "full disk"])
+def test_whatever_stops_a_command_nothing_is_lost(workplace, fault, pick_size, capsys):
+    command, failures = workplace.words[0], []
+    every = 1 if fault == "kill" else 4
+    tried = spread(workplace.operations, pick_size(3, -(-workplace.operations // every)))
+    for at in tried:
+        workplace.begin()
+        since = time.time_ns()
+        ending = run_command(
+            workplace.words, workplace.folder, log=workplace.log, at=at, is_disk_full=fault == "full disk"
+        )
+        about = f"{command}, {fault} at {at}"
+        if fault == "loss of power":
+            lose_power(workplace.folder, ending, since)
+        if fault == "full disk" and ("Traceback" in ending.output or ending.status not in (0, 1, 2)):
+            failures.append(f"{about}: {ending.status}: {ending.output[-2000:]}")
+        failures += [f"{about}: {problem}" for problem in workplace.find_losses()]
+        again = workplace.go_on()
+        if again.status != 0 or "Traceback" in again.output:
+            failures.append(f"{about}: then {again.status}: {again.output[-2000:]}")
+        failures += [f"{about}: then {name} differs" for name in workplace.find_differences()]
+    with capsys.disabled():
+        print(f"\n{command}, {fault}: {len(tried)} of {workplace.operations} tried, {len(failures)} failed")  # noqa: T201
+    assert not failures, "\n".join(failures)
+
+
+def spread(operations, count):
+    """`count` of the numbers from 1 to `operations`, evenly over them."""
+    return sorted({1 + round(number * (operations - 1) / max(count - 1, 1)) for number in range(count)})
