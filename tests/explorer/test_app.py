@@ -7,9 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, given, settings
-from schemathesis import GenerationMode, checks
 
 from safr.explorer import app, model_worker
 from safr.explorer.middleware import MAX_BODY_BYTES
@@ -19,12 +16,6 @@ from safr.explorer.payload import PagePayload
 from safr.explorer.turns import BusyError
 from tests import tiny
 from tests.explorer.conftest import contents_of
-
-
-@pytest.fixture(scope="session")
-def document(api, server):
-    """The interface as it describes itself, at a server that runs."""
-    return schemathesis.openapi.from_url(f"{server}/openapi.json")
 
 
 @pytest.fixture
@@ -42,45 +33,6 @@ def problem(answer) -> str:
 
 
 NOTHING = PagePayload(live=True, data="", labels=[], runs=[], rows=[], total=0)
-
-CHECKS = [
-    checks.not_a_server_error,
-    checks.status_code_conformance,
-    checks.content_type_conformance,
-    checks.response_schema_conformance,
-    checks.negative_data_rejection,
-]
-
-
-@pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize(
-    ("path", "method"),
-    [
-        ("/api/runs", "GET"),
-        ("/api/texts", "GET"),
-        ("/api/texts/{number}", "GET"),
-        ("/api/effects", "GET"),
-        ("/api/explain", "POST"),
-        ("/api/what-if", "POST"),
-        ("/api/predict", "POST"),
-    ],
-)
-def test_the_interface_is_what_it_says_it_is(document, api, path, method, mode):
-    assert method.lower() in api.openapi()["paths"][path]
-    operation = document[path][method]
-    if mode is GenerationMode.NEGATIVE and path in ("/api/runs", "/api/effects"):
-        return  # they take nothing that could be wrong
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(suppress_health_check=list(HealthCheck))
-    def check(case):
-        case.call_and_validate(checks=CHECKS)
-
-    check()
-
-
-def test_every_operation_is_among_those(api):
-    assert len(api.openapi()["paths"]) == 7
 
 
 def test_the_page_is_there_with_all_it_needs(client, readers):
