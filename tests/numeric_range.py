@@ -1,5 +1,6 @@
 """The formulas in exact arithmetic, and the numbers at the ends of each type."""
 
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import isqrt
 
@@ -15,6 +16,12 @@ def boundary_values(dtype):
     if dtype is not torch.float16:
         some += [1e20, 1e-20, 1e-25]
     return some
+
+
+def boundary_shares(dtype):
+    """0, the smallest numbers, the largest below 1, and 1: what probabilities and attention weights may be."""
+    info = torch.finfo(dtype)
+    return [0.0, info.smallest_normal * info.eps, info.tiny, info.eps, 1e-3, 0.5, 1 - info.eps / 2, 1.0]
 
 
 def exact_rows(vectors):
@@ -67,3 +74,32 @@ def exact_importance(vectors, scale_free):
 def exact_normalized(vectors):
     rows = exact_rows(vectors)
     return [[value / exact_root(dot(row, row)) if any(row) else value for value in row] for row in rows]
+
+
+def exact_weighted_importance(vectors, weights):
+    """Scale-free, with a weight for each token."""
+    own = exact_interference(vectors)
+    each = [1 - c if own[i][i] else Fraction(0) for i, c in enumerate(exact_capacity(vectors))]
+    return sum((w * share for w, share in zip(exact_rows(weights[None])[0], each, strict=True)), Fraction(0)) / len(
+        each
+    )
+
+
+def exact_interaction(attention, exclude_self):
+    """Of one head of one text, all of whose pairs are visible."""
+    rows, overlap = exact_rows(attention), exact_interference(attention)
+    pairs = [
+        weight * (1 - (0 if exclude_self and i == j else overlap[i][j]))
+        for i, row in enumerate(rows)
+        for j, weight in enumerate(row)
+    ]
+    return sum(pairs, Fraction(0)) / len(pairs)
+
+
+def exact_information(keep):
+    """Of one text, to about 50 digits."""
+    with localcontext(prec=400):
+        # 400 digits hold 1 - r of every r that is a number of some type.
+        shares = [part for r in keep.double().tolist() for part in (Decimal(r), 1 - Decimal(r)) if part]
+        with localcontext(prec=50):
+            return Fraction(sum((part * part.ln() for part in shares), Decimal(0)) / len(keep))

@@ -15,14 +15,18 @@ from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.superposition import capacity, interference, normalize, polysemanticity
 from tests.numeric_range import (
     DTYPES,
+    boundary_shares,
     boundary_values,
     dot,
     exact_importance,
+    exact_information,
+    exact_interaction,
     exact_interference,
     exact_normalized,
     exact_polysemanticity,
     exact_root,
     exact_rows,
+    exact_weighted_importance,
 )
 
 
@@ -116,16 +120,68 @@ def test_every_boundary_value_gives_the_exact_result_or_none(dtype, autocast, da
         }
         measured = given_vectors.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(capacity(measured, mask).sum(), measured)
-    assert not gradient.isnan().any()
+    # 1 over the length, which the gradient of all but the root is about, must be a number.
+    lengths = vectors.abs().amax(dim=-1).to(torch.promote_types(dtype, torch.float32))
+    is_in_range = bool(((lengths == 0) | (lengths >= torch.finfo(lengths.dtype).tiny)).all())
+    assert not (is_in_range and gradient.isnan().any())
     # Rows beyond the width, where padding makes them so, are summed in another way, with another error.
     if padded and tokens <= width < tokens + 2:
         assert all(value.isfinite().all() for value in (found["capacity"], found["normalize"]))
     else:
         check_text(vectors, found | {name: loss.detach() for name, loss in losses.items()}, dtype)
     for name, loss in losses.items():
-        if (loss.isfinite() and name == "root") or loss.isfinite():
+        if loss.isfinite() and (is_in_range or name == "root"):
             (slope,) = torch.autograd.grad(loss, leaf)
             assert not slope.isnan().any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("autocast", [False, True], ids=["plain", "autocast"])
+@given(data=st.data())
+def test_losses_of_boundary_shares_and_weights_are_exact(dtype, autocast, data):
+    tokens = data.draw(st.integers(1, 4))
+    shares = st.sampled_from(boundary_shares(dtype)) | st.floats(0, 1, width=16)
+    exclude_self, padding = data.draw(st.booleans()), data.draw(st.integers(0, 2))
+
+    def draw(*shape, values=shares):
+        size = math.prod(shape)
+        some = data.draw(st.lists(values, min_size=size, max_size=size))
+        return torch.tensor(some, dtype=torch.float64).to(dtype).view(shape)
+
+    def pad(tensor, *axes):
+        sizes = [size + padding * (axis in axes) for axis, size in enumerate(tensor.shape)]
+        padded = torch.full(sizes, math.nan, dtype=dtype)
+        padded[tuple(slice(size) for size in tensor.shape)] = tensor
+        return padded[None].requires_grad_()
+
+    keep, attention, vectors = draw(tokens), draw(1, tokens, tokens), draw(tokens, 4, values=st.floats(-4, 4, width=16))
+    weights = draw(tokens, values=st.sampled_from(boundary_values(dtype)))
+    mask = torch.arange(tokens + padding)[None] < tokens if padding else None
+    padded = pad(keep, 0), pad(attention, 1, 2), pad(vectors, 0), pad(weights, 0)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        losses = [
+            information_loss(padded[0], mask),
+            interaction_loss(padded[1], mask, exclude_self),
+            importance_loss(padded[2], mask, True, padded[3]),
+        ]
+    exact = [
+        exact_information(keep),
+        exact_interaction(attention[0], exclude_self),
+        exact_weighted_importance(vectors, weights),
+    ]
+    eps = Fraction(torch.finfo(losses[0].dtype).eps)
+    heaviest = max(abs(Fraction(weight)) for weight in weights.double().tolist())
+    for loss, want, most in zip(losses, exact, (1, 1, heaviest), strict=True):
+        check_close(loss.detach()[None], [want], loss.dtype, 16 * tokens * eps * most)
+        for leaf, slope in zip(padded, torch.autograd.grad(loss, padded, allow_unused=True), strict=True):
+            assert slope is None or not slope[leaf.isfinite()].isnan().any()
+
+
+@pytest.mark.parametrize("bad", [-1e-6, 1 + 1e-6, math.nan, math.inf])
+def test_the_information_of_what_is_no_probability_is_no_number(bad):
+    keep = torch.tensor([[0.5, bad]], dtype=torch.float64)
+    assert information_loss(keep).isnan()
+    assert information_loss(keep, torch.tensor([[True, False]])) == information_loss(keep[:, :1])
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])

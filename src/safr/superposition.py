@@ -130,7 +130,8 @@ def capacity(
         vectors' length matters nor, where T <= E, how different their lengths are. Where T > E, what others take is
         right to about T times the type's precision of the longest vector's squared length: vectors that are less than
         about a thousandth as long as that get no exact capacity if they are orthogonal to it.
-        The sum over a text is at most min(T, E).
+        The sum over a text is at most min(T, E). The gradient is about 1 over the vector's length, so it is infinite or
+        NaN for a vector of which that is beyond the type.
 
     >>> capacity(torch.ones(4, 3))
     tensor([0.2500, 0.2500, 0.2500, 0.2500])

@@ -54,7 +54,8 @@ def importance_loss(
         infinity, the loss is NaN and so is its gradient. It can be differentiated once.
 
         Vectors may be of any length. In a text of which one is over $10^9$ times as long as another, the gradient of
-        the shorter is finite but too small.
+        the shorter is finite but too small. The gradient of a vector of which 1 over its length is beyond the type is
+        infinite or NaN if scale-free.
 
     Raises:
         TypeError: An argument is no tensor of the type that it has to be.
