@@ -196,6 +196,12 @@ def test_values_of_another_shape_are_named_with_their_place(safr_run, tmp_path, 
         copied.scores  # noqa: B018
 
 
+def test_a_link_to_nowhere_is_no_empty_history(run):
+    run.history_file.symlink_to(run.history_file)
+    with pytest.raises(InputError, match=r"history\.jsonl: "):
+        run.history  # noqa: B018
+
+
 def test_a_history_may_hold_a_line_separator_and_losses_that_are_no_numbers(run):
     write_text(run.history_file, '{"epoch": 1, "task": NaN, "a\u2028b": 1}\n')
     assert run.history[0]["a\u2028b"] == 1

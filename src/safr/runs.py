@@ -167,7 +167,7 @@ class Run:
     @property
     def history(self) -> list[dict[str, Any]]:
         """One entry per finished epoch; empty where nothing was trained, an InputError where it is damaged."""
-        if not self.history_file.exists():
+        if not os.path.lexists(self.history_file):  # a link that leads nowhere is damage
             return []
         return read_json_lines(self.history_file, _schema("history"))
 

@@ -122,3 +122,16 @@ def test_the_auto_classes_load_what_was_saved(tmp_path):
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="must divide `hidden_size`, got 3 and 16"):
         TransformerForSequenceClassification(TransformerConfig(vocab_size=9, hidden_size=16, num_attention_heads=3))
+
+
+@pytest.mark.parametrize("name", ["padded_length", "hidden_size", "num_hidden_layers", "vocab_size"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, [], "12", True, float("nan")])
+def test_sizes_that_no_model_can_have_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a whole number of at least 1, got "):
+        TransformerConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), "0.1", None, True])
+def test_a_dropout_that_is_no_share_is_refused(value):
+    with pytest.raises(ValueError, match="`dropout` must be a number from 0 to 1, got "):
+        TransformerConfig(dropout=value)

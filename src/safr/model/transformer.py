@@ -20,6 +20,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from safr.model.attention import safr_attention
 
+_SIZES = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+
 
 @no_type_check  # transformers gives configs an __init__ of its own, which takes more than the fields
 class TransformerConfig(PretrainedConfig):
@@ -38,6 +40,23 @@ class TransformerConfig(PretrainedConfig):
     # batches pads every text to this length. Attention never looks at padding. None: padding never counts.
     padded_length: int | None = None
 
+    def __post_init__(self, **options: Any) -> None:
+        """Refuse sizes that no model can have; what transformers' own configs check by their types."""
+        super().__post_init__(**options)
+        sizes = {name: getattr(self, name) for name in _SIZES}
+        if self.padded_length is not None:
+            sizes["padded_length"] = self.padded_length
+        for name, size in sizes.items():
+            if type(size) is not int or size < 1:
+                raise ValueError(f"`{name}` must be a whole number of at least 1, got {size!r}")
+        if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
+            raise ValueError(f"`dropout` must be a number from 0 to 1, got {self.dropout!r}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"`num_attention_heads` must divide `hidden_size`, got {self.num_attention_heads} and "
+                f"{self.hidden_size}"
+            )
+
 
 class ScaledEmbedding(nn.Embedding):
     """Embeddings times sqrt(width), so that positions, whose entries are in [-1, 1], don't drown them."""
@@ -54,11 +73,6 @@ class SelfAttention(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        if config.hidden_size % config.num_attention_heads:
-            raise ValueError(
-                f"`num_attention_heads` must divide `hidden_size`, got {config.num_attention_heads} and "
-                f"{config.hidden_size}"
-            )
         self.config = config
         self.size = config.hidden_size // config.num_attention_heads
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
