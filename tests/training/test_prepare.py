@@ -1,7 +1,14 @@
 import dataclasses
 
 import pytest
-from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+from transformers import (
+    BartConfig,
+    BartForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 from safr.config import Regularization
 from safr.data import Split
@@ -12,8 +19,10 @@ from safr.inference import predict
 from safr.runs import Run
 from safr.training import train
 from safr.training.prepare import count_positions
-from tests import tiny
+from tests import tiny, tiny_tokenizers
 from tests.test_training import small_data, with_recipe
+
+BART_LAYER = {"layers": 1, "ffn_dim": 32, "attention_heads": 2}
 
 
 def save_bert(folder, **options):
@@ -87,6 +96,23 @@ def test_roberta_counts_its_positions_from_after_the_padding():
 def test_a_tokenizer_beyond_the_embeddings_is_refused(tmp_path):
     with pytest.raises(InputError, match="its tokenizer gives ids up to"):
         train(save_bert(tmp_path / "base", vocab_size=3), small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_texts_with_an_end_token_written_out_are_refused_where_they_can_not_be_batched(tmp_path):
+    tokenizer = tiny_tokenizers.tokenizer("roberta")
+    sizes = {f"{part}_{name}": size for part in ("encoder", "decoder") for name, size in BART_LAYER.items()}
+    ends = {"eos_token_id": tokenizer.eos_token_id, "decoder_start_token_id": tokenizer.eos_token_id}
+    config = BartConfig(
+        num_labels=2, vocab_size=len(tokenizer), d_model=16, pad_token_id=tokenizer.pad_token_id, **ends, **sizes
+    )
+    BartForSequenceClassification(config).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    settings, data = dataclasses.replace(with_recipe(epochs=1), model=str(tmp_path / "base")), small_data()
+    train_texts = ("good </s> film", *data.train.texts[1:])
+    data = dataclasses.replace(data, train=Split(train_texts, data.train.labels))
+    with pytest.raises(InputError, match=r"1 of [0-9]+ texts .* hold the model's end token, '</s>', written out"):
+        train(settings, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     settings = _fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, len(data.train))
+    _check_end_tokens(settings, model, tokenizer, data)
     _check_first_pass(settings, model, tokenizer, data)
     _check_space(model, output)
     return PreparedTraining(settings, model, tokenizer)
@@ -234,6 +236,26 @@ def _check_warmup(settings: Settings, texts: int) -> None:
         raise InputError(
             f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
             "their full size; give fewer, or train longer"
+        )
+
+
+def _check_end_tokens(
+    settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
+) -> None:
+    """Refuse texts that hold an encoder-decoder's end token written out.
+
+    Its classifiers read their answer at the last end token, and take no batch whose texts hold different numbers of it.
+    """
+    end = getattr(model.config, "eos_token_id", None)
+    if not model.config.is_encoder_decoder or end is None:
+        return
+    texts = [*data.train.texts, *data.dev.texts]
+    counts = Counter(text.ids.count(end) for text in encode(tokenizer, texts, settings.max_tokens))
+    if others := len(texts) - max(counts.values()):
+        raise InputError(
+            f"{data.origin}: {others} of {len(texts)} texts to train and choose with hold the model's end token, "
+            f"{tokenizer.decode(end)!r}, written out, and {type(model).__name__} can't be trained on them beside "
+            "others; take it out of them"
         )
 
 
