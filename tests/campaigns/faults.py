@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -33,7 +34,7 @@ class Ending:
     """Inodes of the files that were synchronized with the disk."""
 
 
-def run_command(words, folder, *, log, at=None, is_disk_full=False):
+def run_command(words, folder, *, log, at=None, is_disk_full=False, most_bytes=None):
     """Run a command of `safr` whose files all lie in a folder.
 
     Args:
@@ -42,11 +43,12 @@ def run_command(words, folder, *, log, at=None, is_disk_full=False):
         log: Where the command's output goes; not in the folder.
         at: Before which operation, from 1 on, the fault comes. Default: none comes.
         is_disk_full: From there on all that needs room fails; otherwise the process is killed there.
+        most_bytes: What the system lets the process write to any one file, also from C++ and Rust.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(words, str(folder), str(log), at, is_disk_full, sender))
+    process = context.Process(target=_work, args=(words, str(folder), str(log), at, is_disk_full, most_bytes, sender))
     process.start()
     sender.close()
     assert receiver.poll(SECONDS), f"{words}: hangs at {at}"
@@ -66,7 +68,7 @@ def lose_power(folder, ending, since):
     return lost
 
 
-def _work(words, folder, log, at, is_disk_full, sender):
+def _work(words, folder, log, at, is_disk_full, most_bytes, sender):
     os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for standard in (1, 2):
@@ -94,6 +96,8 @@ def _work(words, folder, log, at, is_disk_full, sender):
         elif grows:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), values[0])
 
+    if most_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
     os.fsync = fsync
     sys.addaudithook(watch)
     try:
