@@ -8,8 +8,8 @@ import torch
 from safr import runs
 from safr.config import Recipe, Settings
 from safr.errors import InputError
-from safr.runs import Run, create_run, open_run, open_trained_run
-from safr.storage import CHECKSUMS_FILE, read_json, write_json, write_text
+from safr.runs import Run, check_is_new, create_run, open_run, open_trained_run
+from safr.storage import CHECKSUMS_FILE, keep_checksums, read_json, write_json, write_text
 from tests import tiny
 
 EXAMPLE_SCORES = Path(__file__).parents[1] / "experiments" / "results" / "demo" / "safr.json"
@@ -194,6 +194,12 @@ def test_values_of_another_shape_are_named_with_their_place(safr_run, tmp_path, 
     set_value(copied.scores_file, place, value)
     with pytest.raises(InputError, match=message):
         copied.scores  # noqa: B018
+
+
+def test_a_folder_that_holds_only_what_a_killed_process_left_is_new(tmp_path):
+    keep_checksums(tmp_path)
+    (tmp_path / ".0123.part").touch()
+    check_is_new(Run(tmp_path))
 
 
 def test_a_link_to_nowhere_is_no_empty_history(run):

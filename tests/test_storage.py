@@ -213,6 +213,14 @@ def test_a_crash_before_a_file_has_its_name_leaves_the_old_one_readable(tmp_path
     assert read_json(tmp_path / "a.json") == 1
 
 
+def test_a_deleted_file_leaves_no_checksum(tmp_path):
+    keep_checksums(tmp_path)
+    for name in ("first.json", "second.json", "third.json"):
+        write_json(tmp_path / name, {})
+        (tmp_path / "first.json").unlink(missing_ok=True)
+    assert sorted(read_json(tmp_path / CHECKSUMS_FILE)) == ["second.json", "third.json"]
+
+
 def test_writers_at_the_same_time_lose_no_checksum(tmp_path):
     keep_checksums(tmp_path)
     threads = [threading.Thread(target=write_json, args=(tmp_path / f"{number}.json", number)) for number in range(8)]

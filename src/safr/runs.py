@@ -33,7 +33,7 @@ from safr.errors import InputError
 from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.save import load
 from safr.progress import Progress
-from safr.storage import keep_checksums, read_json, read_json_lines, read_parquet, write_json
+from safr.storage import CHECKSUMS_FILE, keep_checksums, read_json, read_json_lines, read_parquet, write_json
 
 if TYPE_CHECKING:
     import pyarrow
@@ -294,9 +294,10 @@ def check_is_new(run: Run) -> None:
     """Raise an InputError where a run's folder holds a run or something else."""
     if run.config_file.exists():
         raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
-    # What a killed process was writing has a name that begins with a dot.
+    # A process that was killed before it had written the settings leaves only checksums, and names with a leading dot.
     if run.folder.exists() and (
-        not run.folder.is_dir() or any(not path.name.startswith(".") for path in run.folder.iterdir())
+        not run.folder.is_dir()
+        or any(not path.name.startswith(".") and path.name != CHECKSUMS_FILE for path in run.folder.iterdir())
     ):
         raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
 

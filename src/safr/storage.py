@@ -316,7 +316,8 @@ def record_checksums(files: Mapping[Path, Path]) -> None:
     lock = FileLock(checksums.with_name(f".{checksums.stem}.lock"))
     with lock:
         try:
-            known = _read_checksums(checksums)
+            # Those of files that were deleted since, such as a checkpoint's, are dropped.
+            known = {n: sums for n, sums in _read_checksums(checksums).items() if (checksums.parent / n).exists()}
             for target, now in files.items():
                 name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
                 known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]

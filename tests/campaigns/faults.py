@@ -1,6 +1,7 @@
 """A command in a process of its own, which is killed or finds the disk full before a chosen operation on files."""
 
 import errno
+import faulthandler
 import multiprocessing
 import os
 import resource
@@ -18,7 +19,7 @@ import safr.training.trainer
 
 GROWING = {"os.mkdir", "os.link", "os.symlink", "os.rename", "os.truncate"}
 SHRINKING = {"os.remove", "os.rmdir", "os.chmod", "os.utime"}
-SECONDS = 300
+SECONDS = 120
 
 
 @dataclass
@@ -51,7 +52,9 @@ def run_command(words, folder, *, log, at=None, is_disk_full=False, most_bytes=N
     process = context.Process(target=_work, args=(words, str(folder), str(log), at, is_disk_full, most_bytes, sender))
     process.start()
     sender.close()
-    assert receiver.poll(SECONDS), f"{words}: hangs at {at}"
+    if not receiver.poll(SECONDS):
+        process.kill()
+        raise TimeoutError(f"{words}, fault at {at}: hangs: {Path(log).read_text()}")
     status, operations, synchronized = receiver.recv()
     process.join()
     return Ending(status, operations, Path(log).read_text(), synchronized)
@@ -73,6 +76,7 @@ def _work(words, folder, log, at, is_disk_full, most_bytes, sender):
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for standard in (1, 2):
         os.dup2(descriptor, standard)
+    faulthandler.dump_traceback_later(SECONDS - 5)
     operations, is_telling, synchronized, synchronize = 0, False, set(), os.fsync
 
     def fsync(target):
