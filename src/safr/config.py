@@ -5,10 +5,15 @@ Imports no torch, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
+import os
+import reprlib
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from safr.errors import InputError
 
@@ -90,13 +95,13 @@ class Regularization:
     pretrained weights, whose new classifier has nothing to hold against them at first, else none."""
 
     def __post_init__(self) -> None:
-        _require_known_choices(self)
+        _check_types(self)
         for name in ("importance", "interaction", "information", "warmup_steps"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
-                raise InputError(f"`{name}` must be a finite number of at least 0, got {value}")
+                raise InputError(f"`{name}` must be a finite number of at least 0, got {reprlib.repr(value)}")
         if self.vmask_keep is not None and not 0 < self.vmask_keep < 1:
-            raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")
+            raise InputError(f"`vmask_keep` must be in (0, 1), got {reprlib.repr(self.vmask_keep)}")
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
@@ -128,13 +133,15 @@ class Architecture:
     """Dropout probability."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _require_at_least_one(self, "hidden_layers", "width", "heads", "feed_forward")
         if self.width % self.heads:
-            raise InputError(f"`heads` must divide `width`, got {self.heads} and {self.width}; try {_divisor(self)}")
+            heads, width = reprlib.repr(self.heads), reprlib.repr(self.width)
+            raise InputError(f"`heads` must divide `width`, got {heads} and {width}; try {_divisor(self)}")
         if self.width % 2:
-            raise InputError(f"`width` must be even for the sinusoidal positions, got {self.width}")
+            raise InputError(f"`width` must be even for the sinusoidal positions, got {reprlib.repr(self.width)}")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` must be in [0, 1), got {self.dropout}")
+            raise InputError(f"`dropout` must be in [0, 1), got {reprlib.repr(self.dropout)}")
 
 
 @dataclass(frozen=True)
@@ -178,14 +185,14 @@ class Recipe:
     """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
 
     def __post_init__(self) -> None:
-        _require_known_choices(self)
+        _check_types(self)
         _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
+            raise InputError(f"`seed` must be in [0, 2**32), got {reprlib.repr(self.seed)}")
         for name in ("learning_rate", "vmask_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < float("inf"):
-                raise InputError(f"`{name}` must be above 0, got {rate}")
+                raise InputError(f"`{name}` must be above 0 and finite, got {reprlib.repr(rate)}")
 
 
 @dataclass(frozen=True)
@@ -215,6 +222,9 @@ class Settings:
 
     recipe: Recipe = field(default_factory=Recipe)
     """How it is trained."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
 
     @property
     def max_tokens(self) -> int:
@@ -370,21 +380,59 @@ def _options(settings: Any) -> dict[str, list[str]]:
     return options
 
 
-def _require_known_choices(settings: Any) -> None:
+def _check_types(settings: Any) -> None:
+    """Refuse values of another type than their setting's.
+
+    What means the same is taken for it, and kept as what JSON and the command line can hold: numpy's numbers, a path
+    where a text is expected, a list where several values are.
+    """
     for name, kind in get_type_hints(type(settings)).items():
-        value, choices = getattr(settings, name), get_args(kind)
-        if get_origin(kind) is Literal and value not in choices:
-            known = f"{', '.join(map(repr, choices[:-1]))} or {choices[-1]!r}"
-            raise InputError(f"`{name}` must be {known}, got {value!r}")
+        value = getattr(settings, name)
+        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+        fitting = [converted for each in kinds for converted in _convert(value, each)]
+        if not fitting:
+            *first, last = [words for each in kinds for words in _describe_kind(each)]
+            expected = f"{', '.join(first)} or {last}" if first else last
+            raise InputError(f"`{name}` must be {expected}, got {reprlib.repr(value)}")
+        object.__setattr__(settings, name, fitting[0])
+
+
+def _convert(value: Any, kind: Any) -> list[Any]:
+    """The value as one of a type; none where it is no such thing."""
+    if get_origin(kind) is Literal:
+        return [choice for choice in get_args(kind) if type(choice) is type(value) and choice == value]
+    if get_origin(kind) is tuple:
+        parts = [_convert(part, get_args(kind)[0]) for part in value] if isinstance(value, list | tuple) else [[]]
+        return [tuple(part[0] for part in parts)] if all(parts) else []
+    if kind is str:
+        text = os.fspath(value) if isinstance(value, os.PathLike) else value
+        return [text] if isinstance(text, str) else []
+    if kind is int or kind is float:
+        is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        if is_number and kind is float and type(value) is int and abs(value) > sys.float_info.max:
+            return []
+        return [value if type(value) is int else kind(value)] if is_number else []
+    return [value] if isinstance(value, kind) else []
+
+
+def _describe_kind(kind: Any) -> list[str]:
+    """What a value of a type is called; every choice by itself."""
+    if get_origin(kind) is Literal:
+        return [repr(choice) for choice in get_args(kind)]
+    if get_origin(kind) is tuple:
+        return [{int: "several whole numbers", str: "several texts"}[get_args(kind)[0]]]
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
+    return [names.get(kind, f"a {kind.__name__}")]
 
 
 def _require_at_least_one(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None and value < 1:
-            raise InputError(f"`{name}` must be at least 1, got {value}")
+            raise InputError(f"`{name}` must be at least 1, got {reprlib.repr(value)}")
 
 
 def _divisor(architecture: Architecture) -> int:
-    """The largest number of heads up to the one asked for that divides the width."""
-    return next(heads for heads in range(architecture.heads, 0, -1) if architecture.width % heads == 0)
+    """The largest number of heads up to the one asked for that divides the width; of many thousand, a smaller one."""
+    most = min(architecture.heads, 4096)
+    return next(heads for heads in range(most, 0, -1) if architecture.width % heads == 0)
