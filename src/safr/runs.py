@@ -74,6 +74,11 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def divergence_file(self) -> Path:
+        """Says why the training diverged, if it did."""
+        return self.folder / "diverged.json"
+
+    @property
     def history_file(self) -> Path:
         """One JSON line per epoch."""
         return self.folder / "history.jsonl"
@@ -280,6 +285,13 @@ class Run:
         self.check_data(data)
         return data
 
+    def check_divergence(self) -> None:
+        """Raise an InputError where the training diverged, which going on would only repeat."""
+        if os.path.lexists(self.divergence_file):
+            reason = {"reason": {"type": "string", "maxLength": 1000}}
+            found = read_json(self.divergence_file, {"type": "object", "required": ["reason"], "properties": reason})
+            raise InputError(f"{self.folder}: {found['reason']}")
+
     def check_data(self, data: TextDataset) -> None:
         """Let only the data pass that the run was trained on.
 
@@ -366,6 +378,7 @@ def open_trained_run(folder: str | Path) -> Run:
     """
     run = open_run(folder)
     if not run.is_trained:
+        run.check_divergence()
         raise InputError(f"{run.folder}: its training is not finished; go on with `safr train --resume {run.folder}`")
     return run
 

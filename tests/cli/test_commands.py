@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from safr.cli.commands import main, train_command
-from safr.cli.parse import parse_command
+from safr.cli.commands import COMMANDS, main, train_command
+from safr.cli.parse import _list_flags, parse_command
 from safr.config import PRESETS
 from safr.errors import InputError
 from safr.experiments import paper
@@ -200,10 +200,52 @@ def test_a_setting_that_cannot_be_is_one_line(capsys, reviews, tmp_path, options
     assert said in failure(capsys, *arguments)
 
 
-def test_an_unknown_option_ends_with_status_two(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main(["train", "--nonsense", "1"])
-    assert stopped.value.code == 2
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "expected a command, one of demo, train, "),
+        (["trian"], "no command is called 'trian'; did you mean train?"),
+        (["-x"], "no command is called '-x'; see `safr --help`"),
+        (["train", "--lr", "3"], "`safr train` has no option '--lr'; did you mean --learning-rate?"),
+        (["train", "--lerning-rate=3"], "has no option '--lerning-rate'; did you mean --learning-rate?"),
+        (["train", "--batch", "3"], "did you mean --batch-size?"),
+        (["train", "--no-vmsak"], "did you mean --no-vmask?"),
+        (["train", "--xyzzy", "1"], "`safr train` has no option '--xyzzy'; see `safr train --help`"),
+        (["evaluate", "r", "--epochs", "1"], "`safr evaluate` has no option '--epochs'; see `safr evaluate --help`"),
+        (["train", "--epochs", "x"], "Error parsing --epochs: invalid literal for int() with base 10: 'x'; see"),
+        (["train", "--epochs"], "Missing value for argument '--epochs'"),
+        (["train", "--padding", "maks"], "invalid choice 'maks' for argument '--padding'. Expected one of ('mask', 'c"),
+        (["evaluate"], "Missing from safr evaluate: PATH Folder of the run. (required); see `safr evaluate --help`"),
+        (["train", "extra"], "Unrecognized options: extra; see `safr train --help`"),
+        (["train", "--learning-rate", "nan"], "`learning_rate` must be above 0 and finite, got nan"),
+        (["train", "--resume", "r", "--epochs", "3"], "--resume goes on with the run's own settings; leave out what"),
+        (["train", "--resume", "r", "--output", "s"], "--resume goes on with the run's own settings; leave out what"),
+        (["train", "--" + "x" * 9000], "see `safr train --help`"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_short_line(capsys, arguments, said):
+    assert said in (line := failure(capsys, *arguments))
+    assert len(line) < 250
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_that_are_known_are_those_that_the_help_shows(capsys, name):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    rows = re.findall(r"^[^\w-]*(?:-h, )?((?:--[a-z][a-z0-9-]*(?:, )?)+)", capsys.readouterr().out, re.MULTILINE)
+    assert {flag for row in rows for flag in row.split(", ")} == set(_list_flags(COMMANDS[name]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "> /dev/full", "2> /dev/full", "| true"])
+def test_streams_that_are_closed_or_full_give_no_traceback(closed):
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "TERM": "dumb"}  # no HOME either
+    for command in ("data", "train --lr 1", "explain nothing text"):
+        line = f"{sys.executable} -m safr {command} {closed}"
+        ended = subprocess.run(["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=120)
+        assert "Traceback" not in ended.stderr + ended.stdout, line
+        assert "Exception ignored" not in ended.stderr, line
+        assert len(ended.stderr.splitlines()) <= 1, line
 
 
 @pytest.mark.parametrize(

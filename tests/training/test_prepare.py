@@ -16,7 +16,7 @@ from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.inference import predict
-from safr.runs import Run
+from safr.runs import Run, open_trained_run
 from safr.training import train
 from safr.training.prepare import count_positions
 from tests import tiny, tiny_tokenizers
@@ -128,6 +128,9 @@ def test_a_training_that_diverges_says_so_and_leaves_no_model(tmp_path):
     with pytest.raises(InputError, match=r"training diverged: .* lower learning_rate"):
         train(with_recipe(epochs=3, learning_rate=1e30), small_data(), tmp_path / "run")
     assert not Run(tmp_path / "run").is_trained
+    for open_it in (open_trained_run, lambda folder: train(Run(folder).settings, small_data(), folder, resume=True)):
+        with pytest.raises(InputError, match=r"run: training diverged: .* lower learning_rate"):
+            open_it(tmp_path / "run")
 
 
 def test_a_model_of_nan_predicts_nothing():

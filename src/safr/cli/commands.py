@@ -62,7 +62,7 @@ def train_command(
     Args:
         settings: What to train and how.
         output: Folder of the run. Default: a name under `runs/` made from the settings.
-        resume: Folder of a run that was stopped; it goes on with its own settings, and other options are not read.
+        resume: Folder of a run that was stopped; it goes on with its own settings, so that none are given beside it.
         preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
         data_dir: Folder where archives of data are looked for first.
     """
@@ -70,6 +70,8 @@ def train_command(
     if resume is not None:
         from safr.runs import open_run
 
+        if output is not None or preset is not None or settings != Settings():
+            raise InputError("--resume goes on with the run's own settings; leave out what stands beside it")
         settings = open_run(resume).settings
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
@@ -392,6 +394,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called, as with `>&-`
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     if words == ["--version"]:
         from safr import __version__
 
@@ -405,16 +410,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             status = parse_command(words, COMMANDS)() or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
         return status
     except InputError as error:
         sys.stderr.write(f"safr: {error}\n")
         return 2
     except BrokenPipeError:  # as of `safr data | head -1`: who was reading has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE_STATUS
     except OSError as error:
+        _drop_output()
         place = f": {error.filename}" if error.filename else f", while `safr {command}` was reading or writing"
         sys.stderr.write(f"safr: {error.strerror or error}{place}\n")
         return 2
@@ -426,6 +431,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
         return 130
+
+
+def _drop_output() -> None:
+    """Let what can no longer be written to standard output go nowhere; Python would try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:

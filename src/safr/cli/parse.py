@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import functools
+import inspect
 import io
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from safr.config import RENAMED_SETTINGS, Settings, preset_options
+from safr.config import RENAMED_SETTINGS, Settings, preset_options, setting_names, setting_type
 from safr.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
     """The command that the arguments name, with its options, ready to be called.
 
     Raises:
-        InputError: An option is given twice, or a value can't be used.
-        SystemExit: The parser itself refuses the arguments, or shows its help.
+        InputError: There is no such command or option, an option is given twice, or a value can't be used.
+        SystemExit: The parser shows its help.
     """
     output = io.StringIO()
     arguments = _use_current_flags(arguments)
+    _check_names(arguments, commands)
     flags = [_normalize_flag(argument) for argument in arguments if argument.startswith("--")]
     if repeated := [flag for index, flag in enumerate(flags) if flag in flags[:index]]:
         raise InputError(
@@ -54,8 +57,10 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
             cause = cause.__context__
         if cause is not None:
             raise cause from None
-        sys.stderr.write(output.getvalue())
-        raise
+        if not exit_request.code:
+            raise
+        place = f"safr {arguments[0]}" if arguments and arguments[0] in commands else "safr"
+        raise InputError(f"{_summarize_box(output.getvalue())}; see `{place} --help`") from None
 
 
 def parse_sweep_jobs(
@@ -127,6 +132,66 @@ def default_run_name(settings: Settings) -> str:
     mask = "" if regularization.vmask else "-no-vmask"
     weights = f"{regularization.importance:g}-{regularization.interaction:g}"
     return f"{name}-{weights}{mask}-seed{settings.recipe.seed}".replace(":", "-")
+
+
+def _check_names(arguments: Sequence[str], commands: Mapping[str, Command]) -> None:
+    """Refuse a command or an option that there isn't, and name the one that is probably meant."""
+    name = next(iter(arguments), None)
+    if name is None or name in ("-h", "--help"):
+        if name is None:
+            raise InputError(f"expected a command, one of {', '.join(commands)}; see `safr --help`")
+        return
+    if name not in commands:
+        raise InputError(f"no command is called {reprlib.repr(name)}; {_suggest(name, commands, 'safr')}")
+    known = _list_flags(commands[name])
+    for argument in arguments[1:]:
+        if argument == "--":
+            return
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in known:
+            raise InputError(
+                f"`safr {name}` has no option {reprlib.repr(flag)}; {_suggest(flag, known, f'safr {name}')}"
+            )
+
+
+def _list_flags(command: Command) -> list[str]:
+    """The options of a command, as the command line has them."""
+    flags = ["--help"]
+    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+        if parameter.annotation is Settings:
+            names = setting_names()
+        elif tyro.conf.Positional in getattr(parameter.annotation, "__metadata__", ()):
+            names = []
+        else:
+            names = [name]
+        for each in names:
+            flags.append(f"--{each}".replace("_", "-"))
+            is_switch = (setting_type(each) if parameter.annotation is Settings else parameter.annotation) is bool
+            flags += [f"--no-{each}".replace("_", "-")] if is_switch else []
+    return flags
+
+
+def _suggest(word: str, known: Iterable[str], command: str) -> str:
+    """A question after the known word that begins with another, has it as its initials, or is most like it."""
+
+    def has_initials(name: str) -> bool:
+        return "".join(part[:1] for part in name.strip("-").split("-")) == word.strip("-")
+
+    begun = [name for name in known if name.startswith(word) and word.strip("-")]
+    found = begun + [name for name in known if has_initials(name)] + difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {found[0]}?" if found else f"see `{command} --help`"
+
+
+def _summarize_box(box: str) -> str:
+    """The first paragraph of the parser's message, which it draws in a box, as one line."""
+    words: list[str] = []
+    for line in box.splitlines()[1:]:
+        text = line.strip("│╰╯ ")
+        if text.strip("─-"):
+            words += text.split()
+        elif words:  # a rule; without other letters than ASCII there is one under the title too
+            break
+    return " ".join(words).rstrip(".") or "the command line can't be read"
 
 
 def _normalize_flag(argument: str) -> str:

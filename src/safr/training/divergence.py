@@ -16,8 +16,12 @@ CHECK_INTERVAL = 100
 """Steps after which the device is asked whether the loss was always finite; it is asked at an epoch's end too."""
 
 
+class DivergenceError(InputError):
+    """Training diverged; going on would only repeat it."""
+
+
 class DivergenceCheck(TrainerCallback):
-    """Raises an InputError that names the first step whose loss was not finite."""
+    """Raises a DivergenceError that names the first step whose loss was not finite."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -48,7 +52,7 @@ class DivergenceCheck(TrainerCallback):
 
 
 def compute_accuracy(prediction: EvalPrediction, recipe: Recipe) -> dict[str, float]:
-    """Dev accuracy, as the Trainer asks for it; an InputError if a logit is not a number."""
+    """Dev accuracy, as the Trainer asks for it; a DivergenceError if a logit is not a number."""
     outputs = prediction.predictions
     logits = outputs[0] if isinstance(outputs, tuple) else outputs  # of an encoder-decoder, its states come after
     if not np.isfinite(logits).all():
@@ -56,8 +60,8 @@ def compute_accuracy(prediction: EvalPrediction, recipe: Recipe) -> dict[str, fl
     return {"accuracy": float(np.mean(np.argmax(logits, axis=-1) == prediction.label_ids))}
 
 
-def _make_error(what: str, recipe: Recipe) -> InputError:
-    return InputError(
+def _make_error(what: str, recipe: Recipe) -> DivergenceError:
+    return DivergenceError(
         f"training diverged: {what}; train again in another folder with a lower learning_rate (it was "
         f"{recipe.learning_rate:g}) or lower weights of the losses"
     )

@@ -38,7 +38,7 @@ from safr.errors import InputError
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
-from safr.storage import find_disk_error, write_text
+from safr.storage import find_disk_error, write_json, write_text
 from safr.training.checkpoints import (
     KEPT_CHECKPOINTS,
     CheckpointManifest,
@@ -47,7 +47,7 @@ from safr.training.checkpoints import (
     read_final_epoch,
     update_best_checkpoint,
 )
-from safr.training.divergence import DivergenceCheck, compute_accuracy
+from safr.training.divergence import DivergenceCheck, DivergenceError, compute_accuracy
 from safr.training.prepare import PreparedTraining, prepare_training
 
 
@@ -80,6 +80,7 @@ def train(
         _check_resumable(run, settings, data)
         with run.lock():
             if not run.is_trained:
+                run.check_divergence()
                 _train_model(run, _prepare(run.settings, data, run), data, callbacks)
             delete_checkpoints(run)  # also those left over if training was killed at its very end
         return run
@@ -117,7 +118,7 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
         _History(run),
         CheckpointManifest(),
     ]
-    with _name_failed_writes(run):
+    with _name_failed_writes(run), _record_divergence(run):
         trainer = _LengthGroupedTrainer(
             model=model,
             args=_build_arguments(run, settings),
@@ -143,6 +144,16 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
         shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed while it saved
         save(model, unfinished, tokenizer=tokenizer)
         unfinished.replace(run.model_folder)
+
+
+@contextmanager
+def _record_divergence(run: Run) -> Iterator[None]:
+    """Leave in the run why its training can't go on."""
+    try:
+        yield
+    except DivergenceError as error:
+        write_json(run.divergence_file, {"reason": str(error)})
+        raise
 
 
 @contextmanager
