@@ -46,11 +46,23 @@ def storm(server, count, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("files", [160, 1024])
-def test_a_good_client_is_answered_in_a_storm(safr_run, tmp_path, pick_size, files):
-    count, slowest = pick_size(300, 2000), 0.0
-    with live_explorer(safr_run, tmp_path / "log", files=files) as server:
-        stay = storm(server, count, random.Random(0))
+def test_a_good_client_is_answered_beside_idle_ones_and_in_a_storm(safr_run, tmp_path, pick_size):
+    for number, files in enumerate(pick_size((160,), (128, 160, 1024))):
+        _besiege(safr_run, tmp_path / f"log{number}", files, idle=pick_size(200, 1500), stormy=pick_size(200, 2000))
+
+
+def _besiege(run, log_file, files, *, idle, stormy):
+    with live_explorer(run, log_file, files=files) as server:
+        strangers = []
+        for _ in range(idle):
+            strangers.append(server.connect())
+            strangers[-1].sendall(b"G")
+        start = time.monotonic()
+        assert server.ask()[0] == 200  # from the same address
+        assert server.ask(address="127.0.0.9")[0] == 200
+        assert time.monotonic() - start < 20
+        strangers += storm(server, stormy, random.Random(0))
+        slowest = 0.0
         for path in ("/api/explain", "/api/what-if"):
             status, seconds = server.ask("POST", path, {"run": "safr", "text": "a film"}, address="127.0.0.9")
             assert status == 200
@@ -60,28 +72,11 @@ def test_a_good_client_is_answered_in_a_storm(safr_run, tmp_path, pick_size, fil
         assert end == 0
         assert seconds < 20
         log = server.log.read_text()
-        for client in stay:
+        for client in strangers:
             client.close()
     assert "Traceback" not in log, log
     assert len(log.splitlines()) == 2, log
-    print(f"clients at once: {count} with {files} files, 0 tracebacks, the next answered in {slowest:.2f} s")  # noqa: T201
-
-
-@pytest.mark.slow
-def test_idle_strangers_lock_nobody_out(safr_run, tmp_path, pick_size):
-    count = pick_size(300, 1500)
-    with live_explorer(safr_run, tmp_path / "log", files=128) as server:
-        strangers = []
-        for _ in range(count):
-            strangers.append(server.connect())
-            strangers[-1].sendall(b"G")
-        start = time.monotonic()
-        assert server.ask()[0] == 200  # from the same address
-        assert server.ask(address="127.0.0.9")[0] == 200
-        assert time.monotonic() - start < 20
-        assert server.stop(signal.SIGINT)[0] == 0
-        log = server.log.read_text()
-        for client in strangers:
-            client.close()
-    assert len(log.splitlines()) == 2, log
-    print(f"idle strangers: {count} with 128 files, 0 tracebacks, nobody locked out")  # noqa: T201
+    print(  # noqa: T201
+        f"clients with {files} files: {idle} idle and {stormy} at once tried, 0 tracebacks, "
+        f"the next answered in {slowest:.2f} s"
+    )
