@@ -265,6 +265,12 @@ def test_counts_are_at_least_one(name):
         Recipe(**{name: 0})
 
 
+@pytest.mark.parametrize(("kind", "name"), [(Recipe, "batch_size"), (Architecture, "width"), (Recipe, "max_tokens")])
+def test_counts_are_not_beyond_what_tensors_count(kind, name):
+    with pytest.raises(InputError, match=f"^`{name}` must be below 2,147,483,648, got an int of 84 bits$"):
+        kind(**{name: 10**25})
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_is_one_that_every_generator_takes(seed):
     with pytest.raises(InputError, match=rf"^`seed` must be in \[0, 2\*\*32\), got {seed}$"):

@@ -315,6 +315,9 @@ def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
 
 
+_TOO_MANY = 2**31
+"""A count beyond what a tensor can be indexed by everywhere."""
+
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {
     bool: ("True", "False"),
     int: ("a whole number",),
@@ -456,6 +459,8 @@ def _require_at_least_one(settings: Any, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and value < 1:
             raise InputError(f"`{name}` must be at least 1, got {value}")
+        if value is not None and value >= _TOO_MANY:
+            raise InputError(f"`{name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
 
 
 def _divisor(architecture: Architecture) -> int:

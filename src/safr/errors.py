@@ -18,6 +18,15 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def printable(text: str) -> str:
+    r"""The text with its control characters, which could steer a terminal or break a line, shown as escapes.
+
+    >>> printable("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def describe_value(value: Any) -> str:
     """What a value is, in a few words for a message.
 
