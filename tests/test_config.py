@@ -1,14 +1,17 @@
 import json
 import math
+import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
+from typing import get_type_hints
 
+import jaxtyping
 import numpy as np
 import pytest
 import tyro
-from hypothesis import HealthCheck, given, settings
+from beartype.door import is_bearable
+from hypothesis import given
 from hypothesis import strategies as st
 
 from safr.config import (
@@ -97,20 +100,10 @@ def test_the_defaults_are_the_papers():
     assert (settings.recipe.learning_rate, settings.recipe.batch_size) == (1e-4, 32)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("warmup_steps", -1),
-        *(
-            (name, value)
-            for name in ("importance", "interaction", "information")
-            for value in (-1e-9, math.inf, math.nan)
-        ),
-    ],
-)
-def test_weights_are_finite_and_not_negative(name, value):
-    with pytest.raises(InputError, match=f"^`{name}` must be a finite number of at least 0, got {value}$"):
-        Regularization(**{name: value})
+@pytest.mark.parametrize("name", ["importance", "interaction", "information", "warmup_steps"])
+def test_weights_are_not_negative(name):
+    with pytest.raises(InputError, match=f"^`{name}` must be at least 0, got -1"):
+        Regularization(**{name: -1})
 
 
 def test_widths_and_numbers_of_heads_are_at_least_one():
@@ -121,61 +114,126 @@ def test_widths_and_numbers_of_heads_are_at_least_one():
         Regularization(vmask_width=0)
 
 
+@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
-    ("name", "choices"),
+    ("kind", "name", "value", "message"),
     [
-        ("interaction_estimator", "'auto', 'exact' or 'probes'"),
-        ("token_weighting", "'auto', 'equal', 'keep' or 'attention'"),
+        (Recipe, "epochs", "3", "`epochs` must be a whole number, got the text '3'"),
+        (Recipe, "epochs", True, "`epochs` must be a whole number, got True (bool)"),
+        (Recipe, "epochs", 3.0, "`epochs` must be a whole number, got 3.0 (float)"),
+        (Recipe, "epochs", None, "`epochs` must be a whole number, got None"),
+        (Recipe, "max_tokens", "9", "`max_tokens` must be a whole number or None, got the text '9'"),
+        (Recipe, "learning_rate", math.inf, "`learning_rate` must be a finite number, got inf (float)"),
+        (Recipe, "learning_rate", "1e-4", "`learning_rate` must be a finite number, got the text '1e-4'"),
+        (Recipe, "precision", "float16", "`precision` must be 'float32' or 'bfloat16', got the text 'float16'"),
+        (Recipe, "precision", ["float32"], "`precision` must be 'float32' or 'bfloat16', got a list of 1"),
+        (Regularization, "importance", math.nan, "`importance` must be a finite number, got nan (float)"),
+        (Regularization, "importance", 10**400, "`importance` must be a finite number, got an int of 1,329 bits"),
+        (Regularization, "vmask", 1, "`vmask` must be True or False, got 1 (int)"),
+        (Regularization, "scale_free", "yes", "`scale_free` must be True, False or None, got the text 'yes'"),
+        (
+            Regularization,
+            "layers",
+            True,
+            "`layers` must be 'all', a whole number or a tuple of whole numbers, got True (bool)",
+        ),
+        (
+            Regularization,
+            "layers",
+            "last",
+            "`layers` must be 'all', a whole number or a tuple of whole numbers, got the text 'last'",
+        ),
+        (
+            Regularization,
+            "importance_sites",
+            ("fc1", 3),
+            "`importance_sites` must be a string or a tuple of strings, got a tuple of 2",
+        ),
+        (
+            Regularization,
+            "importance_sites",
+            (),
+            "`importance_sites` must be a string or a tuple of strings, got a tuple of 0",
+        ),
+        (Settings, "data", 3, "`data` must be a string, got 3 (int)"),
+        (Settings, "recipe", {"epochs": 3}, "`recipe` must be an instance of Recipe, got a dict of 1"),
+        (Settings, "recipe", None, "`recipe` must be an instance of Recipe, got None"),
     ],
 )
-@pytest.mark.usefixtures("without_type_checks")
-def test_a_word_that_is_no_choice_is_refused(name, choices):
-    with pytest.raises(InputError, match=f"^`{name}` must be {choices}, got 'some'$"):
-        Regularization(**{name: "some"})
+def test_a_value_of_another_type_is_named_with_what_was_expected(kind, name, value, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        kind(**{name: value})
 
 
-ANYTHING = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200) | st.binary(max_size=9)
-    | st.lists(st.integers() | st.text(), max_size=3) | st.dictionaries(st.text(), st.integers(), max_size=1)
-    | st.sampled_from([np.float32("nan"), np.int64(3), np.bool_(True), np.ones(2), Path("a/b"), 10**400])
-)  # fmt: skip
+FIELDS = [(kind, name) for kind in (Regularization, Architecture, Recipe, Settings) for name in get_type_hints(kind)]
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary()
+    | st.complex_numbers()
+    | st.lists(st.integers() | st.text() | st.none() | st.lists(st.integers()), max_size=3)
+    | st.dictionaries(st.text(), st.integers(), max_size=2)
+    | st.sampled_from([object(), int, np.zeros(2), np.float64("nan"), np.int8(3), np.bool_(True), np.str_("mask")])
+)
 
 
-@pytest.mark.usefixtures("without_type_checks")
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.sampled_from(setting_names()), value=ANYTHING)
-def test_any_value_is_kept_as_json_has_it_or_refused_in_one_line(name, value):
-    try:
-        made = Settings().changed(**{name: value})
-    except InputError as error:
-        message = str(error)
+@given(st.sampled_from(FIELDS), VALUES)
+def test_any_value_is_taken_or_refused_by_its_fields_name(field, value):
+    """By a user, that is: the fields of what was taken are of the annotated types, and all else is one line."""
+    kind, name = field
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+        try:
+            taken, message = getattr(kind(**{name: value}), name), None
+        except InputError as error:
+            message = str(error)
+    if message is None:
+        assert is_bearable(taken, get_type_hints(kind)[name])
+        assert json.loads(json.dumps(taken)) == (list(taken) if isinstance(taken, tuple) else taken)
     else:
-        assert Settings.from_dict(json.loads(json.dumps(made.to_dict(), allow_nan=False))) == made
-        assert made.get(name) == (tuple(value) if isinstance(value, list) else value) or isinstance(value, Path)
-        return
-    assert message.startswith("`")
-    assert len(message) < 200
-    assert "\n" not in message
+        assert f"`{name}`" in message
+        assert "\n" not in message
 
 
-@pytest.mark.usefixtures("without_type_checks")
 @pytest.mark.parametrize(
-    ("name", "value", "expected"),
+    ("kind", "name", "value", "plain"),
     [
-        ("epochs", "3", "a whole number, got '3'"),
-        ("epochs", True, "a whole number, got True"),
-        ("epochs", 3.0, "a whole number, got 3.0"),
-        ("learning_rate", "1e-3", "a number, got '1e-3'"),
-        ("vmask", 1, "True or False, got 1"),
-        ("layers", 1.5, "'all', a whole number or several whole numbers, got 1.5"),
-        ("importance_sites", [1], r"a text or several texts, got \[1\]"),
-        ("fc1", 3, "a text or None, got 3"),
-        ("recipe", {}, "a Recipe, got {}"),
+        (Recipe, "epochs", np.int64(3), 3),
+        (Recipe, "learning_rate", np.float64(0.5), 0.5),
+        (Recipe, "learning_rate", 1, 1.0),
+        (Regularization, "vmask", np.bool_(False), False),
+        (Regularization, "layers", (np.int32(0), -1), (0, -1)),
+        (Regularization, "layers", [0, -1], (0, -1)),
+        (Regularization, "layers", np.int32(2), 2),
+        (Settings, "data", np.str_("sst2"), "sst2"),
     ],
 )
-def test_a_value_of_another_type_is_refused(name, value, expected):
-    with pytest.raises(InputError, match=f"^`{name}` must be {expected}$"):
-        Settings().changed(**{name: value})
+@pytest.mark.usefixtures("without_type_checks")
+def test_numpys_values_and_lists_become_pythons_own(kind, name, value, plain):
+    found = getattr(kind(**{name: value}), name)
+    assert found == plain
+    assert type(found) is type(plain)
+    assert repr(found) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"recipe": {"epochs": True}}, "`epochs` must be a whole number, got True (bool)"),
+        ({"recipe": {"seed": None}}, "`seed` must be a whole number, got None"),
+        ({"regularization": {"importance": "0.1"}}, "`importance` must be a finite number, got the text '0.1'"),
+        ({"recipe": 3}, "`recipe` must be an instance of Recipe, got 3 (int)"),
+        ({"recipe": [1]}, "`recipe` must be an instance of Recipe, got a list of 1"),
+        ([1], "expected the settings of Settings by name, got a list of 1"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_saved_values_are_checked_by_the_same_rules(values, message):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        Settings.from_dict(values)
 
 
 @pytest.mark.parametrize("name", ["hidden_layers", "width", "heads", "feed_forward"])
@@ -195,7 +253,7 @@ def test_the_width_is_even():
         Architecture(width=9, heads=3)
 
 
-@pytest.mark.parametrize("dropout", [-0.1, 1.0, math.nan])
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_dropout_is_a_probability_below_one(dropout):
     with pytest.raises(InputError, match=rf"^`dropout` must be in \[0, 1\), got {dropout}$"):
         Architecture(dropout=dropout)
@@ -207,15 +265,21 @@ def test_counts_are_at_least_one(name):
         Recipe(**{name: 0})
 
 
+@pytest.mark.parametrize(("kind", "name"), [(Recipe, "batch_size"), (Architecture, "width"), (Recipe, "max_tokens")])
+def test_counts_are_not_beyond_what_tensors_count(kind, name):
+    with pytest.raises(InputError, match=f"^`{name}` must be below 2,147,483,648, got an int of 84 bits$"):
+        kind(**{name: 10**25})
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_is_one_that_every_generator_takes(seed):
     with pytest.raises(InputError, match=rf"^`seed` must be in \[0, 2\*\*32\), got {seed}$"):
         Recipe(seed=seed)
 
 
-@pytest.mark.parametrize("rate", [0.0, -1e-4, math.inf, math.nan])
-def test_the_learning_rate_is_finite_and_above_zero(rate):
-    with pytest.raises(InputError, match=f"^`learning_rate` must be above 0 and finite, got {rate}$"):
+@pytest.mark.parametrize("rate", [0.0, -1e-4])
+def test_the_learning_rate_is_above_zero(rate):
+    with pytest.raises(InputError, match=f"^`learning_rate` must be above 0, got {rate}$"):
         Recipe(learning_rate=rate)
 
 
@@ -264,20 +328,6 @@ def test_unknown_settings_are_named(values, message):
 def test_saved_settings_are_checked_as_new_ones_are():
     with pytest.raises(InputError, match="`epochs` must be at least 1, got 0"):
         Settings.from_dict({"recipe": {"epochs": 0}})
-
-
-@pytest.mark.parametrize(
-    ("made", "message"),
-    [
-        ("Regularization(padding='ignore')", "`padding` must be 'mask' or 'count', got 'ignore'"),
-        ("Recipe(precision='float16')", "`precision` must be 'float32' or 'bfloat16', got 'float16'"),
-    ],
-)
-def test_a_choice_that_is_no_known_word_is_refused(made, message):
-    # In a process of its own: here the tests' own checks of types would speak first.
-    code = f"from safr.config import Recipe, Regularization; {made}"
-    said = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr
-    assert said.endswith(f"InputError: {message}\n")
 
 
 @pytest.mark.parametrize(

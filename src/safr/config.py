@@ -5,17 +5,15 @@ Imports no torch, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
-import os
-import reprlib
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from numbers import Integral, Real
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from safr.errors import InputError
+from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
@@ -98,10 +96,10 @@ class Regularization:
         _check_types(self)
         for name in ("importance", "interaction", "information", "warmup_steps"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise InputError(f"`{name}` must be a finite number of at least 0, got {reprlib.repr(value)}")
+            if value is not None and value < 0:
+                raise InputError(f"`{name}` must be at least 0, got {value}")
         if self.vmask_keep is not None and not 0 < self.vmask_keep < 1:
-            raise InputError(f"`vmask_keep` must be in (0, 1), got {reprlib.repr(self.vmask_keep)}")
+            raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
@@ -136,12 +134,11 @@ class Architecture:
         _check_types(self)
         _require_at_least_one(self, "hidden_layers", "width", "heads", "feed_forward")
         if self.width % self.heads:
-            heads, width = reprlib.repr(self.heads), reprlib.repr(self.width)
-            raise InputError(f"`heads` must divide `width`, got {heads} and {width}; try {_divisor(self)}")
+            raise InputError(f"`heads` must divide `width`, got {self.heads} and {self.width}; try {_divisor(self)}")
         if self.width % 2:
-            raise InputError(f"`width` must be even for the sinusoidal positions, got {reprlib.repr(self.width)}")
+            raise InputError(f"`width` must be even for the sinusoidal positions, got {self.width}")
         if not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` must be in [0, 1), got {reprlib.repr(self.dropout)}")
+            raise InputError(f"`dropout` must be in [0, 1), got {self.dropout}")
 
 
 @dataclass(frozen=True)
@@ -188,11 +185,11 @@ class Recipe:
         _check_types(self)
         _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
-            raise InputError(f"`seed` must be in [0, 2**32), got {reprlib.repr(self.seed)}")
+            raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
         for name in ("learning_rate", "vmask_learning_rate"):
             rate = getattr(self, name)
-            if rate is not None and not 0 < rate < float("inf"):
-                raise InputError(f"`{name}` must be above 0 and finite, got {reprlib.repr(rate)}")
+            if rate is not None and rate <= 0:
+                raise InputError(f"`{name}` must be above 0, got {rate}")
 
 
 @dataclass(frozen=True)
@@ -318,6 +315,20 @@ def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
 
 
+_TOO_MANY = 2**31
+"""A count beyond what a tensor can be indexed by everywhere."""
+
+_TYPE_NAMES: dict[Any, tuple[str, ...]] = {
+    bool: ("True", "False"),
+    int: ("a whole number",),
+    float: ("a finite number",),
+    str: ("a string",),
+    NoneType: ("None",),
+    tuple[int, ...]: ("a tuple of whole numbers",),
+    tuple[str, ...]: ("a tuple of strings",),
+}
+
+
 def setting_names() -> list[str]:
     """Every setting's name on the command line."""
     return [setting.name for setting in fields(Settings) if not is_dataclass(getattr(Settings(), setting.name))] + list(
@@ -328,6 +339,16 @@ def setting_names() -> list[str]:
 def setting_type(name: str) -> Any:
     """The type of a setting's values, by the name that the command line gives it."""
     return get_type_hints(type(getattr(Settings(), _PART[name])) if name in _PART else Settings)[name]
+
+
+def describe_type(kind: Any) -> str:
+    """What the values of a setting of this type may be, in words.
+
+    >>> describe_type(Layers), describe_type(bool | None)
+    ("'all', a whole number or a tuple of whole numbers", 'True, False or None')
+    """
+    words = [word for member in _list_members(kind) for word in _describe_member(member)]
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def preset_options(name: str) -> list[list[str]]:
@@ -351,18 +372,21 @@ def regularization_from_dict(values: dict[str, Any]) -> Regularization:
 
 
 def _from_dict(cls: type, values: dict[str, Any]) -> Any:
+    if not isinstance(values, Mapping):
+        raise InputError(f"expected the settings of {cls.__name__} by name, got {describe_value(values)}")
     known = {field.name for field in fields(cls)}
     values = use_current_names(values)
     if unknown := sorted(set(values) - known):
         raise InputError(
             f"unknown settings of {cls.__name__}: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         )
-    types = get_type_hints(cls)
+    types = _field_types(cls)
     built = {}
     for name, value in values.items():
-        if is_dataclass(types[name]) and isinstance(value, dict):
-            value = _from_dict(types[name], value)
-        built[name] = tuple(value) if isinstance(value, list) else value
+        if is_dataclass(types[name]):
+            built[name] = _from_dict(types[name], value) if isinstance(value, dict) else value
+        else:
+            built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)
 
 
@@ -380,56 +404,63 @@ def _options(settings: Any) -> dict[str, list[str]]:
     return options
 
 
+@cache
+def _field_types(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
 def _check_types(settings: Any) -> None:
-    """Refuse values of another type than their setting's.
+    """Check every field by its annotation, whether the values come from Python, JSON, a plan or the command line.
 
-    What means the same is taken for it, and kept as what JSON and the command line can hold: numpy's numbers, a path
-    where a text is expected, a list where several values are.
+    Numpy's numbers become Python's, lists tuples, and whole numbers floats where the field holds one, so that equal
+    settings are written alike.
     """
-    for name, kind in get_type_hints(type(settings)).items():
+    for name, kind in _field_types(settings.__class__).items():
         value = getattr(settings, name)
-        kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
-        fitting = [converted for each in kinds for converted in _convert(value, each)]
-        if not fitting:
-            *first, last = [words for each in kinds for words in _describe_kind(each)]
-            expected = f"{', '.join(first)} or {last}" if first else last
-            raise InputError(f"`{name}` must be {expected}, got {reprlib.repr(value)}")
-        object.__setattr__(settings, name, fitting[0])
+        plain = _make_plain(value)
+        member = next((member for member in _list_members(kind) if _is_instance(plain, member)), None)
+        if member is None:
+            raise InputError(f"`{name}` must be {describe_type(kind)}, got {describe_value(value)}")
+        object.__setattr__(settings, name, float(plain) if member is float else plain)  # since they are frozen
 
 
-def _convert(value: Any, kind: Any) -> list[Any]:
-    """The value as one of a type; none where it is no such thing."""
-    if get_origin(kind) is Literal:
-        return [choice for choice in get_args(kind) if type(choice) is type(value) and choice == value]
-    if get_origin(kind) is tuple:
-        parts = [_convert(part, get_args(kind)[0]) for part in value] if isinstance(value, list | tuple) else [[]]
-        return [tuple(part[0] for part in parts)] if all(parts) else []
-    if kind is str:
-        text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        return [text] if isinstance(text, str) else []
-    if kind is int or kind is float:
-        is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-        if is_number and kind is float and type(value) is int and abs(value) > sys.float_info.max:
-            return []
-        return [value if type(value) is int else kind(value)] if is_number else []
-    return [value] if isinstance(value, kind) else []
+def _make_plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(map(_make_plain, value))
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
-def _describe_kind(kind: Any) -> list[str]:
-    """What a value of a type is called; every choice by itself."""
-    if get_origin(kind) is Literal:
-        return [repr(choice) for choice in get_args(kind)]
-    if get_origin(kind) is tuple:
-        return [{int: "several whole numbers", str: "several texts"}[get_args(kind)[0]]]
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", NoneType: "None"}
-    return [names.get(kind, f"a {kind.__name__}")]
+def _list_members(kind: Any) -> tuple[Any, ...]:
+    """The types that an annotation joins by `|`."""
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+
+
+def _is_instance(value: Any, member: Any) -> bool:
+    if get_origin(member) is Literal:
+        return isinstance(value, str) and value in get_args(member)
+    if get_origin(member) is tuple:
+        kind = get_args(member)[0]
+        return isinstance(value, tuple) and bool(value) and all(_is_instance(part, kind) for part in value)
+    if member in (int, float) and isinstance(value, bool):
+        return False  # to Python, True is an int
+    if member is float:
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
+    return isinstance(value, member)
+
+
+def _describe_member(member: Any) -> tuple[str, ...]:
+    if get_origin(member) is Literal:
+        return tuple(map(repr, get_args(member)))
+    return _TYPE_NAMES.get(member, (f"an instance of {member.__name__}",))
 
 
 def _require_at_least_one(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None and value < 1:
-            raise InputError(f"`{name}` must be at least 1, got {reprlib.repr(value)}")
+            raise InputError(f"`{name}` must be at least 1, got {value}")
+        if value is not None and value >= _TOO_MANY:
+            raise InputError(f"`{name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
 
 
 def _divisor(architecture: Architecture) -> int:

@@ -1,4 +1,8 @@
-"""The one error that means that what the user brought cannot be used, and how it quotes errors of other libraries."""
+"""The one error that means that what the user brought cannot be used, and the words that its messages share."""
+
+from __future__ import annotations
+
+from typing import Any
 
 
 class InputError(ValueError):
@@ -12,3 +16,37 @@ class InputError(ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says, or the error's type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def printable(text: str) -> str:
+    r"""The text with its control characters, which could steer a terminal or break a line, shown as escapes.
+
+    >>> printable("a\x1b[31m")
+    'a\\x1b[31m'
+    """
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def describe_value(value: Any) -> str:
+    """What a value is, in a few words for a message.
+
+    >>> describe_value(["a", "b"]), describe_value(float("nan")), describe_value(None)
+    ('a list of 2', 'nan (float)', 'None')
+    """
+    name = type(value).__name__
+    article = "an" if name[0] in "AEIOUaeiou" else "a"
+    if value is None:
+        return "None"
+    if isinstance(value, str):
+        return f"the text {_shorten(value)!r}"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"{article} {name} of {value.bit_length():,} bits"  # Python refuses to write the longest
+    if isinstance(value, bool | int | float | complex):
+        return f"{_shorten(repr(value))} ({name})"
+    if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
+        return f"{article} {name} of {len(value)}"
+    return f"{article} {name}"
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

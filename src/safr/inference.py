@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data.batches import Batch, iter_batches
-from safr.data.encoding import EncodedText, describe_value
-from safr.errors import InputError
+from safr.data.encoding import EncodedText
+from safr.errors import InputError, describe_value
 from safr.model.families import ignores_padding, keeping_attention_type, takes_token_types
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace

@@ -110,11 +110,11 @@ def test_values_have_their_settings_types():
         ("importance", "expected settings to vary as importance=0,0.1,1, got 'importance'"),
         ("importance=", "expected settings to vary as importance=0,0.1,1, got 'importance='"),
         ("importanse=1", "no setting is called 'importanse'; known are data, "),
-        ("importance=many", "`importance` can't be 'many'; see `safr train --help`"),
-        ("importance=-1", "`importance` must be a finite number of at least 0, got -1.0"),
-        ("vmask=maybe", "`vmask` can't be 'maybe'"),
+        ("importance=many", "`importance` must be a finite number, got the text 'many'"),
+        ("importance=-1", "`importance` must be at least 0, got -1.0"),
+        ("vmask=maybe", "`vmask` must be True or False, got the text 'maybe'"),
         ("seed=1,2", "give them by --seeds"),
-        ("layers=,", "`layers` can't be ''"),
+        ("layers=,", "`layers` must be 'all', a whole number or a tuple of whole numbers, got the text ''"),
     ],
 )
 def test_what_can_not_be_varied_gets_one_clear_line(word, message):
@@ -149,8 +149,14 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
         ("seeds: [true, 1]", "`seeds` must be"),
         ("baseline: 3", "`baseline` must be true or false, got 3"),
         ("importance: 1\nimportance: 2", "plan.yaml, line 1: expected YAML .'importance' is given twice"),
-        ("data: null", "`data` can't be None"),
-        ("layers: []", "`layers` can't be"),
+        ("data: null", "`data` must be a string, got None"),
+        ("data: [sst2]", "`data` must be a string, got a list of 1"),
+        ("model: {a: 1}", "`model` must be a string, got a dict of 1"),
+        ("layers: []", "`layers` must be .*, got a list of 0"),
+        ("epochs: true", r"`epochs` must be a whole number, got True \(bool\)"),
+        ("importance: .nan", r"`importance` must be a finite number, got nan \(float\)"),
+        ("seeds: 2024-13-45", r"plan.yaml: expected a YAML file of settings \(month must be in 1..12\)"),
+        ("vary: " + "[" * 5000, r"plan.yaml: expected a YAML file of settings \(maximum recursion depth"),
     ],
 )
 def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text, message):

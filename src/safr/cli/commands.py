@@ -8,9 +8,12 @@ from __future__ import annotations
 import functools
 import io
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,13 +21,13 @@ import tyro
 
 from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
 from safr.config import Settings
-from safr.errors import InputError
+from safr.errors import InputError, printable
 
 DEMO_TEXTS = 50
 """Test texts of the demonstration's explorer, which is written in half a minute."""
 
-BROKEN_PIPE_STATUS = 141
-"""What a shell reports of a program that SIGPIPE ends."""
+INTERRUPTED_STATUS, BROKEN_PIPE_STATUS, TERMINATED_STATUS = 130, 141, 143
+"""What a shell reports of a program that SIGINT, SIGPIPE or SIGTERM ends."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +65,7 @@ def train_command(
     Args:
         settings: What to train and how.
         output: Folder of the run. Default: a name under `runs/` made from the settings.
-        resume: Folder of a run that was stopped; it goes on with its own settings, so that none are given beside it.
+        resume: Folder of a run that was stopped; it goes on with its own settings, so none stand beside it.
         preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
         data_dir: Folder where archives of data are looked for first.
     """
@@ -70,8 +73,6 @@ def train_command(
     if resume is not None:
         from safr.runs import open_run
 
-        if output is not None or preset is not None or settings != Settings():
-            raise InputError("--resume goes on with the run's own settings; leave out what stands beside it")
         settings = open_run(resume).settings
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
@@ -279,7 +280,7 @@ def explain_command(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.cli.console import list_words, printable, shade_words
+    from safr.cli.console import list_words, shade_words
 
     explanation = _explain(run, text)
     if json:
@@ -389,62 +390,125 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 when stopped."""
+    """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 or 143 when stopped."""
     # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
     # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    for name in ("stdin", "stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by whoever called, as with `>&-`
-            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
-    if words == ["--version"]:
+    _replace_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter of a text
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings(), _stop_on_termination():
+            warnings.showwarning = _show_warning
+            status = _run_command(words)
+            sys.stdout.flush()
+        return status
+    except (Exception, KeyboardInterrupt) as error:
+        status, message = _describe_end(error, f"safr {words[0]}" if words else "safr")
+        if isinstance(error, OSError):
+            _discard_output()
+        if message is not None:
+            _complain(message)
+        return status
+
+
+def _run_command(words: Sequence[str]) -> int:
+    if list(words) == ["--version"]:
         from safr import __version__
 
         sys.stdout.write(f"safr {__version__}\n")
         return 0
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may not know every letter of a text
-            stream.reconfigure(errors="backslashreplace")
-    command = words[0] if words else "safr"
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
-            status = parse_command(words, COMMANDS)() or 0
-        sys.stdout.flush()
-        return status
-    except InputError as error:
-        sys.stderr.write(f"safr: {error}\n")
-        return 2
-    except BrokenPipeError:  # as of `safr data | head -1`: who was reading has read enough
-        _drop_output()
-        return BROKEN_PIPE_STATUS
-    except OSError as error:
-        _drop_output()
-        place = f": {error.filename}" if error.filename else f", while `safr {command}` was reading or writing"
-        sys.stderr.write(f"safr: {error.strerror or error}{place}\n")
-        return 2
-    except Exception as error:
-        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):
-            raise
-        sys.stderr.write(f"safr: out of memory; give `safr {command}` smaller batches or fewer texts\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("safr: stopped; the same command goes on where there is something to go on with\n")
-        return 130
+        command = parse_command(words, COMMANDS)
+    except SystemExit:  # of the parser, when it has shown its help
+        return 0
+    return command() or 0
 
 
-def _drop_output() -> None:
-    """Let what can no longer be written to standard output go nowhere; Python would try again at its end."""
+def _describe_end(error: BaseException, command: str) -> tuple[int, str | None]:
+    """The exit status and the line for an error that ends a command; raises what is a defect of ours."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, BrokenPipeError):  # as of `safr data | head -1`: who was reading has read enough
+        return BROKEN_PIPE_STATUS, None
+    if isinstance(error, OSError):
+        place = f": {error.filename}" if error.filename else f", while `{command}` was reading or writing"
+        return 2, f"{error.strerror or error}{place}"
+    if isinstance(error, KeyboardInterrupt):
+        status = TERMINATED_STATUS if isinstance(error, _Terminated) else INTERRUPTED_STATUS
+        return status, "stopped; the same command goes on where there is something to go on with"
+    if isinstance(error, RecursionError):
+        return 2, f"`{command}` was given something that is nested too deeply to be read"
+    if _is_out_of_memory(error):
+        return 2, f"out of memory; give `{command}` smaller batches, fewer texts or a smaller model"
+    raise error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, which torch says of a processor's by a RuntimeError."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does."""
+
+
+@contextmanager
+def _stop_on_termination() -> Iterator[None]:
+    """A block that SIGTERM, as from `timeout` or a cluster, ends as Ctrl-C does. Signals reach the main thread only."""
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if not is_main_thread or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+
+    def stop(*signal_and_frame: object) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, stop)
     try:
-        sys.stdout.flush()
-    except OSError:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _replace_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed, as by `>&-` or of a daemon.
+
+    Python has None in its place. Its number would be given to the next file that is opened, a run's, and what a library
+    writes to standard error would land there.
+    """
+    for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+def _discard_output() -> None:
+    """Let what standard output has not taken go nowhere, since Python would try again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):  # in a test it is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: object) -> None:
+    """Write one line to standard error; where that can't be written to, the exit status has to do."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"safr: {printable(str(message))}\n")
+        sys.stderr.flush()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
     """Show a warning of ours as a line; those of the libraries are for who writes code with them."""
     if category is UserWarning and str(place[0] if place else "").find(f"{os.sep}safr{os.sep}") >= 0:
-        sys.stderr.write(f"safr: {message}\n")
+        _complain(message)
 
 
 def _console() -> Console:

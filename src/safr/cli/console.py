@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from safr.errors import printable
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
 
@@ -158,15 +159,6 @@ def list_words(explanation: Explanation) -> str:
     """The words with their capacity, one word per line, for output without colours."""
     pairs = zip(explanation.words, explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
-
-
-def printable(text: str) -> str:
-    r"""The text with its control characters, which could steer a terminal, shown as escapes.
-
-    >>> printable("a\x1b[31m")
-    'a\\x1b[31m'
-    """
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def outcome_printer(console: Console) -> OutcomeCallback:

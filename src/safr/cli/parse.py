@@ -8,14 +8,15 @@ import difflib
 import functools
 import inspect
 import io
-import reprlib
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-from safr.config import RENAMED_SETTINGS, Settings, preset_options, setting_names, setting_type
+from safr.config import RENAMED_SETTINGS, Settings, describe_type, preset_options, setting_names, setting_type
 from safr.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,21 +26,27 @@ Command = Callable[..., int | None]
 """A function whose arguments are options; returns the exit status, None for 0."""
 
 
+_LONE_OPTIONS = (
+    ("train", "--resume", "goes on with the run's own settings", {"--data-dir"}),
+    ("explore", "--export", "writes a file and starts no server", {"--texts", "--no-browser"}),
+)
+"""Options by their command, with why nearly nothing counts beside them, and what does."""
+
+_ECHO = 60
+"""Letters of a wrong value that a message shows."""
+
+
 def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> Callable[[], int | None]:
     """The command that the arguments name, with its options, ready to be called.
 
     Raises:
-        InputError: There is no such command or option, an option is given twice, or a value can't be used.
-        SystemExit: The parser shows its help.
+        InputError: The arguments can't be used: nothing is called so, a value is missing or wrong, an option is given
+            twice or beside another that it does not go with.
+        SystemExit: The parser has shown its help.
     """
     output = io.StringIO()
     arguments = _use_current_flags(arguments)
     _check_names(arguments, commands)
-    flags = [_normalize_flag(argument) for argument in arguments if argument.startswith("--")]
-    if repeated := [flag for index, flag in enumerate(flags) if flag in flags[:index]]:
-        raise InputError(
-            f"{repeated[0]} is given twice, of which only one would count; give it once, with all its values"
-        )
     arguments = _expand_preset(arguments)
     try:
         with contextlib.redirect_stderr(output):
@@ -51,16 +58,15 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
                 config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as exit_request:
-        # The parser shows our errors in a box that names its own internals. Raising the error itself keeps it one line.
+        if not exit_request.code:
+            raise
+        # The parser shows errors in a box, and ours in one that names its own internals.
         cause = exit_request.__context__
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__context__
         if cause is not None:
             raise cause from None
-        if not exit_request.code:
-            raise
-        place = f"safr {arguments[0]}" if arguments and arguments[0] in commands else "safr"
-        raise InputError(f"{_summarize_box(output.getvalue())}; see `{place} --help`") from None
+        raise InputError(_describe_refusal(output.getvalue(), arguments, commands)) from None
 
 
 def parse_sweep_jobs(
@@ -135,63 +141,96 @@ def default_run_name(settings: Settings) -> str:
 
 
 def _check_names(arguments: Sequence[str], commands: Mapping[str, Command]) -> None:
-    """Refuse a command or an option that there isn't, and name the one that is probably meant."""
-    name = next(iter(arguments), None)
-    if name is None or name in ("-h", "--help"):
-        if name is None:
-            raise InputError(f"expected a command, one of {', '.join(commands)}; see `safr --help`")
+    """Raise an InputError for a command or an option that there is not, or that does not count beside another."""
+    name = arguments[0] if arguments else ""
+    if name in ("-h", "--help") or name.startswith("--tyro-"):  # the parser's own, which make shells complete words
         return
+    if not name or name.startswith("-"):
+        found = repr(name) if name else "none"
+        raise InputError(f"expected a command, got {found}; the commands are {', '.join(commands)}")
     if name not in commands:
-        raise InputError(f"no command is called {reprlib.repr(name)}; {_suggest(name, commands, 'safr')}")
-    known = _list_flags(commands[name])
-    for argument in arguments[1:]:
-        if argument == "--":
-            return
-        flag = argument.partition("=")[0].replace("_", "-")
-        if flag.startswith("--") and flag not in known:
-            raise InputError(
-                f"`safr {name}` has no option {reprlib.repr(flag)}; {_suggest(flag, known, f'safr {name}')}"
-            )
+        closest = _suggest(name, commands) or f"; the commands are {', '.join(commands)}"
+        raise InputError(f"there is no command {name!r}{closest}")
+    types = _list_options(commands[name])
+    options = _list_given_options(arguments)
+    known = ["--help", *types, *(f"--no-{flag[2:]}" for flag, kind in types.items() if kind is bool)]
+    for option, equals, _ in options:
+        if option not in known:
+            raise InputError(f"`safr {name}` has no {option}{_suggest(option, known) or f'; see `safr {name} --help`'}")
+        if equals and types.get(_normalize_flag(option)) is bool:
+            raise InputError(f"{option} takes no value: --NAME switches an option on, --no-NAME off")
+    flags = [_normalize_flag(option) for option, _, _ in options]
+    if repeated := [flag for index, flag in enumerate(flags) if flag in flags[:index]]:
+        raise InputError(
+            f"{repeated[0]} is given twice, of which only one would count; give it once, with all its values"
+        )
+    for command, lone, reason, allowed in _LONE_OPTIONS:
+        others = [option for option, _, _ in options if option not in (lone, "--help", *allowed)]
+        if name == command and lone in flags and others:
+            raise InputError(f"{lone} {reason}; leave out {', '.join(others)}, which would not count")
 
 
-def _list_flags(command: Command) -> list[str]:
-    """The options of a command, as the command line has them."""
-    flags = ["--help"]
-    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        if parameter.annotation is Settings:
-            names = setting_names()
-        elif tyro.conf.Positional in getattr(parameter.annotation, "__metadata__", ()):
-            names = []
-        else:
-            names = [name]
-        for each in names:
-            flags.append(f"--{each}".replace("_", "-"))
-            is_switch = (setting_type(each) if parameter.annotation is Settings else parameter.annotation) is bool
-            flags += [f"--no-{each}".replace("_", "-")] if is_switch else []
-    return flags
+def _list_options(command: Command) -> dict[str, Any]:
+    """The types of what a command can be given, by its option."""
+    types = get_type_hints(command)
+    types.pop("return", None)
+    has_settings = types.pop("settings", None) is not None
+    types |= {name: setting_type(name) for name in setting_names()} if has_settings else {}
+    return {_normalize_flag(f"--{name}"): kind for name, kind in types.items()}
 
 
-def _suggest(word: str, known: Iterable[str], command: str) -> str:
-    """A question after the known word that begins with another, has it as its initials, or is most like it."""
-
-    def has_initials(name: str) -> bool:
-        return "".join(part[:1] for part in name.strip("-").split("-")) == word.strip("-")
-
-    begun = [name for name in known if name.startswith(word) and word.strip("-")]
-    found = begun + [name for name in known if has_initials(name)] + difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {found[0]}?" if found else f"see `{command} --help`"
+def _suggest(word: str, known: Iterable[str]) -> str:
+    """A question that names what was probably meant; empty if nothing is near."""
+    names = {name.lstrip("-"): name for name in known}
+    typed = word.lstrip("-")
+    by_initials = [name for name in names if "".join(part[0] for part in name.split("-")) == typed]
+    closest = by_initials or difflib.get_close_matches(typed, names, n=1)
+    return f"; did you mean {names[closest[0]]}?" if closest else ""
 
 
-def _summarize_box(box: str) -> str:
-    """The first paragraph of the parser's message, which it draws in a box, as one line."""
-    words: list[str] = []
-    for line in box.splitlines()[1:]:
-        text = line.strip("│╰╯ ")
-        if text.strip("─-"):
-            words += text.split()
-        elif words:  # a rule; without other letters than ASCII there is one under the title too
-            break
-    return " ".join(words).rstrip(".") or "the command line can't be read"
+def _describe_refusal(box: str, arguments: Sequence[str], commands: Mapping[str, Command]) -> str:
+    """What the parser says in a box of many lines, as one."""
+    said = " ".join(re.sub(r"[^\x00-\x7f]|[|+]|-{3,}", " ", box).split())  # without the frame, in Unicode or in ASCII
+    name = arguments[0]
+    types = _list_options(commands[name])
+    if found := re.search(r"(?:Error parsing|for argument) '?(--[\w-]+)", said):
+        flag = _normalize_flag(found[1])
+        values, kind = _find_values(arguments, flag), types[flag]
+        if not values:
+            return f"{flag} needs a value, got none"
+        kind = get_args(kind)[0] if get_origin(kind) is tuple else kind  # of several values, each is of this kind
+        choice = re.search(r"invalid choice '(.*?)' for argument", said)
+        value = repr(choice[1] if choice else " ".join(values))
+        return f"{flag} must be {describe_type(kind)}, got {value if len(value) <= _ECHO else f'{value[:_ECHO]}...'}"
+    if found := re.search(r"Unrecognized options: (.*?) (?:For full|Perhaps|Arguments)", said):
+        advice = "put a text with spaces in quotes" if "--text" in types else f"see `safr {name} --help`"
+        return f"`safr {name}` does not take {found[1]!r}; {advice}"
+    required = [flag for flag in _list_required(commands[name]) if flag in said] or [
+        flag[2:].upper() for flag in _list_required(commands[name])
+    ]
+    advice = "; what begins with - stands after --" if any(word.startswith("-") for word in arguments[1:]) else ""
+    return f"`safr {name}` needs {' and '.join(required)}{advice}; see `safr {name} --help`"
+
+
+def _list_required(command: Command) -> list[str]:
+    parameters = inspect.signature(command).parameters.values()
+    return [f"--{option.name}" for option in parameters if option.default is option.empty and option.name != "settings"]
+
+
+def _find_values(arguments: Sequence[str], flag: str) -> list[str]:
+    """The words that were given to an option."""
+    for index, argument in enumerate(arguments):
+        if argument.startswith("--") and _normalize_flag(argument) == flag:
+            value = argument.partition("=")[2]
+            return [value] if value else [*itertools.takewhile(lambda word: word[:2] != "--", arguments[index + 1 :])]
+    return []
+
+
+def _list_given_options(arguments: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The options among the arguments, each as its name, `=` and its value; what stands after a bare `--` is none."""
+    options = itertools.takewhile(lambda argument: argument != "--", arguments)
+    parts = [argument.partition("=") for argument in options if argument.startswith("--")]
+    return [(name.replace("_", "-"), equals, value) for name, equals, value in parts]
 
 
 def _normalize_flag(argument: str) -> str:

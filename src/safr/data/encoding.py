@@ -12,7 +12,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from safr.errors import InputError
+from safr.errors import InputError, describe_value
 
 Text = str | tuple[str, str]
 """What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
@@ -212,25 +212,6 @@ def check_text(text: Any, place: str = "") -> Text:
     raise InputError(f"{place}expected a text or a pair of texts as a tuple, got {describe_value(text)}{advice}")
 
 
-def describe_value(value: Any) -> str:
-    """What a value is, in a few words for a message.
-
-    >>> describe_value(["a", "b"]), describe_value(float("nan")), describe_value(None)
-    ('a list of 2', 'nan (float)', 'None')
-    """
-    name = type(value).__name__
-    article = "an" if name[0] in "AEIOUaeiou" else "a"
-    if value is None:
-        return "None"
-    if isinstance(value, str):
-        return f"the text {_shorten(value)!r}"
-    if isinstance(value, bool | int | float | complex):
-        return f"{_shorten(repr(value))} ({name})"
-    if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
-        return f"{article} {name} of {len(value)}"
-    return f"{article} {name}"
-
-
 def check_max_tokens(max_tokens: Any) -> None:
     """Raise an InputError unless this is None or a whole number above 0."""
     is_whole = isinstance(max_tokens, Integral) and not isinstance(max_tokens, bool)
@@ -315,10 +296,6 @@ def _advise_about_tokenizer(value: Any) -> str:
     if hasattr(value, "forward") and hasattr(value, "config"):
         return "; the model comes first, then its tokenizer"
     return ""
-
-
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _trim_span(text: str, start: int, end: int) -> Span:

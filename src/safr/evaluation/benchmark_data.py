@@ -12,10 +12,10 @@ from jaxtyping import Float, Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, Text, describe_value, encode
+from safr.data.encoding import EncodedText, Text, encode
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
 from safr.data.splits import hash_text
-from safr.errors import InputError
+from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
 from safr.evaluation.srs import count_undeletable

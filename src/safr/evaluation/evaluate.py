@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, describe_value, encode
+from safr.data.encoding import EncodedText, encode
 from safr.data.splits import hash_text
-from safr.errors import InputError
+from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
 from safr.evaluation.srs import (

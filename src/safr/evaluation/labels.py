@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, Text, describe_value
-from safr.errors import InputError
+from safr.data.encoding import EncodedText, Text
+from safr.errors import InputError, describe_value
 from safr.inference import check_model, is_regression, iter_logits
 
 

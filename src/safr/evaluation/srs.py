@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
-from safr.data.encoding import EncodedText, Text, describe_value, encode, read_texts
-from safr.errors import InputError
+from safr.data.encoding import EncodedText, Text, encode, read_texts
+from safr.errors import InputError, describe_value
 from safr.evaluation.labels import check_classes, check_labels
 from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
 from safr.inference import check_model, predict, to_numpy

@@ -13,8 +13,8 @@ from typing import Any
 import tyro
 import yaml
 
-from safr.config import Settings, setting_names, setting_type, use_current_names
-from safr.errors import InputError
+from safr.config import Settings, describe_type, setting_names, setting_type, use_current_names
+from safr.errors import InputError, describe_value, first_line
 
 BASELINE_SETTINGS = {
     "vmask": False,
@@ -140,8 +140,13 @@ def read_plan(path: Path) -> dict[str, Settings]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: expected YAML ({error.problem})") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: expected a YAML file of settings ({str(error).splitlines()[0]})") from error
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:  # ValueError: text, or a date such as 2024-13-1
+        raise InputError(f"{path}: expected a YAML file of settings ({first_line(error)})") from error
     if not isinstance(plan, dict):
         raise InputError(f"{path}: expected settings as `name: value`, got {type(plan).__name__}")
     if "also" in plan and "extra_runs" in plan:
@@ -225,8 +230,9 @@ def _parse_value(name: str, value: Any) -> Any:
     """One value as the setting's own option on the command line would parse it."""
     flag, output = name.replace("_", "-"), io.StringIO()
     flags = {"true": f"--{flag}", "false": f"--no-{flag}"}
-    if value in (None, [], "") and not (value is None and Settings().get(name) is None):
-        raise InputError(f"`{name}` can't be {value!r}; see `safr train --help`")
+    is_empty = value in (None, [], "") and not (value is None and Settings().get(name) is None)
+    if is_empty or isinstance(value, dict) or (isinstance(value, list) and name not in _LIST_SETTINGS):
+        raise InputError(f"`{name}` must be {describe_type(setting_type(name))}, got {describe_value(value)}")
     if isinstance(Settings().get(name), bool):
         words = [flags.get(str(value).lower(), f"--{flag}={value}")]
     elif isinstance(value, list):
@@ -241,4 +247,4 @@ def _parse_value(name: str, value: Any) -> Any:
         with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
             return getattr(tyro.cli(single_setting, args=words), name)
     except SystemExit:
-        raise InputError(f"`{name}` can't be {value!r}; see `safr train --help`") from None
+        raise InputError(f"`{name}` must be {describe_type(setting_type(name))}, got {describe_value(value)}") from None
