@@ -202,6 +202,15 @@ def test_a_folder_that_holds_only_what_a_killed_process_left_is_new(tmp_path):
     check_is_new(Run(tmp_path))
 
 
+def test_whoever_locks_a_run_clears_what_dead_processes_were_writing_anywhere_in_it(run):
+    mine, left = run.folder / "deep" / "er" / ".notes", [f".{'0' * 32}.part", ".saving-x", ".model"]
+    mine.mkdir(parents=True)
+    for name in left:
+        (mine.parent / name).touch()
+    with run.lock():
+        assert list(mine.parent.iterdir()) == [mine]
+
+
 def test_a_link_to_nowhere_is_no_empty_history(run):
     run.history_file.symlink_to(run.history_file)
     with pytest.raises(InputError, match=r"history\.jsonl: "):

@@ -247,11 +247,9 @@ class Run:
 
     def _remove_leftovers(self) -> None:
         """Remove what processes were writing that are dead, since this one holds the lock."""
-        folders = (self.folder, self.model_folder, self.figures_folder, self.attributions_folder.parent)
-        for folder in (*folders, self.attributions_folder):
-            for path in folder.glob(".*"):
-                if _LEFTOVER.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in list(self.folder.rglob(".*")):
+            if _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def load_model(
         self, *, device: torch.device | str | None = None
