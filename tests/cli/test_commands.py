@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from safr.cli.commands import main
+from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments import paper
-from safr.runs import Run
+from safr.runs import Run, create_run
 from safr.storage import CHECKSUMS_FILE, write_json
 from tests.test_training import small_data
 
@@ -165,6 +166,15 @@ def test_a_wrong_path_is_one_line(capsys, tmp_path):
     assert "at least one run" in failure(capsys, "explore")
     assert "found none there" in failure(capsys, "explore", str(tmp_path / "nothing"))
     assert "rotten_tomatos" in failure(capsys, "train", "--data", "rotten_tomatos")
+
+
+def test_a_run_that_diverged_is_told_by_resume_before_its_data_are_loaded(tmp_path, capsys):
+    run = create_run(
+        tmp_path / "run", Settings(data=str(tmp_path / "gone.csv")), {"fingerprint": "", "origin": "", "labels": []}
+    )
+    write_json(run.divergence_file, {"reason": "training diverged: from step 3 on"})
+    assert "run: training diverged: from step 3 on" in failure(capsys, "train", "--resume", str(run.folder))
+    assert "run: training diverged: from step 3 on" in failure(capsys, "evaluate", str(run.folder))
 
 
 def test_an_empty_file_is_one_line(capsys, tmp_path):

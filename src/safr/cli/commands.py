@@ -73,7 +73,10 @@ def train_command(
     if resume is not None:
         from safr.runs import open_run
 
-        settings = open_run(resume).settings
+        run = open_run(resume)
+        if not run.is_trained:
+            run.check_divergence()  # before its data are loaded, which may take a download
+        settings = run.settings
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
