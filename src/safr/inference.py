@@ -20,9 +20,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
 from safr.errors import InputError, describe_value
-from safr.model.families import ignores_padding, keeping_attention_type, takes_token_types
+from safr.model.families import get_encoder, ignores_padding, keeping_attention_type, takes_token_types
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
+
+POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+"""How families call the table of their learned positions; a model without one reads texts of any length."""
 
 _mode_lock = Lock()
 _paused_modules: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
@@ -271,6 +274,18 @@ def _check_encoded(texts: Sequence[EncodedText]) -> None:
     for text in texts:
         if not isinstance(text, EncodedText):
             raise InputError(f"expected texts from safr.data.encoding.encode, got {describe_value(text)}")
+
+
+def count_positions(model: PreTrainedModel) -> int | None:
+    """Tokens of the longest text that a model has positions for; None where any length will do."""
+    counts = []
+    for path, module in get_encoder(model).named_modules():
+        rows = getattr(module, "num_embeddings", None)
+        if path.rpartition(".")[2] in POSITION_TABLES and isinstance(rows, int):
+            # RoBERTa and its relatives count from the padding's id on, OPT and BART from 2.
+            padding = module.padding_idx
+            counts.append(rows - (0 if padding is None else padding + 1) - getattr(module, "offset", 0))
+    return min(counts, default=None)
 
 
 def _check_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> None:

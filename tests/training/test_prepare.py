@@ -15,10 +15,9 @@ from safr.data import Split
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
-from safr.inference import predict
+from safr.inference import count_positions, predict
 from safr.runs import Run, open_trained_run
 from safr.training import train
-from safr.training.prepare import count_positions
 from tests import tiny, tiny_tokenizers
 from tests.test_training import small_data, with_recipe
 

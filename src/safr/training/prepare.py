@@ -21,7 +21,7 @@ from safr.data import TextDataset
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError, first_line
-from safr.inference import iter_traces, text_logits
+from safr.inference import count_positions, iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
@@ -31,9 +31,6 @@ from safr.model.transformer import TransformerConfig, TransformerForSequenceClas
 
 PAPER_MODEL = "transformer"
 """Value of the `model` setting for the paper's transformer."""
-
-POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
-"""How families call the table of their learned positions; a model without one reads texts of any length."""
 
 MIN_TEXTS = 2
 """Texts of a split, without which nothing has an interval."""
@@ -215,18 +212,6 @@ def _fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
         )
     _warn(f"the model reads {most} tokens at most, so that of each text {most} are kept and not {settings.max_tokens}")
     return settings.changed(max_tokens=most)
-
-
-def count_positions(model: PreTrainedModel) -> int | None:
-    """Tokens of the longest text that a model has positions for; None where any length will do."""
-    counts = []
-    for path, module in get_encoder(model).named_modules():
-        rows = getattr(module, "num_embeddings", None)
-        if path.rpartition(".")[2] in POSITION_TABLES and isinstance(rows, int):
-            # RoBERTa and its relatives count from the padding's id on, OPT and BART from 2.
-            padding = module.padding_idx
-            counts.append(rows - (0 if padding is None else padding + 1) - getattr(module, "offset", 0))
-    return min(counts, default=None)
 
 
 def _check_warmup(settings: Settings, texts: int) -> None:
