@@ -289,7 +289,7 @@ def count_positions(model: PreTrainedModel) -> int | None:
 
 
 def _check_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> None:
-    """Raise an InputError unless these are encoded texts whose tokens the model has embeddings for."""
+    """Raise an InputError unless these are encoded texts whose tokens and positions the model has embeddings for."""
     _check_encoded(texts)
     known = getattr(model.get_input_embeddings(), "num_embeddings", None)
     highest = max((max(text.ids, default=0) for text in texts), default=0)
@@ -297,6 +297,12 @@ def _check_tokens(model: PreTrainedModel, texts: Sequence[EncodedText]) -> None:
         raise InputError(
             f"the tokenizer gives token {highest:,}, but the model's vocabulary has {known:,}; use the model's own "
             "tokenizer, or resize its embeddings"
+        )
+    longest, most = max((len(text.ids) for text in texts), default=0), count_positions(model)
+    if most is not None and longest > most:
+        raise InputError(
+            f"a text has {longest:,} tokens, more than the model's {most:,} positions; pass a max_tokens of at most "
+            f"{most}"
         )
 
 

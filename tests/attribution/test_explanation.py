@@ -254,7 +254,7 @@ def test_a_text_longer_than_the_model_can_read_gets_one_clear_line():
     size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16}
     model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **size)).eval()
     with pytest.raises(
-        InputError, match="the text has 30 tokens, more than the model's 16 positions; pass a max_tokens"
+        InputError, match="a text has 30 tokens, more than the model's 16 positions; pass a max_tokens of at most 16"
     ):
         explain(model, tokenizer, "film " * 30)
     assert explain(model, tokenizer, "film " * 30, max_tokens=16).truncated

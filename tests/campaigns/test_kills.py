@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 
+import pyarrow.parquet
 import pytest
 
 from safr.runs import Run
@@ -18,7 +19,7 @@ OPTIONS = [
 ]
 BENCHMARK = ["--texts", "4", "--methods", "capacity", "attention", "occlusion"]
 COMMANDS = ("train", "evaluate", "benchmark", "sweep")
-VOLATILE = ("seconds", "seconds_per_text", "created", "time")
+VOLATILE = ("seconds", "training_seconds", "seconds_per_text", "created", "time")
 """Keys of JSON files that hold how long something took."""
 
 LOG_BYTES = 4096
@@ -107,6 +108,8 @@ def read_file(path):
         return without_times(json.loads(path.read_text()))
     if path.suffix == ".jsonl":
         return [without_times(json.loads(line)) for line in path.read_text().splitlines()]
+    if path.suffix == ".parquet":
+        return without_times(pyarrow.parquet.read_table(path).to_pydict())
     if path.suffix == ".md":  # the last cell of a row is a time
         return [without_times(line.rsplit("|", 2)[0]) for line in path.read_text().splitlines()]
     return path.read_bytes()

@@ -1,5 +1,6 @@
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -169,3 +170,28 @@ def test_shared_texts_are_left_out_where_the_model_learns_and_not_where_it_is_te
 def test_splits_that_are_all_the_same_have_nothing_left():
     with pytest.raises(InputError, match=r"`drop_duplicates` would leave 0 texts of 0 classes .*; bring splits that"):
         dataset(train=EXAMPLES, dev=EXAMPLES, test=EXAMPLES).without_shared_texts()
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "said"),
+    [
+        (("a", None), (0, 1), "text 1: expected a string, got None"),
+        ("ab", (0, 1), "expected a list of texts, got "),
+        ((("a", "b"),), (0,), "text 0: expected a string, got a tuple of 2"),
+        (("a", "b"), (0, -1), "label 1: expected a class id, a whole number of at least 0, got -1"),
+        (("a",), ("0",), "label 0: expected a class id"),
+        (("a",), (True,), "label 0: expected a class id"),
+        (("a",), (1.0,), "label 0: expected a class id"),
+    ],
+)
+@pytest.mark.usefixtures("without_type_checks")
+def test_a_split_of_what_is_no_text_or_class_is_refused(texts, labels, said):
+    with pytest.raises(InputError, match=said):
+        Split(texts, labels)
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_lists_and_numpys_numbers_make_a_split():
+    split = Split(["a", "b"], np.array([1, 0]))
+    assert (split.texts, split.labels) == (("a", "b"), (1, 0))
+    assert type(split.labels[0]) is int

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import (
+    BertConfig,
     BertForSequenceClassification,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
@@ -383,3 +384,12 @@ def test_labels_and_scores_may_be_tensors():
     plain = srs(tiny.model(), tiny.tokenizer(), texts, [0, 1], scores=[np.array(each) for each in scores])
     tensors = [torch.tensor(each, dtype=torch.bfloat16) for each in scores]
     assert srs(tiny.model(), tiny.tokenizer(), texts, torch.tensor([0, 1]), scores=tensors) == plain
+
+
+def test_texts_beyond_the_models_positions_are_refused_in_one_line():
+    tokenizer = tiny.tokenizer()
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16}
+    model = BertForSequenceClassification(BertConfig(vocab_size=len(tokenizer), **size)).eval()
+    with pytest.raises(InputError, match="a text has 30 tokens, more than the model's 16 positions; pass a max_tokens"):
+        srs(model, tokenizer, ["film", "film " * 30], [0, 1])
+    assert srs(model, tokenizer, ["film cast", "film " * 30], [0, 1], max_tokens=16).texts == 2

@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from numbers import Integral
 
 from safr.data.messages import shorten_text
-from safr.errors import InputError
+from safr.errors import InputError, describe_value
 
 Example = tuple[str, int]  # text, class id
 SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"
@@ -25,12 +26,29 @@ _SPLIT_OF_TENTH = ("train",) * 7 + ("dev",) + ("test",) * 2
 
 @dataclass(frozen=True)
 class Split:
-    """Texts and their class ids, in a fixed order."""
+    """Texts and their class ids, in a fixed order.
+
+    Raises:
+        InputError: A text is no string, or a label is no whole number of at least 0.
+        ValueError: There are more texts than labels, or fewer.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.texts, str):
+            raise InputError(f"expected a list of texts, got {describe_value(self.texts)}")
+        object.__setattr__(self, "texts", tuple(self.texts))
+        for number, text in enumerate(self.texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {number}: expected a string, got {describe_value(text)}")
+        for number, label in enumerate(self.labels):
+            if not isinstance(label, Integral) or isinstance(label, bool) or label < 0:
+                raise InputError(
+                    f"label {number}: expected a class id, a whole number of at least 0, got {describe_value(label)}"
+                )
+        object.__setattr__(self, "labels", tuple(map(int, self.labels)))
         if len(self.texts) != len(self.labels):
             raise ValueError(
                 f"`texts` and `labels` must be equally long, got {len(self.texts)} and {len(self.labels)}; "
