@@ -238,6 +238,23 @@ def test_lines_end_at_line_feeds_alone(tmp_path):
         read_json_lines(tmp_path / "a.jsonl", {"type": "array"})
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "'a' is given twice"),
+        ('[{"a": {"b": 1, "b": 1}}]', "'b' is given twice"),
+        ("[" * 100_000, "recursion"),
+        ('{"a":' * 100_000, "recursion"),
+        ("1" + "0" * 5000, "4300 digits"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_json_that_says_two_things_or_is_too_much_is_one_line(tmp_path, text, problem):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=rf"^[^\n]*expected JSON, but it is damaged \([^\n]*{problem}[^\n]*$"):
+        read_json(tmp_path / "a.json")
+
+
 def test_a_table_is_read_by_columns_of_the_right_kind(tmp_path):
     path = tmp_path / "seed=1" / "a.parquet"
     write_parquet(path, pyarrow.table({"text": [1, 2], "word": ["a", "b"], "score": [0.5, None]}))

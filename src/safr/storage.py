@@ -360,7 +360,7 @@ def _read_text(path: Path, advice: str) -> str:
 
 def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice: str) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_build_object)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: expected JSON, but it is damaged ({_describe_reason(error)}); {advice}") from error
     if schema is not None:
@@ -368,6 +368,15 @@ def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice:
         if mismatch is not None:
             raise InputError(f"{place}: {_describe_mismatch(mismatch)}; {advice}")
     return value
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in values if names.count(name) > 1)
+        raise ValueError(f"{_shorten(repr(repeated))} is given twice")
+    return values
 
 
 @lru_cache
