@@ -9,13 +9,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import safe_globals
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from safr.errors import InputError
 from safr.runs import Run
-from safr.storage import hash_file, write_json
+from safr.storage import hash_file, read_json, write_json
 
 MANIFEST = "files.json"
 """Written last into a checkpoint: the size in bytes and the SHA-256 of every file in it."""
@@ -26,6 +28,31 @@ KEPT_CHECKPOINTS = 2
 _STATE = "trainer_state.json"
 _NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STATE)
 """Files without which a training would go on to other weights; those of the weights come beside them."""
+
+_FOREIGN = ("scaler.pt",)
+"""Files that the Trainer would read, and that no training of ours writes."""
+
+_STATE_SCHEMA = {
+    "type": "object",
+    "required": ["best_model_checkpoint", "epoch", "global_step", "stateful_callbacks"],
+    "properties": {
+        "best_model_checkpoint": {"type": ["string", "null"]},
+        "epoch": {"type": "number", "minimum": 0},
+        "global_step": {"type": "integer", "minimum": 0},
+        "stateful_callbacks": {
+            "type": "object",
+            "required": ["TrainerControl"],
+            "properties": {
+                "TrainerControl": {
+                    "type": "object",
+                    "required": ["args"],
+                    "properties": {"args": {"type": "object", "required": ["should_training_stop"]}},
+                }
+            },
+        },
+    },
+}
+"""What is read of the Trainer's state here."""
 
 
 class CheckpointManifest(TrainerCallback):
@@ -107,11 +134,16 @@ def delete_checkpoints(run: Run) -> None:
 def find_damage(checkpoint: Path) -> str | None:
     """What is missing from a checkpoint or damaged in it; None if it is whole.
 
-    One without a manifest, which an earlier version wrote or which was just being finished, is whole if all files that
-    a training goes on from can be read.
+    All files that a training goes on from must be as the manifest says, and must hold numbers and no code: whoever has
+    changed them may have changed the manifest too. An earlier version wrote none, nor does a training that is stopped
+    just then.
     """
+    return _find_changed(checkpoint) or _find_unreadable(checkpoint)
+
+
+def _find_changed(checkpoint: Path) -> str | None:
     if not (checkpoint / MANIFEST).is_file():
-        return _find_unreadable(checkpoint)
+        return None
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         for name, written in files.items():
@@ -137,6 +169,8 @@ def _find_unreadable(checkpoint: Path) -> str | None:
     weights = sorted(path.name for path in checkpoint.glob("*.safetensors"))
     if not weights:
         return "it holds no weights"
+    if foreign := [name for name in _FOREIGN if (checkpoint / name).exists()]:
+        return f"{foreign[0]} is none of its files"
     for name in (*_NEEDED, *weights):
         path = checkpoint / name
         if not path.is_file():
@@ -152,10 +186,13 @@ def _find_unreadable(checkpoint: Path) -> str | None:
 
 def _is_readable(path: Path) -> bool:
     if path.suffix == ".json":
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        return isinstance(read_json(path, _STATE_SCHEMA if path.name == _STATE else None), dict)
     if path.suffix == ".safetensors":  # checks that the file is as long as its header says
         with safe_open(path, framework="pt") as file:
             return bool(file.keys())
+    with warnings.catch_warnings(), safe_globals():
+        warnings.simplefilter("ignore")  # what torch says of a pickle that it refuses
+        torch.load(path, map_location="meta", weights_only=True)  # the shapes alone, without memory
     with zipfile.ZipFile(path) as archive:  # torch writes archives, which hold checksums
         return archive.testzip() is None
 
