@@ -3,6 +3,7 @@ import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pyarrow
@@ -229,6 +230,24 @@ def test_writers_at_the_same_time_lose_no_checksum(tmp_path):
     for thread in threads:
         thread.join()
     assert len(read_json(tmp_path / CHECKSUMS_FILE)) == 8
+
+
+def test_writers_of_one_file_leave_the_checksum_of_the_one_that_was_last(tmp_path, monkeypatch):
+    keep_checksums(tmp_path)
+    replace, waiting = Path.replace, iter(range(5, 0, -1))
+
+    def overtake(path, target):
+        if target.name == "a.json":
+            time.sleep(next(waiting) / 50)  # who has written down a checksum first gets the name last
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", overtake)
+    threads = [threading.Thread(target=write_json, args=(tmp_path / "a.json", number)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_json(tmp_path / "a.json") in range(5)
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path):

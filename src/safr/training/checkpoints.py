@@ -17,7 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from safr.errors import InputError
 from safr.runs import Run
-from safr.storage import hash_file, read_json, write_json
+from safr.storage import hash_file, write_json
 
 MANIFEST = "files.json"
 """Written last into a checkpoint: the size in bytes and the SHA-256 of every file in it."""
@@ -31,28 +31,6 @@ _NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STAT
 
 _FOREIGN = ("scaler.pt",)
 """Files that the Trainer would read, and that no training of ours writes."""
-
-_STATE_SCHEMA = {
-    "type": "object",
-    "required": ["best_model_checkpoint", "epoch", "global_step", "stateful_callbacks"],
-    "properties": {
-        "best_model_checkpoint": {"type": ["string", "null"]},
-        "epoch": {"type": "number", "minimum": 0},
-        "global_step": {"type": "integer", "minimum": 0},
-        "stateful_callbacks": {
-            "type": "object",
-            "required": ["TrainerControl"],
-            "properties": {
-                "TrainerControl": {
-                    "type": "object",
-                    "required": ["args"],
-                    "properties": {"args": {"type": "object", "required": ["should_training_stop"]}},
-                }
-            },
-        },
-    },
-}
-"""What is read of the Trainer's state here."""
 
 
 class CheckpointManifest(TrainerCallback):
@@ -186,7 +164,8 @@ def _find_unreadable(checkpoint: Path) -> str | None:
 
 def _is_readable(path: Path) -> bool:
     if path.suffix == ".json":
-        return isinstance(read_json(path, _STATE_SCHEMA if path.name == _STATE else None), dict)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _is_state(content) if path.name == _STATE else isinstance(content, dict)
     if path.suffix == ".safetensors":  # checks that the file is as long as its header says
         with safe_open(path, framework="pt") as file:
             return bool(file.keys())
@@ -195,6 +174,15 @@ def _is_readable(path: Path) -> bool:
         torch.load(path, map_location="meta", weights_only=True)  # the shapes alone, without memory
     with zipfile.ZipFile(path) as archive:  # torch writes archives, which hold checksums
         return archive.testzip() is None
+
+
+def _is_state(content: Any) -> bool:
+    """Whether this is the Trainer's state, as far as it is read here."""
+    return (
+        isinstance(content["best_model_checkpoint"], str | None)
+        and isinstance(content["epoch"], int | float)
+        and isinstance(content["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"], bool)
+    )
 
 
 def _find_best_checkpoint(checkpoint: Path, run: Run) -> Path | None:
