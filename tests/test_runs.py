@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import safr
 from safr import runs
 from safr.config import Recipe, Settings
 from safr.errors import InputError
@@ -163,6 +164,28 @@ def test_a_changed_digit_is_found_when_it_is_read(safr_run, tmp_path):
         copied.load_model()
 
 
+@pytest.mark.parametrize("old", ['"<good>"', '"importance": 0.1', '"vmask_width": 8', '"sha256"'])
+def test_one_changed_byte_in_the_models_config_is_found(safr_run, tmp_path, old):
+    """A label's name, a setting of SAFR's, the table of checksums: each would be read as if nothing were wrong."""
+    copied = copy(safr_run, tmp_path / "run")
+    path = copied.model_folder / "config.json"
+    content = path.read_bytes()
+    place = content.index(old.encode()) + len(old) - 2
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(InputError, match=r"model/config\.json: was changed since it was written"):
+        copied.load_model()
+    path.write_bytes(content)
+    assert copied.load_model()[0].config.id2label == {0: "bad", 1: "<good>"}
+
+
+def test_a_model_that_is_saved_into_a_run_again_is_read(safr_run, tmp_path):
+    copied = copy(safr_run, tmp_path / "run")
+    model, words = copied.load_model()
+    model.config.id2label = {0: "no", 1: "yes"}
+    safr.save(model, copied.model_folder, tokenizer=words)
+    assert copied.load_model()[0].config.id2label == {0: "no", 1: "yes"}
+
+
 def test_another_runs_file_is_found(safr_run, baseline, tmp_path):
     copied = copy(safr_run, tmp_path / "run")
     shutil.copy(baseline.scores_file, copied.scores_file)
@@ -242,6 +265,7 @@ def test_a_tokenizer_beyond_the_models_embeddings_is_refused(safr_run, tmp_path)
     tokenizer = copied.load_model()[1]
     tokenizer.add_tokens([f"new{number}" for number in range(5)])
     tokenizer.save_pretrained(copied.model_folder)
+    (copied.folder / CHECKSUMS_FILE).unlink()
     set_value(copied.model_folder / "config.json", ["safr", "sha256"], {})
     with pytest.raises(InputError, match="its tokenizer does not fit its model"):
         copied.load_model()

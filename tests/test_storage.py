@@ -3,6 +3,7 @@ import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pyarrow
@@ -231,11 +232,46 @@ def test_writers_at_the_same_time_lose_no_checksum(tmp_path):
     assert len(read_json(tmp_path / CHECKSUMS_FILE)) == 8
 
 
+def test_writers_of_one_file_leave_the_checksum_of_the_one_that_was_last(tmp_path, monkeypatch):
+    keep_checksums(tmp_path)
+    replace, waiting = Path.replace, iter(range(5, 0, -1))
+
+    def overtake(path, target):
+        if target.name == "a.json":
+            time.sleep(next(waiting) / 50)  # who has written down a checksum first gets the name last
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", overtake)
+    threads = [threading.Thread(target=write_json, args=(tmp_path / "a.json", number)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_json(tmp_path / "a.json") in range(5)
+
+
 def test_lines_end_at_line_feeds_alone(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": "b\u2028c"}\n{"a": "d"}\n', encoding="utf-8")
     assert [line["a"] for line in read_json_lines(tmp_path / "a.jsonl")] == ["b\u2028c", "d"]
     with pytest.raises(InputError, match=r'a\.jsonl, line 1: expected type "array" of the whole, got \{"a"'):
         read_json_lines(tmp_path / "a.jsonl", {"type": "array"})
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "'a' is given twice"),
+        ('[{"a": {"b": 1, "b": 1}}]', "'b' is given twice"),
+        ("[" * 100_000, "recursion"),
+        ('{"a":' * 100_000, "recursion"),
+        ("1" + "0" * 5000, "4300 digits"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_json_that_says_two_things_or_is_too_much_is_one_line(tmp_path, text, problem):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=rf"^[^\n]*expected JSON, but it is damaged \([^\n]*{problem}[^\n]*$"):
+        read_json(tmp_path / "a.json")
 
 
 def test_a_table_is_read_by_columns_of_the_right_kind(tmp_path):

@@ -17,6 +17,8 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
+_MOST_WEIGHTS = 10**11  # of the paper's transformer's layers; no machine trains more
+
 
 @dataclass(frozen=True)
 class Regularization:
@@ -139,6 +141,12 @@ class Architecture:
             raise InputError(f"`width` must be even for the sinusoidal positions, got {self.width}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"`dropout` must be in [0, 1), got {self.dropout}")
+        weights = self.hidden_layers * self.width * (4 * self.width + 2 * self.feed_forward)
+        if weights > _MOST_WEIGHTS:
+            raise InputError(
+                f"`hidden_layers`, `width` and `feed_forward` ask for {weights:,} weights, and at most "
+                f"{_MOST_WEIGHTS:,} can be trained; give smaller ones"
+            )
 
 
 @dataclass(frozen=True)

@@ -194,8 +194,8 @@ def replace_file(path: Path) -> Iterator[Path]:
             if mode is not None:
                 temporary.chmod(stat.S_IMODE(mode))
             _sync(temporary)
-            record_checksums({target: temporary})
-            temporary.replace(target)
+            with record_checksums({target: temporary}):
+                temporary.replace(target)
             _sync(target.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -247,16 +247,17 @@ def update_folder(folder: Path, *, last: str, stale: Callable[[Path], list[Path]
             written = [path for path in unfinished.rglob("*") if path.is_file()]
             for path in written:
                 _sync(path)
-            for path in (folder / last, *stale(folder)):
-                path.unlink(missing_ok=True)
-            _sync(folder)  # from here on, until the last file is there, nobody reads the folder
-            for path in sorted(written, key=lambda path: path == unfinished / last):
-                target = folder / path.relative_to(unfinished)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if path == unfinished / last:
-                    _sync(folder)
-                path.replace(target)
-            _sync(folder)
+            with record_checksums({folder / path.relative_to(unfinished): path for path in written}):
+                for path in (folder / last, *stale(folder)):
+                    path.unlink(missing_ok=True)
+                _sync(folder)  # from here on, until the last file is there, nobody reads the folder
+                for path in sorted(written, key=lambda path: path == unfinished / last):
+                    target = folder / path.relative_to(unfinished)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    if path == unfinished / last:
+                        _sync(folder)
+                    path.replace(target)
+                _sync(folder)
 
 
 @contextmanager
@@ -300,11 +301,13 @@ def keep_checksums(folder: Path) -> None:
     write_json(folder / CHECKSUMS_FILE, {})
 
 
-def record_checksums(files: Mapping[Path, Path]) -> None:
-    """Write down the checksums of files that are about to get their names, where their folder keeps checksums.
+@contextmanager
+def record_checksums(files: Mapping[Path, Path]) -> Iterator[None]:
+    """Write down the checksums of files that get their names in the block, where their folder keeps checksums.
 
     A file's checksum is written before the file gets its name, and beside the one before it, so that a crash between
-    the two leaves no file that seems to be damaged.
+    the two leaves no file that seems to be damaged. Other writers wait until the block ends, so that the checksum that
+    was written last is that of the file that is there.
 
     Args:
         files: Where the content lies now, by the path that it will have. All belong to the same folder of checksums.
@@ -312,6 +315,7 @@ def record_checksums(files: Mapping[Path, Path]) -> None:
     files = {target: now for target, now in files.items() if target.suffix in _CHECKED_ENDINGS}
     checksums = _find_checksums(next(iter(files))) if files else None
     if checksums is None or checksums in files:
+        yield
         return
     lock = FileLock(checksums.with_name(f".{checksums.stem}.lock"))
     with lock:
@@ -322,6 +326,7 @@ def record_checksums(files: Mapping[Path, Path]) -> None:
                 name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
                 known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
             write_json(checksums, known)
+            yield
         finally:
             with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
                 Path(lock.lock_file).unlink()
@@ -360,7 +365,7 @@ def _read_text(path: Path, advice: str) -> str:
 
 def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice: str) -> Any:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_build_object)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: expected JSON, but it is damaged ({_describe_reason(error)}); {advice}") from error
     if schema is not None:
@@ -368,6 +373,15 @@ def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice:
         if mismatch is not None:
             raise InputError(f"{place}: {_describe_mismatch(mismatch)}; {advice}")
     return value
+
+
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in values if names.count(name) > 1)
+        raise ValueError(f"{_shorten(repr(repeated))} is given twice")
+    return values
 
 
 @lru_cache

@@ -1,3 +1,6 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.inference import iter_traces, log_odds, predict, probabilities
 from safr.model.interventions import intervene
+from safr.model.trace import trace
 from tests import linear, tiny
 
 TEXTS = (
@@ -139,6 +143,51 @@ def test_passes_are_counted():
     # Texts of their own for the prediction and once more for their log-odds.
     assert attribute(model, texts, METHODS["occlusion"].score).forward == 2 + words / len(texts)
     assert costs["capacity"].seconds > 0
+
+
+def test_passes_of_threads_on_one_model_are_counted_apart():
+    model, texts = tiny.model(Regularization(vmask_width=8)), encoded(TEXTS[:2])
+    names = ["capacity", "integrated_gradients", "occlusion", "random"]
+
+    def count(name):
+        result = attribute(model, texts, get_method(name).score)
+        return result.forward, result.backward
+
+    alone, hooks = [count(name) for name in names], list(model._forward_pre_hooks)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, 4 * names)) == 4 * alone
+    assert list(model._forward_pre_hooks) == hooks
+
+
+@pytest.mark.parametrize("kind", ["attribute", "intervene", "trace"])
+def test_a_hook_that_is_taken_off_does_not_break_the_call_of_another_thread(kind):
+    model, ids = tiny.model(), torch.tensor([[5, 6, 7]])
+    expected, found = model(input_ids=ids).logits, []
+    entered, taken_off = threading.Event(), threading.Event()
+    other = threading.Thread(target=lambda: found.append(model(input_ids=ids).logits))
+
+    def meet(*_):
+        """Hold the other thread's call, once it knows which hooks it will call, until they are taken off."""
+        if threading.current_thread() is other:
+            entered.set()
+            assert taken_off.wait(10)
+        elif not entered.is_set():
+            other.start()
+            assert entered.wait(10)
+
+    if kind == "trace":
+        model.get_input_embeddings().register_forward_hook(meet)
+        trace(model, {"input_ids": ids}, ["embedding"])
+    else:
+        model.register_forward_pre_hook(meet)
+        if kind == "attribute":
+            attribute(model, encoded(TEXTS[:1]), lambda *_: meet() or [])
+        else:
+            with intervene(model, "embedding", torch.zeros_like):
+                meet()
+    taken_off.set()
+    other.join()
+    assert torch.equal(found[0], expected)
 
 
 def test_names_of_methods():

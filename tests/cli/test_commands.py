@@ -1,3 +1,6 @@
+import builtins
+import errno
+import io
 import json
 import os
 import re
@@ -396,3 +399,63 @@ def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews,
     assert "beside 2 of 2 runs" in (tmp_path / "quick" / "reproduction.html").read_text()
     assert "--quick has data of its own and one seed" in failure(capsys, *asked, "--dataset", "sst2")
     assert "--seeds must be at least 1, got 0" in failure(capsys, "reproduce", "--seeds", "0")
+
+
+@pytest.fixture
+def make_read_only(monkeypatch):
+    """A function after which nothing can be written into a folder, as on a file system that is read-only."""
+
+    def make(folder):
+        def check(*paths):
+            for path in paths:
+                if not isinstance(path, int) and Path(os.path.abspath(os.fspath(path))).is_relative_to(folder):
+                    raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+        def guard(module, name, is_write):
+            original = getattr(module, name)
+
+            def guarded(*arguments, **options):
+                if is_write(*arguments[1:], **options):
+                    check(*arguments[: 2 if name in ("rename", "replace") else 1])
+                return original(*arguments, **options)
+
+            monkeypatch.setattr(module, name, guarded)
+
+        for module in (builtins, io):
+            guard(module, "open", lambda mode="r", *_, **__: set("wax+") & set(mode))
+        guard(os, "open", lambda flags, *_, **__: flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        for name in ("mkdir", "rmdir", "unlink", "rename", "replace", "utime"):
+            guard(os, name, lambda *_, **__: True)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["explain", "RUN", "good film"], 0),
+        (["explain", "RUN", "good film", "--figures", "OUT"], 0),
+        (["evaluate", "RUN", "--split", "dev"], 0),
+        (["report", "RUN", "--output", "OUT/report.html"], 0),
+        (["explore", "RUN", "--export", "OUT/page.html", "--texts", "2"], 0),
+        (["report", "RUN"], 2),
+        (["evaluate", "RUN"], 2),
+        (["benchmark", "RUN", "--texts", "20", "--output", "OUT"], 2),
+        (["train", "--resume", "RUN"], 2),
+        (["train", "--output", "RUN/inner", *SMALL], 2),
+    ],
+    ids=lambda value: " ".join(value[:4]) if isinstance(value, list) else str(value),
+)
+def test_a_run_that_can_not_be_written_to_is_read_and_refused_in_one_line_where_it_must_be(
+    run, reviews, tmp_path, capsys, make_read_only, words, status
+):
+    words = [word.replace("RUN", str(run)).replace("OUT", str(tmp_path)) for word in words]
+    words += ["--data", str(reviews)] if "--output" in words and words[0] == "train" else []
+    before = sorted(run.rglob("*"))
+    make_read_only(run)
+    if status:
+        assert "Read-only file system" in failure(capsys, *words)
+    else:
+        assert main(words) == 0
+        assert capsys.readouterr().err.startswith(str(tmp_path)) == ("--figures" in words)
+    assert sorted(run.rglob("*")) == before

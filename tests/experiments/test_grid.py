@@ -1,7 +1,10 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from safr.cli.parse import parse_sweep_jobs
 from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds, merge_jobs, parse_varied, read_plan
@@ -156,7 +159,7 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
         ("epochs: true", r"`epochs` must be a whole number, got True \(bool\)"),
         ("importance: .nan", r"`importance` must be a finite number, got nan \(float\)"),
         ("seeds: 2024-13-45", r"plan.yaml: expected a YAML file of settings \(month must be in 1..12\)"),
-        ("vary: " + "[" * 5000, r"plan.yaml: expected a YAML file of settings \(maximum recursion depth"),
+        ("vary: " + "[" * 5000, r"plan.yaml, line 1: expected YAML \(more than 20 levels\)"),
     ],
 )
 def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text, message):
@@ -165,6 +168,67 @@ def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text,
     with pytest.raises(InputError, match=message) as raised:
         read_plan(path)
     assert "\n" not in str(raised.value)
+
+
+NINE = "\n".join(
+    f"    - &{name} [{', '.join([f'*{before}' if before else 'all'] * 9)}]"
+    for before, name in zip(["", *"abcdefg"], "abcdefgh", strict=True)
+)
+"""Aliases that stand for 9 values, for 9 of those, ...: 387 million at the end of 8 lines."""
+
+TAKEN_OVER = "a: &a {x: 1}\n" + "\n".join(
+    f"{name}: &{name} {{<<: [{', '.join([f'*{before}'] * 9)}]}}" for before, name in pairwise("abcdefghi")
+)
+GRID = "".join(
+    f"  {name}: [{', '.join(map(str, range(1, 11)))}]\n" for name in ("width", "heads", "epochs", "patience")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"vary:\n  layers:\n{NINE}", "its aliases repeat more than 200,000 values"),
+        (f"seeds:\n{NINE}", "its aliases repeat more than 200,000 values"),
+        ("vary: &all {layers: *all}", "its aliases repeat more than 200,000 values"),
+        (TAKEN_OVER, r"line 6: expected YAML \(more than 10,000 keys\)"),
+        ("layers: " + "[" * 50_000, r"expected YAML \(more than 20 levels\)"),
+        ("{a: " * 20_000, r"expected YAML \(more than 20 levels\)"),
+        ("- " * 40_000, r"expected YAML \(more than 20 levels\)"),
+        ("data: " + "x" * 10_000_000, "expected a plan of at most 100,000 bytes"),
+        ("seeds: 1000000000", r"`seeds` must be at most 10,000, got 1000000000 \(int\)$"),
+        (f"seeds: 1{'0' * 4000}", "`seeds` must be at most 10,000, got an int of 13,288 bits"),
+        (f"seeds: 1{'0' * 6000}", "expected a YAML file of settings"),
+        (f"vary:\n{GRID}seeds: 100", "expected at most 10,000 runs, got 10,000 settings with 100 seeds each"),
+        (f"extra_runs: {{one: {{epochs: 1{'0' * 30}}}}}", "`epochs` must be below 2,147,483,648"),
+        (f"heads: 1{'0' * 8}", "`heads` must divide `width`, got 100000000 and 256; try 256"),
+        ("hidden_layers: 100000000", "ask for 78,643,200,000,000 weights, and at most 100,000,000,000"),
+        ("importance: .nan", "`importance` must be a finite number, got nan"),
+        ("learning_rate: -.inf", "`learning_rate` must be a finite number, got -inf"),
+        ("epochs: 2020-02-31", "expected a YAML file of settings"),
+        ("epochs: !!int many", "expected a YAML file of settings"),
+        ("vmask: !!bool perhaps", "expected a YAML file of settings"),
+        ("data: !!timestamp now", "expected a YAML file of settings"),
+        ("2020-01-01: 1", "no setting is called '2020-01-01'"),
+        ("? [a, b]\n: 1", "unhashable key"),
+        ("data: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("", "expected settings as `name: value`, got NoneType"),
+        ("\0" * 100, "unacceptable character"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_plan_that_would_take_all_memory_or_hours_to_read_is_refused_at_once(tmp_path, text, message):
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as raised:
+        read_plan(path)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 700
+
+
+def test_more_seeds_than_any_sweep_has_are_refused_on_the_command_line_too():
+    for count in (10**9, 10**30):
+        with pytest.raises(InputError, match=r"--seeds must be at most 10,000, got (1000000000 |an int of)"):
+            parse_sweep_jobs(Settings(), ["importance=0,1"], count, None, True)
 
 
 def test_a_plan_that_is_not_there_is_named(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
+import torch
 
 from safr.config import Settings, setting_names
 from safr.errors import InputError
@@ -25,6 +26,7 @@ from safr.experiments.runner import Outcome, finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
 from safr.runs import Run
 from safr.storage import write_json
+from safr.training.divergence import DivergenceCheck
 from tests import tiny
 
 
@@ -85,6 +87,31 @@ def test_a_failed_run_is_reported_and_stops_no_other(data, tmp_path):
     assert f"Failed: {broken}: " in found.text
     assert len(found.rows) == 2
     assert "InputError" in (folder / f"{broken}.failed.txt").read_text()
+
+
+def test_a_diverged_run_stops_no_other_and_is_told_again_without_being_trained_from_the_start(
+    data, tmp_path, monkeypatch
+):
+    begun, folder = [], tmp_path / "sweep"
+
+    def diverge(check, arguments, state, control, **_):
+        begun.append(round(state.epoch))
+        if check.recipe.learning_rate == 7e-3 and round(state.epoch) == 4:
+            check.first_bad_step = torch.tensor(20.0)
+            check._check()
+
+    monkeypatch.setattr(DivergenceCheck, "on_epoch_end", diverge)
+    jobs = {"good": data, "diverging": data.changed(learning_rate=7e-3)}
+    for attempt in (1, 2):
+        begun.clear()
+        found = run_sweep(jobs, folder, workers=1)
+        assert list(found.failed) == ["diverging"]
+        assert "training diverged: the loss is not a finite number from step 20 on" in found.failed["diverging"]
+        assert f"Failed: diverging: {found.failed['diverging']}" in (folder / "table.md").read_text()
+        assert "training diverged" in (folder / "diverging.failed.txt").read_text()
+        assert [row["run"] for row in found.rows] == ["good"]
+        assert len(found.failed["diverging"].splitlines()) == 1
+        assert begun == ([1, 2, 3, 4, 5, 6, 1, 2, 3, 4] if attempt == 1 else [4])
 
 
 def test_all_failing_is_an_error(tmp_path):

@@ -3,6 +3,7 @@ import html
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,7 @@ import safr
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS
-from safr.report import write_report
+from safr.report import write_figures, write_report
 from safr.report.report import load_curve, state_findings
 from safr.runs import Run
 from safr.storage import read_json, write_json
@@ -316,3 +317,12 @@ def test_every_run_is_judged_and_warned_about():
 def test_test_texts_that_were_trained_on_are_told():
     shared = {"a": scores() | {"texts": 300, "duplicates": {"test_in_train": 20}}}
     assert state_findings(shared)[-1].startswith("20 of the 300 test texts are in the training texts too")
+
+
+def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):
+    run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
+    with run.lock(), ThreadPoolExecutor(1) as other:
+        assert len(write_figures(run)) >= 4
+        with pytest.raises(InputError, match=r"works on it since .*; wait until it has finished"):
+            other.submit(write_figures, run).result()
+    assert not list(run.folder.glob(".*"))

@@ -6,8 +6,9 @@ import pytest
 
 from safr.errors import InputError
 from safr.runs import Run
+from safr.storage import write_json
 from safr.training import train
-from safr.training.checkpoints import MANIFEST, find_damage
+from safr.training.checkpoints import MANIFEST, _write_manifest, find_damage
 from tests.test_training import StopAfter, same, small_data, weights, with_recipe
 
 RECIPE = with_recipe(epochs=4, kept_epoch="last")
@@ -35,6 +36,15 @@ def test_damage_to_any_file_is_found(stopped, tmp_path, name, harm, has_manifest
     assert find_damage(checkpoint) is None
     harm(checkpoint / name)
     assert find_damage(checkpoint) is not None
+
+
+@pytest.mark.parametrize("state", [{}, {"best_model_checkpoint": 1, "epoch": "x", "global_step": 1}])
+def test_a_state_of_another_shape_is_damage_also_where_the_manifest_agrees(stopped, tmp_path, state):
+    checkpoint = tmp_path / "checkpoint-18"
+    shutil.copytree(stopped[0] / "checkpoints" / checkpoint.name, checkpoint)
+    write_json(checkpoint / "trainer_state.json", state)
+    _write_manifest(checkpoint)
+    assert find_damage(checkpoint) == "trainer_state.json is damaged"
 
 
 def test_training_goes_on_from_an_older_checkpoint_to_the_same_weights(stopped, tmp_path):

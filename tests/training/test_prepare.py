@@ -66,6 +66,15 @@ def test_a_head_of_another_size_is_replaced_and_said(tmp_path):
     assert run.load_model()[0].config.num_labels == 2
 
 
+def test_a_config_that_asks_for_a_million_layers_is_refused_before_they_are_made(tmp_path):
+    settings = save_bert(tmp_path / "base")
+    path = tmp_path / "base" / "config.json"
+    path.write_text(path.read_text().replace('"num_hidden_layers": 1,', '"num_hidden_layers": 1000000,'))
+    with pytest.raises(InputError, match=r"config\.json says num_hidden_layers 1000000, and no model has more"):
+        train(settings, small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
 def test_a_base_model_of_another_problem_learns_one_class_a_text(tmp_path, kind):
     run = train(save_bert(tmp_path / "base", problem_type=kind), small_data(), tmp_path / "run")

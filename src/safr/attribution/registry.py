@@ -6,14 +6,16 @@ A method is a plain function from a model and texts to one score per word.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from safr.attribution.gradients import gradient_x_input, integrated_gradients
@@ -28,6 +30,7 @@ from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
 from safr.model.families import has_visible_attention, unwrap
+from safr.model.forward_pass import HOOKS_LOCK, own_block, removing
 from safr.model.regularizer import get_regularizer
 
 AttributionFunction = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
@@ -155,17 +158,22 @@ def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attri
 
 @contextmanager
 def _count_passes(model: nn.Module) -> Iterator[dict[str, int]]:
-    """Counts of the rows that go forward and backward through a model in a block; a row goes backward at most once."""
+    """Counts of the rows that go forward and backward through a model in a block; a row goes backward at most once.
+
+    What other threads run on the same model meanwhile is not counted.
+    """
     passes = {"forward": 0, "backward": 0}
+    handles: list[RemovableHandle] = []
+    with own_block() as is_own, removing(handles):
+        # In another thread's call the options are missing if this hook is taken off while that call begins.
+        def count_rows(module: nn.Module, args: tuple, options: Mapping[str, Any] | None = None) -> None:
+            if not is_own():
+                return
+            rows = len(options["input_ids"] if options and "input_ids" in options else args[0])
+            passes["forward"] += rows
+            if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
+                passes["backward"] += rows
 
-    def count_rows(module: nn.Module, args: tuple, options: dict) -> None:
-        rows = len(options["input_ids"] if "input_ids" in options else args[0])
-        passes["forward"] += rows
-        if torch.is_grad_enabled() and not torch.is_inference_mode_enabled():
-            passes["backward"] += rows
-
-    handle = model.register_forward_pre_hook(count_rows, with_kwargs=True)
-    try:
+        with HOOKS_LOCK:
+            handles.append(model.register_forward_pre_hook(count_rows, with_kwargs=True))
         yield passes
-    finally:
-        handle.remove()

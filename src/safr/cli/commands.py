@@ -189,13 +189,12 @@ def reproduce_command(
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.cli.console import outcome_printer
-    from safr.experiments.grid import DEFAULT_SEEDS
+    from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
     from safr.report.reproduction import reproduce_paper as run_reproduction
 
     if quick and (dataset or seeds is not None):
         raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
-    if seeds is not None and seeds < 1:
-        raise InputError(f"--seeds must be at least 1, got {seeds}")
+    check_seed_count("--seeds", seeds)
     console, folder = _console(), output / "quick" if quick else output
     console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
     result = run_reproduction(

@@ -80,6 +80,7 @@ def parse_sweep_jobs(
     from safr.experiments.grid import (
         BASELINE_SETTINGS,
         DEFAULT_SEEDS,
+        check_seed_count,
         expand_grid,
         expand_seeds,
         merge_jobs,
@@ -92,8 +93,7 @@ def parse_sweep_jobs(
             raise InputError("--plan says by itself which runs there are; put what stands beside it into the file")
         jobs = read_plan(plan)
     else:
-        if seeds is not None and seeds < 1:
-            raise InputError(f"--seeds must be at least 1, got {seeds}")
+        check_seed_count("--seeds", seeds)
         seed_range = range(settings.recipe.seed, settings.recipe.seed + (seeds or DEFAULT_SEEDS))
         jobs = expand_seeds("baseline", settings, BASELINE_SETTINGS, seed_range) if baseline else {}
         jobs = merge_jobs(jobs, expand_grid(settings, parse_varied(vary), seed_range))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,14 @@ BASELINE_SETTINGS = {
 
 DEFAULT_SEEDS = 3
 """Number of seeds that every setting is run with by default."""
+
+MAX_RUNS = 10_000
+"""Runs of a sweep at most; more are a slip of the hand, and listing them alone would take minutes."""
+
+_MOST_BYTES = 100_000  # of a plan; 10,000 runs by name fit, and YAML of this size is read in a second
+_MOST_VALUES = 200_000  # of a plan, letters counted; by aliases a short one can hold billions
+_MOST_KEYS = 10_000  # of a mapping, with those that it takes over
+_DEEPEST = 20  # levels of lists and mappings
 
 _DATA_SETTINGS = ("data", "text_column", "label_column", "drop_duplicates")
 _LIST_SETTINGS = ("layers", "importance_sites")
@@ -50,17 +59,18 @@ def expand_grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequ
         seeds: Seeds.
 
     Raises:
-        InputError: Two runs would have the same name, or a setting of the data is varied.
+        InputError: Two runs would have the same name, there are too many, or a setting of the data is varied.
 
     >>> list(expand_grid(Settings(), {"importance": [0.1, 1]}, [0]))
     ['importance=0.1,seed=0', 'importance=1,seed=0']
     """
-    jobs: dict[str, Settings] = {}
+    _check_count(math.prod(map(len, varied.values())), seeds)
+    parts = []
     for values in itertools.product(*varied.values()):
         changed = dict(zip(varied, values, strict=True))
         name = ",".join(f"{name}={short_value(value)}" for name, value in changed.items())
-        jobs = merge_jobs(jobs, expand_seeds(name, base, changed, seeds))
-    return jobs
+        parts.append(expand_seeds(name, base, changed, seeds))
+    return merge_jobs(*parts)
 
 
 def expand_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Settings]:
@@ -69,6 +79,7 @@ def expand_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: S
         raise InputError(
             f"`{refused[0]}` can't be varied: accuracies on other data can't be compared; run a sweep for each data set"
         )
+    _check_count(1, seeds)
     settings = base.changed(**changed)
     if is_baseline({name: settings.get(name) for name in BASELINE_SETTINGS}):
         # Options of losses that are switched off don't make another model.
@@ -76,20 +87,29 @@ def expand_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: S
     return {f"{name},seed={seed}".lstrip(","): settings.changed(seed=seed) for seed in seeds}
 
 
-def merge_jobs(jobs: Mapping[str, Settings], more: Mapping[str, Settings]) -> dict[str, Settings]:
+def merge_jobs(*parts: Mapping[str, Settings]) -> dict[str, Settings]:
     """All jobs without repetition: of two names for the same settings the first one stays.
 
     Raises:
         InputError: The same name stands for other settings.
     """
-    merged, names = dict(jobs), {repr(settings): name for name, settings in jobs.items()}
-    for name, settings in more.items():
+    merged: dict[str, Settings] = {}
+    names: dict[str, str] = {}
+    for name, settings in itertools.chain.from_iterable(part.items() for part in parts):
         if merged.get(name, settings) != settings:
             raise InputError(f"two different runs would be called {name!r}; name them in a plan's `extra_runs`")
         if repr(settings) not in names:
             names[repr(settings)] = name
             merged[name] = settings
     return merged
+
+
+def check_seed_count(name: str, count: int | None) -> None:
+    """Raise an InputError where a number of seeds, by the name that the user gave it under, is no number of runs."""
+    if count is not None and count < 1:
+        raise InputError(f"{name} must be at least 1, got {count}")
+    if count is not None and count > MAX_RUNS:
+        raise InputError(f"{name} must be at most {MAX_RUNS:,}, got {describe_value(count)}")
 
 
 def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
@@ -116,7 +136,7 @@ def parse_varied(words: Iterable[str]) -> dict[str, list[Any]]:
 def parse_values(name: str, values: Iterable[Any]) -> list[Any]:
     """Values of one setting, parsed as the command line parses them."""
     if name not in setting_names():
-        raise InputError(f"no setting is called {name!r}; known are {', '.join(setting_names())}")
+        raise InputError(f"no setting is called {name[:60]!r}; known are {', '.join(setting_names())}")
     if name == "seed":
         raise InputError("seeds are not varied beside the others; give them by --seeds or `seeds:`")
     return [_parse_value(name, value) for value in values]
@@ -135,18 +155,7 @@ def read_plan(path: Path) -> dict[str, Settings]:
     Raises:
         InputError: The file can't be read, or holds something else.
     """
-    try:
-        plan = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: expected YAML ({error.problem})") from error
-    except (
-        OSError,
-        ValueError,
-        RecursionError,
-        yaml.YAMLError,
-    ) as error:  # ValueError: text, or a date such as 2024-13-1
-        raise InputError(f"{path}: expected a YAML file of settings ({first_line(error)})") from error
+    plan = _read_yaml(path)
     if not isinstance(plan, dict):
         raise InputError(f"{path}: expected settings as `name: value`, got {type(plan).__name__}")
     if "also" in plan and "extra_runs" in plan:
@@ -155,21 +164,23 @@ def read_plan(path: Path) -> dict[str, Settings]:
     extra_runs = plan.pop("also", extra_runs)
     baseline, seed_list = plan.pop("baseline", True), _parse_seeds(path, seeds)
     if not isinstance(baseline, bool):
-        raise InputError(f"{path}: `baseline` must be true or false, got {baseline!r}")
+        raise InputError(f"{path}: `baseline` must be true or false, got {describe_value(baseline)}")
     base = Settings().changed(**_parse_settings(plan))
-    jobs = expand_seeds("baseline", base, BASELINE_SETTINGS, seed_list) if baseline else {}
+    parts = [expand_seeds("baseline", base, BASELINE_SETTINGS, seed_list)] if baseline else []
     if vary or not extra_runs:
         lists = {
             str(name): _check_list(path, str(name), values)
             for name, values in _check_mapping(path, "vary", vary).items()
         }
+        _check_count(math.prod(map(len, lists.values())), seed_list)
         varied = {name: parse_values(name, values) for name, values in use_current_names(lists).items()}
-        jobs = merge_jobs(jobs, expand_grid(base, varied, seed_list))
-    for key, changed in _check_mapping(path, "extra_runs", extra_runs).items():
+        parts.append(expand_grid(base, varied, seed_list))
+    runs = _check_mapping(path, "extra_runs", extra_runs)
+    _check_count(len(runs), seed_list)
+    for key, changed in runs.items():
         name = _check_folder_name(path, str(key))
-        changed_settings = _parse_settings(_check_mapping(path, name, changed))
-        jobs = merge_jobs(jobs, expand_seeds(name, base, changed_settings, seed_list))
-    return jobs
+        parts.append(expand_seeds(name, base, _parse_settings(_check_mapping(path, name, changed)), seed_list))
+    return merge_jobs(*parts)
 
 
 def short_value(value: Any) -> str:
@@ -181,49 +192,118 @@ def short_value(value: Any) -> str:
     return Path(str(value)).name
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader with an error for a key that is given twice; on its own it would silently take the last."""
+class _PlanLoader(yaml.SafeLoader):
+    """YAML's safe loader, which also refuses a key that is given twice, of which it would silently take the last.
+
+    What is nested deeply or takes over many keys is refused too: a few lines of it can ask for hours.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node; an error if it is too deep."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, f"more than {_DEEPEST} levels", mark)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """The mapping of a node; an error if two keys are the same."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != _MERGE_TAG]
-        if repeated := [key for index, key in enumerate(keys) if key in keys[:index]]:
-            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} is given twice", node.start_mark)
+        keys: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key = None if key_node.tag == _MERGE_TAG else self.construct_object(key_node, deep=True)
+            if key_node.tag != _MERGE_TAG and isinstance(key, Hashable):  # others are refused below
+                if key in keys:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
+                keys.add(key)
         return super().construct_mapping(node, deep)
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Take over what `<<` names; an error if that is too much."""
+        super().flatten_mapping(node)
+        if len(node.value) > _MOST_KEYS:
+            problem = f"more than {_MOST_KEYS:,} keys"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InputError(f"{path}: expected a plan of at most {_MOST_BYTES:,} bytes, it has more; split it")
+        plan = yaml.load(content.decode("utf-8"), Loader=_PlanLoader)  # noqa: S506 - a safe loader
+    except InputError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{path}{line}: expected YAML ({error.problem})") from error
+    except Exception as error:  # a value that is not of the type that its tag names brings any error
+        raise InputError(f"{path}: expected a YAML file of settings ({first_line(error)})") from error
+    _check_size(path, plan)
+    return plan
+
+
+def _check_size(path: Path, plan: Any) -> None:
+    """Refuse a plan that holds more than it seems to, since aliases repeat parts of it."""
+    size, parts = 0, [plan]
+    while parts:
+        part = parts.pop()
+        size += len(part) if isinstance(part, str | bytes) else 1
+        if size > _MOST_VALUES:
+            raise InputError(f"{path}: its aliases repeat more than {_MOST_VALUES:,} values; write them out")
+        if isinstance(part, dict):
+            parts.extend(itertools.chain.from_iterable(part.items()))
+        elif isinstance(part, list | tuple | set):
+            parts.extend(part)
+
+
+def _check_count(settings: int, seeds: Sequence[int]) -> None:
+    if settings * len(seeds) > MAX_RUNS:
+        raise InputError(
+            f"expected at most {MAX_RUNS:,} runs, got {settings:,} settings with {len(seeds):,} seeds each; vary fewer"
+        )
 
 
 def _check_folder_name(path: Path, name: str) -> str:
     if name.startswith(".") or any(letter in "/\\" or not letter.isprintable() for letter in name):
-        raise InputError(f"{path}: a run can't be called {name!r}; expected the name of a folder")
+        raise InputError(f"{path}: a run can't be called {name[:60]!r}; expected the name of a folder")
     return name
 
 
-def _parse_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+def _parse_settings(values: Mapping[Any, Any]) -> dict[str, Any]:
     settings = use_current_names({str(name): value for name, value in values.items()})
     return {name: parse_values(name, [value])[0] for name, value in settings.items()}
 
 
-def _check_mapping(path: Path, name: str, value: Any) -> dict[str, Any]:
+def _check_mapping(path: Path, name: str, value: Any) -> dict[Any, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InputError(f"{path}: `{name}` must hold `setting: value`, got {value!r}")
+        raise InputError(f"{path}: `{name}` must hold `setting: value`, got {describe_value(value)}")
     return value
 
 
 def _check_list(path: Path, name: str, value: Any) -> list[Any]:
     if not isinstance(value, list) or not value:
-        raise InputError(f"{path}: `vary` needs a list of values for {name}, got {value!r}")
+        raise InputError(f"{path}: `vary` needs a list of values for {name}, got {describe_value(value)}")
     return value
 
 
 def _parse_seeds(path: Path, value: Any) -> list[int]:
-    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
-    if seeds is None:
+    if type(value) is int and value > 0:
+        check_seed_count(f"{path}: `seeds`", value)
+        return list(range(value))
+    if value is None:
         return list(range(DEFAULT_SEEDS))
-    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int for seed in seeds):
-        raise InputError(f"{path}: `seeds` must be a number of at least 1 or a list of seeds, got {value!r}")
-    return seeds
+    if not isinstance(value, list) or not value or not all(type(seed) is int for seed in value):
+        shown = describe_value(value)
+        raise InputError(f"{path}: `seeds` must be a number of at least 1 or a list of seeds, got {shown}")
+    return value
 
 
 def _parse_value(name: str, value: Any) -> Any:

@@ -6,8 +6,9 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import TypeVar
+
+from torch.utils.hooks import RemovableHandle
 
 from safr.errors import InputError
 from safr.explorer.defects import report_defect
@@ -15,6 +16,7 @@ from safr.explorer.explanation_payload import ExplanationPayload, RoundedValues,
 from safr.explorer.model_session import ModelSession
 from safr.explorer.payload import PagePayload, load_other_scores
 from safr.explorer.turns import StoppedError, Turns
+from safr.model.forward_pass import HOOKS_LOCK, removing
 
 MAX_WAITING = 256
 """Questions that may wait. Further ones are refused, to be asked again."""
@@ -114,9 +116,10 @@ class ModelWorker:
             if threading.get_ident() == thread and (dropped.is_set() or self._closed.is_set()):
                 raise StoppedError
 
-        with ExitStack() as hooks:
-            for session in self.sessions.values():
-                hooks.callback(session.model.register_forward_pre_hook(check).remove)
+        handles: list[RemovableHandle] = []
+        with removing(handles):
+            with HOOKS_LOCK:
+                handles += [session.model.register_forward_pre_hook(check) for session in self.sessions.values()]
             check()
             return work()
 

@@ -58,11 +58,11 @@ def intervene(model: nn.Module, site: str, intervention: Intervention) -> Iterat
     layouts: ContextVar[TextLayout | None] = ContextVar("safr_layout")
     handles: list[RemovableHandle] = []
     with own_block() as is_own, removing(handles):
-
-        def restart_count(part: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        # In another thread's call the options are missing if this hook is taken off while that call begins.
+        def restart_count(part: nn.Module, args: tuple, options: dict[str, Any] | None = None) -> None:
             if is_own():
                 calls.set(count())
-                layouts.set(lay_out_texts(cast("PreTrainedModel", part), bind_arguments(part, args, options)))
+                layouts.set(lay_out_texts(cast("PreTrainedModel", part), bind_arguments(part, args, options or {})))
 
         def replace_values(_: nn.Module, __: tuple, output: Tensor) -> Tensor | None:
             if not is_own():

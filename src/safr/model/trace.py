@@ -176,8 +176,11 @@ def _recording_hooks(
         return
     part, handles = get_encoder(inner), list[RemovableHandle]()
 
-    def record_embedding(_: nn.Module, args: tuple, options: dict[str, Any], output: Any) -> None:
-        recorder.record_embedding(args[0] if args else options["input"], output)
+    # In another thread's call the options are missing if this hook is taken off while that call is under way.
+    def record_embedding(_: nn.Module, args: tuple, *options_and_output: Any) -> None:
+        *options, output = options_and_output
+        if args or options:
+            recorder.record_embedding(args[0] if args else options[0]["input"], output)
 
     def set_inside(is_inside: bool) -> None:
         if (forward_pass := current_pass()) is not None and forward_pass.recorder is recorder:

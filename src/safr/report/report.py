@@ -98,21 +98,25 @@ def write_figures(run: Run) -> list[Path]:
 
     Returns:
         The files, each as SVG and PNG.
+
+    Raises:
+        InputError: The run is not evaluated, or another process works on it.
     """
-    figures = {"deletion": deletion_curves({run.name: load_curve(run)})}
-    if (history := _draw_training_history([run])) is not None:
-        figures["history"] = history
-    examples = run.examples
-    if examples:
-        model, tokenizer = run.load_model()
-        figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
-    if run.figures_folder.exists():
-        return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
-    # The folder gets its name when all are there, so that a crash never leaves some of them.
-    unfinished = run.figures_folder.with_name(".figures")
-    paths = [path for name, figure in figures.items() for path in save_figure(figure, unfinished / name)]
-    unfinished.rename(run.figures_folder)
-    return [run.figures_folder / path.name for path in paths]
+    with run.lock():
+        figures = {"deletion": deletion_curves({run.name: load_curve(run)})}
+        if (history := _draw_training_history([run])) is not None:
+            figures["history"] = history
+        examples = run.examples
+        if examples:
+            model, tokenizer = run.load_model()
+            figures |= explain(model, tokenizer, examples[0]["text"], max_tokens=run.settings.max_tokens).figures()
+        if run.figures_folder.exists():
+            return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
+        # The folder gets its name when all are there, so that a crash never leaves some of them.
+        unfinished = run.figures_folder.with_name(".figures")
+        paths = [path for name, figure in figures.items() for path in save_figure(figure, unfinished / name)]
+        unfinished.rename(run.figures_folder)
+        return [run.figures_folder / path.name for path in paths]
 
 
 def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:

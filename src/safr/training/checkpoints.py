@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import safe_globals
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from safr.errors import InputError
@@ -26,6 +28,9 @@ KEPT_CHECKPOINTS = 2
 _STATE = "trainer_state.json"
 _NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STATE)
 """Files without which a training would go on to other weights; those of the weights come beside them."""
+
+_FOREIGN = ("scaler.pt",)
+"""Files that the Trainer would read, and that no training of ours writes."""
 
 
 class CheckpointManifest(TrainerCallback):
@@ -107,11 +112,16 @@ def delete_checkpoints(run: Run) -> None:
 def find_damage(checkpoint: Path) -> str | None:
     """What is missing from a checkpoint or damaged in it; None if it is whole.
 
-    One without a manifest, which an earlier version wrote or which was just being finished, is whole if all files that
-    a training goes on from can be read.
+    All files that a training goes on from must be as the manifest says, and must hold numbers and no code: whoever has
+    changed them may have changed the manifest too. An earlier version wrote none, nor does a training that is stopped
+    just then.
     """
+    return _find_changed(checkpoint) or _find_unreadable(checkpoint)
+
+
+def _find_changed(checkpoint: Path) -> str | None:
     if not (checkpoint / MANIFEST).is_file():
-        return _find_unreadable(checkpoint)
+        return None
     try:
         files = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         for name, written in files.items():
@@ -137,6 +147,8 @@ def _find_unreadable(checkpoint: Path) -> str | None:
     weights = sorted(path.name for path in checkpoint.glob("*.safetensors"))
     if not weights:
         return "it holds no weights"
+    if foreign := [name for name in _FOREIGN if (checkpoint / name).exists()]:
+        return f"{foreign[0]} is none of its files"
     for name in (*_NEEDED, *weights):
         path = checkpoint / name
         if not path.is_file():
@@ -152,12 +164,25 @@ def _find_unreadable(checkpoint: Path) -> str | None:
 
 def _is_readable(path: Path) -> bool:
     if path.suffix == ".json":
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return _is_state(content) if path.name == _STATE else isinstance(content, dict)
     if path.suffix == ".safetensors":  # checks that the file is as long as its header says
         with safe_open(path, framework="pt") as file:
             return bool(file.keys())
+    with warnings.catch_warnings(), safe_globals():
+        warnings.simplefilter("ignore")  # what torch says of a pickle that it refuses
+        torch.load(path, map_location="meta", weights_only=True)  # the shapes alone, without memory
     with zipfile.ZipFile(path) as archive:  # torch writes archives, which hold checksums
         return archive.testzip() is None
+
+
+def _is_state(content: Any) -> bool:
+    """Whether this is the Trainer's state, as far as it is read here."""
+    return (
+        isinstance(content["best_model_checkpoint"], str | None)
+        and isinstance(content["epoch"], int | float)
+        and isinstance(content["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"], bool)
+    )
 
 
 def _find_best_checkpoint(checkpoint: Path, run: Run) -> Path | None:

@@ -13,7 +13,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import Recipe, Settings
@@ -38,6 +44,7 @@ MIN_TEXTS = 2
 CHECKPOINT_SHARE = 3
 """Size of a checkpoint in sizes of the model: the weights and Adam's two moments of each."""
 
+_MOST_LAYERS = 1_000  # of a pretrained model, so that a damaged config does not ask for a million
 _REASON_LENGTH = 200
 
 
@@ -151,9 +158,8 @@ def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
     model, loading = _load_pretrained(
         AutoModelForSequenceClassification.from_pretrained,
         name,
+        config=_load_config(name, label_names),
         trust_remote_code=False,
-        **label_names,
-        problem_type="single_label_classification",  # the data have one class a text, whatever the model had before
         ignore_mismatched_sizes=True,  # of the head alone, see below
         output_loading_info=True,
     )
@@ -172,6 +178,29 @@ def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
     if body and body <= set(loading["missing_keys"]):
         raise InputError(f"model '{name}': expected the weights of a {type(model).__name__}, found none of them there")
     return model
+
+
+def _load_config(name: str, label_names: dict[str, Any]) -> PretrainedConfig:
+    """The config of a pretrained model, without what names code on the hub.
+
+    Raises:
+        InputError: There is none, or it asks for more layers than any model has.
+    """
+    config = _load_pretrained(
+        AutoConfig.from_pretrained,
+        name,
+        trust_remote_code=False,
+        **label_names,
+        problem_type="single_label_classification",  # the data have one class a text, whatever the model had before
+    )
+    for setting, value in config.to_dict().items():
+        if "layer" in setting and type(value) is int and value > _MOST_LAYERS:
+            raise InputError(
+                f"model '{name}': its config.json says {setting} {value}, and no model has more than "
+                f"{_MOST_LAYERS:,} layers; save it again"
+            )
+    config._attn_implementation = None  # a name here can be that of a kernel on the hub, which is code
+    return config
 
 
 def _load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -140,10 +139,7 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
         if checkpoint is not None and (epochs := read_final_epoch(checkpoint)) is not None:
             trainer.args.num_train_epochs = epochs  # else the Trainer trains for one more epoch before it checks
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        unfinished = run.model_folder.with_name(".model")
-        shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed while it saved
-        save(model, unfinished, tokenizer=tokenizer)
-        unfinished.replace(run.model_folder)
+        save(model, run.model_folder, tokenizer=tokenizer)
 
 
 @contextmanager
