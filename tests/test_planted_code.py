@@ -121,7 +121,8 @@ def a_tokenizer_of_another_class(folder, mark):
 
 
 def prepare(folder, mark):
-    model = prepare_training(with_recipe(epochs=1).changed(model=str(folder)), small_data(), folder / "run").model
+    settings = with_recipe(epochs=1).changed(model=str(folder), warmup_steps=0)
+    model = prepare_training(settings, small_data(), folder / "run").model
     assert model.config._attn_implementation != KERNEL
 
 

@@ -12,6 +12,7 @@ import pytest
 from safr.errors import InputError
 from safr.storage import (
     CHECKSUMS_FILE,
+    alone_in,
     create_folder,
     hash_file,
     keep_checksums,
@@ -212,6 +213,13 @@ def test_a_crash_before_a_file_has_its_name_leaves_the_old_one_readable(tmp_path
     with pytest.raises(KeyboardInterrupt):
         write_json(tmp_path / "a.json", 2)
     assert read_json(tmp_path / "a.json") == 1
+
+
+def test_whoever_is_alone_in_a_folder_finds_nothing_unfinished_there(tmp_path):
+    (tmp_path / ".0.part").touch()
+    with alone_in(tmp_path):
+        assert [path.name for path in tmp_path.iterdir()] == [".writing.lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_deleted_file_leaves_no_checksum(tmp_path):

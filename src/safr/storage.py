@@ -202,6 +202,24 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block of a folder, and remove what dead ones were writing there.
+
+    Args:
+        folder: Its own files are meant, not those of the folders in it.
+    """
+    lock = FileLock(folder / ".writing.lock")
+    with lock:
+        try:
+            for path in folder.glob(".*.part"):
+                path.unlink(missing_ok=True)
+            yield
+        finally:
+            with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
+                Path(lock.lock_file).unlink()
+
+
+@contextmanager
 def create_folder(path: Path, *, prefix: str = ".") -> Iterator[Path]:
     """A temporary folder to fill; it gets its name at the end of the block, unless that fails.
 

@@ -18,6 +18,7 @@ from safr.errors import InputError
 from safr.inference import count_positions, predict
 from safr.runs import Run, open_trained_run
 from safr.training import train
+from safr.training.prepare import prepare_training
 from tests import tiny, tiny_tokenizers
 from tests.test_training import small_data, with_recipe
 
@@ -30,7 +31,7 @@ def save_bert(folder, **options):
     config = BertConfig(**{"vocab_size": len(tokenizer), **sizes, **options})
     BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return dataclasses.replace(with_recipe(epochs=1), model=str(folder))
+    return with_recipe(epochs=1).changed(model=str(folder), warmup_steps=0)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,12 @@ def test_a_config_that_asks_for_a_million_layers_is_refused_before_they_are_made
     assert not (tmp_path / "run").exists()
 
 
+def test_a_default_warmup_longer_than_the_training_is_said(tmp_path):
+    settings = save_bert(tmp_path / "base").changed(warmup_steps=None)
+    with pytest.warns(UserWarning, match=r"rise over 200 steps on pretrained weights, and the training has [0-9]+, so"):
+        prepare_training(settings, small_data(), tmp_path / "run")
+
+
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])
 def test_a_base_model_of_another_problem_learns_one_class_a_text(tmp_path, kind):
     run = train(save_bert(tmp_path / "base", problem_type=kind), small_data(), tmp_path / "run")
@@ -116,7 +123,7 @@ def test_texts_with_an_end_token_written_out_are_refused_where_they_can_not_be_b
     )
     BartForSequenceClassification(config).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    settings, data = dataclasses.replace(with_recipe(epochs=1), model=str(tmp_path / "base")), small_data()
+    settings, data = with_recipe(epochs=1).changed(model=str(tmp_path / "base"), warmup_steps=0), small_data()
     train_texts = ("good </s> film", *data.train.texts[1:])
     data = dataclasses.replace(data, train=Split(train_texts, data.train.labels))
     with pytest.raises(InputError, match=r"1 of [0-9]+ texts .* hold the model's end token, '</s>', written out"):

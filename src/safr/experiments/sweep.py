@@ -16,7 +16,7 @@ from safr.experiments.run_table import ResultRow, group_rows, recommend_setting,
 from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
 from safr.figures import pareto_front, save_figure
 from safr.runs import Run, check_same_data
-from safr.storage import write_parquet, write_text
+from safr.storage import alone_in, write_parquet, write_text
 
 ACCURACY_MARGIN = 0.02
 """Accuracy that a recommended setting may lose."""
@@ -80,12 +80,13 @@ def run_sweep(
     rows = result_rows(finished, "dev")
     groups = group_rows(rows)
     text = sweep_table(groups, failed, margin)
-    write_text(folder / "table.md", text)
     all_rows = rows + (result_rows(finished, "test") if test else [])
-    write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(all_rows))
     best, _ = recommend_setting(groups, margin)
     points = {group["label"]: (astuple(group["accuracy"]), astuple(group["srs"])) for group in groups}
-    save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
+    with alone_in(folder):
+        write_text(folder / "table.md", text)
+        write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(all_rows))
+        save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
     return SweepResult(folder, rows, groups, failed, text)
 
 

@@ -32,7 +32,7 @@ from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
 from safr.model.pretrained_tokenizer import load_tokenizer
-from safr.model.regularizer import get_explaining_site
+from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 
 PAPER_MODEL = "transformer"
@@ -79,7 +79,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     _check_vocabulary(settings, model, tokenizer)
     settings = _fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
-    _check_warmup(settings, len(data.train))
+    _check_warmup(settings, model, len(data.train))
     _check_end_tokens(settings, model, tokenizer, data)
     _check_first_pass(settings, model, tokenizer, data)
     _check_space(model, output)
@@ -243,14 +243,22 @@ def _fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
     return settings.changed(max_tokens=most)
 
 
-def _check_warmup(settings: Settings, texts: int) -> None:
-    # The default on pretrained weights is left alone, so that a short trial of one epoch stays possible.
-    warmup, steps = settings.regularization.warmup_steps, count_steps(settings.recipe, texts)
-    if warmup and warmup >= steps:
+def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> None:
+    chosen, steps = settings.regularization, count_steps(settings.recipe, texts)
+    attached = get_regularizer(model)
+    warmup = None if attached is None else attached.regularization.warmup_steps
+    if not warmup or warmup < steps or not (chosen.importance or chosen.interaction):
+        return
+    if chosen.warmup_steps is not None:
         raise InputError(
             f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
             "their full size; give fewer, or train longer"
         )
+    # Not refused, so that a short trial of one epoch stays possible.
+    _warn(
+        f"SAFR's weights rise over {warmup} steps on pretrained weights, and the training has {steps}, so that they "
+        "never have their full size; train longer, or give fewer warmup_steps"
+    )
 
 
 def _check_end_tokens(
