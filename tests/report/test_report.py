@@ -172,7 +172,7 @@ def test_the_page_says_what_the_numbers_mean_and_how_to_repeat_them(page, baseli
     assert baseline.record["data"]["fingerprint"][:16] in page.text
     for name, version in baseline.record["versions"].items():
         assert f"{name}{version}{version}" in page.text
-    for name, value in {"importance": ("0", "0.1"), "vmask": ("False", "True"), "max_tokens": ("12", "12")}.items():
+    for name, value in {"importance": ("0.0", "0.1"), "vmask": ("False", "True"), "max_tokens": ("12", "12")}.items():
         assert name + "".join(value) in page.text
 
 
