@@ -41,7 +41,8 @@ class Split:
             raise InputError(f"expected a list of texts, got {describe_value(self.texts)}")
         object.__setattr__(self, "texts", tuple(self.texts))
         for number, text in enumerate(self.texts):
-            if not isinstance(text, str):
+            parts = text if isinstance(text, tuple) and len(text) == 2 else (text,)  # a pair is judged as a whole
+            if not all(isinstance(part, str) for part in parts):
                 raise InputError(f"text {number}: expected a string, got {describe_value(text)}")
         for number, label in enumerate(self.labels):
             if not isinstance(label, Integral) or isinstance(label, bool) or label < 0:
