@@ -19,9 +19,10 @@ import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,23 @@ def read_json(path: Path, schema: Mapping[str, Any] | None = None, *, advice: st
         InputError: It can't be read, is damaged, or does not fit the schema.
     """
     return _parse_json(_read_text(path, advice), schema, str(path), advice)
+
+
+def build_object(pairs: Sequence[tuple[str, Any]], complaint: Callable[[str], str]) -> dict[str, Any]:
+    """A JSON object for `object_pairs_hook`; json on its own would silently take the last of two equal keys.
+
+    Args:
+        pairs: Keys and values, in order.
+        complaint: What to say of a key that occurs again.
+
+    Raises:
+        ValueError: A key occurs again.
+    """
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(complaint(next(name for name, count in counts.items() if count > 1)))
+    return values
 
 
 def read_json_lines(path: Path, schema: Mapping[str, Any] | None = None, *, advice: str = _ADVICE) -> list[Any]:
@@ -208,15 +226,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     Args:
         folder: Its own files are meant, not those of the folders in it.
     """
-    lock = FileLock(folder / ".writing.lock")
-    with lock:
-        try:
-            for path in folder.glob(".*.part"):
-                path.unlink(missing_ok=True)
-            yield
-        finally:
-            with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
-                Path(lock.lock_file).unlink()
+    with _lock_file(folder / ".writing.lock"):
+        for path in folder.glob(".*.part"):
+            path.unlink(missing_ok=True)
+        yield
 
 
 @contextmanager
@@ -335,19 +348,25 @@ def record_checksums(files: Mapping[Path, Path]) -> Iterator[None]:
     if checksums is None or checksums in files:
         yield
         return
-    lock = FileLock(checksums.with_name(f".{checksums.stem}.lock"))
-    with lock:
+    with _lock_file(checksums.with_name(f".{checksums.stem}.lock")):
+        # Those of files that were deleted since, such as a checkpoint's, are dropped.
+        known = {n: sums for n, sums in _read_checksums(checksums).items() if (checksums.parent / n).exists()}
+        for target, now in files.items():
+            name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
+            known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
+        write_json(checksums, known)
+        yield
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[None]:
+    """Wait until no other process is in a block with the same file, which is there for the length of the block."""
+    with FileLock(path):
         try:
-            # Those of files that were deleted since, such as a checkpoint's, are dropped.
-            known = {n: sums for n, sums in _read_checksums(checksums).items() if (checksums.parent / n).exists()}
-            for target, now in files.items():
-                name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
-                known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
-            write_json(checksums, known)
             yield
         finally:
             with suppress(OSError):  # where an open file can't be deleted it stays, which matters to nobody
-                Path(lock.lock_file).unlink()
+                path.unlink()
 
 
 def _find_checksums(path: Path) -> Path | None:
@@ -381,9 +400,13 @@ def _read_text(path: Path, advice: str) -> str:
         raise InputError(f"{path}: expected JSON, but it is damaged ({error.reason}); {advice}") from error
 
 
+def _complain_of_key(name: str) -> str:
+    return f"{_shorten(repr(name))} is given twice"
+
+
 def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice: str) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_build_object)
+        value = json.loads(text, object_pairs_hook=partial(build_object, complaint=_complain_of_key))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{place}: expected JSON, but it is damaged ({_describe_reason(error)}); {advice}") from error
     if schema is not None:
@@ -391,15 +414,6 @@ def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice:
         if mismatch is not None:
             raise InputError(f"{place}: {_describe_mismatch(mismatch)}; {advice}")
     return value
-
-
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in values if names.count(name) > 1)
-        raise ValueError(f"{_shorten(repr(repeated))} is given twice")
-    return values
 
 
 @lru_cache

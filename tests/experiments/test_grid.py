@@ -107,6 +107,16 @@ def test_values_have_their_settings_types():
     }
 
 
+def refuse_plan(folder, text, message):
+    """The one line that reading a plan ends with."""
+    path = folder / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as raised:
+        read_plan(path)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
@@ -163,11 +173,7 @@ def test_a_plan_says_what_is_shared_varied_and_added(tmp_path):
     ],
 )
 def test_a_plan_that_asks_for_something_else_gets_one_clear_line(tmp_path, text, message):
-    path = tmp_path / "plan.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message) as raised:
-        read_plan(path)
-    assert "\n" not in str(raised.value)
+    refuse_plan(tmp_path, text, message)
 
 
 NINE = "\n".join(
@@ -217,12 +223,7 @@ GRID = "".join(
     ids=lambda value: value[:30],
 )
 def test_a_plan_that_would_take_all_memory_or_hours_to_read_is_refused_at_once(tmp_path, text, message):
-    path = tmp_path / "plan.yaml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message) as raised:
-        read_plan(path)
-    assert "\n" not in str(raised.value)
-    assert len(str(raised.value)) < 700
+    assert len(refuse_plan(tmp_path, text, message)) < 700
 
 
 def test_more_seeds_than_any_sweep_has_are_refused_on_the_command_line_too():

@@ -74,8 +74,7 @@ def train_command(
         from safr.runs import open_run
 
         run = open_run(resume)
-        if not run.is_trained:
-            run.check_divergence()  # before its data are loaded, which may take a download
+        run.check_divergence()  # before its data are loaded, which may take a download
         settings = run.settings
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)

@@ -15,11 +15,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
 from safr.errors import InputError
+from safr.storage import build_object
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
 COMPRESSED = ".gz"
@@ -251,7 +253,7 @@ def _iter_jsonl(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     try:
-        fields = json.loads(line, object_pairs_hook=_build_object)
+        fields = json.loads(line, object_pairs_hook=partial(build_object, complaint=_complain_of_key))
     except (ValueError, RecursionError) as error:
         advice = "write one object a line"
         if line.lstrip().startswith("["):
@@ -265,13 +267,8 @@ def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     return fields
 
 
-def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key '{shorten_text(repeated, 40)}' occurs twice")
-    return fields
+def _complain_of_key(name: str) -> str:
+    return f"the key '{shorten_text(name, 40)}' occurs twice"
 
 
 def _open_parquet(path: Path, columns: Sequence[str]) -> RawTable:
