@@ -29,7 +29,7 @@ class Split:
     """Texts and their class ids, in a fixed order.
 
     Raises:
-        InputError: A text is no string, or a label is no whole number of at least 0.
+        InputError: A text is neither a string nor a pair of them, or a label is no whole number of at least 0.
         ValueError: There are more texts than labels, or fewer.
     """
 
