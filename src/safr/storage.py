@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 CHECKSUMS_FILE = "safr-checksums.json"
-"""Name of the file with the checksums of a folder: the SHA-256 of each file's content, and of the content before it."""
+"""Name of the file with the checksums of a folder: the SHA-256 of each file's content."""
 
 _CHECKED_ENDINGS = (".json", ".jsonl", ".parquet")
 _FOLDERS_ABOVE = 2  # how far above a file's folder its checksum may be kept: a run has `benchmark/scores`
@@ -336,9 +336,10 @@ def keep_checksums(folder: Path) -> None:
 def record_checksums(files: Mapping[Path, Path]) -> Iterator[None]:
     """Write down the checksums of files that get their names in the block, where their folder keeps checksums.
 
-    A file's checksum is written before the file gets its name, and beside the one before it, so that a crash between
-    the two leaves no file that seems to be damaged. Other writers wait until the block ends, so that the checksum that
-    was written last is that of the file that is there.
+    A file's checksum is written before the file gets its name; that of its old content is dropped after the block. So
+    a crash in between leaves no file that seems to be damaged, and a file that was cut to what it once was is found.
+    Other writers wait until the block ends, so that the checksum that was written last is that of the file that is
+    there.
 
     Args:
         files: Where the content lies now, by the path that it will have. All belong to the same folder of checksums.
@@ -351,11 +352,15 @@ def record_checksums(files: Mapping[Path, Path]) -> Iterator[None]:
     with _lock_file(checksums.with_name(f".{checksums.stem}.lock")):
         # Those of files that were deleted since, such as a checkpoint's, are dropped.
         known = {n: sums for n, sums in _read_checksums(checksums).items() if (checksums.parent / n).exists()}
-        for target, now in files.items():
-            name = target.absolute().relative_to(checksums.parent.absolute()).as_posix()
-            known[name] = [hash_file(now).hex(), *known.get(name, [])[:1]]
-        write_json(checksums, known)
+        new = {
+            target.absolute().relative_to(checksums.parent.absolute()).as_posix(): [hash_file(now).hex()]
+            for target, now in files.items()
+        }
+        either = {name: sums + known.get(name, []) for name, sums in new.items()}
+        write_json(checksums, known | either)
         yield
+        if either != new:
+            write_json(checksums, known | new)
 
 
 @contextmanager
