@@ -32,7 +32,7 @@ from transformers import (
 from safr.config import Recipe, Settings
 from safr.data import TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
-from safr.data.tokenizer import tokenize_dataset
+from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
 from safr.model.attach import parameter_groups
 from safr.model.save import save
