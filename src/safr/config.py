@@ -17,6 +17,10 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
+PAPER_MODEL = "transformer"
+"""Name of the paper's transformer, which is trained from scratch."""
+
+_PAPER_DATA = ("sst2_paper", "imdb")
 _MOST_WEIGHTS = 10**11  # of the paper's transformer's layers; no machine trains more
 
 
@@ -216,8 +220,15 @@ class Settings:
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
 
-    model: str = "transformer"
+    model: str = PAPER_MODEL
     """The paper's transformer, trained from scratch, or the folder or hub name of a pretrained model to fine-tune."""
+
+    # Differs from the paper: tokenizer, which is `words` there and for its own data sets here.
+    tokenizer: Literal["auto", "subwords", "words"] = "auto"
+    """How the paper's transformer reads texts; a pretrained model brings its own tokenizer. `subwords`: lower case and
+    parted from punctuation, no word is unknown. `words`: split at white space with their case, and those that the
+    training texts hold once are unknown, as in the authors' published code. `auto`: `words` on the paper's own data
+    sets, `sst2_paper` and `imdb`, else `subwords`."""
 
     regularization: Regularization = field(default_factory=Regularization)
     """What SAFR adds."""
@@ -235,6 +246,11 @@ class Settings:
     def max_tokens(self) -> int:
         """Tokens kept of each text."""
         return self.recipe.max_tokens or (256 if self.data.startswith("imdb") else 128)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the paper's transformer reads whole words, and no sub-words."""
+        return self.tokenizer == "words" or (self.tokenizer == "auto" and self.data in _PAPER_DATA)
 
     @property
     def command(self) -> str:

@@ -27,7 +27,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
-from safr.config import Settings
+from safr.config import PAPER_MODEL, Settings
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
 from safr.model.pretrained_tokenizer import load_tokenizer
@@ -132,7 +132,7 @@ class Run:
     def settings(self) -> Settings:
         """The settings the run was made with."""
         try:
-            return Settings.from_dict(self.record["settings"])
+            return Settings.from_dict(_add_tokenizer(self.record["settings"]))
         except InputError as error:
             message = str(error)
             raise InputError(message if str(self.config_file) in message else f"{self.config_file}: {error}") from error
@@ -395,6 +395,14 @@ def check_same_data(runs: Sequence[Run]) -> None:
 def _schema(name: str) -> dict[str, Any]:
     """The JSON Schema of one of a run's files."""
     return read_json(Path(str(files("safr"))) / "run_files.schema.json") | {"$ref": f"#/$defs/{name}"}
+
+
+def _add_tokenizer(settings: dict[str, Any]) -> dict[str, Any]:
+    """The saved settings of a run, also of one from before there were sub-words."""
+    if "tokenizer" in settings:
+        return settings
+    is_auto = settings.get("model", PAPER_MODEL) != PAPER_MODEL or Settings.from_dict(settings).reads_words
+    return settings | {"tokenizer": "auto" if is_auto else "words"}
 
 
 def _check_vocabulary(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from safr.data.segmentation import find_boundaries
 from safr.errors import InputError, describe_value
 
 Text = str | tuple[str, str]
@@ -32,9 +33,10 @@ def find_word_spans(
     Differs from the paper: words may be made of several tokens, where the paper's are one each.
 
     Two neighbouring tokens belong to one word if the tokenizer gives both the same group and no white space lies
-    between them, or if they share a character, as the byte tokens of one character do. A token is never cut: a token
-    with white space inside joins the words around it. A token of white space alone, such as the mark of a word's
-    beginning, belongs to the word after it if the tokenizer gives both the same group, and otherwise to no word.
+    between them, or if they share a character, as the byte tokens of one character do. In scripts that write no spaces,
+    and inside what is read as one character, `find_boundaries` decides in place of the tokenizer. A token is never cut:
+    a token with white space inside joins the words around it. A token of white space alone, such as the mark of a
+    word's beginning, belongs to the word after it if the tokenizer gives both the same group, and otherwise to no word.
 
     Args:
         text: The text.
@@ -50,6 +52,7 @@ def find_word_spans(
     """
     spans: list[Span] = []
     word_of_token: list[int | None] = []
+    boundaries = find_boundaries(text)
     group_of_last, marks = None, 0  # marks: number of empty tokens of the same group directly before this one
     for number, ((start, end), group) in enumerate(zip(tokens, groups, strict=True)):
         marks = marks if number and group == groups[number - 1] else 0
@@ -59,7 +62,10 @@ def find_word_spans(
             marks += 1
             continue
         last = spans[-1][1] if spans else 0
-        if spans and (start < last or (group == group_of_last and not _has_white_space(text[last:start]))):
+        is_new = group != group_of_last or _has_white_space(text[last:start])
+        if start == last:
+            is_new = boundaries.get(start, is_new)
+        if spans and (start < last or not is_new):
             spans[-1] = spans[-1][0], max(last, end)
         else:
             spans.append((start, end))
@@ -118,6 +124,9 @@ class EncodedText:
     token_types: tuple[int, ...] = ()
     """Token type ids, which tell the texts of a pair apart; empty if the tokenizer makes none."""
 
+    unknown: frozenset[int] = frozenset()
+    """Indices of the words that were not read as they are: to the model, all unknown tokens are one and the same."""
+
     @property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
@@ -136,6 +145,7 @@ class EncodedText:
             truncated=self.truncated,
             second=None if self.second is None else sum(word < self.second for word in new_index),
             token_types=tuple(self.token_types[token] for token in kept) if self.token_types else (),
+            unknown=frozenset(new_index[word] for word in self.unknown if word in new_index),
         )
 
 
@@ -172,13 +182,12 @@ def encode(
         for text in read_texts(texts)
     ]
     special_ids = special_token_ids(tokenizer)
-    has_token_types = "token_type_ids" in tokenizer.model_input_names
     encoded: dict[int, EncodedText] = {}
     for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
         indices = [index for index, text in enumerate(parts) if len(text) == count]
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
-            encoded[index] = _build_encoded_text(parts[index], encoding, special_ids, has_token_types)
+            encoded[index] = _build_encoded_text(parts[index], encoding, tokenizer, special_ids)
     return [encoded[index] for index in range(len(parts))]
 
 
@@ -317,7 +326,7 @@ def _stands_alone(tokenizer: PreTrainedTokenizerBase, token: str, prefix: str) -
 
 
 def _build_encoded_text(
-    texts: Sequence[str], encoding: Encoding, special_ids: Collection[int], has_token_types: bool
+    texts: Sequence[str], encoding: Encoding, tokenizer: PreTrainedTokenizerBase, special_ids: Collection[int]
 ) -> EncodedText:
     """One text or a pair with its words, those of the first text first."""
     words: list[str] = []
@@ -342,5 +351,10 @@ def _build_encoded_text(
         word_of_token=tuple(word_of_token),
         truncated=bool(encoding.overflowing),
         second=words_before if len(texts) > 1 else None,
-        token_types=tuple(encoding.type_ids) if has_token_types else (),
+        token_types=tuple(encoding.type_ids) if "token_type_ids" in tokenizer.model_input_names else (),
+        unknown=frozenset(
+            word
+            for token, word in zip(encoding.ids, word_of_token, strict=True)
+            if token == tokenizer.unk_token_id and word is not None
+        ),
     )

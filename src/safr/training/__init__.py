@@ -1,6 +1,5 @@
 """Trains models: what can be known beforehand is checked, then the Hugging Face Trainer makes a run of the settings."""
 
-from safr.training.prepare import PAPER_MODEL
 from safr.training.trainer import train
 
-__all__ = ["PAPER_MODEL", "train"]
+__all__ = ["train"]

@@ -22,10 +22,10 @@ from transformers import (
 )
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from safr.config import Recipe, Settings
+from safr.config import PAPER_MODEL, Recipe, Settings
 from safr.data import TextDataset
 from safr.data.encoding import encode
-from safr.data.tokenizer import train_word_tokenizer
+from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line
 from safr.inference import count_positions, iter_traces, text_logits
 from safr.model.attach import attach
@@ -34,9 +34,6 @@ from safr.model.forward_pass import SITES
 from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
-
-PAPER_MODEL = "transformer"
-"""Value of the `model` setting for the paper's transformer."""
 
 MIN_TEXTS = 2
 """Texts of a split, without which nothing has an interval."""
@@ -112,7 +109,13 @@ def _check_sizes(data: TextDataset) -> None:
 
 def _load_tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenizerBase:
     if settings.model == PAPER_MODEL:
-        return train_word_tokenizer(data.train.texts)
+        train_tokenizer = train_word_tokenizer if settings.reads_words else train_subword_tokenizer
+        return train_tokenizer(data.train.texts)
+    if settings.tokenizer != "auto":
+        raise InputError(
+            f"`tokenizer` {settings.tokenizer!r} is for the paper's transformer; a pretrained model brings its own, so "
+            "leave it out"
+        )
     tokenizer = _load_pretrained(load_tokenizer, settings.model)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):  # as the processor of a model that reads images
         raise InputError(f"model '{settings.model}': expected a tokenizer of texts, got {type(tokenizer).__name__}")

@@ -1,0 +1,73 @@
+"""Where words end in scripts that write no spaces, and where no text may be cut: inside a grapheme cluster."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import budoux
+import regex
+
+_CHINESE_OR_JAPANESE = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70"  # with the marks of a long vowel
+_OTHER_SPACELESS = r"\p{Line_Break=SA}\p{Tibetan}"  # Unicode's "complex context": Lao, Khmer, Burmese and relatives
+
+SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+"""Scripts that write no spaces between words, as a part of a character class; also for tokenizers' expressions."""
+
+_RUN = regex.compile(rf"(?P<thai>\p{{Thai}}+)|(?P<east>[{_CHINESE_OR_JAPANESE}]+)|(?P<other>[{_OTHER_SPACELESS}]+)")
+_KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_CLUSTER = regex.compile(r"\X")
+
+
+def find_boundaries(text: str) -> dict[int, bool]:
+    r"""Positions where the script says whether two words meet there: True where they do, False where they do not.
+
+    - Inside a grapheme cluster (Unicode's UAX #29), such as a letter with its accents or an emoji that is joined from
+      several, no two words meet.
+    - In Chinese, Japanese and Thai they meet where BudouX cuts: a small model of each language, which gives words in
+      Chinese and Thai and phrases (a word with its particles) in Japanese. Han characters are read as Japanese in a
+      text with kana, and otherwise as Chinese.
+    - In Lao, Khmer, Burmese, Tibetan and their relatives they meet between all grapheme clusters.
+    - They meet between such a script and whatever stands beside it.
+
+    About all other positions it says nothing: there, white space and the tokenizer decide.
+
+    Args:
+        text: The text.
+
+    Returns:
+        By position, which is the number of characters before it.
+
+    >>> boundaries = find_boundaries("很无聊, e\u0301")
+    >>> sorted(boundaries.items())
+    [(0, True), (1, True), (2, False), (3, True), (6, False)]
+    """
+    if text.isascii():
+        return {}
+    boundaries: dict[int, bool] = {}
+    for run in _RUN.finditer(text):
+        parts = _split_run(run.lastgroup, run.group(), text)
+        boundaries |= dict.fromkeys(range(run.start() + 1, run.end()), False) | {run.start(): True, run.end(): True}
+        end = run.start()
+        for part in parts:
+            end += len(part)
+            boundaries[end] = True
+    for cluster in _CLUSTER.finditer(text):
+        boundaries |= dict.fromkeys(range(cluster.start() + 1, cluster.end()), False)
+    return boundaries
+
+
+def _split_run(kind: str | None, run: str, text: str) -> list[str]:
+    if kind == "other":
+        return _CLUSTER.findall(run)
+    return _load_parser("th" if kind == "thai" else "ja" if _KANA.search(text) else "zh").parse(run)
+
+
+@cache
+def _load_parser(language: str) -> budoux.Parser:
+    match language:
+        case "th":
+            return budoux.load_default_thai_parser()
+        case "ja":
+            return budoux.load_default_japanese_parser()
+        case _:
+            return budoux.load_default_simplified_chinese_parser()
