@@ -1,10 +1,13 @@
+import unicodedata
+
 import pytest
+import regex
 from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from safr.data.encoding import encode
-from safr.data.tokenizer import PADDING, UNKNOWN, train_word_tokenizer
+from safr.data.tokenizer import MASK, PADDING, UNKNOWN, train_subword_tokenizer, train_word_tokenizer
 
 TEXTS = ["a good film", "a Good day , a day", "film"]
 
@@ -77,3 +80,106 @@ def test_any_texts_make_a_tokenizer_that_reads_them(texts):
     tokenizer = train_word_tokenizer(texts * 2)
     for encoded in encode(tokenizer, texts):
         assert all(0 <= token < len(tokenizer) for token in encoded.ids)
+
+
+@pytest.fixture(scope="module")
+def subwords():
+    return train_subword_tokenizer(["A good film, a Good day.", "It wasn't well-made", "film"] * 2)
+
+
+PARTS = {
+    "It wasn't GOOD!": ("It", "wasn't", "GOOD", "!"),
+    "It wasn\u2019t \u201cgood\u201d\u2026": ("It", "wasn\u2019t", "\u201c", "good", "\u201d", "\u2026"),
+    "a well-made film... wow!!! ?!": ("a", "well", "-", "made", "film", "...", "wow", "!!!", "?", "!"),
+    "3.5/5 stars, 1,000 km, 10% of 2nd": ["3.5", "/", "5", "stars", ",", "1,000", "km", ",", "10", "%", "of", "2nd"],
+    "see https://a.org/b?c=1. Or mail x.y@z.org": ["see", "https://a.org/b?c=1", ".", "Or", "mail", "x.y@z.org"],
+    "R&amp;D **bold** #wow @you": ["R", "&amp;", "D", "**", "bold", "**", "#wow", "@you"],
+    "fan\u00adtas\u00adtic": ("fan\u00adtas\u00adtic",),
+    "\u200fהסרט\u200e נפלא.": ("הסרט", "נפלא", "."),
+    "zero\u200bwidth": ("zero", "width"),
+    "می\u200cخواهم": ("می\u200cخواهم",),
+    "👨‍👩‍👧👍🏽 🇩🇪🇫🇷": ("👨‍👩‍👧", "👍🏽", "🇩🇪", "🇫🇷"),
+    "这部电影非常无聊，演员很好": ["这", "部", "电影", "非常", "无聊", "，", "演员", "很", "好"],
+    "नमस्ते दुनिया": ("नमस्ते", "दुनिया"),
+    "a [MASK] b": ("a", "[MASK]", "b"),
+}
+
+
+@pytest.mark.parametrize("text", PARTS)
+def test_words_are_those_that_a_person_sees(subwords, text):
+    assert encode(subwords, [text])[0].words == tuple(PARTS[text])
+
+
+def test_case_and_typographic_forms_make_no_difference(subwords):
+    for one, other in [
+        ("A GOOD Film", "a good film"),
+        ("wasn\u2019t", "wasn't"),
+        ("ﬁlm", "film"),
+        ("fi\u00adlm", "film"),
+    ]:
+        assert subwords(one)["input_ids"] == subwords(other)["input_ids"]
+
+
+def test_frequent_words_are_one_token_and_others_are_spelled(subwords):
+    assert subwords.tokenize("a good flick") == ["a", "good", "f", "##l", "##i", "##c", "##k"]
+
+
+def test_as_many_subwords_are_learned_as_asked_for(subwords):
+    texts = ["a lovely film with a dull plot"] * 2
+    assert set(train_subword_tokenizer(texts, vocabulary_size=270).get_vocab()) < set(
+        train_subword_tokenizer(texts, vocabulary_size=300).get_vocab()
+    )
+    assert (subwords.pad_token_id, subwords.mask_token_id, subwords.unk_token) == (0, 1, None)
+
+
+mixed = st.text(
+    st.sampled_from("aB é\u0301\u00ad\u200d'’-.…!&;#@/:<>[]*1,🇩🇪👩👧नम्ते很映画はหนังשעם\u200f\u200b\n\t\x00ﷺ½Ⅷ")
+)
+
+
+@given(st.one_of(mixed, st.text(st.characters(exclude_categories=()))))
+@example(f"{PADDING} x{MASK}y ﷺ\ud800")
+def test_any_text_is_read_in_order_without_a_loss(subwords, text):
+    encoded = encode(subwords, [text])[0]
+    assert not encoded.unknown
+    place = 0
+    for word in encoded.words:
+        start = replaced(text).index(word, place)
+        assert is_ignorable(replaced(text)[place:start]), "between two words something was not read"
+        place = start + len(word)
+    assert is_ignorable(replaced(text)[place:])
+    assert sorted({word for word in encoded.word_of_token if word is not None}) == list(range(len(encoded.words)))
+
+
+@given(mixed.filter(lambda text: "[" not in text))
+def test_deleting_a_word_leaves_the_ids_of_all_others(subwords, text):
+    encoded = encode(subwords, [text])[0]
+    by_word = [
+        [token for token, owner in zip(encoded.ids, encoded.word_of_token, strict=True) if owner == word]
+        for word in range(len(encoded.words))
+    ]
+    for word in range(len(encoded.words)):
+        kept = [token for other, tokens in enumerate(by_word) if other != word for token in tokens]
+        assert encoded.without({word}).ids == tuple(kept)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=()))))
+def test_any_texts_make_subwords_that_read_them(texts):
+    tokenizer = train_subword_tokenizer(texts * 2)
+    for encoded in encode(tokenizer, texts):
+        assert all(0 <= token < len(tokenizer) for token in encoded.ids)
+
+
+def test_saved_subwords_come_back_the_same(subwords, tmp_path):
+    subwords.save_pretrained(tmp_path)
+    assert encode(AutoTokenizer.from_pretrained(tmp_path), list(PARTS)) == encode(subwords, list(PARTS))
+
+
+def replaced(text):
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def is_ignorable(text):
+    """Whether nothing of a text is to be read: white space, and what is not seen; also a special token written out."""
+    text = unicodedata.normalize("NFKC", text.replace(PADDING, ""))
+    return regex.fullmatch(r"[\s\u00ad\u200b\u2060\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]*", text) is not None

@@ -19,6 +19,7 @@ PADDING, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"
 SUBWORDS = 8_000
 """Size of the vocabulary of sub-words; chosen on the dev split of `rotten_tomatoes`."""
 
+_INVISIBLE = "[\u00ad\u2060\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # soft hyphens, marks of direction, ...
 _CONTINUES = "##"  # begins a sub-word that is not a word's first
 _LETTER = rf"[[\p{{L}}\p{{N}}_]&&[^{SPACELESS}]]"
 _LETTER_OR_MARK = rf"[[\p{{L}}\p{{M}}\p{{N}}_\u200c\u200d]&&[^{SPACELESS}]]"  # and the joiners of Persian and Hindi
@@ -40,7 +41,7 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
 
     Its sub-words are learned by byte pair encoding (Sennrich et al. 2016) over the bytes of the training texts. Before
     that, letters become lower case, compatibility forms plain (Unicode's NFKC) and typographic quotes straight, soft
-    hyphens go, and words, numbers, addresses and punctuation are parted.
+    hyphens and marks of direction go, and words, numbers, addresses and punctuation are parted.
 
     Args:
         texts: The training texts.
@@ -60,7 +61,8 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
             normalizers.Lowercase(),
             normalizers.Replace(Regex("[\u2018\u2019]"), "'"),
             normalizers.Replace(Regex("[\u201c\u201d]"), '"'),
-            normalizers.Replace(Regex("[\u00ad\u2060\ufeff]"), ""),
+            normalizers.Replace("\u200b", " "),
+            normalizers.Replace(Regex(_INVISIBLE), ""),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
