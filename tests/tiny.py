@@ -72,6 +72,7 @@ def model(regularization=None, *, seed=0, **options):
 def settings(kind):
     return Settings(
         data="tiny",
+        tokenizer="words",
         regularization=REGULARIZATIONS[kind],
         architecture=Architecture(width=16, heads=2, feed_forward=32),
         recipe=Recipe(epochs=2, batch_size=8, learning_rate=1e-2, max_tokens=MAX_TOKENS),

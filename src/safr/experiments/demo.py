@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from safr.config import Recipe, Regularization, Settings
 
-EPOCHS = 8
-LEARNING_RATE = 3e-4
+EPOCHS = 5
+LEARNING_RATE = 1e-3
 
 
 def demo_settings(seed: int) -> dict[str, Settings]:
     """Settings by the name of the run: the paper's baseline, VMASK alone, and SAFR, on data that needs no download.
 
-    The recipe is fast, so that all three runs take minutes on two cores: its learning rate is three times the paper's,
-    and it has few epochs. Both were chosen on the dev split.
+    The recipe is fast, so that all three runs take minutes on two cores: its learning rate begins at ten times the
+    paper's and falls to 0 in a few epochs. All of it was chosen on the dev split.
     """
-    recipe = Recipe(seed=seed, epochs=EPOCHS, learning_rate=LEARNING_RATE)
+    recipe = Recipe(seed=seed, epochs=EPOCHS, learning_rate=LEARNING_RATE, schedule="linear")
     regularizations = {
         "baseline": Regularization(importance=0, interaction=0, vmask=False),
         "vmask": Regularization(importance=0, interaction=0),
