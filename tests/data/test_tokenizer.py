@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from safr.data.encoding import encode
-from safr.data.tokenizer import MASK, PADDING, UNKNOWN, train_subword_tokenizer, train_word_tokenizer
+from safr.data.tokenizer import (
+    MASK,
+    PADDING,
+    UNKNOWN,
+    describe_tokenizer,
+    train_subword_tokenizer,
+    train_word_tokenizer,
+)
+from tests import tiny_tokenizers
 
 TEXTS = ["a good film", "a Good day , a day", "film"]
 
@@ -168,6 +176,20 @@ def test_any_texts_make_subwords_that_read_them(texts):
     tokenizer = train_subword_tokenizer(texts * 2)
     for encoded in encode(tokenizer, texts):
         assert all(0 <= token < len(tokenizer) for token in encoded.ids)
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "unknown"),
+    [
+        ("wordpiece", "WordPiece", "words that they do not spell are unknown"),
+        ("gpt2", "BPE", "no word is unknown"),
+        ("t5", "Unigram", "words that they do not spell are unknown"),
+        ("llama", "BPE", "no word is unknown"),
+    ],
+)
+def test_a_tokenizer_is_described_by_its_size_and_what_it_can_not_read(family, kind, unknown):
+    tokenizer = tiny_tokenizers.tokenizer(family)
+    assert describe_tokenizer(tokenizer) == f"{len(tokenizer)} tokens ({kind}), and {unknown}"
 
 
 def test_saved_subwords_come_back_the_same(subwords, tmp_path):

@@ -60,6 +60,27 @@ def test_a_split_of_one_text_is_refused(tmp_path, split):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "tokenizer", "pieces"),
+    [
+        ("mine", "auto", ["good", "film", "!"]),
+        ("mine", "subwords", ["good", "film", "!"]),
+        ("mine", "words", ["[UNK]"]),
+        ("sst2_paper", "auto", ["[UNK]"]),
+        ("imdb", "auto", ["[UNK]"]),
+    ],
+)
+def test_texts_are_read_as_written_but_for_the_papers_own_data(tmp_path, data, tokenizer, pieces):
+    settings = with_recipe(epochs=1).changed(data=data, tokenizer=tokenizer, warmup_steps=0)
+    prepared = prepare_training(settings, small_data(), tmp_path / "run")
+    assert prepared.tokenizer.tokenize("Good film!")[-len(pieces) :] == pieces
+
+
+def test_a_tokenizer_is_not_chosen_for_a_pretrained_model(tmp_path):
+    with pytest.raises(InputError, match="`tokenizer` 'words' is for the paper's transformer; a pretrained model"):
+        prepare_training(save_bert(tmp_path / "base").changed(tokenizer="words"), small_data(), tmp_path / "run")
+
+
 def test_a_head_of_another_size_is_replaced_and_said(tmp_path):
     settings = save_bert(tmp_path / "base", num_labels=3)
     with pytest.warns(UserWarning, match="its head has 3 classes and the data 2; it gets a new one"):

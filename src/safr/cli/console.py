@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from safr.data.tokenizer import describe_tokenizer
 from safr.errors import printable
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
@@ -83,6 +84,13 @@ class TrainingProgress(TrainerCallback):
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Print what the texts are read as."""
+        line = f"  {self.title}, tokenizer: {describe_tokenizer(kwargs['processing_class'])}"
+        self.console.print(line, highlight=False, markup=False)
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
 from tokenizers.trainers import BpeTrainer
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from safr.data.encoding import replace_surrogates
 from safr.data.segmentation import SPACELESS
@@ -118,6 +118,23 @@ def train_word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> Pre
         # Cleaning up spaces would change words, and the vocabulary holds them unchanged.
         clean_up_tokenization_spaces=False,
     )
+
+
+def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """How large a fast tokenizer's vocabulary is, of what kind, and whether there are words that it does not know.
+
+    >>> describe_tokenizer(train_word_tokenizer(["a good film"] * 2))
+    '5 tokens (WordLevel), and all other words are unknown'
+    """
+    model = tokenizer.backend_tokenizer.model
+    spells_all = tokenizer.unk_token is None or getattr(model, "byte_fallback", False)
+    if spells_all or (isinstance(model, BPE) and model.unk_token is None):
+        unknown = "no word is unknown"
+    elif isinstance(model, WordLevel):
+        unknown = "all other words are unknown"
+    else:
+        unknown = "words that they do not spell are unknown"
+    return f"{len(tokenizer):,} tokens ({type(model).__name__}), and {unknown}"
 
 
 def _add_bytes(tokenizer: Tokenizer) -> Tokenizer:
