@@ -28,7 +28,9 @@ MAX_TOKENS = 12
 REGULARIZATIONS = {
     "baseline": Regularization(importance=0, interaction=0, vmask=False),
     "safr": Regularization(importance=0.1, interaction=0.1, vmask_width=8),
+    "words": Regularization(importance=0.1, interaction=0.1, vmask_width=8),
 }
+"""Of the runs by name; `words` reads whole words, of which many are unknown, and the others read sub-words."""
 
 
 def sentences(count, seed, *, longest):
@@ -72,6 +74,7 @@ def model(regularization=None, *, seed=0, **options):
 def settings(kind):
     return Settings(
         data="tiny",
+        tokenizer="words" if kind == "words" else "auto",
         regularization=REGULARIZATIONS[kind],
         architecture=Architecture(width=16, heads=2, feed_forward=32),
         recipe=Recipe(epochs=2, batch_size=8, learning_rate=1e-2, max_tokens=MAX_TOKENS),

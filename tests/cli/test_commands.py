@@ -110,6 +110,20 @@ def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
     assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
 
 
+def test_evaluate_says_how_many_words_were_not_read(words_run, run, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", str(words_run)]) == 0
+    counts, texts = Run(words_run).scores["unknown_words"], Run(words_run).scores["texts"]
+    share = f"{100 * counts['words'] / counts['of']:.1f} %"
+    note = (
+        f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
+        f"in {texts} of {texts} texts"
+    )
+    assert note in capsys.readouterr().out.splitlines()
+    assert main(["evaluate", str(run)]) == 0
+    assert "unknown" not in capsys.readouterr().out
+
+
 def test_explain_says_which_words_were_not_read(words_run, capsys):
     assert main(["explain", str(words_run), "good Film [/x] \x1b[31m"]) == 0
     _, first, *others, note = capsys.readouterr().out.splitlines()

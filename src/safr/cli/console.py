@@ -13,6 +13,7 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from safr.errors import printable
+from safr.evaluation.evaluate import describe_unknown_words
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
 
@@ -133,12 +134,14 @@ def scores_table(runs: Sequence[Run]) -> Table:
 
 
 def list_score_notes(runs: Sequence[Run]) -> list[str]:
-    """Sentences about texts that a run's scores say little of: of one word, or of unknown words only."""
+    """Sentences about texts that a run's scores say little of: of one word, or with words that were not read."""
     notes = []
     for run in runs:
         scores = run.scores
         if undeletable := scores.get("undeletable"):
             notes.append(f"{run.name}: {describe_undeletable(undeletable, scores['texts'])}")
+        if unknown_words := describe_unknown_words(scores):
+            notes.append(f"{run.name}: {unknown_words}")
         if unknown := scores.get("unknown"):
             notes.append(f"{run.name}: {unknown:,} of {scores['texts']:,} texts hold unknown words only")
     return notes
