@@ -347,6 +347,12 @@ def test_words_that_the_tokenizer_does_not_know_are_told(text, unknown):
     assert f"{sum(unknown)} of {len(unknown)} word" in explanation.unknown_note
 
 
+def test_every_figure_marks_the_words_that_were_not_read():
+    figures = explain(tiny.model(MASKED), tiny.tokenizer(), "the Film was so Good").figures()
+    for figure in figures.values():
+        assert "† unknown to the tokenizer" in figure.get_supxlabel().replace("\n", " ")
+
+
 def test_where_all_words_are_known_or_it_was_not_recorded_nothing_is_said(explanation):
     assert explanation.unknown == (False,) * 9
     assert explanation.unknown_note == ""

@@ -20,13 +20,18 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
     site = site or explanation.explaining_site
     shared, place, layer = explanation.site(site), site_title(site), int(site.partition(".")[2] or 0)
     words, capacity, interference = explanation.words, shared.capacity, shared.interference
+    unknown = explanation.unknown
     title = f"predicted {explanation.prediction} ({explanation.format_probability(0)})"
     panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
     return {
-        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}"),
-        "allocation": allocation_graph(words, capacity, interference, title=f"Neurons at {place}, {title}"),
-        "interference": interference_heatmap(words, interference, title=f"Interference at {place}, {title}"),
-        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel),
+        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}", unknown=unknown),
+        "allocation": allocation_graph(
+            words, capacity, interference, title=f"Neurons at {place}, {title}", unknown=unknown
+        ),
+        "interference": interference_heatmap(
+            words, interference, title=f"Interference at {place}, {title}", unknown=unknown
+        ),
+        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel, unknown=unknown),
     }
 
 

@@ -28,7 +28,7 @@ _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2
 _LIGHT_SHADES = 6
 """Number of shades, from the lightest on, on which dark letters are readable; darker ones need light letters."""
 
-UNKNOWN_MARK = "(?)"
+PLAIN_UNKNOWN_MARK = "(?)"
 """Stands behind a word that is unknown to the tokenizer, in letters that every terminal has."""
 
 
@@ -150,7 +150,7 @@ def list_score_notes(runs: Sequence[Run]) -> list[str]:
 def shade_words(explanation: Explanation) -> Text:
     """The words on backgrounds that are darker for higher capacity; the highest is also bold and underlined.
 
-    Unknown words are followed by `UNKNOWN_MARK`.
+    Unknown words are followed by `PLAIN_UNKNOWN_MARK`.
     """
     capacity = explanation.capacity
     highest = max(float(capacity.max()), 1e-12)
@@ -189,6 +189,6 @@ def _mark_unknown(explanation: Explanation) -> list[str]:
     """The words, safe to print, with a mark behind those that are unknown to the tokenizer."""
     unknown = explanation.unknown or (False,) * len(explanation.words)
     return [
-        f"{printable(word)} {UNKNOWN_MARK}" if is_unknown else printable(word)
+        f"{printable(word)} {PLAIN_UNKNOWN_MARK}" if is_unknown else printable(word)
         for word, is_unknown in zip(explanation.words, unknown, strict=True)
     ]
