@@ -332,6 +332,33 @@ def test_what_was_left_out_is_counted_and_placed(monkeypatch, side, text, most, 
     assert note in explanation._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a Brilliant! film", (False, True, False)),
+        ("xqz", (True,)),
+        (("the film", "was ☃ ☃"), (False,) * 3 + (True,) * 2),
+    ],
+)
+def test_words_that_the_tokenizer_does_not_know_are_told(text, unknown):
+    explanation = explain(tiny.model(), tiny.tokenizer(), text)
+    assert explanation.unknown == unknown
+    assert json.loads(explanation.to_json())["unknown"] == list(unknown)
+    assert f"{sum(unknown)} of {len(unknown)} word" in explanation.unknown_note
+
+
+def test_every_figure_marks_the_words_that_were_not_read():
+    figures = explain(tiny.model(MASKED), tiny.tokenizer(), "the Film was so Good").figures()
+    for figure in figures.values():
+        assert "† unknown to the tokenizer" in figure.get_supxlabel().replace("\n", " ")
+
+
+def test_where_all_words_are_known_or_it_was_not_recorded_nothing_is_said(explanation):
+    assert explanation.unknown == (False,) * 9
+    assert explanation.unknown_note == ""
+    assert replace(explanation, unknown=()).unknown_note == ""
+
+
 ANYTHING = st.recursive(
     st.one_of(st.text(), st.none(), st.booleans(), st.integers(), st.floats(), st.binary()),
     lambda inner: st.one_of(

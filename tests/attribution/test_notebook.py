@@ -102,3 +102,16 @@ def test_a_text_that_was_cut_says_so(explanation):
     note = "2 words at the end were left out."
     assert f" {note}</div>" in replace(explanation, truncated=True, left_out_note=note)._repr_html_()
     assert "left out" not in explanation._repr_html_()
+
+
+def test_unknown_words_have_a_mark_a_dotted_line_and_a_note():
+    explanation = explain(tiny.model(), tiny.tokenizer(), "the Film was <so>")
+    source = explanation._repr_html_()
+    spans = [attributes for tag, attributes in Snippet(source).elements if tag == "span"]
+    assert ["dotted" in attributes["style"] for attributes in spans] == [False, True, False, True]
+    assert ["unknown to the tokenizer, " in attributes["title"] for attributes in spans] == [False, True, False, True]
+    assert "the Film† was <so>†" in Snippet(source).text
+    assert Snippet(source).text.endswith(f" † {explanation.unknown_note}")
+    before_it_was_recorded = replace(explanation, unknown=())._repr_html_()
+    assert "the Film was <so>" in Snippet(before_it_was_recorded).text
+    assert "unknown" not in before_it_was_recorded

@@ -54,6 +54,19 @@ def run(reviews, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def words_run(tmp_path_factory) -> Path:
+    """A run whose vocabulary holds the words of its training texts that occur twice; one word of every text doesn't."""
+    folder, data = tmp_path_factory.mktemp("words"), small_data(60).train
+    rows = [
+        f"{text} once{number},{label}" for number, (text, label) in enumerate(zip(data.texts, data.labels, strict=True))
+    ]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    choices = ["--data", str(folder / "reviews.csv"), "--tokenizer", "words", "--epochs", "1", *SMALL]
+    assert main(["train", *choices, "--output", str(folder / "words")]) == 0
+    return folder / "words"
+
+
 def failure(capsys, *arguments: str) -> str:
     """The one line that a command ends with, after checking that it is one line and the status is 2."""
     capsys.readouterr()
@@ -95,6 +108,32 @@ def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
     shown = capsys.readouterr().out
     assert "predicted" in shown
     assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
+
+
+def test_evaluate_says_how_many_words_were_not_read(words_run, run, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", str(words_run)]) == 0
+    counts, texts = Run(words_run).scores["unknown_words"], Run(words_run).scores["texts"]
+    share = f"{100 * counts['words'] / counts['of']:.1f} %"
+    note = (
+        f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
+        f"in {texts} of {texts} texts"
+    )
+    assert note in capsys.readouterr().out.splitlines()
+    assert main(["evaluate", str(run)]) == 0
+    assert "unknown" not in capsys.readouterr().out
+
+
+def test_explain_says_which_words_were_not_read(words_run, capsys):
+    assert main(["explain", str(words_run), "good Film [/x] \x1b[31m"]) == 0
+    _, first, *others, note = capsys.readouterr().out.splitlines()
+    assert first.split()[1:] == ["good"]
+    assert [line.split()[1:] for line in others] == [["Film", "(?)"], ["[/x]", "(?)"], ["\\x1b[31m", "(?)"]]
+    assert note == (
+        "(?) 3 of 4 words are unknown to the tokenizer, so the model did not read them (“Film”, “[/x]”, “\\x1b[31m”)."
+    )
+    assert main(["explain", str(words_run), "good good"]) == 0
+    assert "unknown" not in capsys.readouterr().out
 
 
 def test_explain_gives_json(run, capsys):

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,13 @@ def test_without_colours_every_word_is_listed_with_its_capacity():
     made = explanation()
     lines = list_words(made).splitlines()
     assert [line.split() for line in lines] == [[f"{c:.2f}", w] for w, c in zip(made.words, made.capacity, strict=True)]
+
+
+def test_unknown_words_are_marked_in_letters_too():
+    made = explanation("a Brilliant! film")
+    assert shade_words(made).plain == "a Brilliant! (?) film "
+    assert [line.split("  ")[1] for line in list_words(made).splitlines()] == ["a", "Brilliant! (?)", "film"]
+    assert list_words(replace(made, unknown=())) == list_words(made).replace(" (?)", "")
 
 
 def test_words_that_look_like_commands_are_shown_as_words():

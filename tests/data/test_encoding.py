@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import CLIPTokenizer, PreTrainedTokenizer, PreTrainedTokenizerFast
 
-from safr.data.encoding import find_word_pieces, find_word_spans, replace_surrogates, special_token_ids
+from safr.data.encoding import (
+    describe_unknown,
+    encode,
+    find_word_pieces,
+    find_word_spans,
+    replace_surrogates,
+    special_token_ids,
+)
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from tests.tiny_tokenizers import FAMILIES, tokenizer
@@ -189,3 +196,35 @@ def test_a_tokenizer_that_does_not_tell_is_refused():
     clip = CLIPTokenizer(vocab={"a</w>": 0, "<|startoftext|>": 1, "<|endoftext|>": 2}, merges=[])
     with pytest.raises(InputError, match="CLIPTokenizer marks where words end, not where they begin"):
         find_word_pieces(clip)
+
+
+def test_a_word_of_which_a_token_is_unknown_is_unknown():
+    words = train_word_tokenizer(["a film", "a film"])
+    text = encode(words, ["a good film Film good"])[0]
+    assert text.unknown == {1, 3, 4}
+    assert text.without({0, 3}).unknown == {0, 2}
+    assert encode(tokenizer("wordpiece"), ["the ☃ film"])[0].unknown == {1}
+    assert encode(tokenizer("gpt2"), ["the ☃ film"])[0].unknown == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "unknown", "sentence"),
+    [
+        (("a", "film"), (False, False), ""),
+        (("a", "film"), (), ""),
+        (("so",), (True,), "1 of 1 word is unknown to the tokenizer, so the model did not read it (“so”)."),
+        (
+            ("so", "a", "so"),
+            (True, False, True),
+            "2 of 3 words are unknown to the tokenizer, so the model did not read them (“so”).",
+        ),
+        (
+            ("x" * 18, "y" * 19, "c", "d", "e", "f", "g"),
+            (True,) * 7,
+            "7 of 7 words are unknown to the tokenizer, so the model did not read them "
+            f"(“{'x' * 18}”, “{'y' * 17}…”, “c”, “d”, “e” and 2 more).",
+        ),
+    ],
+)
+def test_a_sentence_names_few_of_the_unknown_words_and_shortens_them(words, unknown, sentence):
+    assert describe_unknown(words, unknown) == sentence

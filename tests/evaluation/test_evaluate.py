@@ -28,6 +28,8 @@ from safr.evaluation.evaluate import (
     PAPER_SENTENCE,
     choose_examples,
     count_unknown,
+    count_unknown_words,
+    describe_unknown_words,
     evaluate,
 )
 from safr.evaluation.labels import number_by_name
@@ -38,6 +40,7 @@ from safr.model.save import load
 from safr.model.transformer import TransformerForSequenceClassification
 from safr.report import write_report
 from safr.runs import Run
+from safr.storage import read_json, write_json
 from tests import tiny, tiny_tokenizers
 
 SITES = {"capacity_embedding", "capacity_fc1_0", "capacity_fc1_out_0", "capacity_fc2_0"}
@@ -99,7 +102,7 @@ def by_hash(texts):
 def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
-    about = {"split", "site", "texts", "truncated", "undeletable", "unknown", "duplicates"}
+    about = {"split", "site", "texts", "truncated", "undeletable", "unknown", "unknown_words", "duplicates"}
     assert set(scores) == about | {"accuracy", "deletion", "srs", "capacity", "audit"}
     assert scores["duplicates"] == tiny.dataset().duplicates.to_dict()
     assert scores["site"] == "fc1.0"
@@ -407,7 +410,31 @@ def test_classes_are_found_by_name_where_the_model_numbers_them_in_another_order
 
 def test_texts_of_unknown_words_are_counted():
     texts = encode(tiny.tokenizer(), ["zzz qqq", "a zzz", "", "film"])
-    assert count_unknown(tiny.tokenizer(), texts) == 1
+    assert count_unknown(texts) == 1
+    assert count_unknown_words(texts) == {"words": 3, "of": 5, "texts": 2}
+
+
+def test_unknown_words_are_scored_with_the_rest(words_run):
+    texts = texts_of(words_run)
+    assert words_run.scores["unknown"] == 0
+    assert words_run.scores["unknown_words"] == {
+        "words": sum(len(text.unknown) for text in texts),
+        "of": sum(len(text.words) for text in texts),
+        "texts": sum(1 for text in texts if text.unknown),
+    }
+    assert words_run.scores["unknown_words"]["words"] > 9
+
+
+@pytest.mark.parametrize("counts", [{}, {"unknown_words": {"words": 0, "of": 9, "texts": 0}}])
+def test_without_unknown_words_nothing_is_said_of_them(counts):
+    assert describe_unknown_words({"texts": 2, **counts}) == ""
+
+
+@pytest.mark.parametrize("counts", [5, {"words": 1, "of": 2}, {"words": -1, "of": 2, "texts": 1}])
+def test_damaged_counts_of_unknown_words_are_refused(copy, counts):
+    write_json(copy.scores_file, read_json(copy.scores_file) | {"unknown_words": counts})
+    with pytest.raises(InputError, match=r"scores\.json"):
+        _ = copy.scores
 
 
 def test_data_of_another_type_get_one_line(without_type_checks):

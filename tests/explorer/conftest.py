@@ -36,6 +36,12 @@ def exported(baseline, safr_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def words_exported(words_run, tmp_path_factory):
+    """The offline file of a run to whose tokenizer some words are unknown."""
+    return export_page([words_run], tmp_path_factory.mktemp("explorer") / "words.html")
+
+
+@pytest.fixture(scope="session")
 def api(readers):
     """The application alone, without the guard in front of it."""
     everything = list_texts([reader.run for reader in readers])

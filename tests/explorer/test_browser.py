@@ -17,11 +17,16 @@ from playwright.sync_api import expect, sync_playwright
 
 from safr.attribution.explanation import explain
 from safr.explorer import export_page
+from safr.explorer.app import create_app
+from safr.explorer.middleware import AccessMiddleware
+from safr.explorer.model_session import open_session
 from safr.explorer.page import _read_asset, _wrap_module, graph_constants
+from safr.explorer.payload import list_texts
+from safr.explorer.serve import live_payload
 from safr.figures.layout import place_circles, relative_strength
 from safr.runs import Run
 from tests import tiny
-from tests.explorer.conftest import contents_of
+from tests.explorer.conftest import LOCAL, contents_of, running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -458,6 +463,57 @@ def test_a_typed_sentence_is_explained_while_typing(live, readers):
     expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_text(list(made.words))
 
 
+def test_words_that_were_not_read_are_marked_in_the_text_and_in_every_picture(open_page, words_exported):
+    page, told = open_page(words_exported.as_uri(), offline=True), contents_of(words_exported.read_text("utf-8"))
+    reading = told["readings"]["words"][str(told["rows"][0]["number"])]
+    count = sum(reading["unknown"])
+    assert count > 1
+    for section in ("sentence", "what-if"):
+        words = page.locator(f"#{section} .word")
+        shown = [" ".join(word.split()) for word in words.all_text_contents()]
+        assert [word.endswith("†, unknown to the tokenizer") for word in shown] == reading["unknown"]
+    expect(page.locator("#sentence .note")).to_contain_text(f"† {count} of {len(reading['words'])} words are unknown")
+    assert [name.endswith("†") for name, _ in bars(page)] == reading["unknown"]
+    expect(page.locator("#bars .bar.hollow")).to_have_count(count)
+    expect(page.locator("#graph .circle.unknown")).to_have_count(count)
+    assert sum(name.endswith("†") for name in page.locator("#matrix svg text").all_text_contents()) == 2 * count
+    assert page.locator("#matrix .crosses").get_attribute("d").count("M") == count * (count - 1)
+    for section in ("graph", "bars", "matrix"):
+        expect(page.locator(f"#{section} .note")).to_contain_text("† unknown to the tokenizer")
+    unknown = {number for number, is_unknown in enumerate(reading["unknown"]) if is_unknown}
+    pairs = [line.get_attribute("data-pair") for line in page.locator("#graph [data-pair]").all()]
+    assert pairs
+    assert not any({int(word) for word in pair.split(",")} <= unknown for pair in pairs)
+    page.locator("#sentence .word.unknown").first.hover()
+    expect(page.locator("#marked")).to_contain_text(", unknown to the tokenizer: capacity ")
+    assert violations(page) == []
+
+
+def test_attention_between_words_that_were_not_read_is_drawn(open_page, words_exported):
+    page = open_page(words_exported.as_uri(), offline=True)
+    page.locator("#site label", has_text=re.compile("^Attention$")).click()
+    assert page.locator("#matrix .crosses").get_attribute("d") == ""
+    expect(page.locator("#matrix .note")).not_to_contain_text("crossed")
+
+
+def test_where_all_words_are_known_nothing_is_marked(offline):
+    expect(offline.locator(".unknown, .hollow")).to_have_count(0)
+    assert "unknown" not in offline.locator("main").inner_text()
+
+
+def test_words_that_were_not_read_are_marked_while_typing(open_page, words_run):
+    session = open_session(words_run)
+    application = create_app([session], live_payload([session], list_texts([words_run])))
+    with running(AccessMiddleware(application, hosts=LOCAL, token=None)) as address:
+        page = open_page(f"{address}/")
+        page.locator("#typed").fill("a Masterpiece film")
+        expect(page.locator("#sentence .word.unknown bdi")).to_have_text(["Masterpiece"])
+        expect(page.locator("#sentence .note")).to_contain_text("1 of 3 words is unknown to the tokenizer")
+        page.locator("#typed").fill("a film")
+        expect(page.locator("#sentence .word")).to_have_count(2)
+        expect(page.locator("#sentence .word.unknown")).to_have_count(0)
+
+
 def test_a_text_that_is_opened_is_not_replaced_by_what_was_being_typed(live):
     live.locator("#typed").fill("a bright film")
     live.locator("#next").click()
@@ -485,7 +541,7 @@ def test_hostile_sentences_are_shown_as_text(live, text):
     live.locator("#typed").fill(text)
     live.locator("#ask button").click()
     first = re.sub(r"[\x00-\x1f]", "\ufffd", text).split()[0]
-    expect(live.locator("#sentence .word").first).to_have_text(first)
+    expect(live.locator("#sentence .word bdi").first).to_have_text(first)
     assert live.locator("main h1, main img, main script").count() == 0
 
 
@@ -532,7 +588,7 @@ def test_the_page_works_inside_a_notebooks_frame(chromium):
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.set_content(f"<!DOCTYPE html><body>{made.explore()._repr_html_()}</body>")
     frame = page.frame_locator("iframe")
-    expect(frame.locator("#sentence .word")).to_have_text(["a", "bright", "<b>film</b>"])
+    expect(frame.locator("#sentence .word bdi")).to_have_text(["a", "bright", "<b>film</b>"])
     frame.locator("#site label", has_text="FC2").click()
     expect(frame.locator("#matrix-hint")).to_contain_text("FC2")
     assert complaints == []

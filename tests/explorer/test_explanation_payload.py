@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from safr.attribution.explanation import SiteScores
+from safr.attribution.explanation import SiteScores, explain
 from safr.explorer.explanation_payload import pack_explanation, pack_matrix, round_values
+from tests import tiny
 
 
 def unpacked(told, count):
@@ -76,6 +77,15 @@ def test_a_reading_says_what_the_explanation_says(readers):
         np.testing.assert_allclose(found, made.sites[name].interference, atol=site.interference.unit, rtol=1e-3)
     np.testing.assert_allclose(unpacked(told.attention["0"], 7), made.attention[0], atol=told.attention["0"].unit)
     json.dumps(asdict(told), allow_nan=False)
+
+
+def test_a_reading_says_which_words_were_not_read():
+    made = explain(tiny.model(), tiny.tokenizer(), "a Film was so")
+    told = pack_explanation(made)
+    assert told.unknown == [False, True, False, True]
+    assert told.unknown_note == made.unknown_note != ""
+    before_it_was_recorded = pack_explanation(replace(made, unknown=()))
+    assert (before_it_was_recorded.unknown, before_it_was_recorded.unknown_note) == ([False] * 4, "")
 
 
 def test_of_many_words_only_those_of_highest_capacity_are_paired(readers):

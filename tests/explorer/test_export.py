@@ -5,6 +5,7 @@ from html import unescape
 import numpy as np
 import pytest
 
+from safr.data.encoding import encode
 from safr.explorer import export, export_page
 from safr.explorer.explanation_payload import pack_explanation
 from safr.explorer.payload import list_texts
@@ -45,6 +46,16 @@ def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, reade
         for name, found in effects.items():
             assert row["effects"][name] == pytest.approx(found[place], abs=2e-3)
     assert told["total"] == len(everything)
+
+
+def test_the_file_says_which_words_of_its_texts_were_not_read(words_exported, words_run):
+    told = contents_of(words_exported.read_text(encoding="utf-8"))
+    _, tokenizer = words_run.load_model()
+    for row in told["rows"]:
+        reading, text = told["readings"]["words"][str(row["number"])], encode(tokenizer, [row["text"]], 12)[0]
+        assert reading["unknown"] == [word in text.unknown for word in range(len(text.words))]
+        assert bool(reading["unknown_note"]) == bool(text.unknown)
+    assert any(reading["unknown_note"] for reading in told["readings"]["words"].values())
 
 
 def test_the_same_runs_give_the_same_file(exported, baseline, safr_run, tmp_path):

@@ -116,3 +116,25 @@ def test_attention_weights_in_place_of_interference_are_an_error():
 def test_interference_of_another_shape_is_an_error():
     with pytest.raises(InputError, match=r"`interference` must have the shape \(2, 2\)"):
         allocation_graph(["a", "b"], [0.5, 0.5], np.eye(3))
+
+
+def test_two_unknown_words_have_no_line_and_do_not_weaken_the_others(caption):
+    matrix = [[9, 8, 2, 1], [8, 9, 1, 0], [2, 1, 9, 1], [1, 0, 1, 9]]
+    figure = allocation_graph(list("abcd"), [0.5] * 4, matrix, unknown=(True, True, False, False))
+    lines = figure.axes[0].lines
+    assert {tuple(sorted(ends(line, figure))) for line in lines} == {(0, 2), (0, 3), (1, 2), (2, 3)}
+    alone = allocation_graph(list("acd"), [0.5] * 3, np.array(matrix)[np.ix_([0, 2, 3], [0, 2, 3])])
+    assert max(line.get_linewidth() for line in lines) == max(line.get_linewidth() for line in alone.axes[0].lines)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a†", "b†", "c", "d"]
+    assert [circle.get_linestyle() != "solid" for circle in circles(figure)] == [True, True, False, False]
+    assert caption(figure) == (
+        "Every other pair that interferes has a line. "
+        "† unknown to the tokenizer: the model reads all such words as one and the same. "
+        "What two of them share is the vocabulary's doing and has no line."
+    )
+
+
+def test_a_text_of_unknown_words_has_no_lines_and_says_why(caption):
+    figure = allocation_graph(list("ab"), [0.5] * 2, np.ones((2, 2)), unknown=(True, True))
+    assert not figure.axes[0].lines
+    assert caption(figure).startswith("No other two of these words interfere. † unknown to the tokenizer")

@@ -34,7 +34,7 @@ def texts(draw):
     values = draw(st.lists(ANY_VALUE, min_size=count, max_size=count))
     capacity = draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
     matrix = np.array(draw(st.lists(ANY_VALUE, min_size=count * count, max_size=count * count))).reshape(count, count)
-    return words, values, capacity, matrix
+    return words, values, capacity, matrix, draw(st.lists(st.booleans(), min_size=count, max_size=count))
 
 
 def draws_and_saves(figure):
@@ -45,36 +45,40 @@ def draws_and_saves(figure):
 @FEW_EXAMPLES
 @given(texts())
 def test_any_words_and_values_can_be_drawn_as_bars(text):
-    words, values, _, _ = text
-    draws_and_saves(capacity_bars(words, values, title=words[0], label=words[-1]))
+    words, values, _, _, unknown = text
+    draws_and_saves(capacity_bars(words, values, title=words[0], label=words[-1], unknown=unknown))
 
 
 @FEW_EXAMPLES
 @given(texts())
 def test_any_words_and_values_can_be_drawn_as_a_graph(text):
-    words, _, capacity, matrix = text
-    draws_and_saves(allocation_graph(words, capacity, np.triu(matrix) + np.triu(matrix, 1).T, title=words[0]))
+    words, _, capacity, matrix, unknown = text
+    draws_and_saves(
+        allocation_graph(words, capacity, np.triu(matrix) + np.triu(matrix, 1).T, title=words[0], unknown=unknown)
+    )
 
 
 @FEW_EXAMPLES
 @given(texts())
 def test_any_words_and_values_can_be_drawn_as_a_heat_map(text):
-    words, _, _, matrix = text
-    draws_and_saves(interference_heatmap(words, np.triu(matrix) + np.triu(matrix, 1).T, title=words[0]))
+    words, _, _, matrix, unknown = text
+    draws_and_saves(
+        interference_heatmap(words, np.triu(matrix) + np.triu(matrix, 1).T, title=words[0], unknown=unknown)
+    )
 
 
 @FEW_EXAMPLES
 @given(texts())
 def test_any_words_and_values_can_be_drawn_in_a_panel(text):
-    words, values, capacity, matrix = text
+    words, values, capacity, matrix, unknown = text
     sites = {words[0]: SitePicture(values, matrix), words[0] + "2": SitePicture(capacity, matrix, "attention")}
-    draws_and_saves(sites_panel(words, sites))
+    draws_and_saves(sites_panel(words, sites, unknown=unknown))
 
 
 @FEW_EXAMPLES
 @given(texts())
 def test_any_names_and_values_can_be_drawn_as_curves(text):
-    words, values, capacity, _ = text
+    words, values, capacity, *_ = text
     curve = DeletionCurve(*[[30]] + 6 * [[capacity[0]]], full=capacity[-1])
     draws_and_saves(deletion_curves(dict.fromkeys(words, curve), title=words[0]))
     draws_and_saves(training_history({word: {words[0]: (range(len(values)), values)} for word in words}))

@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.colors import to_hex
 
 from safr.errors import InputError
 from safr.figures import capacity_bars
@@ -49,3 +50,20 @@ def test_all_capacities_zero_still_have_an_axis():
 def test_one_value_too_few_is_an_error():
     with pytest.raises(InputError, match=r"`capacity` must have the shape \(2,\)"):
         capacity_bars(["a", "b"], [0.5])
+
+
+def test_unknown_words_have_a_mark_and_a_hollow_bar(caption):
+    figure = capacity_bars(["so", "Film", "Dull"], [0.1, 0.2, 0.3], unknown=(False, True, True))
+    assert labels(figure) == ["so", "Film†", "Dull†"]
+    assert [to_hex(bar.get_facecolor()) == "#ffffff" for bar in bars(figure)] == [False, True, True]
+    assert all(bar.get_linewidth() > 0 for bar in bars(figure)[1:])
+    assert caption(figure).startswith("† unknown to the tokenizer: the model reads all such words as one and the same.")
+    assert "hollow bars" in caption(figure)
+
+
+def test_marks_of_unknown_words_stay_with_their_words_in_a_long_text(long_text, caption):
+    unknown = tuple(number % 2 == 1 for number in range(180))
+    for label in labels(capacity_bars(long_text.words, long_text.capacity, unknown=unknown)):
+        assert label.endswith("†") == (int(label.strip("word†")) % 2 == 1)
+    hidden = tuple(bool(value == long_text.capacity.min()) for value in long_text.capacity)
+    assert "†" not in caption(capacity_bars(long_text.words, long_text.capacity, unknown=hidden))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from matplotlib.collections import PatchCollection
+from matplotlib.patches import PathPatch
 
 from safr.errors import InputError
 from safr.figures import interference_heatmap
@@ -62,3 +63,23 @@ def test_large_values_get_a_unit_on_the_colour_bar():
 def test_not_a_number_is_an_error():
     with pytest.raises(InputError, match="`interference` must be finite"):
         interference_heatmap(["a", "b"], [[1, np.nan], [np.nan, 1]])
+
+
+def test_pairs_of_unknown_words_are_dotted_and_off_the_colour_scale(caption):
+    matrix = [[900, 1, 500], [1, 800, -3], [500, -3, 700]]
+    figure = interference_heatmap(list("abc"), matrix, unknown=(True, False, True))
+    axes = figure.axes[0]
+    assert axes.images[0].get_clim() == (-3, 3)
+    (dotted,) = (patch for patch in axes.patches if isinstance(patch, PathPatch))
+    assert dotted.get_hatch()
+    assert dotted.get_path().get_extents().bounds == (-0.5, -0.5, 3, 3)  # from (0, 2) to (2, 0)
+    assert len(dotted.get_path().vertices) == 2 * 5
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a†", "b", "c†"]
+    assert "What two of them share (dotted cells) is the vocabulary's doing" in caption(figure)
+
+
+def test_a_single_unknown_word_has_a_mark_and_all_its_cells_have_colours(caption):
+    figure = interference_heatmap(list("ab"), [[9, 5], [5, 9]], unknown=(True, False))
+    assert not [patch for patch in figure.axes[0].patches if isinstance(patch, PathPatch)]
+    assert "† unknown to the tokenizer" in caption(figure)
+    assert "dotted" not in caption(figure)

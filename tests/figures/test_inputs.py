@@ -16,6 +16,8 @@ from safr.figures.inputs import (
     selection_note,
     symmetric_matrix,
     top_positions,
+    unknown_mask,
+    unknown_pairs,
     without_diagonal,
 )
 
@@ -159,3 +161,13 @@ def test_capacity_of_extreme_values_stays_in_its_range(value):
 
 def test_the_note_is_silent_when_all_words_are_shown():
     assert selection_note(3, 3, "those with the highest capacity") == ""
+
+
+def test_pairs_of_unknown_words_leave_the_diagonal_out():
+    assert unknown_pairs(np.array([True, False, True])).tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0]]
+
+
+def test_unknown_words_of_another_number_are_an_error():
+    assert not unknown_mask((), 2).any()
+    with pytest.raises(InputError, match="`unknown` must hold one value for each of 2 words, got 3"):
+        unknown_mask((True, False, True), 2)

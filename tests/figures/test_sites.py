@@ -75,3 +75,12 @@ def test_an_error_names_the_site():
         sites_panel(["a", "b"], {"fc1": SitePicture([1.0, 1.0], np.eye(3))})
     with pytest.raises(InputError, match="`the bars of fc1` must be finite"):
         sites_panel(["a", "b"], {"fc1": SitePicture([1.0, np.nan], np.eye(2))})
+
+
+def test_unknown_words_are_marked_and_their_pairs_dotted_where_interference_is(sentence, caption):
+    unknown = tuple(number < 3 for number in range(len(sentence.words)))
+    figure = sites_panel(sentence.words, sites_of(sentence), unknown=unknown)
+    assert [len([patch for patch in axes.patches if patch.get_hatch()]) for axes in figure.axes[3:6]] == [1, 0, 1]
+    marked = [tick.get_text().endswith("†") for tick in figure.axes[0].get_xticklabels()]
+    assert marked == list(unknown)
+    assert "† unknown to the tokenizer" in caption(figure)

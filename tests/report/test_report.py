@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import safr
+from safr.attribution.explanation import explain
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS
@@ -326,3 +327,31 @@ def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):
         with pytest.raises(InputError, match=r"works on it since .*; wait until it has finished"):
             other.submit(write_figures, run).result()
     assert not list(run.folder.glob(".*"))
+
+
+@pytest.fixture(scope="module")
+def words_page(words_run, tmp_path_factory):
+    return Page(write_report([words_run], tmp_path_factory.mktemp("words") / "report.html").read_text(encoding="utf-8"))
+
+
+def test_unknown_words_of_the_examples_are_marked_and_counted(words_page, words_run):
+    model, tokenizer = words_run.load_model()
+    explanations = [explain(model, tokenizer, example["text"], max_tokens=12) for example in words_run.examples]
+    marked = [attributes for tag, attributes in words_page.elements if tag == "span" and "class" in attributes]
+    assert len(marked) == sum(sum(explanation.unknown) for explanation in explanations) > 0
+    for attributes in marked:
+        assert attributes["class"] == "unknown"
+        assert attributes["title"].startswith("unknown to the tokenizer, capacity ")
+    for explanation in explanations:
+        assert f"† {sum(explanation.unknown)} of {len(explanation.words)} words are unknown" in words_page.text
+
+
+def test_the_share_of_unknown_words_stands_beside_the_scores(words_page, words_run):
+    counts = words_run.scores["unknown_words"]
+    share = f"{100 * counts['words'] / counts['of']:.1f} %"
+    assert (
+        f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
+        f"in {counts['texts']} of 17 texts of the test split."
+    ) in words_page.text
+    none = {"texts": 17, "unknown_words": {"words": 0, "of": 60, "texts": 0}}
+    assert state_findings({"a": scores() | none}) == state_findings({"a": scores()})

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, encode
+from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, describe_unknown, encode
 from safr.errors import InputError
 from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
@@ -132,6 +132,18 @@ class Explanation:
     left_out_note: str = ""
     """What was left out and where, as a sentence; empty where nothing was."""
 
+    unknown: tuple[bool, ...] = ()
+    """For every word whether it holds the tokenizer's unknown token, so that the model did not read it as it is.
+
+    To the model all such words are one and the same. What two of them share is the vocabulary's doing. Empty in an
+    explanation that was saved before this was recorded.
+    """
+
+    @property
+    def unknown_note(self) -> str:
+        """How many words are unknown to the tokenizer and which, as a sentence; empty where none is."""
+        return describe_unknown(self.words, self.unknown)
+
     @property
     def probability(self) -> float:
         """Probability of the prediction, or the value of a regression model."""
@@ -158,6 +170,7 @@ class Explanation:
         return {
             "words": list(self.words),
             "text_of_word": list(self.text_of_word),
+            "unknown": list(self.unknown),
             "prediction": self.prediction,
             "probabilities": {
                 name: value if math.isfinite(value) else None for name, value in self.probabilities.items()
@@ -260,6 +273,7 @@ def explain(
         is_regression=is_regression(model),
         left_out=left_out,
         left_out_note=note,
+        unknown=tuple(word in encoded.unknown for word in range(len(encoded.words))),
     )
 
 

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from safr.attribution.explanation import Explanation
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.figures.inputs import UNKNOWN_MARK
 from safr.figures.notebook import shaded_words_html
 
 
@@ -20,13 +21,18 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
     site = site or explanation.explaining_site
     shared, place, layer = explanation.site(site), site_title(site), int(site.partition(".")[2] or 0)
     words, capacity, interference = explanation.words, shared.capacity, shared.interference
+    unknown = explanation.unknown
     title = f"predicted {explanation.prediction} ({explanation.format_probability(0)})"
     panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
     return {
-        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}"),
-        "allocation": allocation_graph(words, capacity, interference, title=f"Neurons at {place}, {title}"),
-        "interference": interference_heatmap(words, interference, title=f"Interference at {place}, {title}"),
-        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel),
+        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}", unknown=unknown),
+        "allocation": allocation_graph(
+            words, capacity, interference, title=f"Neurons at {place}, {title}", unknown=unknown
+        ),
+        "interference": interference_heatmap(
+            words, interference, title=f"Interference at {place}, {title}", unknown=unknown
+        ),
+        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel, unknown=unknown),
     }
 
 
@@ -63,8 +69,11 @@ def explanation_html(explanation: Explanation) -> str:
     ]
     if explanation.keep is not None:
         tooltips = [f"{tip}, keep {keep:.2f}" for tip, keep in zip(tooltips, explanation.keep, strict=True)]
-    left_out = f" {explanation.left_out_note}" if explanation.left_out_note else ""
-    place = explanation.explaining_site
+    notes = [
+        f"The stronger the blue, the higher the capacity at {explanation.explaining_site}, to {highest:.2f}.",
+        explanation.left_out_note,
+        explanation.unknown_note and f"{UNKNOWN_MARK} {explanation.unknown_note}",
+    ]
     return shaded_words_html(
         explanation.words,
         explanation.capacity,
@@ -72,7 +81,8 @@ def explanation_html(explanation: Explanation) -> str:
         numbers=tooltips,
         prediction=explanation.prediction,
         probability=explanation.format_probability(),
-        note=f"The stronger the blue, the higher the capacity at {place}, to {highest:.2f}.{left_out}",
+        note=" ".join(filter(None, notes)),
+        unknown=explanation.unknown,
     )
 
 

@@ -281,7 +281,7 @@ def explain_command(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.cli.console import list_words, shade_words
+    from safr.cli.console import PLAIN_UNKNOWN_MARK, list_words, shade_words
 
     explanation = _explain(run, text)
     if json:
@@ -296,6 +296,9 @@ def explain_command(
             console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
         if explanation.left_out_note:
             console.print(explanation.left_out_note, highlight=False)
+        if explanation.unknown_note:
+            line = f"{PLAIN_UNKNOWN_MARK} {printable(explanation.unknown_note)}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if figures is not None:
         from safr.figures import save_figure
 

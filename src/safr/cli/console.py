@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import printable
+from safr.evaluation.evaluate import describe_unknown_words
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
 
@@ -27,6 +28,9 @@ _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2
 
 _LIGHT_SHADES = 6
 """Number of shades, from the lightest on, on which dark letters are readable; darker ones need light letters."""
+
+PLAIN_UNKNOWN_MARK = "(?)"
+"""Stands behind a word that is unknown to the tokenizer, in letters that every terminal has."""
 
 
 class ProgressBar:
@@ -138,35 +142,40 @@ def scores_table(runs: Sequence[Run]) -> Table:
 
 
 def list_score_notes(runs: Sequence[Run]) -> list[str]:
-    """Sentences about texts that a run's scores say little of: of one word, or of unknown words only."""
+    """Sentences about texts that a run's scores say little of: of one word, or with words that were not read."""
     notes = []
     for run in runs:
         scores = run.scores
         if undeletable := scores.get("undeletable"):
             notes.append(f"{run.name}: {describe_undeletable(undeletable, scores['texts'])}")
+        if unknown_words := describe_unknown_words(scores):
+            notes.append(f"{run.name}: {unknown_words}")
         if unknown := scores.get("unknown"):
             notes.append(f"{run.name}: {unknown:,} of {scores['texts']:,} texts hold unknown words only")
     return notes
 
 
 def shade_words(explanation: Explanation) -> Text:
-    """The words on backgrounds that are darker for higher capacity; the highest is also bold and underlined."""
+    """The words on backgrounds that are darker for higher capacity; the highest is also bold and underlined.
+
+    Unknown words are followed by `PLAIN_UNKNOWN_MARK`.
+    """
     capacity = explanation.capacity
     highest = max(float(capacity.max()), 1e-12)
     line = Text()
-    for word, value in zip(explanation.words, capacity, strict=True):
+    for word, value in zip(_mark_unknown(explanation), capacity, strict=True):
         shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
         letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
         emphasis = "bold underline " if value == capacity.max() else ""
-        line.append(printable(word), style=f"{emphasis}{letters} on {_SHADES[shade]}")
+        line.append(word, style=f"{emphasis}{letters} on {_SHADES[shade]}")
         line.append(" ")
     return line
 
 
 def list_words(explanation: Explanation) -> str:
-    """The words with their capacity, one word per line, for output without colours."""
-    pairs = zip(explanation.words, explanation.capacity, strict=True)
-    return "\n".join(f"{value:.2f}  {printable(word)}" for word, value in pairs)
+    """The words with their capacity, one word per line, for output without colours; unknown ones are marked."""
+    pairs = zip(_mark_unknown(explanation), explanation.capacity, strict=True)
+    return "\n".join(f"{value:.2f}  {word}" for word, value in pairs)
 
 
 def outcome_printer(console: Console) -> OutcomeCallback:
@@ -182,3 +191,12 @@ def outcome_printer(console: Console) -> OutcomeCallback:
         console.print(f"[{done} of {total}, about {minutes:.0f} min left] {outcome.name}: {result}", highlight=False)
 
     return print_outcome
+
+
+def _mark_unknown(explanation: Explanation) -> list[str]:
+    """The words, safe to print, with a mark behind those that are unknown to the tokenizer."""
+    unknown = explanation.unknown or (False,) * len(explanation.words)
+    return [
+        f"{printable(word)} {PLAIN_UNKNOWN_MARK}" if is_unknown else printable(word)
+        for word, is_unknown in zip(explanation.words, unknown, strict=True)
+    ]

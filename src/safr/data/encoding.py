@@ -24,6 +24,9 @@ Span = tuple[int, int]
 _SPACES = ("Ġ", "▁")
 """How byte-level BPE and SentencePiece write the space that begins a word."""
 
+_MOST_NAMED, _LONGEST_NAMED = 5, 18
+"""How many words a sentence names, and how many characters of each."""
+
 
 def find_word_spans(
     text: str, tokens: Sequence[Span], groups: Sequence[int | None]
@@ -255,6 +258,29 @@ def describe_left_out(tokenizer: PreTrainedTokenizerBase, text: Text, read: Enco
     return left_out, f"{' and '.join(parts)} {'was' if left_out == 1 else 'were'} left out."
 
 
+def describe_unknown(words: Sequence[str], unknown: Sequence[bool]) -> str:
+    """Which words the tokenizer does not know, as a sentence; "" where it knows all.
+
+    Args:
+        words: The words of a text.
+        unknown: Whether the tokenizer does not know the word, one per word, or nothing at all where that isn't told.
+
+    >>> describe_unknown(("a", "masterpiece.", "Brilliant!"), (False, True, True))
+    '2 of 3 words are unknown to the tokenizer, so the model did not read them (“masterpiece.”, “Brilliant!”).'
+    """
+    count = sum(unknown)
+    if not count:
+        return ""
+    names = list(dict.fromkeys(word for word, is_unknown in zip(words, unknown, strict=True) if is_unknown))
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    listed = ", ".join(f"“{_shorten(name)}”" for name in names[:_MOST_NAMED])
+    verb, pronoun = ("is", "it") if count == 1 else ("are", "them")
+    return (
+        f"{count:,} of {len(words):,} {'word' if len(words) == 1 else 'words'} {verb} unknown to the tokenizer, "
+        f"so the model did not read {pronoun} ({listed}{more})."
+    )
+
+
 def check_fast_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
     """Raise an InputError for what is no tokenizer, or none that is fast."""
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
@@ -311,6 +337,10 @@ def _trim_span(text: str, start: int, end: int) -> Span:
     visible = text[start:end].lstrip()
     first = end - len(visible)
     return first, first + len(visible.rstrip())
+
+
+def _shorten(word: str) -> str:
+    return word if len(word) <= _LONGEST_NAMED else f"{word[: _LONGEST_NAMED - 1]}…"
 
 
 def _has_white_space(text: str) -> bool:

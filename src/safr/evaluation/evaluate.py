@@ -107,7 +107,7 @@ def evaluate(
     labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples))
     texts = encode(tokenizer, examples.texts, max_tokens)
     check_classes(run_or_model, texts, labels)
-    scores = _score_texts(run_or_model, tokenizer, texts, labels, split, progress)[0]
+    scores = _score_texts(run_or_model, texts, labels, split, progress)[0]
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
@@ -119,7 +119,7 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
     model, tokenizer = run.load_model()
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
-    scores, internals = _score_texts(model, tokenizer, texts, np.array(examples.labels), split, progress)
+    scores, internals = _score_texts(model, texts, np.array(examples.labels), split, progress)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data.label_names)
@@ -140,7 +140,6 @@ def _choose_split(data: TextDataset | Split, split: str) -> Split:
 
 def _score_texts(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     split: str,
@@ -156,20 +155,40 @@ def _score_texts(
         "texts": len(texts),
         "truncated": sum(text.truncated for text in texts),
         "undeletable": undeletable,
-        "unknown": count_unknown(tokenizer, texts),
+        "unknown": count_unknown(texts),
+        "unknown_words": count_unknown_words(texts),
     }
     return about | _scores(model, texts, labels, internals, site, progress), internals
 
 
-def count_unknown(tokenizer: PreTrainedTokenizerBase, texts: Sequence[EncodedText]) -> int:
+def count_unknown(texts: Sequence[EncodedText]) -> int:
     """How many texts hold unknown words only, so that the model reads nothing in them."""
-    unknown = tokenizer.unk_token_id
-    if unknown is None:
-        return 0
-    tokens = (
-        {token for token, word in zip(text.ids, text.word_of_token, strict=True) if word is not None} for text in texts
+    return sum(0 < len(text.words) == len(text.unknown) for text in texts)
+
+
+def count_unknown_words(texts: Sequence[EncodedText]) -> dict[str, int]:
+    """How many words are unknown, of how many, and in how many texts."""
+    return {
+        "words": sum(len(text.unknown) for text in texts),
+        "of": sum(len(text.words) for text in texts),
+        "texts": sum(bool(text.unknown) for text in texts),
+    }
+
+
+def describe_unknown_words(scores: Mapping[str, Any]) -> str:
+    """A sentence on the unknown words that `scores.json` counts; "" where there are none or an older run has no count.
+
+    >>> describe_unknown_words({"texts": 9, "unknown_words": {"words": 3, "of": 40, "texts": 2}})
+    '3 of 40 words (7.5 %) are unknown to the tokenizer, in 2 of 9 texts'
+    """
+    counts = scores.get("unknown_words")
+    if not counts or not counts["words"]:
+        return ""
+    share = f"{100 * counts['words'] / counts['of']:.1f} %"
+    return (
+        f"{counts['words']:,} of {counts['of']:,} words ({share}) are unknown to the tokenizer, "
+        f"in {counts['texts']:,} of {scores['texts']:,} texts"
     )
-    return sum(text_tokens == {unknown} for text_tokens in tokens)
 
 
 def choose_examples(

@@ -60,6 +60,12 @@ class ExplanationPayload:
     text_of_word: list[int]
     """For each word the text that it is from: 0, or 1 for the second of a pair."""
 
+    unknown: list[bool]
+    """For each word whether it holds the tokenizer's unknown token, so that the model did not read it as it is."""
+
+    unknown_note: str
+    """How many words are unknown and which, as a sentence; empty where none is."""
+
     prediction: str
     """Name of the predicted class, or the token that a language model would put next."""
 
@@ -122,6 +128,8 @@ def pack_explanation(
     return ExplanationPayload(
         words=list(explanation.words),
         text_of_word=list(explanation.text_of_word),
+        unknown=list(explanation.unknown) or [False] * count,
+        unknown_note=explanation.unknown_note,
         prediction=explanation.prediction,
         probabilities={name: round_values([value])[0] for name, value in explanation.probabilities.items()},
         labels=list(explanation.labels),

@@ -9,7 +9,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
-from safr.figures.inputs import Array, drawable_words, fractions, selection_note, symmetric_matrix, top_positions
+from safr.figures.inputs import (
+    Array,
+    Mask,
+    drawable_words,
+    fractions,
+    mark_unknown,
+    selection_note,
+    symmetric_matrix,
+    top_positions,
+    unknown_mask,
+    unknown_note,
+    unknown_pairs,
+)
 from safr.figures.layout import Box, place_circles, place_labels, relative_strength
 from safr.figures.style import (
     CIRCLE,
@@ -35,6 +47,7 @@ MARGIN = 8.0  # points around the whole graph
 KEY_CAPACITIES = (1.0, 0.5, 0.1)
 KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
 CIRCLE_LOOK: dict[str, Any] = {"facecolor": CIRCLE.light, "edgecolor": CIRCLE_EDGE.light, "linewidth": 0.8}
+UNKNOWN_LOOK: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (2.5, 1.5))}
 
 WordPair = tuple[int, int]
 
@@ -47,12 +60,15 @@ def allocation_graph(
     *,
     title: str | None = None,
     most_lines: int = MOST_LINES,
+    unknown: Sequence[bool] = (),
 ) -> Figure:
     """Graph of one text: circles whose area is capacity, and lines for the pairs that interfere most.
 
     Solid red lines join pairs with positive interference, dashed blue lines pairs with negative interference. The
     shorter and thicker the line, the stronger the interference. A plane can't hold all distances at once, so lengths
-    are approximate and widths exact. Of more than 30 words it shows those with the highest capacity, and says so.
+    are approximate and widths exact. Unknown words have a mark and a hollow, dashed circle. Two of them get no line and
+    do not attract each other: the model reads both as one word, so their interference would outdo all others and make
+    these look weak. Of more than 30 words it shows those with the highest capacity, and says so.
 
     Args:
         words: The text's words.
@@ -60,6 +76,7 @@ def allocation_graph(
         interference: h_i . h_j of all pairs, shape (word, word), symmetric; the diagonal is ignored.
         title: Text above the graph.
         most_lines: Number of strongest pairs that get a line; the caption says how many pairs there are.
+        unknown: Whether each word is unknown to the tokenizer. Default: none is.
 
     Raises:
         InputError: A shape that doesn't fit the words, a value out of range, or a matrix that isn't symmetric.
@@ -68,8 +85,9 @@ def allocation_graph(
     sizes = fractions(capacity, len(all_words), name="capacity")
     matrix = symmetric_matrix(interference, len(all_words), name="interference")
     kept = top_positions(sizes, MOST_CIRCLES)
-    shown_words, sizes = [all_words[position] for position in kept], sizes[kept]
-    matrix = matrix[np.ix_(kept, kept)]
+    shown_unknown = unknown_mask(unknown, len(all_words))[kept]
+    shown_words, sizes = mark_unknown([all_words[position] for position in kept], shown_unknown), sizes[kept]
+    matrix = np.where(unknown_pairs(shown_unknown), 0.0, matrix[np.ix_(kept, kept)])
 
     radii = circle_radius(sizes)
     strength = relative_strength(matrix)
@@ -80,10 +98,11 @@ def allocation_graph(
     frame = _compute_frame(centres, radii, labels)
 
     note = selection_note(len(shown_words), len(all_words), "those with the highest capacity")
-    caption = f"{note} {_describe_lines(len(pairs), int(np.count_nonzero(np.triu(strength))))}".strip()
-    figure, axes = _create_figure(frame, title, caption)
+    lines = _describe_lines(len(pairs), int(np.count_nonzero(np.triu(strength))), shown_unknown)
+    about_unknown = unknown_note(shown_unknown, "What two of them share is the vocabulary's doing and has no line.")
+    figure, axes = _create_figure(frame, title, " ".join(filter(None, (note, lines, about_unknown))))
     _draw_lines(axes, centres, matrix, strength, pairs)
-    _draw_circles(axes, shown_words, centres, radii, labels)
+    _draw_circles(axes, shown_words, shown_unknown, centres, radii, labels)
     return figure
 
 
@@ -99,11 +118,12 @@ def find_strongest_pairs(strength: Array, most: int) -> list[WordPair]:
     return [(int(rows[k]), int(columns[k])) for k in order if strength[rows[k], columns[k]] > 0]
 
 
-def _describe_lines(drawn: int, all_pairs: int) -> str:
+def _describe_lines(drawn: int, all_pairs: int, unknown: Mask) -> str:
+    other = "other " if unknown.sum() > 1 else ""
     if all_pairs == 0:
-        return "No two of these words interfere."
+        return f"No {other}two of these words interfere."
     if drawn == all_pairs:
-        return "Every pair that interferes has a line."
+        return f"Every {other}pair that interferes has a line."
     return f"Lines: the {drawn} strongest of {all_pairs} pairs."
 
 
@@ -131,9 +151,11 @@ def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array
         axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **line_style)
 
 
-def _draw_circles(axes: Axes, words: list[str], centres: Array, radii: Array, labels: list[Box]) -> None:
-    for word, centre, size, (left, bottom, right, top) in zip(words, centres, radii, labels, strict=True):
-        axes.add_patch(Circle(centre, size, zorder=2, **CIRCLE_LOOK))
+def _draw_circles(axes: Axes, words: list[str], unknown: Mask, centres: Array, radii: Array, labels: list[Box]) -> None:
+    for word, is_unknown, centre, size, (left, bottom, right, top) in zip(
+        words, unknown, centres, radii, labels, strict=True
+    ):
+        axes.add_patch(Circle(centre, size, zorder=2, **CIRCLE_LOOK | (UNKNOWN_LOOK if is_unknown else {})))
         inside = np.hypot(right - left, top - bottom) <= 2 * size
         background = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.4}
         place = (left + right) / 2, (bottom + top) / 2

@@ -11,6 +11,7 @@ from safr.errors import InputError
 
 Array = NDArray[np.float64]
 Positions = NDArray[np.intp]
+Mask = NDArray[np.bool_]
 
 ROUNDING = 1e-3  # largest asymmetry of a matrix in half precision, relative to its largest value
 SMALLEST = 1e-290  # anything below is drawn as zero, so that dividing by a power of ten stays exact
@@ -19,6 +20,8 @@ LONGEST_WORD = 18  # characters, the ellipsis included
 LONGEST_NAME = 40  # characters of the name of a run or site
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 NOTHING_TO_SEE = "\N{OPEN BOX}"
+UNKNOWN_MARK = "†"
+"""Stands behind a word that is unknown to the tokenizer."""
 
 
 def finite_vector(values: ArrayLike, length: int, *, name: str) -> Array:
@@ -105,6 +108,43 @@ def drawable_text(text: str, *, longest: int = LONGEST_WORD) -> str:
     if len(line) > longest:
         line = line[: longest - 1].rstrip() + "…"
     return line or NOTHING_TO_SEE
+
+
+def unknown_mask(unknown: Sequence[bool], length: int) -> Mask:
+    """Whether each word is unknown to the tokenizer, shape (length,); without values none is."""
+    if len(unknown) not in (0, length):
+        raise InputError(f"`unknown` must hold one value for each of {length} words, got {len(unknown)}")
+    return np.array(unknown, dtype=bool) if len(unknown) else np.zeros(length, dtype=bool)
+
+
+def mark_unknown(words: Sequence[str], unknown: Mask) -> list[str]:
+    """The words with a mark behind the unknown ones.
+
+    >>> mark_unknown(["a", "Film"], np.array([False, True]))
+    ['a', 'Film†']
+    """
+    return [word + UNKNOWN_MARK * bool(is_unknown) for word, is_unknown in zip(words, unknown, strict=True)]
+
+
+def unknown_pairs(unknown: Mask) -> Mask:
+    """Whether both words of a pair are unknown, shape (word, word), False on the diagonal.
+
+    To the model they are one and the same word, so what they share is the vocabulary's doing and not the model's.
+    """
+    pairs = np.logical_and.outer(unknown, unknown)
+    np.fill_diagonal(pairs, False)
+    return pairs
+
+
+def unknown_note(unknown: Mask, look: str) -> str:
+    """Caption about unknown words, empty if there are none.
+
+    Args:
+        unknown: Whether each word of the figure is unknown.
+        look: What tells two of them apart from other words, as a sentence; left out where there is one.
+    """
+    note = f"{UNKNOWN_MARK} unknown to the tokenizer: the model reads all such words as one and the same."
+    return "" if not unknown.any() else f"{note} {look}" if unknown.sum() > 1 else note
 
 
 def top_positions(scores: Array, most: int) -> Positions:

@@ -8,13 +8,14 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.figures.inputs import drawable_text
+from safr.figures.inputs import UNKNOWN_MARK, drawable_text, unknown_mask
 
 MAX_OPACITY = 0.7
 """Opacity of the blue of the highest score. Dark letters in a light notebook and light letters in a dark one keep a
 contrast of at least 4.5 to 1 on it."""
 
 _WORD_STYLE = "padding:.1em .25em;border-radius:.25em;unicode-bidi:isolate;background:rgba(33,113,181,{:.2f});"
+_UNKNOWN_STYLE = "border-bottom:.14em dotted;border-radius:0;"
 
 
 def shaded_words_html(
@@ -26,6 +27,7 @@ def shaded_words_html(
     prediction: str,
     probability: str,
     note: str,
+    unknown: Sequence[bool] = (),
 ) -> str:
     """HTML with the prediction and one line of words per text.
 
@@ -37,16 +39,18 @@ def shaded_words_html(
         prediction: The predicted label.
         probability: Probability of the predicted label, or the value of a regression model, as it is shown.
         note: A sentence below.
+        unknown: Whether each word is unknown to the tokenizer; such words have a mark and a dotted line. Default: none.
     """
     shares = np.nan_to_num(scores)
     shares = shares / (shares.max() or 1.0)
     lines: dict[int, list[str]] = {}
-    for word, text, share, title in zip(words, text_of_word, shares, numbers, strict=True):
-        style = _WORD_STYLE.format(MAX_OPACITY * share) + (
-            "font-weight:bold;text-decoration:underline" if share == 1 else ""
-        )
+    columns = words, text_of_word, shares, numbers, unknown_mask(unknown, len(words))
+    for word, text, share, title, is_unknown in zip(*columns, strict=True):
+        style = _WORD_STYLE.format(MAX_OPACITY * share)
+        style += "font-weight:bold;text-decoration:underline;" * bool(share == 1) + _UNKNOWN_STYLE * bool(is_unknown)
+        title = _escape_text("unknown to the tokenizer, " * bool(is_unknown) + title)
         lines.setdefault(text, []).append(
-            f'<span style="{style}" title="{_escape_text(title)}">{_escape_text(word)}</span>'
+            f'<span style="{style}" title="{title}">{_escape_text(word)}{UNKNOWN_MARK * bool(is_unknown)}</span>'
         )
     # With dir="auto" the direction of the words decides whether a line runs left to right or right to left.
     shaded = "".join(f'<div dir="auto">{" ".join(spans)}</div>' for spans in lines.values())

@@ -15,7 +15,7 @@ from safr.attribution.explanation import Explanation, explain
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.conclusions import CONCLUSION_RULES
-from safr.evaluation.evaluate import EXAMPLE_RULE
+from safr.evaluation.evaluate import EXAMPLE_RULE, describe_unknown_words
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_random_draws
 from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
@@ -38,6 +38,7 @@ from safr.figures import (
     sites_panel,
     training_history,
 )
+from safr.figures.inputs import UNKNOWN_MARK
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -84,6 +85,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             examples=_explain_examples(runs),
             **_collect_benchmarks(runs),
             rule=EXAMPLE_RULE,
+            unknown_mark=UNKNOWN_MARK,
             k=str(MAIN_PERCENT),
             percents=[str(percent) for percent in DELETION_PERCENTS],
             draws=count_random_draws(runs[0].scores["texts"]),
@@ -126,7 +128,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
       interval of the difference on the same texts is above 0.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
-    - Test texts that are in the training texts too are told.
+    - Test texts that are in the training texts too are told, and words that were not read.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
       half as long as the first run's, and if attention is flat (entropy above 98 % of the largest).
     """
@@ -139,6 +141,8 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
             f"{shared:,} of the {first['texts']:,} test texts are in the training texts too, so the accuracies may be "
             "too high; `--drop-duplicates` leaves them out of training."
         )
+    unknown = {name: describe_unknown_words(scores[name]) for name in names}
+    sentences += [f"{name}: {sentence} of the test split." for name, sentence in unknown.items() if sentence]
     sentences += [warning for name in names for warning in _list_warnings(name, scores[name]["audit"], first["audit"])]
     return sentences
 
@@ -251,20 +255,24 @@ def _explain_examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
     """The template's values about one explanation; with `sites`, also a picture of all sites."""
-    words, capacity = explanation.words, explanation.capacity
+    words, capacity, unknown = explanation.words, explanation.capacity, explanation.unknown
     interference = explanation.site().interference
     pictures = {
-        "capacity of each word": capacity_bars(words, capacity),
-        "how the words share neurons": allocation_graph(words, capacity, interference),
-        "interference": interference_heatmap(words, interference),
+        "capacity of each word": capacity_bars(words, capacity, unknown=unknown),
+        "how the words share neurons": allocation_graph(words, capacity, interference, unknown=unknown),
+        "interference": interference_heatmap(words, interference, unknown=unknown),
     }
     if sites:
-        pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures())
+        pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures(), unknown=unknown)
     highest = max(float(capacity.max()), 1e-12)
     return {
         "prediction": explanation.prediction,
         "probability": explanation.probability,
-        "words": [(word, value, value / highest) for word, value in zip(words, capacity.tolist(), strict=True)],
+        "words": [
+            (word, value, value / highest, is_unknown)
+            for word, value, is_unknown in zip(words, capacity.tolist(), unknown, strict=True)
+        ],
+        "unknown_note": explanation.unknown_note,
         "pictures": {name: svg_data_uri(figure) for name, figure in pictures.items()},
     }
 

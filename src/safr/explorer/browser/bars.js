@@ -1,8 +1,16 @@
 // Draws a bar for the value of every word, in the order of the text. Runs side by side have the same scale.
 
 import { element, svgElement } from "./elements.js";
-import { formatNumber, shorten } from "./numbers.js";
-import { formatWordTip, linkToWord, makeEmptyPanel, makePanel, measureWidth, setSize } from "./pictures.js";
+import { formatNumber, nameWord } from "./numbers.js";
+import {
+  formatWordTip,
+  linkToWord,
+  makeEmptyPanel,
+  makePanel,
+  makeUnknownNote,
+  measureWidth,
+  setSize,
+} from "./pictures.js";
 
 const ROW_HEIGHT = 20;
 const LETTER_WIDTH = 7.2; // average width of a letter at font size 13
@@ -32,6 +40,7 @@ export function drawBars(container, entries, measure) {
           },
           picture,
         ),
+        note: makeUnknownNote(siteData, "What two of them share (hollow bars) is the vocabulary's doing."),
         getPicture: () => picture,
         getRows: () => [["word", measure], ...siteData.words.map((text, word) => [text, siteData.values[word]])],
       });
@@ -40,7 +49,7 @@ export function drawBars(container, entries, measure) {
 }
 
 function drawPicture(siteData, measure, [low, high], width) {
-  const names = siteData.words.map((text) => shorten(text));
+  const names = siteData.words.map((_, word) => nameWord(siteData, word));
   const left = Math.min(Math.max(...names.map((name) => [...name].length)) * LETTER_WIDTH + 10, width / 2.5);
   const axisWidth = width - left - NUMBER_WIDTH;
   const scaleX = (value) => left + axisWidth * ((value - low) / (high - low || 1));
@@ -58,7 +67,7 @@ function drawPicture(siteData, measure, [low, high], width) {
         name,
       ),
       svgElement("rect", {
-        class: value < 0 ? "bar below" : "bar",
+        class: `bar${value < 0 ? " below" : ""}${siteData.unknown[word] ? " hollow" : ""}`,
         x: Math.min(start, end),
         y: top + 3,
         width: Math.abs(end - start),

@@ -77,9 +77,10 @@ export function getSiteData(explanation, whatIf, { site, layer, measure }) {
   const pairs = isAttention ? explanation.attention[layer] : explanation.sites[name]?.interference;
   if (!pairs) return null;
   const matrix = unpackMatrix(pairs, count);
+  const { words, unknown } = explanation;
   const received = isAttention ? explanation.received[layer] : null;
   const sizes = isAttention ? received : explanation.sites[name].capacity;
-  return { words: explanation.words, wordOfRow, count, matrix, isAttention, sizes, values: getValues(), layer };
+  return { words, unknown, wordOfRow, count, matrix, isAttention, sizes, values: getValues(), layer };
 
   function getValues() {
     if (isAttention && measure in { capacity: 1, polysemanticity: 1 }) return received;
@@ -101,14 +102,22 @@ export function formatMeasure(measure, isAttention) {
   return MEASURES[measure] ?? measure.slice(6);
 }
 
-// The largest absolute value of a pair. The diagonal of interference does not count, because it holds squared norms.
-export function findLargestPair({ matrix, count, isAttention }) {
+// The largest absolute value of a pair. The diagonal of interference does not count, because it holds squared norms,
+// and two unknown words do not, because their interference is nearly one.
+export function findLargestPair(siteData) {
+  const { matrix, count, isAttention } = siteData;
   let largest = 0;
   for (let i = 0; i < count; i += 1) {
     for (let j = 0; j < count; j += 1) {
       const size = Math.abs(matrix[i * count + j]);
-      if ((i !== j || isAttention) && size > largest) largest = size;
+      if ((i !== j || isAttention) && !areBothUnknown(siteData, i, j) && size > largest) largest = size;
     }
   }
   return largest;
+}
+
+// Whether the words of two rows are unknown to the tokenizer. To the model they are one and the same word, so their
+// interference is the vocabulary's doing. Attention between them is the model's.
+export function areBothUnknown({ unknown, wordOfRow, isAttention }, i, j) {
+  return !isAttention && i !== j && unknown[wordOfRow[i]] && unknown[wordOfRow[j]];
 }

@@ -2,8 +2,19 @@
 
 import { byId, svgElement } from "./elements.js";
 import { centres, distances, placeLabels, pushApart, strengths } from "./layout.js";
-import { cleanText, formatCount, formatNumber, shorten } from "./numbers.js";
-import { hideTip, linkToWord, makeEmptyPanel, makePanel, measureWidth, setSize, showTip } from "./pictures.js";
+import { areBothUnknown } from "./explanations.js";
+import { cleanText, formatCount, formatNumber, nameWord } from "./numbers.js";
+import {
+  formatWordTip,
+  hideTip,
+  linkToWord,
+  makeEmptyPanel,
+  makePanel,
+  makeUnknownNote,
+  measureWidth,
+  setSize,
+  showTip,
+} from "./pictures.js";
 import { state } from "./state.js";
 
 const MARGIN = 10;
@@ -24,6 +35,7 @@ export function drawGraph(container, entries, constants) {
       const graph = prepareGraph(siteData, constants, width);
       thresholds.push(graph.threshold);
       const picture = drawPicture(graph);
+      const look = siteData.isAttention ? "" : "What two of them share is the vocabulary's doing and has no line.";
       const pairCount = graph.pairs.length.toLocaleString("en");
       const lineCounts = `${formatCount(graph.lines.length, "line")} of ${pairCount} pairs`;
       const wordCounts =
@@ -35,7 +47,7 @@ export function drawGraph(container, entries, constants) {
         subject: "Allocation",
         sideBySide,
         body: picture,
-        note: `${lineCounts}.${wordCounts}`,
+        note: [`${lineCounts}.${wordCounts}`, makeUnknownNote(siteData, look)].filter(Boolean).join(" "),
         getPicture: () => picture,
         getRows: () => [
           [
@@ -99,7 +111,8 @@ function prepareGraph(siteData, constants, width) {
   const matrix = new Float64Array(count * count);
   rows.forEach((row, i) =>
     rows.forEach((column, j) => {
-      matrix[i * count + j] = siteData.matrix[row * siteData.count + column];
+      // Two unknown words would outdo all other pairs.
+      matrix[i * count + j] = areBothUnknown(siteData, row, column) ? 0 : siteData.matrix[row * siteData.count + column];
     }),
   );
   const strength = strengths(matrix, count);
@@ -152,19 +165,20 @@ function fitToWidth(points, width) {
 function drawPicture(graph) {
   const { siteData } = graph;
   const lines = graph.lines.map((pair) => drawLine(graph, pair)).reverse(); // the strongest on top
-  const circles = graph.words.map((_, i) => svgElement("circle", { class: "circle", r: graph.radii[i] }));
+  const circles = graph.words.map((word, i) =>
+    svgElement("circle", { class: siteData.unknown[word] ? "circle unknown" : "circle", r: graph.radii[i] }),
+  );
   const labels = graph.words.map((word) =>
     svgElement(
       "text",
       { class: "label", "text-anchor": "middle", "dominant-baseline": "central" },
-      shorten(siteData.words[word]),
+      nameWord(siteData, word),
     ),
   );
   const groups = graph.words.map((word, i) =>
-    linkToWord(svgElement("g", { class: "node" }, circles[i], labels[i]), word, () => [
-      cleanText(siteData.words[word]),
-      `${siteData.isAttention ? "attention received" : "capacity"} ${formatNumber(siteData.sizes[word])}`,
-    ]),
+    linkToWord(svgElement("g", { class: "node" }, circles[i], labels[i]), word, () =>
+      formatWordTip(siteData, word, siteData.isAttention ? "attention received" : "capacity", siteData.sizes[word]),
+    ),
   );
   const strongest = graph.pairs[0];
   const description =
@@ -192,7 +206,7 @@ function drawPicture(graph) {
     graph.labels = placeLabels(
       graph.centres,
       graph.radii,
-      graph.words.map((word) => measureLabel(siteData.words[word])),
+      graph.words.map((word) => measureLabel(siteData, word)),
       LABEL_HEIGHT,
     );
     graph.words.forEach((_, i) => {
@@ -260,7 +274,7 @@ function makeDraggable(group, picture, move) {
 function computeFrame({ centres: points, radii, labels, words, siteData }) {
   const frame = [Infinity, Infinity, -Infinity, -Infinity];
   points.forEach(([x, y], i) => {
-    const halfWidth = measureLabel(siteData.words[words[i]]) / 2;
+    const halfWidth = measureLabel(siteData, words[i]) / 2;
     frame[0] = Math.min(frame[0], x - radii[i], labels[i][0] - halfWidth);
     frame[1] = Math.min(frame[1], y - radii[i], labels[i][1] - LABEL_HEIGHT / 2);
     frame[2] = Math.max(frame[2], x + radii[i], labels[i][0] + halfWidth);
@@ -269,8 +283,8 @@ function computeFrame({ centres: points, radii, labels, words, siteData }) {
   return [frame[0] - MARGIN, frame[1] - MARGIN, frame[2] + MARGIN, frame[3] + MARGIN];
 }
 
-function measureLabel(text) {
-  return LETTER_WIDTH * [...shorten(text)].length;
+function measureLabel(siteData, word) {
+  return LETTER_WIDTH * [...nameWord(siteData, word)].length;
 }
 
 function setAttributes(node, attributes) {

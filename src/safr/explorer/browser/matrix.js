@@ -2,9 +2,9 @@
 // The cells are one image with one pixel per cell, so that two hundred words are drawn as fast as ten.
 
 import { element, svgElement } from "./elements.js";
-import { findLargestPair } from "./explanations.js";
-import { cleanText, formatNumber, shorten } from "./numbers.js";
-import { hideTip, makeEmptyPanel, makePanel, measureWidth, setSize, showTip } from "./pictures.js";
+import { areBothUnknown, findLargestPair } from "./explanations.js";
+import { cleanText, formatNumber, nameWord } from "./numbers.js";
+import { hideTip, makeEmptyPanel, makePanel, makeUnknownNote, measureWidth, setSize, showTip } from "./pictures.js";
 import { mark, onMark, pick } from "./state.js";
 
 const MIN_LABELLED_CELL = 9; // size of a cell above which words fit beside it
@@ -21,6 +21,7 @@ export function drawMatrix(container, entries) {
       if (!siteData) return makeEmptyPanel(entry, sideBySide, entry.emptyMessage);
       const { words, wordOfRow, count, matrix, isAttention } = siteData;
       const picture = drawPicture(siteData, width);
+      const look = isAttention ? "" : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
       const choice =
         count < words.length
           ? `Pairs are shown of the ${count} words with the highest capacity, of ${words.length}. `
@@ -34,7 +35,8 @@ export function drawMatrix(container, entries) {
           choice +
           (isAttention
             ? "Rows pay attention to columns."
-            : "The grey diagonal, each word with itself, is off the scale."),
+            : "The grey diagonal, each word with itself, is off the scale.") +
+          ` ${makeUnknownNote(siteData, look) ?? ""}`.trimEnd(),
         getPicture: () => picture,
         getRows: () => [
           ["word", ...wordOfRow.map((word) => words[word])],
@@ -53,8 +55,8 @@ function getSubject(siteData) {
 }
 
 function drawPicture(siteData, maxWidth) {
-  const { words, wordOfRow, count } = siteData;
-  const names = wordOfRow.map((word) => shorten(words[word], 14));
+  const { wordOfRow, count } = siteData;
+  const names = wordOfRow.map((word) => nameWord(siteData, word, 14));
   const labelWidth = Math.max(...names.map((name) => [...name].length)) * 6.6 + 10;
   const cell = Math.min((Math.min(maxWidth, 640) - labelWidth) / count, 26);
   const hasLabels = cell >= MIN_LABELLED_CELL;
@@ -91,6 +93,7 @@ function drawPicture(siteData, maxWidth) {
     { class: "matrix", role: "img", "aria-label": description },
     cells,
     svgElement("path", { class: "dashes", d: makeDashes(siteData, largest, left, top, cell) }),
+    svgElement("path", { class: "crosses", d: makeCrosses(siteData, left, top, cell) }),
     cross,
     svgElement("rect", { class: "edge", x: left, y: top, width: side, height: side }),
     labels,
@@ -106,15 +109,18 @@ function drawLabel(name, word, position, fontSize) {
 }
 
 // The address of an image with one pixel per cell.
-function paintCells({ count, matrix, isAttention }, largest) {
+function paintCells(siteData, largest) {
+  const { count, matrix, isAttention } = siteData;
   const canvas = element("canvas", { width: count, height: count });
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(count, count);
   const names = ["--positive", "--negative", "--diagonal", "--cell"];
   const [positive, negative, diagonal, zero] = names.map(readColour);
   for (let i = 0; i < count * count; i += 1) {
-    const isDiagonal = !isAttention && Math.floor(i / count) === i % count;
-    const share = isDiagonal || !Number.isFinite(matrix[i]) ? 0 : Math.min(Math.abs(matrix[i]) / (largest || 1), 1);
+    const [row, column] = [Math.floor(i / count), i % count];
+    const isDiagonal = !isAttention && row === column;
+    const isOffScale = isDiagonal || areBothUnknown(siteData, row, column);
+    const share = isOffScale || !Number.isFinite(matrix[i]) ? 0 : Math.min(Math.abs(matrix[i]) / (largest || 1), 1);
     const strongest = matrix[i] < 0 ? negative : positive;
     const colour = isDiagonal
       ? diagonal
@@ -138,12 +144,14 @@ function readColour(name) {
   return components;
 }
 
-function makeDashes({ count, matrix, isAttention }, largest, left, top, cell) {
+function makeDashes(siteData, largest, left, top, cell) {
+  const { count, matrix, isAttention } = siteData;
   if (count > MAX_DASHED_WORDS) return "";
   let path = "";
   for (let i = 0; i < count; i += 1) {
     for (let j = 0; j < count; j += 1) {
       if (matrix[i * count + j] >= -MIN_DASHED_SHARE * largest || (i === j && !isAttention)) continue;
+      if (areBothUnknown(siteData, i, j)) continue;
       const [x, y] = [left + (j + 0.28) * cell, top + (i + 0.5) * cell];
       path += `M${x.toFixed(1)} ${y.toFixed(1)}h${(0.44 * cell).toFixed(1)}`;
     }
@@ -151,9 +159,26 @@ function makeDashes({ count, matrix, isAttention }, largest, left, top, cell) {
   return path;
 }
 
-function drawScale({ count, matrix }, largest, left, top) {
+// A cross in every cell of two unknown words, whatever their number: without it the cell would look like one of 0.
+function makeCrosses(siteData, left, top, cell) {
+  let path = "";
+  for (let i = 0; i < siteData.count; i += 1) {
+    for (let j = 0; j < siteData.count; j += 1) {
+      if (!areBothUnknown(siteData, i, j)) continue;
+      const [x, y, side] = [left + (j + 0.3) * cell, top + (i + 0.3) * cell, (0.4 * cell).toFixed(1)];
+      path += `M${x.toFixed(1)} ${y.toFixed(1)}l${side} ${side}m0 -${side}l-${side} ${side}`;
+    }
+  }
+  return path;
+}
+
+function drawScale(siteData, largest, left, top) {
+  const { count, matrix } = siteData;
   const steps = 41;
-  const hasNegative = matrix.some((value, index) => value < 0 && index % (count + 1));
+  const hasNegative = matrix.some(
+    (value, index) =>
+      value < 0 && index % (count + 1) && !areBothUnknown(siteData, Math.floor(index / count), index % count),
+  );
   const lowest = hasNegative ? -1 : 0; // the half below zero is drawn only if it is used
   const getShare = (step) => lowest + ((1 - lowest) * step) / (steps - 1);
   const cells = Array.from({ length: steps }, (_, step) => {
@@ -197,6 +222,7 @@ function addListeners(picture, siteData, { left, top, cell, cross }) {
     return showTip(event, [
       isAttention ? `${rowText} → ${columnText}` : `${rowText} – ${columnText}`,
       `${isAttention ? "attention" : row === column ? "squared norm" : "interference"} ${formatNumber(value)}`,
+      ...(areBothUnknown(siteData, row, column) ? ["both unknown to the tokenizer"] : []),
     ]);
   });
   picture.addEventListener("pointerleave", leave);

@@ -1,5 +1,8 @@
 // Formats numbers and texts for people to read.
 
+export const UNKNOWN_MARK = "†";
+export const UNKNOWN_MEANING = "unknown to the tokenizer";
+
 export function formatNumber(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "none";
   if (value === 0) return "0";
@@ -37,6 +40,11 @@ export function cleanText(text) {
 export function shorten(text, longest = 18) {
   const letters = [...cleanText(text)];
   return letters.length > longest ? `${letters.slice(0, longest - 1).join("")}…` : letters.join("");
+}
+
+// The word as pictures name it, with a mark if it is unknown to the tokenizer.
+export function nameWord({ words, unknown }, word, longest = 18) {
+  return shorten(words[word], longest) + (unknown[word] ? UNKNOWN_MARK : "");
 }
 
 function useMinusSign(text) {

@@ -2,7 +2,7 @@
 
 import { byId, element } from "./elements.js";
 import { mark, onMark, pick, state } from "./state.js";
-import { cleanText, formatNumber } from "./numbers.js";
+import { cleanText, formatNumber, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { makeSaveMenu, makeTable } from "./saving.js";
 
 const tip = byId("tip");
@@ -71,7 +71,18 @@ export function setSize(picture, width, height) {
 }
 
 export function formatWordTip(siteData, word, measure, value) {
-  return [cleanText(siteData.words[word]), `${measure} ${formatNumber(value)}`];
+  return [
+    cleanText(siteData.words[word]),
+    `${measure} ${formatNumber(value)}`,
+    ...(siteData.unknown[word] ? [UNKNOWN_MEANING] : []),
+  ];
+}
+
+// A note about unknown words, or null if there are none. `look` says what a picture does with two of them.
+export function makeUnknownNote({ unknown }, look) {
+  const count = unknown.filter(Boolean).length;
+  const note = `${UNKNOWN_MARK} ${UNKNOWN_MEANING}: the model reads all such words as one and the same.`;
+  return count ? note + (count > 1 ? ` ${look}` : "") : null;
 }
 
 // One run's picture with a note, a table of its numbers, and buttons to save it. Its run is named if several runs stand

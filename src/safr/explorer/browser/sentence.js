@@ -1,7 +1,8 @@
 // Draws the sentence: its words, shaded by a measure, the prediction, and a line about the marked word.
 
 import { byId, element } from "./elements.js";
-import { cleanText, formatNumber, formatPercent } from "./numbers.js";
+import { areBothUnknown } from "./explanations.js";
+import { cleanText, formatNumber, formatPercent, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { linkToWord, makePanel } from "./pictures.js";
 import { onMark } from "./state.js";
 
@@ -18,11 +19,15 @@ export function drawSentence(container, entries, measure, label) {
         subject: "Words",
         sideBySide: entries.length > 1,
         body: element("div", {}, makePrediction(entry.explanation, label), shadeWords(entry)),
-        note: entry.explanation.left_out || null,
+        note: makeNote(entry.explanation),
         getRows: () => makeRows(entry, measure),
       }),
     ),
   );
+}
+
+function makeNote({ left_out: leftOut, unknown_note: unknownNote }) {
+  return [leftOut, unknownNote && `${UNKNOWN_MARK} ${cleanText(unknownNote)}`].filter(Boolean).join(" ") || null;
 }
 
 // By number, since two classes may share a name.
@@ -76,12 +81,31 @@ export function layOutWords(words, textOfWord, makeNode) {
   return container;
 }
 
+// A word with a mark, which a screen reader says in words, if it is unknown to the tokenizer.
+export function makeWord(text, isUnknown) {
+  return [
+    element("bdi", {}, cleanText(text)),
+    isUnknown ? element("span", { "aria-hidden": "true" }, UNKNOWN_MARK) : null,
+    isUnknown ? element("span", { class: "hidden" }, `, ${UNKNOWN_MEANING}`) : null,
+  ];
+}
+
+export function getWordClass(isUnknown) {
+  return isUnknown ? "word unknown" : "word";
+}
+
 function shadeWords(entry) {
   const values = entry.siteData?.values ?? null;
   const highest = values ? Math.max(...values.map((value) => value ?? 0), 0) : 0;
-  return layOutWords(entry.explanation.words, entry.explanation.text_of_word, (text, word) => {
+  const { words, text_of_word: textOfWord, unknown } = entry.explanation;
+  return layOutWords(words, textOfWord, (text, word) => {
     const share = highest > 0 ? Math.max(values[word] ?? 0, 0) / highest : 0;
-    const button = element("button", { type: "button", class: "word" }, element("bdi", {}, cleanText(text)));
+    const isUnknown = unknown[word];
+    const button = element(
+      "button",
+      { type: "button", class: getWordClass(isUnknown), title: isUnknown ? UNKNOWN_MEANING : null },
+      makeWord(text, isUnknown),
+    );
     button.style.setProperty("--share", share.toFixed(3));
     button.addEventListener("focus", () => button.dispatchEvent(new PointerEvent("pointerenter")));
     button.addEventListener("blur", () => button.dispatchEvent(new PointerEvent("pointerleave")));
@@ -92,8 +116,10 @@ function shadeWords(entry) {
 function makeRows({ explanation, siteData, whatIf }, measure) {
   const sites = Object.entries(explanation.sites);
   const others = Object.entries(explanation.other);
+  const hasUnknown = explanation.unknown.some(Boolean);
   const head = [
     "word",
+    ...(hasUnknown ? [UNKNOWN_MEANING] : []),
     ...(explanation.keep ? ["keep probability"] : []),
     ...(whatIf?.alone ? ["probability without it"] : []),
   ];
@@ -104,6 +130,7 @@ function makeRows({ explanation, siteData, whatIf }, measure) {
     head,
     ...explanation.words.map((text, word) => [
       text,
+      ...(hasUnknown ? [explanation.unknown[word] ? "yes" : "no"] : []),
       ...(explanation.keep ? [explanation.keep[word]] : []),
       ...(whatIf?.alone ? [whatIf.alone[word]] : []),
       ...sites.flatMap(([, site]) => [site.capacity[word], site.polysemanticity[word]]),
@@ -113,11 +140,12 @@ function makeRows({ explanation, siteData, whatIf }, measure) {
   ];
 }
 
-function describeNeighbours({ words, wordOfRow, count, matrix, isAttention }, word) {
+function describeNeighbours(siteData, word) {
+  const { words, wordOfRow, count, matrix, isAttention } = siteData;
   const row = wordOfRow.indexOf(word);
   if (row < 0 || count < 2) return "";
   const neighbours = wordOfRow
-    .map((neighbour, column) => [neighbour, matrix[row * count + column]])
+    .map((neighbour, column) => [neighbour, areBothUnknown(siteData, row, column) ? 0 : matrix[row * count + column]])
     .filter(([neighbour, value]) => neighbour !== word && value)
     .sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
   if (!neighbours.length) return "";
@@ -146,6 +174,7 @@ onMark((word) => {
     ...(first
       ? [
           element("b", {}, element("bdi", {}, cleanText(first.explanation.words[word]))),
+          first.explanation.unknown[word] ? `, ${UNKNOWN_MEANING}:` : "",
           ` ${parts.join(" · ") || "nothing at this site"}`,
         ]
       : []),

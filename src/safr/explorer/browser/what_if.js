@@ -5,7 +5,7 @@ import { cleanText, formatCount, formatPercent } from "./numbers.js";
 import { drawChart } from "./curves.js";
 import { makePanel, measureWidth } from "./pictures.js";
 import { MEASURES } from "./explanations.js";
-import { layOutWords } from "./sentence.js";
+import { getWordClass, layOutWords, makeWord } from "./sentence.js";
 import { fetchPrediction, payload } from "./source.js";
 import { change, state } from "./state.js";
 
@@ -66,12 +66,12 @@ function makeWhatIfPanel(entry, sideBySide, container, request) {
       "button",
       {
         type: "button",
-        class: "word",
+        class: getWordClass(explanation.unknown[word]),
         "aria-pressed": String(deleted.has(word)),
         "data-number": word,
         click: () => toggleWord(word, deleted, entry),
       },
-      element("bdi", {}, cleanText(text)),
+      makeWord(text, explanation.unknown[word]),
     ),
   );
   const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
