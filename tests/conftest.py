@@ -76,11 +76,5 @@ def safr_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def words_run(tmp_path_factory):
-    """A run to whose tokenizer some words of the test texts are unknown."""
-    return tiny.evaluated_run("words", tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
 def dataset():
     return tiny.dataset()

@@ -28,9 +28,7 @@ MAX_TOKENS = 12
 REGULARIZATIONS = {
     "baseline": Regularization(importance=0, interaction=0, vmask=False),
     "safr": Regularization(importance=0.1, interaction=0.1, vmask_width=8),
-    "words": Regularization(importance=0.1, interaction=0.1, vmask_width=8),
 }
-"""Of the runs by name; `words` reads whole words, of which many are unknown, and the others read sub-words."""
 
 
 def sentences(count, seed, *, longest):

@@ -55,7 +55,7 @@ def run(reviews, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def words_run(tmp_path_factory) -> Path:
+def safr_run(tmp_path_factory) -> Path:
     """A run whose vocabulary holds the words of its training texts that occur twice; one word of every text doesn't."""
     folder, data = tmp_path_factory.mktemp("words"), small_data(60).train
     rows = [
@@ -110,10 +110,10 @@ def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
     assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
 
 
-def test_evaluate_says_how_many_words_were_not_read(words_run, run, capsys):
+def test_evaluate_says_how_many_words_were_not_read(safr_run, run, capsys):
     capsys.readouterr()
-    assert main(["evaluate", str(words_run)]) == 0
-    counts, texts = Run(words_run).scores["unknown_words"], Run(words_run).scores["texts"]
+    assert main(["evaluate", str(safr_run)]) == 0
+    counts, texts = Run(safr_run).scores["unknown_words"], Run(safr_run).scores["texts"]
     share = f"{100 * counts['words'] / counts['of']:.1f} %"
     note = (
         f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
@@ -124,15 +124,15 @@ def test_evaluate_says_how_many_words_were_not_read(words_run, run, capsys):
     assert "unknown" not in capsys.readouterr().out
 
 
-def test_explain_says_which_words_were_not_read(words_run, capsys):
-    assert main(["explain", str(words_run), "good Film [/x] \x1b[31m"]) == 0
+def test_explain_says_which_words_were_not_read(safr_run, capsys):
+    assert main(["explain", str(safr_run), "good Film [/x] \x1b[31m"]) == 0
     _, first, *others, note = capsys.readouterr().out.splitlines()
     assert first.split()[1:] == ["good"]
     assert [line.split()[1:] for line in others] == [["Film", "(?)"], ["[/x]", "(?)"], ["\\x1b[31m", "(?)"]]
     assert note == (
         "(?) 3 of 4 words are unknown to the tokenizer, so the model did not read them (“Film”, “[/x]”, “\\x1b[31m”)."
     )
-    assert main(["explain", str(words_run), "good good"]) == 0
+    assert main(["explain", str(safr_run), "good good"]) == 0
     assert "unknown" not in capsys.readouterr().out
 
 

@@ -414,15 +414,15 @@ def test_texts_of_unknown_words_are_counted():
     assert count_unknown_words(texts) == {"words": 3, "of": 5, "texts": 2}
 
 
-def test_unknown_words_are_scored_with_the_rest(words_run):
-    texts = texts_of(words_run)
-    assert words_run.scores["unknown"] == 0
-    assert words_run.scores["unknown_words"] == {
+def test_unknown_words_are_scored_with_the_rest(safr_run):
+    texts = texts_of(safr_run)
+    assert safr_run.scores["unknown"] == 0
+    assert safr_run.scores["unknown_words"] == {
         "words": sum(len(text.unknown) for text in texts),
         "of": sum(len(text.words) for text in texts),
         "texts": sum(1 for text in texts if text.unknown),
     }
-    assert words_run.scores["unknown_words"]["words"] > 9
+    assert safr_run.scores["unknown_words"]["words"] > 9
 
 
 @pytest.mark.parametrize("counts", [{}, {"unknown_words": {"words": 0, "of": 9, "texts": 0}}])

@@ -36,9 +36,9 @@ def exported(baseline, safr_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def words_exported(words_run, tmp_path_factory):
+def words_exported(safr_run, tmp_path_factory):
     """The offline file of a run to whose tokenizer some words are unknown."""
-    return export_page([words_run], tmp_path_factory.mktemp("explorer") / "words.html")
+    return export_page([safr_run], tmp_path_factory.mktemp("explorer") / "words.html")
 
 
 @pytest.fixture(scope="session")

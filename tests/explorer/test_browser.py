@@ -465,7 +465,7 @@ def test_a_typed_sentence_is_explained_while_typing(live, readers):
 
 def test_words_that_were_not_read_are_marked_in_the_text_and_in_every_picture(open_page, words_exported):
     page, told = open_page(words_exported.as_uri(), offline=True), contents_of(words_exported.read_text("utf-8"))
-    reading = told["readings"]["words"][str(told["rows"][0]["number"])]
+    reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
     count = sum(reading["unknown"])
     assert count > 1
     for section in ("sentence", "what-if"):
@@ -501,9 +501,9 @@ def test_where_all_words_are_known_nothing_is_marked(offline):
     assert "unknown" not in offline.locator("main").inner_text()
 
 
-def test_words_that_were_not_read_are_marked_while_typing(open_page, words_run):
-    session = open_session(words_run)
-    application = create_app([session], live_payload([session], list_texts([words_run])))
+def test_words_that_were_not_read_are_marked_while_typing(open_page, safr_run):
+    session = open_session(safr_run)
+    application = create_app([session], live_payload([session], list_texts([safr_run])))
     with running(AccessMiddleware(application, hosts=LOCAL, token=None)) as address:
         page = open_page(f"{address}/")
         page.locator("#typed").fill("a Masterpiece film")

@@ -48,14 +48,14 @@ def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, reade
     assert told["total"] == len(everything)
 
 
-def test_the_file_says_which_words_of_its_texts_were_not_read(words_exported, words_run):
+def test_the_file_says_which_words_of_its_texts_were_not_read(words_exported, safr_run):
     told = contents_of(words_exported.read_text(encoding="utf-8"))
-    _, tokenizer = words_run.load_model()
+    _, tokenizer = safr_run.load_model()
     for row in told["rows"]:
-        reading, text = told["readings"]["words"][str(row["number"])], encode(tokenizer, [row["text"]], 12)[0]
+        reading, text = told["readings"]["safr"][str(row["number"])], encode(tokenizer, [row["text"]], 12)[0]
         assert reading["unknown"] == [word in text.unknown for word in range(len(text.words))]
         assert bool(reading["unknown_note"]) == bool(text.unknown)
-    assert any(reading["unknown_note"] for reading in told["readings"]["words"].values())
+    assert any(reading["unknown_note"] for reading in told["readings"]["safr"].values())
 
 
 def test_the_same_runs_give_the_same_file(exported, baseline, safr_run, tmp_path):

@@ -142,7 +142,7 @@ def test_every_word_of_an_example_is_shown_with_its_capacity(page):
     titles = [attributes["title"] for tag, attributes in page.elements if tag == "span"]
     words = [len(text.split()) for text in tiny.HOSTILE]
     assert len(titles) == 2 * sum(words)
-    assert all(re.fullmatch(r"capacity (0\.\d\d|1\.00)", title) for title in titles)
+    assert all(re.fullmatch(r"(unknown to the tokenizer, )?capacity (0\.\d\d|1\.00)", title) for title in titles)
 
 
 def test_every_run_is_there_with_its_numbers(page, baseline, safr_run):
@@ -330,13 +330,13 @@ def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def words_page(words_run, tmp_path_factory):
-    return Page(write_report([words_run], tmp_path_factory.mktemp("words") / "report.html").read_text(encoding="utf-8"))
+def words_page(safr_run, tmp_path_factory):
+    return Page(write_report([safr_run], tmp_path_factory.mktemp("words") / "report.html").read_text(encoding="utf-8"))
 
 
-def test_unknown_words_of_the_examples_are_marked_and_counted(words_page, words_run):
-    model, tokenizer = words_run.load_model()
-    explanations = [explain(model, tokenizer, example["text"], max_tokens=12) for example in words_run.examples]
+def test_unknown_words_of_the_examples_are_marked_and_counted(words_page, safr_run):
+    model, tokenizer = safr_run.load_model()
+    explanations = [explain(model, tokenizer, example["text"], max_tokens=12) for example in safr_run.examples]
     marked = [attributes for tag, attributes in words_page.elements if tag == "span" and "class" in attributes]
     assert len(marked) == sum(sum(explanation.unknown) for explanation in explanations) > 0
     for attributes in marked:
@@ -346,8 +346,8 @@ def test_unknown_words_of_the_examples_are_marked_and_counted(words_page, words_
         assert f"† {sum(explanation.unknown)} of {len(explanation.words)} words are unknown" in words_page.text
 
 
-def test_the_share_of_unknown_words_stands_beside_the_scores(words_page, words_run):
-    counts = words_run.scores["unknown_words"]
+def test_the_share_of_unknown_words_stands_beside_the_scores(words_page, safr_run):
+    counts = safr_run.scores["unknown_words"]
     share = f"{100 * counts['words'] / counts['of']:.1f} %"
     assert (
         f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
