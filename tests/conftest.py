@@ -76,5 +76,11 @@ def safr_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def single_word_run(tmp_path_factory):
+    """A run from whose test texts nothing can be deleted."""
+    return tiny.run_on_single_words(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
 def dataset():
     return tiny.dataset()

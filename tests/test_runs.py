@@ -225,6 +225,9 @@ def test_a_run_without_checksums_is_read_as_before(safr_run, tmp_path):
         (["srs", "30", "value"], 1e308, r"of srs\.30\.value, got 1e\+308"),
         (["deletion", "random"], {}, r"expected '10' in deletion\.random, found none"),
         (["texts"], "x", r'expected type "integer" of texts, got "x"'),
+        (["srs", "30"], None, r'expected type "object" of srs\.30, got null'),
+        (["deletion", "keep", "30"], None, r'expected type "object" of deletion\.keep\.30, got null'),
+        (["srs", "above_random", "30"], None, r"of srs\.above_random\.30, got null"),
     ],
 )
 def test_values_of_another_shape_are_named_with_their_place(safr_run, tmp_path, place, value, message):
@@ -232,6 +235,15 @@ def test_values_of_another_shape_are_named_with_their_place(safr_run, tmp_path, 
     (copied.folder / CHECKSUMS_FILE).unlink()
     set_value(copied.scores_file, place, value)
     with pytest.raises(InputError, match=message):
+        copied.scores  # noqa: B018
+
+
+def test_scores_without_a_number_are_read_with_their_reason_alone(single_word_run, tmp_path):
+    assert single_word_run.scores["srs"]["30"] is None
+    copied = copy(single_word_run, tmp_path / "run")
+    (copied.folder / CHECKSUMS_FILE).unlink()
+    write_json(copied.scores_file, {name: value for name, value in copied.scores.items() if name != "srs_reason"})
+    with pytest.raises(InputError, match=r'expected type "object" of deletion\.\w+\.\d0, got null; run `safr eval'):
         copied.scores  # noqa: B018
 
 

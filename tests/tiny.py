@@ -53,6 +53,14 @@ def dataset(seed=0):
     return TextDataset.from_parts("tiny & <mine>", parts, label_names=LABELS, origin="made <here>", cleaned=cleaned)
 
 
+def single_words():
+    """The same sentences to train on; the texts of dev and test are single words, from which nothing can be deleted."""
+    draw = random.Random(3)
+    words = [(draw.choice((BAD, GOOD)[number % 2].split()), number % 2) for number in range(20)]
+    parts = {"train": sentences(60, 0, longest=9), "dev": words[:8], "test": words[8:]}
+    return TextDataset.from_parts("single words", parts, label_names=LABELS, origin="made <here>", cleaned={})
+
+
 def tokenizer():
     return train_word_tokenizer(text for text, _ in sentences(60, 0, longest=9))
 
@@ -89,3 +97,13 @@ def evaluated_run(kind, tmp_path_factory):
         evaluate(run, dataset())
         _evaluated[kind] = run
     return _evaluated[kind]
+
+
+def run_on_single_words(tmp_path_factory):
+    """A run with SAFR whose test texts are single words, made once in a session too."""
+    name = "single words"
+    if name not in _evaluated:
+        run = train(settings("safr"), single_words(), tmp_path_factory.mktemp("runs") / name)
+        evaluate(run, single_words())
+        _evaluated[name] = run
+    return _evaluated[name]

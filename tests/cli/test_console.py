@@ -12,7 +12,15 @@ from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from safr.attribution.explanation import explain
-from safr.cli.console import ProgressBar, TrainingProgress, list_words, printable, scores_table, shade_words
+from safr.cli.console import (
+    ProgressBar,
+    TrainingProgress,
+    list_score_notes,
+    list_words,
+    printable,
+    scores_table,
+    shade_words,
+)
 from safr.config import Regularization
 from safr.evaluation.srs import DELETION_PERCENTS
 from safr.evaluation.statistics import format_percent
@@ -107,6 +115,7 @@ def test_words_that_look_like_commands_are_shown_as_words():
 def test_an_estimate_in_percent():
     assert format_percent({"value": 0.7256, "low": 0.69949, "high": 0.75}) == "72.6 [69.9, 75.0]"
     assert format_percent({"value": -0.01, "low": -0.125, "high": 1.0}) == "-1.0 [-12.5, 100.0]"
+    assert format_percent(None) == "–"
 
 
 def at_all_percents(value):
@@ -148,6 +157,25 @@ def test_the_table_fits_eighty_columns(tmp_path):
     assert "baseline" in written(console)
     assert written(console).count("70.0 [69.0,71.0]") == 3
     assert "-10.1 [-12.3,-9.8]" in written(console)
+
+
+def test_a_run_without_srs_has_dashes_in_the_table_and_the_reason_below_it(single_word_run):
+    console = plain_console()
+    console.print(scores_table([single_word_run]))
+    (row,) = [line for line in written(console).splitlines() if line.startswith("single words")]
+    accuracy = format_percent(single_word_run.scores["accuracy"]).replace(", ", ",")
+    assert row.removeprefix("single words").split() == [*accuracy.split(), "–", "–", "–"]
+    assert list_score_notes([single_word_run]) == [
+        "single words: each of the 12 texts holds one word, so nothing can be deleted"
+    ]
+
+
+def test_texts_of_one_word_are_told_below_the_table(safr_run):
+    count = safr_run.scores["undeletable"]
+    assert 0 < count < 17
+    assert f"safr: {count} of 17 texts hold one word, so nothing can be deleted from them" in list_score_notes(
+        [safr_run]
+    )
 
 
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():

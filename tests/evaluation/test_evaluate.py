@@ -4,6 +4,7 @@ import shutil
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -116,6 +117,60 @@ def test_scores_have_the_documented_names(run):
         assert name == "capacity" or set(scores["srs"][name]) == expected
     assert set(scores["capacity"]) == ({"all", "important", "rest"} if has_mask(run) else {"all"})
     assert set(scores["audit"]) == AUDIT_MEASURES.keys() - (set() if has_mask(run) else {"keep"})
+
+
+def list_leaves(value):
+    """Every estimate, or what stands in its place, in nested scores."""
+    if not isinstance(value, dict) or "value" in value:
+        return [value]
+    return [leaf for inner in value.values() for leaf in list_leaves(inner)]
+
+
+def list_paths(value, *place):
+    """The keys that lead to them."""
+    if not isinstance(value, dict) or "value" in value:
+        return [place]
+    return [path for name, inner in value.items() for path in list_paths(inner, *place, name)]
+
+
+def test_where_nothing_can_be_deleted_its_scores_are_null_with_the_reason(single_word_run, safr_run):
+    scores = single_word_run.scores
+    assert scores["srs_reason"] == "each of the 12 texts holds one word, so nothing can be deleted"
+    assert (scores["texts"], scores["undeletable"]) == (12, 12)
+    for name in ("deletion", "srs"):
+        assert list_paths(scores[name]) == list_paths(safr_run.scores[name])
+        assert set(list_leaves(scores[name])) == {None}
+    assert 0 <= scores["accuracy"]["low"] <= scores["accuracy"]["value"] <= scores["accuracy"]["high"]
+    assert scores["capacity"]["important"] is None, "30 % of one word is no word, and has no capacity"
+    assert scores["capacity"]["all"]["value"] == scores["capacity"]["rest"]["value"] == pytest.approx(1)
+    assert len(pyarrow.parquet.read_table(single_word_run.words_file)) == 12
+    assert single_word_run.examples == []
+    assert "srs_reason" not in safr_run.scores
+
+
+def test_the_card_of_a_model_without_srs_says_why(single_word_run):
+    card = (single_word_run.model_folder / "README.md").read_text(encoding="utf-8")
+    assert "| SRS(30) | – (each of the 12 texts holds one word, so nothing can be deleted) |" in card
+    assert [result.metric_name for result in ModelCard(card).data.eval_results] == ["accuracy"]
+
+
+def test_a_model_on_single_words_is_evaluated_where_srs_of_them_is_refused():
+    split = Split(("film", "dull", "fresh"), (0, 0, 1))
+    scores = evaluate(tiny.model(), split, tokenizer=tiny.tokenizer())
+    assert (scores["srs"]["30"], scores["deletion"]["random"]["30"]) == (None, None)
+    with pytest.raises(InputError, match="each of the 3 texts is one word to the tokenizer"):
+        srs(tiny.model(), tiny.tokenizer(), split.texts, split.labels)
+    with pytest.raises(InputError, match="each of the 3 texts is one word to the tokenizer"):
+        make_model_data(tiny.model(), tiny.tokenizer(), split, Path("nowhere"), limit=3)
+
+
+def test_texts_of_one_word_among_others_count_as_0_in_srs():
+    texts = ("film", "a dull film", "fresh", "the clever cast")
+    scores = evaluate(tiny.model(), Split(texts, (0, 0, 1, 1)), tokenizer=tiny.tokenizer())
+    longer = evaluate(tiny.model(), Split(texts[1::2], (0, 1)), tokenizer=tiny.tokenizer())
+    assert (scores["undeletable"], "srs_reason" in scores) == (2, False)
+    for k in map(str, DELETION_PERCENTS):
+        assert scores["srs"][k]["value"] == pytest.approx(longer["srs"][k]["value"] / 2)
 
 
 def test_a_run_without_a_mask_has_keep_probabilities_nowhere(baseline):

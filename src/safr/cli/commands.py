@@ -103,11 +103,14 @@ def evaluate_command(
         _show_scores([opened], console)
         console.print(f"All scores: {opened.scores_file}")
     else:
+        from safr.evaluation.srs import describe_undeletable
         from safr.evaluation.statistics import format_percent
 
         console.print(
             f"{split} accuracy {format_percent(scores['accuracy'])}, SRS(30) {format_percent(scores['srs']['30'])}"
         )
+        if undeletable := scores["undeletable"]:
+            console.print(describe_undeletable(undeletable, scores["texts"]), highlight=False)
 
 
 def sweep_command(

@@ -18,7 +18,7 @@ from safr.data.splits import hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
-from safr.evaluation.srs import count_undeletable
+from safr.evaluation.srs import check_deletable
 from safr.inference import check_model, predict
 from safr.runs import Run
 from safr.storage import hash_file
@@ -112,7 +112,7 @@ def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None
         data_dir: Folder where archives of data are looked for first.
 
     Raises:
-        InputError: Other data, or fewer than two texts with words.
+        InputError: Other data, fewer than two texts with words, or none of two words.
     """
     run.check_data(data)
     model, tokenizer = run.load_model()
@@ -173,7 +173,7 @@ def _choose_texts(
     if len(with_words) < 2:
         raise InputError(f"expected at least 2 test texts with words, got {len(with_words)}; bring more data")
     check_classes(model, [text for _, text in with_words], np.array(split.labels))
-    count_undeletable([text for _, text in with_words])
+    check_deletable([text for _, text in with_words])
     numbers, texts = [number for number, _ in with_words], [text for _, text in with_words]
     has_rationales = source.data in DATA_WITH_RATIONALES
     return BenchmarkData(

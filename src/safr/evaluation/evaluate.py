@@ -26,12 +26,13 @@ from safr.evaluation.srs import (
     accuracy_drop,
     attention_sites,
     count_undeletable,
+    describe_undeletable,
     measure_deletions,
     select_top_words,
 )
-from safr.evaluation.statistics import bootstrap_mean
+from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
 from safr.inference import check_model
-from safr.model.model_card import model_card
+from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
 from safr.runs import Run
@@ -91,11 +92,12 @@ def evaluate(
     Returns:
         What `scores.json` holds; `duplicates`, which counts texts that several splits share, only for a data set. Only
         the test split's scores of a run are written there and into the model's card, its words to `tokens.parquet` and
-        some texts to show to `examples.json`.
+        some texts to show to `examples.json`. Where every text is a single word, what deletion would measure is None,
+        and `srs_reason` says why.
 
     Raises:
-        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, every text is a
-            single word, from which nothing can be deleted, or another process works on the run.
+        InputError: The data don't fit the run or the model, a model comes without tokenizer or data, or another process
+            works on the run.
     """
     if isinstance(run_or_model, Run):
         with run_or_model.lock() if split == "test" else nullcontext():
@@ -149,7 +151,7 @@ def _score_texts(
     undeletable = count_undeletable(texts)
     site = get_explaining_site(model)
     internals = internal_scores(model, texts, [*CAPACITY_SITES, *attention_sites(model, site)])
-    about = {
+    about: dict[str, Any] = {
         "split": split,
         "site": site,
         "texts": len(texts),
@@ -158,7 +160,11 @@ def _score_texts(
         "unknown": count_unknown(texts),
         "unknown_words": count_unknown_words(texts),
     }
-    return about | _scores(model, texts, labels, internals, site, progress), internals
+    scores = _scores(model, texts, labels, internals, site, progress)
+    if undeletable == len(texts):
+        about["srs_reason"] = describe_undeletable(undeletable, len(texts))
+        scores |= {name: _remove_estimates(scores[name]) for name in ("deletion", "srs")}
+    return about | scores, internals
 
 
 def count_unknown(texts: Sequence[EncodedText]) -> int:
@@ -244,9 +250,16 @@ def _scores(
     }
 
 
-def _card_scores(scores: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+def _remove_estimates(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """The same keys with None in place of every estimate, which would be a number that nobody has measured."""
+    return {name: None if "value" in score else _remove_estimates(score) for name, score in scores.items()}
+
+
+def _card_scores(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What a model's card tells, by the name it has there."""
     k = str(MAIN_PERCENT)
+    if reason := scores.get("srs_reason"):
+        return {"accuracy": scores["accuracy"], f"SRS({k})": f"{NOT_MEASURED} ({reason})"}
     return {
         "accuracy": scores["accuracy"],
         f"accuracy, random {k} % of words deleted": scores["deletion"]["random"][k],
@@ -270,7 +283,7 @@ def _attributions(internals: Sequence[InternalScores], site: str) -> dict[str, S
 def _capacity_table(internals: Sequence[InternalScores], site: str) -> dict[str, Any]:
     """Average capacity over all words, over those that VMASK finds most important, and over the rest.
 
-    Source: SAFR (Chang et al. 2025), Table 3.
+    Source: SAFR (Chang et al. 2025), Table 3. None where no word is in a group, as of texts that hold one word each.
 
     Differs from the paper: average capacity takes the 30 % in each text, with the count that deletion uses; the paper
     does not say whether it ranks within texts or over all of them.
@@ -288,6 +301,8 @@ def _capacity_table(internals: Sequence[InternalScores], site: str) -> dict[str,
             ],
             [is_chosen.sum() for is_chosen in group],
         ).to_dict()
+        if any(is_chosen.any() for is_chosen in group)
+        else None
         for name, group in groups.items()
     }
 

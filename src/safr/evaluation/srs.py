@@ -138,7 +138,7 @@ def srs(
     classes = check_labels(texts, labels)
     encoded = encode(tokenizer, texts, max_tokens)
     check_classes(model, encoded, classes)
-    undeletable = count_undeletable(encoded)
+    check_deletable(encoded)
     if site is not None and not isinstance(site, str):
         raise InputError(f"`site` must be a name such as fc1.0, got {describe_value(site)}")
     site = site or get_explaining_site(model)
@@ -165,7 +165,7 @@ def srs(
         srs=bootstrap_mean(accuracy_drop(right, by_score)),
         random_drop=bootstrap_mean(accuracy_drop(right, at_random)),
         above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score)),
-        undeletable=undeletable,
+        undeletable=count_undeletable(encoded),
     )
 
 
@@ -370,22 +370,28 @@ def predict_after_deletion(
 
 
 def count_undeletable(texts: Sequence[EncodedText]) -> int:
-    """How many texts hold one word or none (of a pair: each of its texts), so that nothing can be deleted from them.
+    """How many texts hold one word or none (of a pair: each of its texts), so that nothing can be deleted from them."""
+    return sum(len(text.words) <= len(set(text.text_of_word)) for text in texts)
 
-    Raises:
-        InputError: All texts do, so that SRS would be 0 whatever the model does.
-    """
-    count = sum(len(text.words) <= len(set(text.text_of_word)) for text in texts)
-    if count == len(texts):
+
+def check_deletable(texts: Sequence[EncodedText]) -> None:
+    """Raise an InputError where nothing can be deleted from any text: SRS would be 0 whatever the model does."""
+    if count_undeletable(texts) == len(texts):
         raise InputError(
-            f"each of the {count:,} texts is one word to the tokenizer, so nothing can be deleted and SRS measures "
-            "nothing; texts without spaces need a tokenizer that splits them, or spaces between their words"
+            f"each of the {len(texts):,} texts is one word to the tokenizer, so nothing can be deleted and SRS "
+            "measures nothing; texts without spaces need a tokenizer that splits them, or spaces between their words"
         )
-    return count
 
 
 def describe_undeletable(undeletable: int, texts: int) -> str:
-    """A sentence on the texts of one word."""
+    """A sentence on the texts of one word, of which there are some.
+
+    >>> describe_undeletable(2, 40), describe_undeletable(40, 40)
+    ('2 of 40 texts hold one word, so nothing can be deleted from them',
+     'each of the 40 texts holds one word, so nothing can be deleted')
+    """
+    if undeletable == texts:
+        return f"each of the {texts:,} texts holds one word, so nothing can be deleted"
     return f"{undeletable:,} of {texts:,} texts hold one word, so nothing can be deleted from them"
 
 

@@ -15,6 +15,9 @@ from safr.errors import InputError
 RESAMPLES = 2000
 """Number of bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
 
+NOT_MEASURED = "–"
+"""What tables show in place of an estimate that could not be measured."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -29,12 +32,14 @@ class Estimate:
         return asdict(self)
 
 
-def format_percent(estimate: Mapping[str, float]) -> str:
-    """Text of an estimate and its interval in per cent, from its JSON values.
+def format_percent(estimate: Mapping[str, float] | None) -> str:
+    """Text of an estimate and its interval in per cent, from its JSON values; a dash where there is none.
 
-    >>> format_percent({"value": 0.701, "low": 0.679, "high": 0.722})
-    '70.1 [67.9, 72.2]'
+    >>> format_percent({"value": 0.701, "low": 0.679, "high": 0.722}), format_percent(None)
+    ('70.1 [67.9, 72.2]', '–')
     """
+    if estimate is None:
+        return NOT_MEASURED
     value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
