@@ -44,6 +44,13 @@ def test_a_token_that_crosses_a_boundary_joins_the_words_on_both_sides():
     assert read_words("这部电影非常无聊", ["这部", "电", "影非", "常", "无聊"]) == ["这部", "电影非常", "无聊"]
 
 
+def test_a_word_of_hindi_is_not_cut_at_its_vowel_signs():
+    text = "नमस्ते दुनिया"
+    encoding = tokenizer("gpt2")(text).encodings[0]
+    spans, _ = find_word_spans(text, encoding.offsets, encoding.word_ids)
+    assert [text[start:end] for start, end in spans] == text.split()
+
+
 def test_a_text_in_ascii_is_left_to_its_tokenizer():
     assert find_boundaries("a film\r\nwith words") == {}
 

@@ -350,7 +350,7 @@ def test_the_share_of_unknown_words_stands_beside_the_scores(words_page, safr_ru
     counts = safr_run.scores["unknown_words"]
     share = f"{100 * counts['words'] / counts['of']:.1f} %"
     assert (
-        f"words: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
+        f"safr: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
         f"in {counts['texts']} of 17 texts of the test split."
     ) in words_page.text
     none = {"texts": 17, "unknown_words": {"words": 0, "of": 60, "texts": 0}}

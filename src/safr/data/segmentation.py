@@ -14,6 +14,8 @@ SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}
 """Scripts that write no spaces between words, as a part of a character class; also for tokenizers' expressions."""
 
 _RUN = regex.compile(rf"(?P<thai>\p{{Thai}}+)|(?P<east>[{_CHINESE_OR_JAPANESE}]+)|(?P<other>[{_OTHER_SPACELESS}]+)")
+_LETTERS = regex.compile(r"[\p{L}\p{M}\u200c\u200d]+")  # with the joiners of Persian and Hindi
+_MARK = regex.compile(r"\p{M}")
 _KANA = regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 _CLUSTER = regex.compile(r"\X")
 
@@ -22,7 +24,7 @@ def find_boundaries(text: str) -> dict[int, bool]:
     r"""Positions where the script says whether two words meet there: True where they do, False where they do not.
 
     - Inside a grapheme cluster (Unicode's UAX #29), such as a letter with its accents or an emoji that is joined from
-      several, no two words meet.
+      several, no two words meet; nor do they inside a run of letters with marks, which some tokenizers cut at the marks.
     - In Chinese, Japanese and Thai they meet where BudouX cuts: a small model of each language, which gives words in
       Chinese and Thai and phrases (a word with its particles) in Japanese. Han characters are read as Japanese in a
       text with kana, and otherwise as Chinese.
@@ -44,6 +46,9 @@ def find_boundaries(text: str) -> dict[int, bool]:
     if text.isascii():
         return {}
     boundaries: dict[int, bool] = {}
+    for letters in _LETTERS.finditer(text):
+        if _MARK.search(letters.group()):
+            boundaries |= dict.fromkeys(range(letters.start() + 1, letters.end()), False)
     for run in _RUN.finditer(text):
         parts = _split_run(run.lastgroup, run.group(), text)
         boundaries |= dict.fromkeys(range(run.start() + 1, run.end()), False) | {run.start(): True, run.end(): True}
