@@ -24,7 +24,7 @@ def find_boundaries(text: str) -> dict[int, bool]:
     r"""Positions where the script says whether two words meet there: True where they do, False where they do not.
 
     - Inside a grapheme cluster (Unicode's UAX #29), such as a letter with its accents or an emoji that is joined from
-      several, no two words meet; nor do they inside a run of letters with marks, which some tokenizers cut at the marks.
+      several, no two words meet. Nor do they inside a run of letters with marks, where some tokenizers cut.
     - In Chinese, Japanese and Thai they meet where BudouX cuts: a small model of each language, which gives words in
       Chinese and Thai and phrases (a word with its particles) in Japanese. Han characters are read as Japanese in a
       text with kana, and otherwise as Chinese.
