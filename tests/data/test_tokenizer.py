@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -134,9 +136,9 @@ def test_frequent_words_are_one_token_and_others_are_spelled(subwords):
 
 def test_as_many_subwords_are_learned_as_asked_for(subwords):
     texts = ["a lovely film with a dull plot"] * 2
-    assert set(train_subword_tokenizer(texts, vocabulary_size=270).get_vocab()) < set(
-        train_subword_tokenizer(texts, vocabulary_size=300).get_vocab()
-    )
+    fewer, more = (train_subword_tokenizer(texts, vocabulary_size=size).get_vocab() for size in (520, 530))
+    assert set(fewer) < set(more)
+    assert (len(fewer), len(more)) == (520, 530)
     assert (subwords.pad_token_id, subwords.mask_token_id, subwords.unk_token) == (0, 1, None)
 
 
@@ -190,6 +192,16 @@ def test_any_texts_make_subwords_that_read_them(texts):
 def test_a_tokenizer_is_described_by_its_size_and_what_it_can_not_read(family, kind, unknown):
     tokenizer = tiny_tokenizers.tokenizer(family)
     assert describe_tokenizer(tokenizer) == f"{len(tokenizer)} tokens ({kind}), and {unknown}"
+
+
+def test_the_same_texts_give_the_same_subwords_in_every_process():
+    code = (
+        "import random; from safr.data.tokenizer import train_subword_tokenizer; draw = random.Random(0);"
+        "words = [''.join(draw.choices('abcdefgh', k=5)) for _ in range(300)];"
+        "print(sorted(train_subword_tokenizer(draw.choices(words, k=900)).get_vocab().items()))"
+    )
+    first, second = (subprocess.check_output([sys.executable, "-c", code]) for _ in range(2))
+    assert first == second
 
 
 def test_saved_subwords_come_back_the_same(subwords, tmp_path):

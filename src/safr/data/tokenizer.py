@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
@@ -45,7 +45,7 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
 
     Args:
         texts: The training texts.
-        vocabulary_size: Most sub-words that are learned, among them the 256 bytes. Bytes inside words come on top.
+        vocabulary_size: Most sub-words, among them each of the 256 bytes twice, at a word's beginning and inside one.
 
     Returns:
         A tokenizer that puts no special tokens around a text.
@@ -71,17 +71,20 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = BpeTrainer(
         vocab_size=vocabulary_size,
         min_frequency=2,
-        special_tokens=[PADDING, MASK],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        # Bytes inside words are given a number here: those that training has not met would vanish from texts, and it
+        # numbers the others in an order that changes from one process to the next, and with it what it learns.
+        special_tokens=[PADDING, MASK, *(f"{_CONTINUES}{byte}" for byte in alphabet)],
+        initial_alphabet=alphabet,
         continuing_subword_prefix=_CONTINUES,
         show_progress=False,
     )
     tokenizer.train_from_iterator(map(replace_surrogates, texts), trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=_add_bytes(tokenizer),
+        tokenizer_object=_keep_special(tokenizer, (PADDING, MASK)),
         pad_token=PADDING,
         mask_token=MASK,
         model_input_names=["input_ids", "attention_mask"],
@@ -137,10 +140,8 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     return f"{len(tokenizer):,} tokens ({type(model).__name__}), and {unknown}"
 
 
-def _add_bytes(tokenizer: Tokenizer) -> Tokenizer:
-    """The tokenizer with all bytes inside words, of which training keeps those that it has met; others would vanish."""
+def _keep_special(tokenizer: Tokenizer, tokens: Collection[str]) -> Tokenizer:
+    """The tokenizer with these special tokens alone; its others stay in the vocabulary and are found in words only."""
     content = json.loads(tokenizer.to_str())
-    vocabulary = content["model"]["vocab"]
-    for byte in sorted(pre_tokenizers.ByteLevel.alphabet()):
-        vocabulary.setdefault(f"{_CONTINUES}{byte}", len(vocabulary))
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in tokens]
     return Tokenizer.from_str(json.dumps(content))
