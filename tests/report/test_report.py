@@ -170,6 +170,7 @@ def test_the_page_says_what_the_numbers_mean_and_how_to_repeat_them(page, baseli
     assert f"SAFR {safr.__version__}" in page.text
     assert "60 / 12 / 17 texts to train, choose and test" in page.text
     assert "safr reads at most 12 tokens of a text; of 1 test texts something was left out." in page.text
+    assert re.search(r"safr reads texts as \d+ tokens \(WordLevel\), and all other words are unknown\.", page.text)
     assert baseline.record["data"]["fingerprint"][:16] in page.text
     for name, version in baseline.record["versions"].items():
         assert f"{name}{version}{version}" in page.text

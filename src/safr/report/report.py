@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 import safr
 from safr.attribution.explanation import Explanation, explain
+from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.conclusions import CONCLUSION_RULES
@@ -39,6 +40,7 @@ from safr.figures import (
     training_history,
 )
 from safr.figures.inputs import UNKNOWN_MARK
+from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -77,6 +79,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             records={run.name: run.record for run in runs},
             scores={run.name: run.scores for run in runs},
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
+            tokenizers={run.name: describe_tokenizer(load_tokenizer(run.model_folder)) for run in runs},
             commands={run.name: run.settings.command for run in runs},
             findings=state_findings({run.name: run.scores for run in runs}),
             curves=svg_data_uri(deletion_curves({run.name: load_curve(run) for run in runs})),
