@@ -183,6 +183,32 @@ def test_the_tables_hold_what_the_runs_say(runs):
     assert first.to_markdown().count("\n| ") == 6
 
 
+def test_runs_without_srs_have_dashes_and_no_verdicts(single_word_run, tmp_path):
+    name = paper_run_name("sst2", "mask", (0.1, 0.1), 0)
+    run = Run(shutil.copytree(single_word_run.folder, tmp_path / "runs" / name))
+    record = read_json(run.config_file)
+    record["settings"] = paper_settings("sst2", "mask", (0.1, 0.1), 0).to_dict()
+    record["data"]["name"] = "sst2_paper"
+    write_json(run.config_file, record)
+    tables = {table.name: table for table in paper_tables({name: run}, "sst2", 1)}
+    table_1, table_3 = tables["table_1_sst2_mask"], tables["table_3_sst2_mask"]
+    (line,) = table_1.rows
+    for title in ("SRS", "random deletion", "by capacity"):
+        place = table_1.columns.index(title)
+        assert (line[place], line[place + 3]) == ("–", "")
+    assert line[table_1.columns.index("accuracy")] != "–"
+    assert table_1.note == "each of the 12 texts holds one word, so nothing can be deleted"
+    assert [(cells[0], cells[1] == "–", cells[-1] == "") for cells in table_3.rows] == [
+        ("all", False, False),
+        ("most important 30 %", True, True),
+        ("the rest", False, False),
+    ]
+    text = write_reproduction({name: run}, tmp_path, asked=1, seeds=1, missing={}).read_text()
+    assert text.count(table_1.note) == (tmp_path / "tables.md").read_text().count(table_1.note) == 1
+    assert "Figure 3" not in text
+    assert "Figure 2 (a)" in text
+
+
 def test_the_page_holds_tables_figures_and_what_is_missing(runs, tmp_path):
     missing = {"sst2,mask,importance=1,interaction=1,seed=0": "no memory <left>"}
     page = write_reproduction(runs, tmp_path, asked=6, seeds=1, missing=missing, quick=True)

@@ -21,13 +21,16 @@ from safr.errors import InputError
 from safr.evaluation.statistics import Estimate
 from safr.experiments import runner
 from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
-from safr.experiments.run_table import SCORE_PATHS, group_rows, recommend_setting
+from safr.experiments.run_table import SCORE_PATHS, group_rows, list_undeletable_notes, recommend_setting
 from safr.experiments.runner import Outcome, finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
 from safr.runs import Run
 from safr.storage import write_json
 from safr.training.divergence import DivergenceCheck
 from tests import tiny
+
+TELLING = [word for pair in zip(tiny.BAD.split(), tiny.GOOD.split(), strict=True) for word in pair]
+"""Words that say the label, in turn bad and good."""
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +230,14 @@ def test_the_recommended_setting_has_the_highest_srs_near_the_baselines_accuracy
 def row(value, site="fc1.0", **changed):
     scores = {f"{name}{end}": value for name in SCORE_PATHS for end in ("", "_low", "_high")}
     settings = Settings().changed(**changed)
-    return {name: settings.get(name) for name in setting_names()} | {"srs_site": site} | scores
+    about = {"srs_site": site, "texts": 16, "undeletable": 0}
+    return {name: settings.get(name) for name in setting_names()} | about | scores
+
+
+def row_of_single_words(accuracy, **changed):
+    """A run whose texts all hold one word."""
+    missing = [f"{name}{end}" for name in SCORE_PATHS if name != "accuracy" for end in ("", "_low", "_high")]
+    return row(accuracy, **changed) | dict.fromkeys(missing) | {"undeletable": 16}
 
 
 def test_settings_are_averaged_over_their_seeds():
@@ -258,6 +268,60 @@ def test_scores_that_were_read_at_other_sites_are_not_compared_without_a_word():
     text = sweep_table(groups, {}, 0.02)
     assert "SRS is not read at one site: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
     assert "one site" not in sweep_table(group_rows([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02)
+
+
+def test_a_setting_without_srs_has_dashes_stands_last_and_is_not_recommended():
+    groups = group_rows([row_of_single_words(0.3, max_tokens=1), row(0.3, max_tokens=9), row(0.31, max_tokens=8)])
+    assert [group["srs"] is None for group in groups] == [True, False, False]
+    lines = sweep_table(groups, {}, 0.02).splitlines()
+    assert [line.split(" |")[0] for line in lines[4:7]] == ["| max_tokens 8", "| max_tokens 9", "| max_tokens 1"]
+    assert lines[6] == "| max_tokens 1 | 1 | 30.0 [30.0, 30.0] | – | – | – |"
+    assert "Recommended: max_tokens 8, the highest SRS among " in "\n".join(lines)
+    note = "Note: max_tokens 1: each of the 16 texts holds one word, so nothing can be deleted."
+    assert lines.count(note) == 1
+
+
+def test_over_seeds_too_a_score_that_was_not_measured_has_no_mean():
+    (found,) = group_rows([row_of_single_words(0.1, seed=0), row_of_single_words(0.2, seed=1)])
+    assert (found["srs"], found["above_random"], found["capacity"]) == (None, None, None)
+    assert found["accuracy"].value == pytest.approx(0.15)
+    assert recommend_setting([found], 0.02) == (None, found)
+
+
+def test_some_texts_of_one_word_are_told_below_the_table():
+    some = {"undeletable": 3}
+    groups = group_rows([row(0.1, importance=0) | some, row(0.2, importance=2) | some])
+    note = "3 of 16 texts hold one word, so nothing can be deleted from them"
+    assert list_undeletable_notes(groups) == [note]
+    assert f"Note: {note}." in sweep_table(groups, {}, 0.02).splitlines()
+    assert "Note: " not in sweep_table(group_rows([row(0.1, importance=0)]), {}, 0.02)
+
+
+def test_a_sweep_over_single_words_ends_with_its_accuracies_and_no_picture(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    words = [(number, " ".join([*tiny.NEITHER.split()[number % 9 :], word])) for number, word in enumerate(TELLING)]
+    sentences = "".join(f"{text},{number % 2}\n" for number, text in words)
+    (data / "train.csv").write_text(f"text,label\n{sentences}")
+    for split in ("dev", "test"):
+        singles = "".join(f"{word},{number % 2}\n" for number, word in enumerate(TELLING))
+        (data / f"{split}.csv").write_text(f"text,label\n{singles}")
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / "pareto.svg").write_text("of an earlier sweep")
+    settings = tiny.settings("safr").changed(data=str(data), tokenizer="words", epochs=1)
+    found = run_sweep(expand_grid(settings, {"importance": [0.0, 1.0]}, [0]), folder, test=True, workers=1)
+    assert found.failed == {}
+    reason = f"each of the {len(TELLING)} texts holds one word, so nothing can be deleted"
+    assert found.text.count(f"Note: {reason}.") == found.text.count(reason) == 1
+    assert found.text.count(" | – | – | – |") == 2
+    assert "Recommended: none, for SRS could not be measured for the settings whose accuracy is at most" in found.text
+    assert not list(folder.glob("pareto.*"))
+    table = pyarrow.parquet.read_table(folder / "runs.parquet")
+    for name in ("srs", "srs_low", "above_random", "random", "capacity_high"):
+        assert (table[name].null_count, str(table[name].type)) == (4, "double")
+    assert table["accuracy"].null_count == 0
+    assert table["undeletable"].to_pylist() == table["texts"].to_pylist() == [len(TELLING)] * 4
 
 
 def test_runs_from_before_the_data_were_changed_are_not_taken_for_others(data, whole, tmp_path):

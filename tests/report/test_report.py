@@ -15,7 +15,7 @@ from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS
 from safr.report import write_figures, write_report
-from safr.report.report import load_curve, state_findings
+from safr.report.report import draw_deletion_curves, load_curve, state_findings
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
@@ -220,6 +220,62 @@ def test_a_run_that_is_not_evaluated_is_refused(safr_run, tmp_path):
     run.scores_file.unlink()
     with pytest.raises(InputError, match="fresh: not evaluated yet; run `safr evaluate"):
         write_report([run], tmp_path / "report.html")
+
+
+def test_a_run_without_srs_has_dashes_and_says_why_once(single_word_run, tmp_path):
+    run = copied(single_word_run, tmp_path, "words")
+    source = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
+    page, reason = Page(source), "each of the 12 texts holds one word, so nothing can be deleted"
+    assert page.open == []
+    accuracy = shown(run.scores["accuracy"])
+    assert f"<td>{accuracy}</td><td>–</td><td>–</td><td>–</td><td>–</td></tr>" in source
+    assert page.text.count(reason) == 1
+    assert f"words: {reason}; SRS could not be measured." in page.text
+    assert "Deleting more and more" not in page.text
+    assert re.findall(r"<td class=\"text\">(\w+)</td><td>(.*?)</td>", source) == [
+        ("capacity_fc1_out_0", "–"),
+        ("keep", "–"),
+        ("attention", "–"),
+    ]
+    assert "0.0 [0.0, 0.0]" not in page.text
+
+
+def test_a_run_without_srs_stands_beside_one_with_it(safr_run, tmp_path):
+    def remove(scores):
+        return {name: None if "value" in score else remove(score) for name, score in scores.items()}
+
+    run, scores = copied(safr_run, tmp_path, "other"), safr_run.scores
+    reason = "each of the 17 texts holds one word, so nothing can be deleted"
+    write_json(
+        run.scores_file,
+        scores | {"srs_reason": reason, "deletion": remove(scores["deletion"]), "srs": remove(scores["srs"])},
+    )
+    source = write_report([safr_run, run], tmp_path / "report.html").read_text(encoding="utf-8")
+    text = Page(source).text
+    assert "Deleting more and more" in text
+    assert f"other{'capacity'}{'–' * 9}" in text
+    assert text.count(reason) == 1
+    compared = "other against safr: accuracy is not clearly different (+0.0 points, the intervals overlap)."
+    assert f"<li>{compared}</li>" in source, "nothing is said of its SRS"
+    assert load_curve(run) is None
+    figure = draw_deletion_curves({"safr": [safr_run], "other": [run]})
+    assert [entry.get_text() for entry in figure.legends[0].get_texts()] == ["safr"]
+
+
+def test_some_texts_of_one_word_are_told(page, baseline):
+    count = baseline.scores["undeletable"]
+    assert (
+        f"baseline: {count} of 17 texts hold one word, so nothing can be deleted from them; they count as 0"
+        in page.text
+    )
+
+
+def test_a_run_without_srs_has_its_other_figures(single_word_run, tmp_path):
+    run = copied(single_word_run, tmp_path, "words")
+    assert {path.name for path in write_figures(run)} == {"history.svg", "history.png"}
+    run.history_file.unlink()
+    shutil.rmtree(run.figures_folder)
+    assert write_figures(run) == []
 
 
 def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline, safr_run):

@@ -91,7 +91,8 @@ _SCORES = ("accuracy", "random", "capacity", "srs")
 class Comparison:
     """One of our numbers beside the numbers that the paper prints, all as fractions."""
 
-    ours: Estimate
+    ours: Estimate | None
+    """None where it could not be measured."""
     printed: Mapping[str, float | None]
     """The paper's number by version; None where a version prints none."""
     verdict: str | None
@@ -198,17 +199,18 @@ def compare_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Compari
     """
     comparisons: dict[str, Comparison] = {}
     for group in ("all", "important", "rest"):
-        ours = mean_over_runs([run.scores["capacity"][group] for run in runs])
+        estimates = [run.scores["capacity"][group] for run in runs]
+        ours = None if None in estimates else mean_over_runs(estimates)
         printed = {
             version: paper_numbers()["versions"][version]["average_capacity"][dataset][group] for version in VERSIONS
         }
-        verdict = "no"
-        if ours.low <= printed["naacl"] <= ours.high:
+        verdict, all_words = "no", comparisons.get("all")
+        if ours is not None and ours.low <= printed["naacl"] <= ours.high:
             verdict = "within"
-        elif group != "all":
-            printed_gap = printed["naacl"] - comparisons["all"].printed["naacl"]
-            verdict = "direction" if printed_gap * (ours.value - comparisons["all"].ours.value) > 0 else "no"
-        comparisons[group] = Comparison(ours, printed, verdict)
+        elif ours is not None and all_words is not None and all_words.ours is not None:
+            printed_gap = printed["naacl"] - all_words.printed["naacl"]
+            verdict = "direction" if printed_gap * (ours.value - all_words.ours.value) > 0 else "no"
+        comparisons[group] = Comparison(ours, printed, None if ours is None else verdict)
     if all(run.settings.data == DATASETS[dataset] for run in runs):
         return comparisons
     return _remove_verdicts(comparisons)
@@ -217,7 +219,8 @@ def compare_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Compari
 def comparison_cells(comparison: Comparison) -> list[str]:
     """Table cells with our number, the paper's, the preprint's, and the verdict."""
     printed = ["" if value is None else f"{100 * value:.2f}" for value in comparison.printed.values()]
-    return [format_percent(comparison.ours.to_dict()), *printed, comparison.verdict or ""]
+    ours = format_percent(comparison.ours.to_dict() if comparison.ours else None)
+    return [ours, *printed, comparison.verdict or ""]
 
 
 def _remove_verdicts(comparisons: Mapping[str, Comparison]) -> dict[str, Comparison]:
@@ -225,11 +228,11 @@ def _remove_verdicts(comparisons: Mapping[str, Comparison]) -> dict[str, Compari
 
 
 def _compare_score(
-    ours: Estimate, base: Estimate | None, dataset: Dataset, weights: LossWeights, name: str
+    ours: Estimate | None, base: Estimate | None, dataset: Dataset, weights: LossWeights, name: str
 ) -> Comparison:
     printed = {version: _find_printed_score(version, dataset, weights, name) for version in VERSIONS}
     version = next((version for version, value in printed.items() if value is not None), None)
-    if version is None:
+    if version is None or ours is None:
         return Comparison(ours, printed, None)
     value, printed_base = printed[version], _find_printed_score(version, dataset, None, name)
     assert value is not None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
 from safr.config import Settings
+from safr.evaluation.statistics import NOT_MEASURED
 from safr.experiments.paper import (
     DATASETS,
     VERSIONS,
@@ -21,7 +23,7 @@ from safr.experiments.paper import (
     table_1_weights,
     weights_label,
 )
-from safr.experiments.run_table import result_rows
+from safr.experiments.run_table import group_rows, list_undeletable_notes, result_rows
 from safr.experiments.text_table import TextTable
 from safr.runs import Run
 
@@ -42,7 +44,9 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
         dataset_runs = [run for name, run in runs.items() if name.startswith(f"{dataset},{padding},")]
         if not dataset_runs:
             continue
-        comparisons = compare_with_paper(result_rows(dataset_runs, "test"), dataset)
+        run_rows = result_rows(dataset_runs, "test")
+        comparisons = compare_with_paper(run_rows, dataset)
+        note = "; ".join(list_undeletable_notes(group_rows(run_rows)))
         counts = {weights: len(select_runs(runs, dataset, padding, weights, seeds)) for weights in comparisons}
         data = f"{dataset_runs[0].record['data']['name']}, {padding_title}"
         labels = {weights: weights_label(weights) for weights in comparisons}
@@ -54,11 +58,11 @@ def paper_tables(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list[
         )
         rows = {weights: comparisons[weights] for weights in table_1 if weights in comparisons}
         title = f"Table 1, {data}, in %"
-        tables.append(_make_ablation_table(f"table_1_{dataset}_{padding}", title, rows, counts, labels))
+        tables.append(_make_ablation_table(f"table_1_{dataset}_{padding}", title, rows, counts, labels, note))
         if set(comparisons) > set(rows):
             title = f"Tables 2 and 6, {data}, in %"
             tables.append(
-                _make_ablation_table(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, labels)
+                _make_ablation_table(f"table_2_and_6_{dataset}_{padding}", title, comparisons, counts, labels, note)
             )
         best_runs = select_runs(runs, dataset, padding, best_paper_weights(dataset), seeds)
         if best_runs:
@@ -103,6 +107,7 @@ def _make_ablation_table(
     comparisons: Mapping[LossWeights, Mapping[str, Comparison]],
     counts: Mapping[LossWeights, int],
     labels: Mapping[LossWeights, str],
+    note: str,
 ) -> TextTable:
     # The paper's last column comes second, where a screen still shows it.
     titles = {"accuracy": "accuracy", "srs": "SRS", "random": "random deletion", "capacity": "by capacity"}
@@ -113,7 +118,7 @@ def _make_ablation_table(
         (labels[weights], str(counts[weights]), *(cell for name in titles for cell in comparison_cells(scores[name])))
         for weights, scores in comparisons.items()
     ]
-    return TextTable(name, title, tuple(columns), tuple(rows))
+    return TextTable(name, title, tuple(columns), tuple(rows), note=note)
 
 
 def _make_capacity_table(runs: Sequence[Run], dataset: Dataset, padding: Padding, data: str) -> TextTable:
@@ -121,7 +126,7 @@ def _make_capacity_table(runs: Sequence[Run], dataset: Dataset, padding: Padding
     rows = []
     for group, comparison in compare_capacity(runs, dataset).items():
         printed = (f"{value:.4f}" for value in comparison.printed.values() if value is not None)
-        ours = f"{comparison.ours.value:.4f} [{comparison.ours.low:.4f}, {comparison.ours.high:.4f}]"
+        ours = "{:.4f} [{:.4f}, {:.4f}]".format(*astuple(comparison.ours)) if comparison.ours else NOT_MEASURED
         rows.append((words[group], ours, *printed, comparison.verdict or ""))
     title = f"Table 3, {data}: average capacity with {weights_label(best_paper_weights(dataset))}"
     if (preprint_weights := best_paper_weights(dataset, "preprint")) != best_paper_weights(dataset):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from safr.config import setting_names
-from safr.evaluation.srs import MAIN_PERCENT
+from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import Estimate, seed_mean
 from safr.experiments.grid import BASELINE_SETTINGS, is_baseline, short_value
 from safr.experiments.runner import SplitName, scores_path
@@ -28,7 +28,8 @@ ResultRow = dict[str, Any]
 def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
     """One row per run: its settings, its epochs, and its scores with their intervals over texts.
 
-    `srs_site` is the site whose capacity was read. The setting `site` may be `auto`, which leaves it to the model.
+    `srs_site` is the site whose capacity was read. The setting `site` may be `auto`, which leaves it to the model. Of
+    the `texts` nothing can be deleted from those that are `undeletable`; where all are, accuracy is the only score.
     """
     rows = []
     for run in runs:
@@ -37,6 +38,8 @@ def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
         row |= {name: _simplify_value(name, settings.get(name)) for name in setting_names()}
         row |= {
             "srs_site": scores["site"],
+            "texts": scores["texts"],
+            "undeletable": scores.get("undeletable", 0),
             "epochs_run": len(history),
             "training_seconds": sum(epoch.get("seconds", math.nan) for epoch in history),
         }
@@ -44,7 +47,8 @@ def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
             estimate: Any = scores
             for key in path:
                 estimate = estimate[key]
-            row |= {name: estimate["value"], f"{name}_low": estimate["low"], f"{name}_high": estimate["high"]}
+            ends = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+            row |= {column: None if estimate is None else estimate[end] for column, end in ends.items()}
         rows.append(row)
     return rows
 
@@ -74,20 +78,38 @@ def group_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:
     labels = setting_labels([group[0] for group in groups.values()])
     return [
         dict(zip(names, values, strict=True))
-        | {"label": label, "seeds": len(group), "srs_site": group[0]["srs_site"]}
+        | {"label": label, "seeds": len(group)}
+        | {name: group[0][name] for name in ("srs_site", "texts", "undeletable")}
         | {name: row_estimate(group, name) for name in SCORE_PATHS}
         for label, (values, group) in zip(labels, groups.items(), strict=True)
     ]
 
 
-def row_estimate(group: Sequence[ResultRow], name: str) -> Estimate:
-    """A score's mean over the rows of a group with its interval: over seeds, or over texts where there is one seed."""
+def list_undeletable_notes(groups: Sequence[ResultRow]) -> list[str]:
+    """Sentences about the settings some of whose texts hold one word, each with its settings unless it is about all."""
+    labels: dict[str, list[str]] = {}
+    for group in groups:
+        if group["undeletable"]:
+            labels.setdefault(describe_undeletable(group["undeletable"], group["texts"]), []).append(group["label"])
+    return [
+        sentence if len(names) == len(groups) else f"{'; '.join(names)}: {sentence}"
+        for sentence, names in labels.items()
+    ]
+
+
+def row_estimate(group: Sequence[ResultRow], name: str) -> Estimate | None:
+    """A score's mean over the rows of a group with its interval: over seeds, or over texts where there is one seed.
+
+    None where the score could not be measured.
+    """
+    if any(row[name] is None for row in group):
+        return None
     if len(group) == 1:
         return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
     return seed_mean([row[name] for row in group], least=-1.0 if name in ("srs", "above_random") else 0.0)
 
 
-def recommend_setting(groups: Sequence[ResultRow], margin: float) -> tuple[ResultRow, ResultRow]:
+def recommend_setting(groups: Sequence[ResultRow], margin: float) -> tuple[ResultRow | None, ResultRow]:
     """The setting with the highest SRS whose accuracy is within a margin of the baseline's, and the baseline.
 
     Args:
@@ -95,13 +117,14 @@ def recommend_setting(groups: Sequence[ResultRow], margin: float) -> tuple[Resul
         margin: Accuracy, as a fraction, that may be lost.
 
     Returns:
-        The recommended setting, and the baseline. The baseline is the setting without mask and losses, or the one with
-        the highest accuracy where all settings have them.
+        The recommended setting, or None where SRS could be measured for none, and the baseline. The baseline is the
+        setting without mask and losses, or the one with the highest accuracy where all settings have them.
     """
     baselines = [group for group in groups if is_baseline(group)]
     baseline = max(baselines or groups, key=lambda group: group["accuracy"].value)
     accurate = [group for group in groups if group["accuracy"].value >= baseline["accuracy"].value - margin]
-    return max(accurate, key=lambda group: group["srs"].value), baseline
+    measured = [group for group in accurate if group["srs"] is not None]
+    return max(measured, key=lambda group: group["srs"].value, default=None), baseline
 
 
 def _find_varying(rows: Sequence[ResultRow]) -> set[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -12,7 +13,14 @@ from safr.config import Settings
 from safr.errors import InputError
 from safr.evaluation.statistics import format_percent
 from safr.experiments.grid import is_baseline
-from safr.experiments.run_table import ResultRow, group_rows, recommend_setting, result_rows
+from safr.experiments.run_table import (
+    SCORE_PATHS,
+    ResultRow,
+    group_rows,
+    list_undeletable_notes,
+    recommend_setting,
+    result_rows,
+)
 from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
 from safr.figures import pareto_front, save_figure
 from safr.runs import Run, check_same_data
@@ -50,8 +58,8 @@ def run_sweep(
 ) -> SweepResult:
     """The results of a sweep; does the runs that are not finished, and writes its files beside the runs.
 
-    The files are `table.md`, `runs.parquet` and the figure `pareto.svg`. The recommended setting is chosen by scores on
-    the dev split alone.
+    The files are `table.md`, `runs.parquet` and, where SRS could be measured, the figure `pareto.svg`. The recommended
+    setting is chosen by scores on the dev split alone.
 
     Args:
         jobs: Settings by the name of the run, which is its folder in `folder`.
@@ -82,11 +90,19 @@ def run_sweep(
     text = sweep_table(groups, failed, margin)
     all_rows = rows + (result_rows(finished, "test") if test else [])
     best, _ = recommend_setting(groups, margin)
-    points = {group["label"]: (astuple(group["accuracy"]), astuple(group["srs"])) for group in groups}
+    points = {
+        group["label"]: (astuple(group["accuracy"]), astuple(group["srs"]))
+        for group in groups
+        if group["srs"] is not None
+    }
     with alone_in(folder):
         write_text(folder / "table.md", text)
-        write_parquet(folder / "runs.parquet", pyarrow.Table.from_pylist(all_rows))
-        save_figure(pareto_front(points, recommended=best["label"]), folder / "pareto")
+        write_parquet(folder / "runs.parquet", _make_parquet_table(all_rows))
+        if points:
+            save_figure(pareto_front(points, recommended=best["label"] if best else None), folder / "pareto")
+        else:
+            for file in folder.glob("pareto.*"):  # of other runs, which were swept in this folder before
+                file.unlink()
     return SweepResult(folder, rows, groups, failed, text)
 
 
@@ -100,15 +116,20 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
         f"| setting | seeds | {' | '.join(('accuracy', 'random deletion', 'by capacity', 'SRS'))} |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for group in sorted(groups, key=lambda group: -group["srs"].value):
-        cells = " | ".join(format_percent(group[name].to_dict()) for name in columns)
+    for group in sorted(groups, key=lambda group: math.inf if group["srs"] is None else -group["srs"].value):
+        cells = " | ".join(format_percent(group[name].to_dict() if group[name] else None) for name in columns)
         lines.append(f"| {group['label']} | {group['seeds']} | {cells} |")
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
-    lines += [
-        "",
-        f"Recommended: {best['label']}, the highest SRS among the settings whose accuracy is at most "
-        f"{100 * margin:g} points below that of {against} ({100 * baseline['accuracy'].value:.1f} %).",
-    ]
+    near = (
+        f"the settings whose accuracy is at most {100 * margin:g} points below that of {against} "
+        f"({100 * baseline['accuracy'].value:.1f} %)"
+    )
+    if best is None:
+        lines += ["", f"Recommended: none, for SRS could not be measured for {near}."]
+    else:
+        lines += ["", f"Recommended: {best['label']}, the highest SRS among {near}."]
+    for note in list_undeletable_notes(groups):
+        lines += ["", f"Note: {note}."]
     sites = {group["label"]: group["srs_site"] for group in groups}
     if len(set(sites.values())) > 1:
         site_list = ", ".join(f"{site} ({label})" for label, site in sites.items())
@@ -116,3 +137,11 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
     for name, error in failed.items():
         lines += ["", f"Failed: {name}: {error}"]
     return "\n".join(lines) + "\n"
+
+
+def _make_parquet_table(rows: Sequence[ResultRow]) -> pyarrow.Table:
+    """The rows as a table, in which a score that could not be measured for any is still a column of numbers."""
+    table = pyarrow.Table.from_pylist(rows)
+    scores = [f"{name}{end}" for name in SCORE_PATHS for end in ("", "_low", "_high")]
+    fields = [field.with_type(pyarrow.float64()) if field.name in scores else field for field in table.schema]
+    return table.cast(pyarrow.schema(fields))

@@ -18,8 +18,8 @@ from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.conclusions import CONCLUSION_RULES
 from safr.evaluation.evaluate import EXAMPLE_RULE, describe_unknown_words
 from safr.evaluation.metrics import METRICS
-from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_random_draws
-from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
+from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_random_draws, describe_undeletable
+from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_percent, mean_over_runs
 from safr.experiments.benchmark_table import (
     LEGEND,
     SeedGroup,
@@ -68,7 +68,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
     check_same_data_and_names(runs)
-    history = _draw_training_history(runs)
+    history, curves = _draw_training_history(runs), draw_deletion_curves({run.name: [run] for run in runs})
     page = (
         template_environment()
         .get_template("report.html.jinja")
@@ -82,7 +82,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             tokenizers={run.name: describe_tokenizer(load_tokenizer(run.model_folder)) for run in runs},
             commands={run.name: run.settings.command for run in runs},
             findings=state_findings({run.name: run.scores for run in runs}),
-            curves=svg_data_uri(deletion_curves({run.name: load_curve(run) for run in runs})),
+            curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),
             measures=AUDIT_MEASURES,
             examples=_explain_examples(runs),
@@ -101,6 +101,8 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
 def write_figures(run: Run) -> list[Path]:
     """Save the deletion curves, the training history and the first example's figures of a run in the run's folder.
 
+    There are no deletion curves where nothing can be deleted from any text.
+
     Returns:
         The files, each as SVG and PNG.
 
@@ -108,7 +110,9 @@ def write_figures(run: Run) -> list[Path]:
         InputError: The run is not evaluated, or another process works on it.
     """
     with run.lock():
-        figures = {"deletion": deletion_curves({run.name: load_curve(run)})}
+        figures = {}
+        if (curves := draw_deletion_curves({run.name: [run]})) is not None:
+            figures["deletion"] = curves
         if (history := _draw_training_history([run])) is not None:
             figures["history"] = history
         examples = run.examples
@@ -119,6 +123,7 @@ def write_figures(run: Run) -> list[Path]:
             return [path for name, figure in figures.items() for path in save_figure(figure, run.figures_folder / name)]
         # The folder gets its name when all are there, so that a crash never leaves some of them.
         unfinished = run.figures_folder.with_name(".figures")
+        unfinished.mkdir(exist_ok=True)
         paths = [path for name, figure in figures.items() for path in save_figure(figure, unfinished / name)]
         unfinished.rename(run.figures_folder)
         return [run.figures_folder / path.name for path in paths]
@@ -129,7 +134,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     The rules are:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
-      interval of the difference on the same texts is above 0.
+      interval of the difference on the same texts is above 0. Where nothing can be deleted, that is told instead.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
     - Test texts that are in the training texts too are told, and words that were not read.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
@@ -158,12 +163,22 @@ def check_same_data_and_names(runs: Sequence[Run]) -> None:
     check_same_data(runs)
 
 
-def load_curve(*runs: Run) -> DeletionCurve:
+def draw_deletion_curves(runs_by_name: Mapping[str, Sequence[Run]]) -> Figure | None:
+    """The deletion curves of settings by name, each over its seeds, or None if nothing can be deleted in any."""
+    curves = {name: load_curve(*runs) for name, runs in runs_by_name.items()}
+    measured_curves = {name: curve for name, curve in curves.items() if curve is not None}
+    return deletion_curves(measured_curves) if measured_curves else None
+
+
+def load_curve(*runs: Run) -> DeletionCurve | None:
     """Accuracy after deleting more and more words, as a mean over runs that differ in their seed.
 
-    The intervals of a single run are over texts, those of several runs over seeds.
+    The intervals of a single run are over texts, those of several runs over seeds. None where nothing can be deleted
+    from any text.
     """
     scores_of_runs = [run.scores for run in runs]
+    if any("srs_reason" in scores for scores in scores_of_runs):
+        return None
 
     def average_over_runs(order: str) -> list[Estimate]:
         return [
@@ -195,6 +210,7 @@ def template_environment() -> Environment:
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {"percent": format_percent, "number": _format_estimate}
+    environment.globals |= {"describe_undeletable": describe_undeletable, "not_measured": NOT_MEASURED}
     return environment
 
 
@@ -280,11 +296,13 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     }
 
 
-def _format_estimate(estimate: dict[str, float]) -> str:
-    return "{value:.3g} [{low:.3g}, {high:.3g}]".format(**estimate)
+def _format_estimate(estimate: dict[str, float] | None) -> str:
+    return NOT_MEASURED if estimate is None else "{value:.3g} [{low:.3g}, {high:.3g}]".format(**estimate)
 
 
 def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
+    if reason := scores.get("srs_reason"):
+        return f"{name}: {reason}; SRS could not be measured."
     difference = scores["srs"]["above_random"][MAIN_K]
     points, costs = 100 * difference["value"], "deleting the words of highest capacity costs"
     if difference["low"] > 0:
@@ -296,6 +314,8 @@ def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
 
 def _compare_runs(name: str, scores: Mapping[str, Any], first_name: str, first_scores: Mapping[str, Any]) -> str:
     accuracy = _describe_difference(scores["accuracy"], first_scores["accuracy"])
+    if "srs_reason" in scores or "srs_reason" in first_scores:
+        return f"{name} against {first_name}: accuracy is {accuracy}."
     srs = _describe_difference(scores["srs"][MAIN_K], first_scores["srs"][MAIN_K])
     return f"{name} against {first_name}: accuracy is {accuracy}, SRS is {srs}."
 

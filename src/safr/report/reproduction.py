@@ -28,8 +28,8 @@ from safr.experiments.paper import (
 )
 from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
 from safr.experiments.runner import Engine, OutcomeCallback, find_unfinished, run_jobs
-from safr.figures import deletion_curves, save_figure
-from safr.report.report import load_curve, svg_data_uri, template_environment
+from safr.figures import save_figure
+from safr.report.report import draw_deletion_curves, svg_data_uri, template_environment
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -198,16 +198,16 @@ def _draw_figures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list
         return []
     data = next(iter(runs_by_setting.values()))[0].record["data"]["name"]
     counts = ", ".join(f"{setting} {len(runs_of_setting)}" for setting, runs_of_setting in runs_by_setting.items())
-    page_figures = [
-        PageFigure(
-            f"figure_3_{dataset}",
-            f"Figure 3, {data}: more and more words deleted",
-            f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
-            deletion_curves(
-                {setting: load_curve(*runs_of_setting) for setting, runs_of_setting in runs_by_setting.items()}
-            ),
+    page_figures = []
+    if (curves := draw_deletion_curves(runs_by_setting)) is not None:
+        page_figures.append(
+            PageFigure(
+                f"figure_3_{dataset}",
+                f"Figure 3, {data}: more and more words deleted",
+                f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
+                curves,
+            )
         )
-    ]
     if (best_setting := weights_label(best_paper_weights(dataset))) not in runs_by_setting:
         return page_figures
     best = runs_by_setting[best_setting][0]
