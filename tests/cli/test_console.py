@@ -178,6 +178,11 @@ def test_texts_of_one_word_are_told_below_the_table(safr_run):
     )
 
 
+def test_texts_that_were_cut_are_told_below_the_table(safr_run):
+    assert safr_run.scores["truncated"] == 1
+    assert "safr: 1 of 17 texts were cut to 12 tokens" in list_score_notes([safr_run])
+
+
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():
     quiet, terminal = plain_console(), plain_console(force_terminal=True)
     for console in (quiet, terminal):

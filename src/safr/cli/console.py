@@ -142,10 +142,13 @@ def scores_table(runs: Sequence[Run]) -> Table:
 
 
 def list_score_notes(runs: Sequence[Run]) -> list[str]:
-    """Sentences about texts that a run's scores say little of: of one word, or with words that were not read."""
+    """Sentences about texts that a run's scores say little of: cut, of one word, or with words that were not read."""
     notes = []
     for run in runs:
         scores = run.scores
+        if truncated := scores.get("truncated"):
+            limit = run.settings.max_tokens
+            notes.append(f"{run.name}: {truncated:,} of {scores['texts']:,} texts were cut to {limit} tokens")
         if undeletable := scores.get("undeletable"):
             notes.append(f"{run.name}: {describe_undeletable(undeletable, scores['texts'])}")
         if unknown_words := describe_unknown_words(scores):
