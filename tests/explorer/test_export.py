@@ -7,6 +7,7 @@ import pytest
 
 from safr.explorer import export, export_page
 from safr.explorer.explanation_payload import pack_explanation
+from safr.explorer.model_session import open_session
 from safr.explorer.payload import list_texts
 from safr.explorer.what_if import compute_what_if
 from tests import tiny
@@ -45,6 +46,20 @@ def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, reade
         for name, found in effects.items():
             assert row["effects"][name] == pytest.approx(found[place], abs=2e-3)
     assert told["total"] == len(everything)
+
+
+def test_deleting_nothing_has_no_effect_to_show(told, single_word_run, tmp_path):
+    for row in told["rows"]:
+        for name, effect in row["effects"].items():
+            deleted = told["what_ifs"][name][str(row["number"])]["main"]
+            assert (effect is None) == (deleted == 0) == (row["words"] == 1)
+    page = export_page([single_word_run], tmp_path / "page.html").read_text(encoding="utf-8")
+    (run,), rows = contents_of(page)["runs"], contents_of(page)["rows"]
+    assert run["scores"]["srs"]["30"] is None
+    assert run["scores"]["srs_reason"] == "each of the 12 texts holds one word, so nothing can be deleted"
+    assert {row["effects"]["single words"] for row in rows} == {None}
+    reader = open_session(single_word_run)
+    assert {effect for chunk in reader.effects(["film", "", "dull"]) for effect in chunk} == {None}
 
 
 def test_the_same_runs_give_the_same_file(exported, baseline, safr_run, tmp_path):
