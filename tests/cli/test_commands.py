@@ -382,6 +382,35 @@ def test_ctrl_c_leaves_a_run_that_resume_finishes(reviews, tmp_path):
     assert Run(folder).scores["accuracy"]["value"] >= 0
 
 
+def test_data_of_single_words_are_scored_from_training_to_sweep_without_a_number_for_srs(tmp_path, capsys):
+    data, folder, reason = tmp_path / "data", tmp_path / "run", "each of the 8 texts holds one word"
+    data.mkdir()
+    words = "dull,0\nbright,1\nweak,0\nclever,1\n"
+    (data / "train.csv").write_text("text,label\n" + "the film was dull,0\nthe film was bright,1\n" * 12)
+    for split in ("dev", "test"):
+        (data / f"{split}.csv").write_text("text,label\n" + words * 2)
+    asked = ["--data", str(data), "--tokenizer", "words", "--epochs", "1", *SMALL]
+    assert main(["train", "--output", str(folder), *asked]) == 0
+    run, shown = Run(folder), capsys.readouterr().out
+    assert re.search(r"^run +\d+\.\d \[.*\] +– +– +– *$", shown, re.MULTILINE)
+    assert shown.count(f"run: {reason}, so nothing can be deleted\n") == shown.count(reason) == 1
+    assert (run.scores["srs"]["30"], run.scores["srs_reason"]) == (None, f"{reason}, so nothing can be deleted")
+    assert main(["evaluate", str(folder), "--split", "dev"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"^dev accuracy .*\], SRS\(30\) –\n{reason}, so nothing can be deleted$", shown, re.MULTILINE)
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert page.count("<td>–</td>") >= 4
+    assert page.count(reason) == 1
+    assert main(["explore", str(folder), "--export", str(tmp_path / "page.html")]) == 0
+    assert "nothing can be deleted and SRS measures nothing" in failure(capsys, "benchmark", str(folder))
+    swept = ["--output", str(tmp_path / "sweep"), "--vary", "importance=1", "--seeds", "1", "--workers", "1"]
+    assert main(["sweep", *swept, *asked]) == 0
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"\] \| – \| – \| – \|$", shown, re.MULTILINE)) == 2
+    assert shown.count(f"Note: {reason}, so nothing can be deleted.") == shown.count(reason) == 1
+
+
 def test_a_sweep_varies_settings_and_recommends_one(reviews, tmp_path, capsys):
     folder = tmp_path / "sweep"
     varied = ["--vary", "importance=0.1,1", "--seeds", "1", "--epochs", "1", "--workers", "1", *SMALL]

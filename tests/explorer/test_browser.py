@@ -288,7 +288,7 @@ def test_the_table_searches_filters_sorts_and_opens(offline, told):
     expect(offline.locator("#found")).to_contain_text(f"{sum(r['words'] >= 6 for r in everything)} text")
     offline.locator("#longest").fill("")
     offline.locator("#effect").fill("1")
-    large = [row for row in everything if max(row["effects"].values()) >= 0.01]
+    large = [row for row in everything if any((effect or 0) >= 0.01 for effect in row["effects"].values())]
     expect(offline.locator("#found")).to_contain_text(f"{len(large)} text")
     offline.locator("#effect").fill("")
     offline.get_by_role("button", name="Words", exact=True).click()
@@ -299,6 +299,18 @@ def test_the_table_searches_filters_sorts_and_opens(offline, told):
     text = button.inner_text()
     button.click()
     expect(offline.locator("#sentence .word").first).to_have_text(text.split()[0])
+
+
+def test_a_run_without_srs_has_dashes_and_says_why_once(open_page, single_word_run, tmp_path):
+    page = open_page(export_page([single_word_run], tmp_path / "page.html").as_uri())
+    cells = page.locator("#score-table tbody td").all_text_contents()
+    assert cells[0].startswith(f"{100 * single_word_run.scores['accuracy']['value']:.1f} [")
+    assert cells[1:] == ["–"] * 4
+    reason = "single words: each of the 12 texts holds one word, so nothing can be deleted."
+    assert page.locator("#scores .note").all_text_contents().count(reason) == 1
+    assert "Accuracy as words are deleted" not in page.locator("#curves h3").all_text_contents()
+    assert set(page.locator("#table [data-row] .of-effect").all_text_contents()) == {""}
+    expect(page.locator("#count-said")).to_have_text("0 of 1 word")
 
 
 def test_ten_thousand_rows_scroll_without_ten_thousand_elements(open_page, exported, told, tmp_path):

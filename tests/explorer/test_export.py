@@ -8,6 +8,7 @@ import pytest
 from safr.data.encoding import encode
 from safr.explorer import export, export_page
 from safr.explorer.explanation_payload import pack_explanation
+from safr.explorer.model_session import open_session
 from safr.explorer.payload import list_texts
 from safr.explorer.what_if import compute_what_if
 from tests import tiny
@@ -56,6 +57,20 @@ def test_the_file_says_which_words_of_its_texts_were_not_read(words_exported, sa
         assert reading["unknown"] == [word in text.unknown for word in range(len(text.words))]
         assert bool(reading["unknown_note"]) == bool(text.unknown)
     assert any(reading["unknown_note"] for reading in told["readings"]["safr"].values())
+
+
+def test_deleting_nothing_has_no_effect_to_show(told, single_word_run, tmp_path):
+    for row in told["rows"]:
+        for name, effect in row["effects"].items():
+            deleted = told["what_ifs"][name][str(row["number"])]["main"]
+            assert (effect is None) == (deleted == 0) == (row["words"] == 1)
+    page = export_page([single_word_run], tmp_path / "page.html").read_text(encoding="utf-8")
+    (run,), rows = contents_of(page)["runs"], contents_of(page)["rows"]
+    assert run["scores"]["srs"]["30"] is None
+    assert run["scores"]["srs_reason"] == "each of the 12 texts holds one word, so nothing can be deleted"
+    assert {row["effects"]["single words"] for row in rows} == {None}
+    reader = open_session(single_word_run)
+    assert {effect for chunk in reader.effects(["film", "", "dull"]) for effect in chunk} == {None}
 
 
 def test_the_same_runs_give_the_same_file(exported, baseline, safr_run, tmp_path):

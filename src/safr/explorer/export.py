@@ -136,7 +136,8 @@ def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
     effects: dict[str, float | None] = {}
     for name, (_, what_if) in results.items():
         before, after = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
-        effects[name] = None if before is None or after is None else round(before - after, 4)
+        nothing_deleted = what_if.main == 0
+        effects[name] = None if nothing_deleted or before is None or after is None else round(before - after, 4)
     predictions = {name: explanation.prediction for name, (explanation, _) in results.items()}
     words = max(len(explanation.words) for explanation, _ in results.values())
     return replace(row, words=words, predictions=predictions, effects=effects)

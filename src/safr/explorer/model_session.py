@@ -71,7 +71,7 @@ class ModelSession:
         """How far the predicted class's probability falls without the 30 % of words with the highest capacity.
 
         Yields:
-            The effects of the next few texts, in [-1, 1]; None for a text without words.
+            The effects of the next few texts, in [-1, 1]; None for a text from which nothing can be deleted.
         """
         for start in range(0, len(texts), TEXTS_PER_CHUNK):
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
@@ -83,7 +83,10 @@ class ModelSession:
         probabilities = predict_probabilities(self.model, [*encoded, *shortened])  # (2 * text, label)
         rows, predicted = np.arange(len(texts)), [score.prediction for score in scores]
         effects = probabilities[rows, predicted] - probabilities[rows + len(texts), predicted]
-        return [effect if text.words else None for effect, text in zip(round_values(effects), encoded, strict=True)]
+        return [
+            effect if len(text.words) > len(left.words) else None
+            for effect, text, left in zip(round_values(effects), encoded, shortened, strict=True)
+        ]
 
 
 def open_session(run: Run) -> ModelSession:

@@ -37,7 +37,7 @@ class RunSummary:
     """What trains it again."""
 
     scores: dict[str, Any]
-    """What `scores.json` holds: accuracy, deletion and SRS as fractions with their 95 % intervals."""
+    """What `scores.json` holds: accuracy, deletion and SRS as fractions with their 95 % intervals, or None."""
 
     history: list[dict[str, float | None]]
     """One entry per epoch of its training; None where a loss was not finite."""
@@ -57,7 +57,8 @@ class TextRow:
     """By run."""
 
     effects: dict[str, float | None]
-    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity."""
+    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity; None for
+    a text from which nothing can be deleted."""
 
 
 @dataclass(frozen=True)

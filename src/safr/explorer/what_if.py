@@ -35,7 +35,7 @@ class WhatIf:
     """How many words are missing at each step; the first is 0."""
 
     main: int
-    """The count that SRS deletes: 30 % of the words."""
+    """The count that SRS deletes: 30 % of the words; 0 where nothing can be deleted."""
 
     orders: dict[str, list[int]]
     """By score, the words in the order they go, the most important first."""

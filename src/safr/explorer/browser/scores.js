@@ -21,10 +21,11 @@ export function drawScores() {
   const runs = payload.runs.filter(({ scores }) => scores.accuracy);
   byId("scores").hidden = !runs.length;
   if (!runs.length) return;
-  byId("score-table").replaceChildren(makeScoreTable(runs));
+  byId("score-table").replaceChildren(makeScoreTable(runs), ...listReasons(runs));
   const container = byId("curves");
   const width = Math.min(measureWidth(container) / (innerWidth > 900 ? 2 : 1) - 24, 640);
-  const panels = [makeDeletionPanel(runs, width)];
+  const measuredRuns = runs.filter(({ scores }) => !scores.srs_reason);
+  const panels = measuredRuns.length ? [makeDeletionPanel(runs, measuredRuns, width)] : [];
   for (const [term, title] of Object.entries(TERMS)) {
     const runsWithTerm = runs.filter(
       ({ history }) =>
@@ -86,9 +87,18 @@ function makeScoreTable(runs) {
   );
 }
 
-function makeDeletionPanel(runs, width) {
-  const lines = runs.flatMap(({ name, scores }, runNumber) =>
+// Why the table shows dashes: a note for each run from whose texts nothing can be deleted.
+function listReasons(runs) {
+  return runs
+    .filter(({ scores }) => scores.srs_reason)
+    .map(({ name, scores }) => element("p", { class: "note" }, `${name}: ${scores.srs_reason}.`));
+}
+
+function makeDeletionPanel(runs, measuredRuns, width) {
+  const lines = measuredRuns.flatMap((run) =>
     ["capacity", "random"].map((order) => {
+      const { name, scores } = run;
+      const runNumber = runs.indexOf(run);
       const estimates = scores.deletion[order];
       const percents = Object.keys(estimates)
         .map(Number)
@@ -170,7 +180,9 @@ function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) 
   );
 }
 
-function formatEstimate({ value, low, high }) {
+function formatEstimate(estimate) {
+  if (!estimate) return ["–"]; // nothing can be deleted, and so nothing was measured
+  const { value, low, high } = estimate;
   if (![value, low, high].every(Number.isFinite)) return ["none"]; // of a model that diverged
   return [
     `${(100 * value).toFixed(1)} `,

@@ -9,7 +9,8 @@ import { change, state } from "./state.js";
 const ROW_REM = 2.25; // height of a row
 const ROWS_AHEAD = 6; // rows drawn above and below those in sight
 const EFFECT_MEANING =
-  "SRS effect: how many points the predicted class's probability loses without the 30 % of words of highest capacity.";
+  "SRS effect: how many points the predicted class's probability loses without the 30 % of words of highest capacity. " +
+  "A text of one word has none.";
 
 const filters = { search: "", outcome: "", label: "", longest: 0, effect: null };
 const sorting = { column: "number", descending: false };

@@ -32,7 +32,7 @@ export function drawWhatIf(section, entries, request) {
   slider.value = state.without ? 0 : step;
   const wordCount = entries[0].explanation.words.length;
   const count = state.without ? state.without.size : first.counts[step];
-  const isSrs = count === first.main && !state.without && state.order === "capacity";
+  const isSrs = count > 0 && count === first.main && !state.without && state.order === "capacity";
   const remark = isSrs ? ", as SRS(30) does" : "";
   byId("count-said").textContent = `${count} of ${formatCount(wordCount, "word")}${remark}`;
   slider.setAttribute("aria-valuetext", byId("count-said").textContent);
