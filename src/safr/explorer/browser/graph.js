@@ -112,7 +112,8 @@ function prepareGraph(siteData, constants, width) {
   rows.forEach((row, i) =>
     rows.forEach((column, j) => {
       // Two unknown words would outdo all other pairs.
-      matrix[i * count + j] = areBothUnknown(siteData, row, column) ? 0 : siteData.matrix[row * siteData.count + column];
+      if (!areBothUnknown(siteData, row, column))
+        matrix[i * count + j] = siteData.matrix[row * siteData.count + column];
     }),
   );
   const strength = strengths(matrix, count);

@@ -21,7 +21,9 @@ export function drawMatrix(container, entries) {
       if (!siteData) return makeEmptyPanel(entry, sideBySide, entry.emptyMessage);
       const { words, wordOfRow, count, matrix, isAttention } = siteData;
       const picture = drawPicture(siteData, width);
-      const look = isAttention ? "" : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
+      const look = isAttention
+        ? ""
+        : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
       const choice =
         count < words.length
           ? `Pairs are shown of the ${count} words with the highest capacity, of ${words.length}. `
