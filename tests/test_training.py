@@ -22,6 +22,7 @@ from safr.runs import Run
 from safr.training import train, trainer
 
 SETTINGS = Settings(
+    tokenizer="words",
     regularization=Regularization(vmask_width=8, importance=0.1, interaction=0.1),
     architecture=Architecture(width=16, heads=2, feed_forward=32),
     recipe=Recipe(epochs=3, batch_size=8, learning_rate=3e-3),
