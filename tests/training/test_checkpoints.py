@@ -11,7 +11,7 @@ from safr.training import train
 from safr.training.checkpoints import MANIFEST, _write_manifest, find_damage
 from tests.test_training import StopAfter, same, small_data, weights, with_recipe
 
-RECIPE = with_recipe(epochs=4, kept_epoch="last")
+RECIPE = with_recipe(epochs=4, kept_epoch="last").changed(tokenizer="words")
 
 
 @pytest.fixture(scope="module")
