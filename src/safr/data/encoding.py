@@ -185,12 +185,14 @@ def encode(
         for text in read_texts(texts)
     ]
     special_ids = special_token_ids(tokenizer)
+    unknown_id: int | None = tokenizer.unk_token_id  # once, since the tokenizer looks it up each time
+    has_token_types = "token_type_ids" in tokenizer.model_input_names
     encoded: dict[int, EncodedText] = {}
     for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
         indices = [index for index, text in enumerate(parts) if len(text) == count]
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
-            encoded[index] = _build_encoded_text(parts[index], encoding, tokenizer, special_ids)
+            encoded[index] = _build_encoded_text(parts[index], encoding, special_ids, unknown_id, has_token_types)
     return [encoded[index] for index in range(len(parts))]
 
 
@@ -356,7 +358,11 @@ def _stands_alone(tokenizer: PreTrainedTokenizerBase, token: str, prefix: str) -
 
 
 def _build_encoded_text(
-    texts: Sequence[str], encoding: Encoding, tokenizer: PreTrainedTokenizerBase, special_ids: Collection[int]
+    texts: Sequence[str],
+    encoding: Encoding,
+    special_ids: Collection[int],
+    unknown_id: int | None,
+    has_token_types: bool,
 ) -> EncodedText:
     """One text or a pair with its words, those of the first text first."""
     words: list[str] = []
@@ -381,10 +387,10 @@ def _build_encoded_text(
         word_of_token=tuple(word_of_token),
         truncated=bool(encoding.overflowing),
         second=words_before if len(texts) > 1 else None,
-        token_types=tuple(encoding.type_ids) if "token_type_ids" in tokenizer.model_input_names else (),
+        token_types=tuple(encoding.type_ids) if has_token_types else (),
         unknown=frozenset(
             word
             for token, word in zip(encoding.ids, word_of_token, strict=True)
-            if token == tokenizer.unk_token_id and word is not None
+            if token == unknown_id and word is not None
         ),
     )
