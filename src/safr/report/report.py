@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
 from safr.attribution.explanation import Explanation, explain
@@ -40,7 +41,6 @@ from safr.figures import (
     training_history,
 )
 from safr.figures.inputs import UNKNOWN_MARK
-from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -68,6 +68,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
     check_same_data_and_names(runs)
+    models = {run.name: run.load_model() for run in runs}
     history, curves = _draw_training_history(runs), draw_deletion_curves({run.name: [run] for run in runs})
     page = (
         template_environment()
@@ -79,13 +80,13 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             records={run.name: run.record for run in runs},
             scores={run.name: run.scores for run in runs},
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
-            tokenizers={run.name: describe_tokenizer(load_tokenizer(run.model_folder)) for run in runs},
+            tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
             commands={run.name: run.settings.command for run in runs},
             findings=state_findings({run.name: run.scores for run in runs}),
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),
             measures=AUDIT_MEASURES,
-            examples=_explain_examples(runs),
+            examples=_explain_examples(runs, models),
             **_collect_benchmarks(runs),
             rule=EXAMPLE_RULE,
             unknown_mark=UNKNOWN_MARK,
@@ -259,15 +260,16 @@ def _group_by_settings(runs: Sequence[Run]) -> list[SeedGroup]:
     return group_runs(runs)
 
 
-def _explain_examples(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """The template's values about the last run's examples, with what every run says about them."""
-    models = {run.name: (*run.load_model(), run) for run in runs}
+def _explain_examples(
+    runs: Sequence[Run], models: Mapping[str, tuple[PreTrainedModel, PreTrainedTokenizerBase]]
+) -> list[dict[str, Any]]:
+    """The template's values about the last run's examples, with what every run's model says about them."""
     examples = []
     for number, example in enumerate(runs[-1].examples):
         readings = {}
-        for name, (model, tokenizer, run) in models.items():
-            explanation = explain(model, tokenizer, example["text"], max_tokens=run.settings.max_tokens)
-            readings[name] = _draw_explanation(explanation, sites=number == 0)
+        for run in runs:
+            explanation = explain(*models[run.name], example["text"], max_tokens=run.settings.max_tokens)
+            readings[run.name] = _draw_explanation(explanation, sites=number == 0)
         examples.append({**example, "readings": readings})
     return examples
 
