@@ -27,6 +27,17 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def shorten_text(text: object, limit: int = 60) -> str:
+    r"""A text as one printable line of at most `limit` characters.
+
+    >>> shorten_text("two\nlines"), shorten_text("a" * 100, 10)
+    ('two\\nlines', 'aaaaaaa...')
+    """
+    # A character may be written with ten (\U0001f9c0), so the text is cut before and after.
+    line = printable(str(text)[: limit + 1])
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
 def describe_value(value: Any) -> str:
     """What a value is, in a few words for a message.
 
@@ -38,15 +49,11 @@ def describe_value(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, str):
-        return f"the text {_shorten(value)!r}"
+        return f"the text {shorten_text(value)!r}"
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"{article} {name} of {value.bit_length():,} bits"  # Python refuses to write the longest
     if isinstance(value, bool | int | float | complex):
-        return f"{_shorten(repr(value))} ({name})"
+        return f"{shorten_text(repr(value))} ({name})"
     if isinstance(value, list | tuple | set | frozenset | dict | bytes | bytearray):
         return f"{article} {name} of {len(value)}"
     return f"{article} {name}"
-
-
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."

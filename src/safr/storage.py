@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from safr.errors import InputError, first_line
+from safr.errors import InputError, first_line, shorten_text
 
 if TYPE_CHECKING:
     import jsonschema
@@ -43,7 +43,6 @@ _MOST_BYTES = 2**30  # of a text that is read into memory
 _MOST_ROWS = 50_000_000  # of a table
 _MOST_TEXT = 2**31  # bytes of all texts in a column; a small Parquet file can hold one long text a billion times
 _LARGEST_NUMBER = 3.5e38
-_ECHO = 60  # characters of a wrong value that an error shows
 _PATH_ECHO = 400  # characters of a path; longer ones are no mistake of a letter
 _ADVICE = "copy it again or write it again"
 
@@ -137,7 +136,9 @@ def check_file(path: Path, *, advice: str = _ADVICE) -> None:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{_shorten(path, _PATH_ECHO)}: expected a file, found a {_describe_kind(status.st_mode)}")
+            raise InputError(
+                f"{shorten_text(path, _PATH_ECHO)}: expected a file, found a {_describe_kind(status.st_mode)}"
+            )
         checksums = _find_checksums(path)
         if checksums is None:
             return
@@ -152,7 +153,7 @@ def check_file(path: Path, *, advice: str = _ADVICE) -> None:
     except FileNotFoundError as error:
         raise InputError(f"{path}: expected a file, found none; {advice}") from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{_shorten(path, _PATH_ECHO)}: can't be read ({_describe_reason(error)})") from error
+        raise InputError(f"{shorten_text(path, _PATH_ECHO)}: can't be read ({_describe_reason(error)})") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -305,11 +306,11 @@ def name_disk_errors(path: Path) -> Iterator[None]:
         number = error.errno if error.errno is not None else find_disk_error(error)
         if number is None or error.filename not in (None, *_temporary_names(error.filename)):
             raise
-        raise OSError(number, os.strerror(number), _shorten(path, _PATH_ECHO)) from error
+        raise OSError(number, os.strerror(number), shorten_text(path, _PATH_ECHO)) from error
     except Exception as error:
         if (number := find_disk_error(error)) is None:
             raise
-        raise OSError(number, os.strerror(number), _shorten(path, _PATH_ECHO)) from error
+        raise OSError(number, os.strerror(number), shorten_text(path, _PATH_ECHO)) from error
 
 
 def find_disk_error(error: BaseException | None) -> int | None:
@@ -406,7 +407,7 @@ def _read_text(path: Path, advice: str) -> str:
 
 
 def _complain_of_key(name: str) -> str:
-    return f"{_shorten(repr(name))} is given twice"
+    return f"{shorten_text(repr(name))} is given twice"
 
 
 def _parse_json(text: str, schema: Mapping[str, Any] | None, place: str, advice: str) -> Any:
@@ -443,9 +444,9 @@ def _describe_mismatch(error: jsonschema.ValidationError) -> str:
     place = ".".join(map(str, error.absolute_path)) or "the whole"
     if error.validator == "required":
         missing = next(name for name in error.validator_value if name not in error.instance)
-        return f"expected {missing!r} in {_shorten(place)}, found none"
+        return f"expected {missing!r} in {shorten_text(place)}, found none"
     expected = f"{error.validator} {json.dumps(error.validator_value)}"
-    return f"expected {_shorten(expected)} of {_shorten(place)}, got {_shorten(json.dumps(error.instance))}"
+    return f"expected {shorten_text(expected)} of {shorten_text(place)}, got {shorten_text(json.dumps(error.instance))}"
 
 
 def _column_kinds(file: pyarrow.parquet.ParquetFile) -> dict[str, str]:
@@ -493,7 +494,9 @@ def _find_mode(path: Path) -> int | None:
     except NotADirectoryError:
         return None  # said by `_make_parents`
     except ValueError as error:  # a null character
-        raise InputError(f"{_shorten(repr(str(path)), _PATH_ECHO)}: expected the name of a file ({error})") from error
+        raise InputError(
+            f"{shorten_text(repr(str(path)), _PATH_ECHO)}: expected the name of a file ({error})"
+        ) from error
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: expected a file's name, found a folder there; name a file in it")
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
@@ -553,11 +556,6 @@ def _describe_kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "device")
 
 
-def _shorten(value: object, most: int = _ECHO) -> str:
-    text = str(value)
-    return text if len(text) <= most else text[:most] + "..."
-
-
 def _describe_reason(error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else None
-    return _shorten(reason or first_line(error))
+    return shorten_text(reason or first_line(error))

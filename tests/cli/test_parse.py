@@ -24,7 +24,7 @@ COMMAND_NAMES = ", ".join(COMMANDS)
         ("train --epochs", "--epochs needs a value, got none"),
         ("train --epochs x", "--epochs must be a whole number, got 'x'"),
         ("train --epochs=1.5", "--epochs must be a whole number, got '1.5'"),
-        (f"train --epochs {'9' * 5000}", f"--epochs must be a whole number, got '{'9' * 59}..."),
+        (f"train --epochs {'9' * 5000}", f"--epochs must be a whole number, got '{'9' * 56}..."),
         ("train --vmask-keep x", "--vmask-keep must be a finite number or None, got 'x'"),
         ("train --learning-rate inf", "`learning_rate` must be a finite number, got inf (float)"),
         ("train --importance nan", "`importance` must be a finite number, got nan (float)"),

@@ -222,7 +222,7 @@ def test_a_word_of_which_a_token_is_unknown_is_unknown():
             ("x" * 18, "y" * 19, "c", "d", "e", "f", "g"),
             (True,) * 7,
             "7 of 7 words are unknown to the tokenizer, so the model did not read them "
-            f"(“{'x' * 18}”, “{'y' * 17}…”, “c”, “d”, “e” and 2 more).",
+            f"(“{'x' * 18}”, “{'y' * 15}...”, “c”, “d”, “e” and 2 more).",
         ),
     ],
 )

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safr.data.messages import describe_cell, list_names, refuse_unreadable, shorten_path, shorten_text
-from safr.errors import InputError
+from safr.data.messages import describe_cell, list_names, refuse_unreadable, shorten_path
+from safr.errors import InputError, shorten_text
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=400)
 

@@ -11,8 +11,8 @@ import pyarrow
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
 from safr.data.files import iter_json_objects
-from safr.data.messages import list_names, shorten_path, shorten_text
-from safr.errors import InputError
+from safr.data.messages import list_names, shorten_path
+from safr.errors import InputError, shorten_text
 from safr.storage import read_parquet, write_parquet
 
 ScoresByText = dict[int, tuple[list[str], np.ndarray]]

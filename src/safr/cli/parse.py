@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 import tyro
 
 from safr.config import RENAMED_SETTINGS, Settings, describe_type, preset_options, setting_names, setting_type
-from safr.errors import InputError
+from safr.errors import InputError, shorten_text
 
 if TYPE_CHECKING:
     from safr.runs import Run
@@ -31,9 +31,6 @@ _LONE_OPTIONS = (
     ("explore", "--export", "writes a file and starts no server", {"--texts", "--no-browser"}),
 )
 """Options by their command, with why nearly nothing counts beside them, and what does."""
-
-_ECHO = 60
-"""Letters of a wrong value that a message shows."""
 
 
 def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> Callable[[], int | None]:
@@ -201,7 +198,7 @@ def _describe_refusal(box: str, arguments: Sequence[str], commands: Mapping[str,
         kind = get_args(kind)[0] if get_origin(kind) is tuple else kind  # of several values, each is of this kind
         choice = re.search(r"invalid choice '(.*?)' for argument", said)
         value = repr(choice[1] if choice else " ".join(values))
-        return f"{flag} must be {describe_type(kind)}, got {value if len(value) <= _ECHO else f'{value[:_ECHO]}...'}"
+        return f"{flag} must be {describe_type(kind)}, got {shorten_text(value)}"
     if found := re.search(r"Unrecognized options: (.*?) (?:For full|Perhaps|Arguments)", said):
         advice = "put a text with spaces in quotes" if "--text" in types else f"see `safr {name} --help`"
         return f"`safr {name}` does not take {found[1]!r}; {advice}"

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from safr.data.messages import shorten_path, shorten_text
+from safr.data.messages import shorten_path
 from safr.data.splits import Example
-from safr.errors import InputError
+from safr.errors import InputError, shorten_text
 from safr.progress import Progress
 from safr.storage import replace_file
 

@@ -18,9 +18,9 @@ from safr.data.labels import (
     says_missing,
     sort_label_names,
 )
-from safr.data.messages import describe_cell, list_names, shorten_path, shorten_text
+from safr.data.messages import describe_cell, list_names, shorten_path
 from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, TextDataset, split_by_class
-from safr.errors import InputError
+from safr.errors import InputError, shorten_text
 
 FEWEST_ROWS = 10
 FEWEST_HELD_OUT = 2

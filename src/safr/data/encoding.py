@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from safr.data.segmentation import find_boundaries
-from safr.errors import InputError, describe_value
+from safr.errors import InputError, describe_value, shorten_text
 
 Text = str | tuple[str, str]
 """What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
@@ -275,7 +275,7 @@ def describe_unknown(words: Sequence[str], unknown: Sequence[bool]) -> str:
         return ""
     names = list(dict.fromkeys(word for word, is_unknown in zip(words, unknown, strict=True) if is_unknown))
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    listed = ", ".join(f"“{_shorten(name)}”" for name in names[:_MOST_NAMED])
+    listed = ", ".join(f"“{shorten_text(name, _LONGEST_NAMED)}”" for name in names[:_MOST_NAMED])
     verb, pronoun = ("is", "it") if count == 1 else ("are", "them")
     return (
         f"{count:,} of {len(words):,} {'word' if len(words) == 1 else 'words'} {verb} unknown to the tokenizer, "
@@ -339,10 +339,6 @@ def _trim_span(text: str, start: int, end: int) -> Span:
     visible = text[start:end].lstrip()
     first = end - len(visible)
     return first, first + len(visible.rstrip())
-
-
-def _shorten(word: str) -> str:
-    return word if len(word) <= _LONGEST_NAMED else f"{word[: _LONGEST_NAMED - 1]}…"
 
 
 def _has_white_space(text: str) -> bool:

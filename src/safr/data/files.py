@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
-from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
-from safr.errors import InputError
+from safr.data.messages import list_names, refuse_unreadable, shorten_path
+from safr.errors import InputError, shorten_text
 from safr.storage import build_object
 
 EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")

@@ -11,10 +11,10 @@ from typing import Any
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
 from safr.data.files import SPLIT_STEMS, RawRow, column_positions
 from safr.data.labels import normalize_label_names
-from safr.data.messages import list_names, refuse_unreadable, shorten_path, shorten_text
+from safr.data.messages import list_names, refuse_unreadable, shorten_path
 from safr.data.quiet import hide_progress_bars
 from safr.data.splits import TextDataset
-from safr.errors import InputError
+from safr.errors import InputError, shorten_text
 
 
 def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:

@@ -6,28 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from safr.errors import InputError
+from safr.errors import InputError, printable, shorten_text
 
 _LONGEST_ECHO = 60  # characters
 _LONGEST_PATH = 100  # characters
 _LONGEST_LIST = 80  # characters
 
 
-def shorten_text(text: object, limit: int = _LONGEST_ECHO) -> str:
-    r"""A text as one printable line of at most `limit` characters.
-
-    >>> shorten_text("two\nlines"), shorten_text("a" * 100, 10)
-    ('two\\nlines', 'aaaaaaa...')
-    """
-    # A character may be written with ten (\U0001f9c0), so the text is cut before and after.
-    line = "".join(_make_printable(character) for character in str(text)[: limit + 1])
-    return line if len(line) <= limit else line[: limit - 3] + "..."
-
-
 def shorten_path(path: object) -> str:
     """A path as one printable line, of a long one the end, which holds the file's name."""
     end = str(path)[-_LONGEST_PATH - 1 :]
-    line = "".join(map(_make_printable, end))
+    line = printable(end)
     return line if len(line) <= _LONGEST_PATH else "..." + line[3 - _LONGEST_PATH :]
 
 
@@ -80,7 +69,3 @@ def refuse_unreadable(place: str, expected: str, advice: str) -> Iterator[None]:
     except Exception as error:  # which types a broken file brings about is not documented by any of the libraries
         reason = shorten_text(" ".join(str(error).split()) or type(error).__name__)
         raise InputError(f"{place}: {expected}; {advice} ({reason})") from error
-
-
-def _make_printable(character: str) -> str:
-    return character if character.isprintable() else repr(character)[1:-1]

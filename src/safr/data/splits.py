@@ -10,8 +10,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from numbers import Integral
 
-from safr.data.messages import shorten_text
-from safr.errors import InputError, describe_value
+from safr.errors import InputError, describe_value, shorten_text
 
 Example = tuple[str, int]  # text, class id
 SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"

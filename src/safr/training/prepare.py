@@ -26,7 +26,7 @@ from safr.config import PAPER_MODEL, Recipe, Settings
 from safr.data import TextDataset
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
-from safr.errors import InputError, first_line
+from safr.errors import InputError, first_line, shorten_text
 from safr.inference import count_positions, iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
@@ -327,5 +327,4 @@ def _warn(message: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    reason = first_line(error)
-    return reason if len(reason) <= _REASON_LENGTH else f"{reason[:_REASON_LENGTH]}..."
+    return shorten_text(first_line(error), _REASON_LENGTH)
