@@ -1,12 +1,15 @@
 import itertools
+import sys
+import unicodedata
 
 import pytest
 import regex
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Regex, pre_tokenizers
 
 from safr.data.encoding import find_word_spans
-from safr.data.segmentation import find_boundaries
+from safr.data.segmentation import SPACELESS, find_boundaries
 from tests.tiny_tokenizers import tokenizer
 
 SCRIPTS = {
@@ -49,6 +52,14 @@ def test_a_word_of_hindi_is_not_cut_at_its_vowel_signs():
     encoding = tokenizer("gpt2")(text).encodings[0]
     spans, _ = find_word_spans(text, encoding.offsets, encoding.word_ids)
     assert [text[start:end] for start, end in spans] == text.split()
+
+
+def test_tokenizers_see_every_letter_of_the_scripts_that_are_split_here():
+    letters = [character for character in map(chr, range(sys.maxunicode + 1)) if character.isalpha()]
+    split = "".join(letter for letter in letters if find_boundaries(f"a{letter}").get(1))
+    assert len(split) > 90_000
+    others = pre_tokenizers.Split(Regex(f"[{SPACELESS}]"), "removed").pre_tokenize_str(split)
+    assert [(part, unicodedata.name(part[0])) for part, _ in others] == []
 
 
 def test_a_text_in_ascii_is_left_to_its_tokenizer():

@@ -10,8 +10,11 @@ import regex
 _CHINESE_OR_JAPANESE = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc\uff70"  # with the marks of a long vowel
 _OTHER_SPACELESS = r"\p{Line_Break=SA}\p{Tibetan}"  # Unicode's "complex context": Lao, Khmer, Burmese and relatives
 
-SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-"""Scripts that write no spaces between words, as a part of a character class; also for tokenizers' expressions."""
+_TAI = r"\p{Thai}\p{Lao}\p{Ahom}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}"
+
+# The same as the two above and Thai, but tokenizers' expressions (Oniguruma) don't know the property Line_Break.
+SPACELESS = rf"{_CHINESE_OR_JAPANESE}{_TAI}\p{{Khmer}}\p{{Myanmar}}\p{{Tibetan}}"
+"""Scripts that write no spaces between words, as a part of a character class of a tokenizer's expression."""
 
 _RUN = regex.compile(rf"(?P<thai>\p{{Thai}}+)|(?P<east>[{_CHINESE_OR_JAPANESE}]+)|(?P<other>[{_OTHER_SPACELESS}]+)")
 _LETTERS = regex.compile(r"[\p{L}\p{M}\u200c\u200d]+")  # with the joiners of Persian and Hindi
