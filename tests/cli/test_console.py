@@ -122,6 +122,10 @@ def at_all_percents(value):
     return {str(percent): value for percent in DELETION_PERCENTS}
 
 
+def list_notes(run):
+    return list_score_notes(run.name, run.scores, run.settings.max_tokens)
+
+
 def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
     runs = []
     for number, name in enumerate(["[bold]first", "second"]):
@@ -134,7 +138,7 @@ def test_the_table_has_a_row_per_run_with_its_numbers(tmp_path):
         }
         runs[-1].scores_file.write_text(json.dumps(scores))
     console = plain_console()
-    console.print(scores_table(runs))
+    console.print(scores_table({run.name: run.scores for run in runs}))
     rows = [line for line in written(console).splitlines() if line.strip().startswith(("[bold]first", "second"))]
     cells = [re.split(r"\s+(?=-?\d+\.\d \[)", row.strip()) for row in rows]
     others = ["60.0 [59.0,61.0]", "50.0 [49.0,51.0]", "20.0 [19.0,21.0]"]
@@ -153,7 +157,7 @@ def test_the_table_fits_eighty_columns(tmp_path):
     scores = read_json(EXAMPLE_SCORES) | {"accuracy": estimate(0.7), "deletion": deletion, "srs": srs}
     run.scores_file.write_text(json.dumps(scores))
     console = Console(file=io.StringIO(), width=80)
-    console.print(scores_table([run]))
+    console.print(scores_table({run.name: run.scores}))
     assert "baseline" in written(console)
     assert written(console).count("70.0 [69.0,71.0]") == 3
     assert "-10.1 [-12.3,-9.8]" in written(console)
@@ -161,26 +165,22 @@ def test_the_table_fits_eighty_columns(tmp_path):
 
 def test_a_run_without_srs_has_dashes_in_the_table_and_the_reason_below_it(single_word_run):
     console = plain_console()
-    console.print(scores_table([single_word_run]))
+    console.print(scores_table({single_word_run.name: single_word_run.scores}))
     (row,) = [line for line in written(console).splitlines() if line.startswith("single words")]
     accuracy = format_percent(single_word_run.scores["accuracy"]).replace(", ", ",")
     assert row.removeprefix("single words").split() == [*accuracy.split(), "–", "–", "–"]
-    assert list_score_notes([single_word_run]) == [
-        "single words: each of the 12 texts holds one word, so nothing can be deleted"
-    ]
+    assert "single words: each of the 12 texts holds one word, so nothing can be deleted" in list_notes(single_word_run)
 
 
 def test_texts_of_one_word_are_told_below_the_table(safr_run):
     count = safr_run.scores["undeletable"]
     assert 0 < count < 17
-    assert f"safr: {count} of 17 texts hold one word, so nothing can be deleted from them" in list_score_notes(
-        [safr_run]
-    )
+    assert f"safr: {count} of 17 texts hold one word, so nothing can be deleted from them" in list_notes(safr_run)
 
 
 def test_texts_that_were_cut_are_told_below_the_table(safr_run):
     assert safr_run.scores["truncated"] == 1
-    assert "safr: 1 of 17 texts were cut to 12 tokens" in list_score_notes([safr_run])
+    assert "safr: 1 of 17 texts were cut to 12 tokens" in list_notes(safr_run)
 
 
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():

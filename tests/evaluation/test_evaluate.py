@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from huggingface_hub import ModelCard
+from sklearn.metrics import classification_report
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from safr import inference
@@ -36,6 +37,7 @@ from safr.evaluation.evaluate import (
 from safr.evaluation.labels import number_by_name
 from safr.evaluation.srs import DELETION_PERCENTS, count_deleted, srs
 from safr.evaluation.statistics import bootstrap_mean
+from safr.inference import predict
 from safr.model.attach import attach
 from safr.model.save import load
 from safr.model.transformer import TransformerForSequenceClassification
@@ -104,7 +106,7 @@ def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
     about = {"split", "site", "texts", "truncated", "undeletable", "unknown", "unknown_words", "duplicates"}
-    assert set(scores) == about | {"accuracy", "deletion", "srs", "capacity", "audit"}
+    assert set(scores) == about | {"accuracy", "classes", "deletion", "srs", "capacity", "audit"}
     assert scores["duplicates"] == tiny.dataset().duplicates.to_dict()
     assert scores["site"] == "fc1.0"
     assert (scores["split"], scores["texts"], scores["truncated"]) == ("test", 17, 1)
@@ -151,7 +153,7 @@ def test_where_nothing_can_be_deleted_its_scores_are_null_with_the_reason(single
 def test_the_card_of_a_model_without_srs_says_why(single_word_run):
     card = (single_word_run.model_folder / "README.md").read_text(encoding="utf-8")
     assert "| SRS(30) | – (each of the 12 texts holds one word, so nothing can be deleted) |" in card
-    assert [result.metric_name for result in ModelCard(card).data.eval_results] == ["accuracy"]
+    assert [result.metric_name for result in ModelCard(card).data.eval_results] == ["accuracy", "macro F1"]
 
 
 def test_a_model_on_single_words_is_evaluated_where_srs_of_them_is_refused():
@@ -193,11 +195,28 @@ def test_random_deletion_tells_its_spread_over_draws(run):
     assert "spread" not in run.scores["deletion"]["capacity"]["30"]
 
 
+def test_the_scores_of_classes_are_those_of_scikit_learn(run):
+    (model, tokenizer), test = run.load_model(), tiny.dataset().test
+    predictions = predict(model, encode(tokenizer, test.texts, run.settings.max_tokens))
+    report = classification_report(
+        test.labels, predictions, target_names=tiny.dataset().label_names, output_dict=True, zero_division=0
+    )
+    classes = run.scores["classes"]
+    assert classes["macro_f1"]["value"] == pytest.approx(report["macro avg"]["f1-score"])
+    assert classes["balanced_accuracy"]["value"] == pytest.approx(report["macro avg"]["recall"])
+    for row in classes["per_class"]:
+        assert report[row["label"]] == pytest.approx(
+            {"f1-score" if name == "f1" else name: value for name, value in row.items() if name != "label"}
+        )
+    assert classes["majority"]["share"] == max(map(test.labels.count, {0, 1})) / len(test)
+
+
 def test_the_models_card_tells_the_main_scores(run):
     card = (run.model_folder / "README.md").read_text(encoding="utf-8")
     scores = run.scores
     told = [
         scores["accuracy"],
+        scores["classes"]["macro_f1"],
         *(scores["deletion"][name]["30"] for name in ("random", "capacity")),
         scores["srs"]["30"],
     ]

@@ -15,7 +15,7 @@ from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS
 from safr.report import write_figures, write_report
-from safr.report.report import draw_deletion_curves, load_curve, state_findings
+from safr.report.report import MOST_CLASSES, draw_deletion_curves, load_curve, state_findings
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
@@ -222,6 +222,38 @@ def test_a_run_that_is_not_evaluated_is_refused(safr_run, tmp_path):
         write_report([run], tmp_path / "report.html")
 
 
+def test_every_class_has_its_scores(source, baseline, safr_run):
+    for run in (baseline, safr_run):
+        for row in run.scores["classes"]["per_class"]:
+            cells = [f"{100 * row[name]:.1f}" for name in ("precision", "recall", "f1")]
+            row_of_class = "".join(f"<td>{cell}</td>" for cell in (*cells, row["support"]))
+            assert f'{run.name}</th><td class="text">{html.escape(row["label"])}</td>{row_of_class}</tr>' in source
+        accuracy, f1 = (shown(run.scores["classes"][name]) for name in ("balanced_accuracy", "macro_f1"))
+        assert f'<td colspan="2">balanced accuracy {accuracy}</td><td>{f1}</td><td>17</td></tr>' in source
+
+
+def test_of_many_classes_the_first_are_shown(safr_run, tmp_path):
+    run = copied(safr_run, tmp_path, "many")
+    scores = run.scores
+    row = scores["classes"]["per_class"][0]
+    scores["classes"]["per_class"] = [row | {"label": f"class {number}"} for number in range(MOST_CLASSES + 7)]
+    write_json(run.scores_file, scores)
+    text = Page(write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert f"class {MOST_CLASSES - 1}" in text
+    assert f"class {MOST_CLASSES}" not in text
+    assert "and 7 more, in scores.json" in text
+
+
+@pytest.mark.parametrize(("low", "is_said"), [(0.89, True), (0.9, True), (0.91, False)])
+def test_an_accuracy_that_one_class_alone_would_reach_is_said(low, is_said):
+    majority = {"classes": {"majority": {"label": "good", "share": 0.9}}}
+    said = state_findings({"a": scores(accuracy=(0.92, low, 0.95)) | majority})
+    assert is_said == any(
+        sentence.startswith("a: accuracy is not clearly above 90.0 %, the share of the largest class (good)")
+        for sentence in said
+    )
+
+
 def test_a_run_without_srs_has_dashes_and_says_why_once(single_word_run, tmp_path):
     run = copied(single_word_run, tmp_path, "words")
     source = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
@@ -232,7 +264,7 @@ def test_a_run_without_srs_has_dashes_and_says_why_once(single_word_run, tmp_pat
     assert page.text.count(reason) == 1
     assert f"words: {reason}; SRS could not be measured." in page.text
     assert "Deleting more and more" not in page.text
-    assert re.findall(r"<td class=\"text\">(\w+)</td><td>(.*?)</td>", source) == [
+    assert re.findall(r"<td class=\"text\">(\w+)</td><td>(\D*?)</td>", source) == [
         ("capacity_fc1_out_0", "–"),
         ("keep", "–"),
         ("attention", "–"),

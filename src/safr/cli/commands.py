@@ -12,10 +12,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -99,18 +99,9 @@ def evaluate_command(
     console = _console()
     opened = open_trained_run(run)
     scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split)
+    _show_scores([opened], console, {opened.name: scores}, split)
     if split == "test":
-        _show_scores([opened], console)
         console.print(f"All scores: {opened.scores_file}")
-    else:
-        from safr.evaluation.srs import describe_undeletable
-        from safr.evaluation.statistics import format_percent
-
-        console.print(
-            f"{split} accuracy {format_percent(scores['accuracy'])}, SRS(30) {format_percent(scores['srs']['30'])}"
-        )
-        if undeletable := scores["undeletable"]:
-            console.print(describe_undeletable(undeletable, scores["texts"]), highlight=False)
 
 
 def sweep_command(
@@ -588,12 +579,16 @@ def _explain(folder: Path, text: str) -> Explanation:
     return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
 
 
-def _show_scores(runs: Sequence[Run], console: Console) -> None:
+def _show_scores(
+    runs: Sequence[Run], console: Console, scores: Mapping[str, Any] | None = None, split: str = "test"
+) -> None:
     from safr.cli.console import list_score_notes, scores_table
 
-    console.print(scores_table(runs))
-    for line in list_score_notes(runs):
-        console.print(line, highlight=False)
+    scores_by_run = scores or {run.name: run.scores for run in runs}
+    console.print(scores_table(scores_by_run, split=split))
+    for run in runs:
+        for line in list_score_notes(run.name, scores_by_run[run.name], run.settings.max_tokens):
+            console.print(line, highlight=False, markup=False)
 
 
 def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:

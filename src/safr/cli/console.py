@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import printable
+from safr.evaluation.classification import describe_classes
 from safr.evaluation.evaluate import describe_unknown_words
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
@@ -21,7 +22,6 @@ from safr.evaluation.statistics import format_percent
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
     from safr.experiments.runner import Outcome, OutcomeCallback
-    from safr.runs import Run
 
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 """ColorBrewer's Blues, which are readable for the colour-blind; darker is more."""
@@ -119,17 +119,23 @@ class TrainingProgress(TrainerCallback):
         self.console.print(line, highlight=False, markup=False)
 
 
-def scores_table(runs: Sequence[Run]) -> Table:
-    """A table of runs in the form of the paper's Table 1, every number with its 95 % interval."""
+def scores_table(scores_by_run: Mapping[str, Mapping[str, Any]], *, split: str = "test") -> Table:
+    """A table of runs in the form of the paper's Table 1, every number with its 95 % interval.
+
+    Args:
+        scores_by_run: What `evaluate` returned for each run, by the run's name.
+        split: Which part of the data they are on.
+    """
     title = (
-        f"Test accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity [95 % interval]"
+        f"{split.capitalize()} accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity "
+        "[95 % interval]"
     )
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("run", no_wrap=True, min_width=8)
     for name in ("accuracy", "random", "capacity", "SRS (drop)"):
         table.add_column(name, justify="right", no_wrap=True)
-    for run in runs:
-        scores, k = run.scores, str(MAIN_PERCENT)
+    k = str(MAIN_PERCENT)
+    for name, scores in scores_by_run.items():
         cells = (
             scores["accuracy"],
             scores["deletion"]["random"][k],
@@ -137,25 +143,27 @@ def scores_table(runs: Sequence[Run]) -> Table:
             scores["srs"][k],
         )
         # Without the space after the comma a row fits a terminal of 80 columns.
-        table.add_row(Text(run.name), *(format_percent(cell).replace(", ", ",") for cell in cells))
+        table.add_row(Text(name), *(format_percent(cell).replace(", ", ",") for cell in cells))
     return table
 
 
-def list_score_notes(runs: Sequence[Run]) -> list[str]:
-    """Sentences about texts that a run's scores say little of: cut, of one word, or with words that were not read."""
-    notes = []
-    for run in runs:
-        scores = run.scores
-        if truncated := scores.get("truncated"):
-            limit = run.settings.max_tokens
-            notes.append(f"{run.name}: {truncated:,} of {scores['texts']:,} texts were cut to {limit} tokens")
-        if undeletable := scores.get("undeletable"):
-            notes.append(f"{run.name}: {describe_undeletable(undeletable, scores['texts'])}")
-        if unknown_words := describe_unknown_words(scores):
-            notes.append(f"{run.name}: {unknown_words}")
-        if unknown := scores.get("unknown"):
-            notes.append(f"{run.name}: {unknown:,} of {scores['texts']:,} texts hold unknown words only")
-    return notes
+def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> list[str]:
+    """Sentences on a run's classes, and on texts that its scores say little of: cut, of one word, or not read.
+
+    Args:
+        name: The run's name.
+        scores: What `evaluate` returned for it.
+        max_tokens: How many tokens of a text it reads.
+    """
+    texts, truncated, unknown = scores["texts"], scores.get("truncated"), scores.get("unknown")
+    notes = [
+        describe_classes(scores),
+        f"{truncated:,} of {texts:,} texts were cut to {max_tokens} tokens" if truncated else "",
+        describe_undeletable(scores["undeletable"], texts) if scores.get("undeletable") else "",
+        describe_unknown_words(scores),
+        f"{unknown:,} of {texts:,} texts hold unknown words only" if unknown else "",
+    ]
+    return [f"{name}: {note}" for note in notes if note]
 
 
 def shade_words(explanation: Explanation) -> Text:

@@ -12,6 +12,7 @@ import pyarrow
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from safr.attribution.explanation import output_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
@@ -19,6 +20,7 @@ from safr.data.encoding import EncodedText, encode
 from safr.data.splits import hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
+from safr.evaluation.classification import score_classes
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
@@ -109,7 +111,7 @@ def evaluate(
     labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples))
     texts = encode(tokenizer, examples.texts, max_tokens)
     check_classes(run_or_model, texts, labels)
-    scores = _score_texts(run_or_model, texts, labels, split, progress)[0]
+    scores = _score_texts(run_or_model, tokenizer, texts, labels, split, progress)[0]
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
@@ -121,7 +123,7 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
     model, tokenizer = run.load_model()
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
-    scores, internals = _score_texts(model, texts, np.array(examples.labels), split, progress)
+    scores, internals = _score_texts(model, tokenizer, texts, np.array(examples.labels), split, progress)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data.label_names)
@@ -142,6 +144,7 @@ def _choose_split(data: TextDataset | Split, split: str) -> Split:
 
 def _score_texts(
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     split: str,
@@ -160,7 +163,7 @@ def _score_texts(
         "unknown": count_unknown(texts),
         "unknown_words": count_unknown_words(texts),
     }
-    scores = _scores(model, texts, labels, internals, site, progress)
+    scores = _scores(model, tokenizer, texts, labels, internals, site, progress)
     if undeletable == len(texts):
         about["srs_reason"] = describe_undeletable(undeletable, len(texts))
         scores |= {name: _remove_estimates(scores[name]) for name in ("deletion", "srs")}
@@ -214,13 +217,17 @@ def choose_examples(
 
 def _scores(
     model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
     labels: NDArray[np.int64],
     internals: Sequence[InternalScores],
     site: str,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    right = np.array([text.prediction for text in internals]) == labels
+    predictions = np.array([text.prediction for text in internals])
+    right = predictions == labels
+    classes = np.union1d(labels, predictions).tolist()
+    names = output_names(model, tokenizer, classes, outputs=model.config.num_labels)
     scores = _attributions(internals, site)
     percents = {name: DELETION_PERCENTS if name == "capacity" else (MAIN_PERCENT,) for name in scores}
     outcomes = measure_deletions(model, texts, labels, scores, percents, DELETION_PERCENTS, progress=progress)
@@ -243,6 +250,7 @@ def _scores(
     }
     return {
         "accuracy": bootstrap_mean(right).to_dict(),
+        "classes": score_classes(labels, predictions, dict(zip(classes, names, strict=True))),
         "deletion": deletion,
         "srs": srs,
         "capacity": _capacity_table(internals, site),
@@ -259,9 +267,14 @@ def _card_scores(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What a model's card tells, by the name it has there."""
     k = str(MAIN_PERCENT)
     if reason := scores.get("srs_reason"):
-        return {"accuracy": scores["accuracy"], f"SRS({k})": f"{NOT_MEASURED} ({reason})"}
+        return {
+            "accuracy": scores["accuracy"],
+            "macro F1": scores["classes"]["macro_f1"],
+            f"SRS({k})": f"{NOT_MEASURED} ({reason})",
+        }
     return {
         "accuracy": scores["accuracy"],
+        "macro F1": scores["classes"]["macro_f1"],
         f"accuracy, random {k} % of words deleted": scores["deletion"]["random"][k],
         f"accuracy, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k],
         f"SRS({k})": scores["srs"][k],

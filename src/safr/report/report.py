@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explanation import Explanation, explain
 from safr.data.tokenizer import describe_tokenizer
-from safr.errors import InputError
+from safr.errors import InputError, shorten_text
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.conclusions import CONCLUSION_RULES
 from safr.evaluation.evaluate import EXAMPLE_RULE, describe_unknown_words
@@ -50,6 +50,9 @@ HISTORY_TERMS = ("task", "importance", "interaction", "information", "dev_accura
 MAIN_K = "30"
 """The percentage of deleted words that the findings are about, as `scores.json` writes it."""
 
+MOST_CLASSES = 30
+"""Classes that the table of classes shows of a run."""
+
 CLOSED_MASK = 0.05
 """Mean keep probability below which the mask lets almost nothing through."""
 
@@ -79,6 +82,8 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             data=runs[0].record["data"],
             records={run.name: run.record for run in runs},
             scores={run.name: run.scores for run in runs},
+            class_scores={run.name: run.scores["classes"] for run in runs if "classes" in run.scores},
+            most_classes=MOST_CLASSES,
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
             tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
             commands={run.name: run.settings.command for run in runs},
@@ -137,6 +142,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
       interval of the difference on the same texts is above 0. Where nothing can be deleted, that is told instead.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
+    - A model tells classes apart if its accuracy's interval is above the share of the largest class.
     - Test texts that are in the training texts too are told, and words that were not read.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
       half as long as the first run's, and if attention is flat (entropy above 98 % of the largest).
@@ -145,6 +151,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     first = scores[names[0]]
     sentences = [_judge_capacity(name, scores[name]) for name in names]
     sentences += [_compare_runs(name, scores[name], names[0], first) for name in names[1:]]
+    sentences += [sentence for name in names if (sentence := _judge_accuracy(name, scores[name]))]
     if shared := first.get("duplicates", {}).get("test_in_train"):
         sentences.append(
             f"{shared:,} of the {first['texts']:,} test texts are in the training texts too, so the accuracies may be "
@@ -312,6 +319,17 @@ def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
     if difference["high"] < 0:
         return f"{name}: {costs} {-points:.1f} points less than deleting at random, so it misses what matters."
     return f"{name}: {costs} no clearly other number of points than deleting at random ({points:+.1f})."
+
+
+def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
+    """A sentence where the accuracy could come from always giving the same class; "" elsewhere and in older runs."""
+    majority = scores.get("classes", {}).get("majority")
+    if majority is None or scores["accuracy"]["low"] > majority["share"]:
+        return ""
+    return (
+        f"{name}: accuracy is not clearly above {100 * majority['share']:.1f} %, the share of the largest class "
+        f"({shorten_text(majority['label'])}), so the model may not tell the classes apart."
+    )
 
 
 def _compare_runs(name: str, scores: Mapping[str, Any], first_name: str, first_scores: Mapping[str, Any]) -> str:
