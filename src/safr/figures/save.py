@@ -58,6 +58,7 @@ def _render_png(figure: Figure) -> bytes:
 
 def _fix_layout(figure: Figure) -> None:
     """Arranges the axes once: matplotlib would move them a little with every drawing."""
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)  # not "none", whose placeholder has matplotlib draw all of it once more
