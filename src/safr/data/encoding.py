@@ -6,6 +6,7 @@ import string
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from typing import Any
 
@@ -130,7 +131,7 @@ class EncodedText:
     unknown: frozenset[int] = frozenset()
     """Indices of the words that were not read as they are: to the model, all unknown tokens are one and the same."""
 
-    @property
+    @cached_property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
         return tuple(int(self.second is not None and word >= self.second) for word in range(len(self.words)))

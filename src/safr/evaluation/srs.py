@@ -225,8 +225,8 @@ def rank_words(
     """
     texts = [0] * len(scores) if text_of_word is None else text_of_word
     ranking = [word for word in np.argsort(-scores, kind="stable").tolist() if texts[word] in _TEXTS[within]]
-    last_words = {texts[word]: word for word in ranking}  # the least important of a text
-    return [word for word in ranking if word not in last_words.values()]
+    last_words = set({texts[word]: word for word in ranking}.values())  # the least important of each text
+    return [word for word in ranking if word not in last_words]
 
 
 def delete_words(
