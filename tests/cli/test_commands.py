@@ -15,7 +15,7 @@ import pytest
 from safr.cli.commands import main
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments import paper
+from safr.experiments import demo, paper
 from safr.runs import Run, create_run
 from safr.storage import CHECKSUMS_FILE, write_json
 from tests.test_training import small_data
@@ -99,7 +99,7 @@ def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
 def test_evaluate_on_dev_leaves_the_scores_alone(run, capsys):
     before = (run / "scores.json").read_bytes()
     assert main(["evaluate", str(run), "--split", "dev"]) == 0
-    assert "dev accuracy" in capsys.readouterr().out
+    assert "Dev accuracy" in capsys.readouterr().out
     assert (run / "scores.json").read_bytes() == before
 
 
@@ -397,7 +397,10 @@ def test_data_of_single_words_are_scored_from_training_to_sweep_without_a_number
     assert (run.scores["srs"]["30"], run.scores["srs_reason"]) == (None, f"{reason}, so nothing can be deleted")
     assert main(["evaluate", str(folder), "--split", "dev"]) == 0
     shown = capsys.readouterr().out
-    assert re.search(rf"^dev accuracy .*\], SRS\(30\) –\n{reason}, so nothing can be deleted$", shown, re.MULTILINE)
+    assert shown.startswith("data ")
+    assert "Dev accuracy in %" in shown
+    assert re.search(r"^run +\d+\.\d \[.*\] +– +– +– *$", shown, re.MULTILINE)
+    assert shown.count(f"run: {reason}, so nothing can be deleted\n") == 1
     assert main(["report", str(folder)]) == 0
     page = (folder / "report.html").read_text()
     assert page.count("<td>–</td>") >= 4
@@ -420,6 +423,34 @@ def test_a_sweep_varies_settings_and_recommends_one(reviews, tmp_path, capsys):
     assert "| importance 0.1 | 1 |" in shown
     assert "Recommended: " in shown
     assert {"table.md", "runs.parquet", "pareto.svg", "baseline,seed=0"} <= {path.name for path in folder.iterdir()}
+
+
+def test_the_demo_trains_its_runs_side_by_side_and_shows_them(reviews, tmp_path, capsys, monkeypatch):
+    folder, tiny = tmp_path / "demo", {"epochs": 2, "width": 8, "heads": 1, "feed_forward": 8}
+    settings = {name: each.changed(data=str(reviews), **tiny) for name, each in demo.demo_settings(0).items()}
+    monkeypatch.setattr(demo, "demo_settings", lambda seed: settings)
+    assert main(["demo", "--output", str(folder), "--workers", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "classes in train: " in shown
+    for name in settings:
+        assert f"  {name}, epoch 2: dev accuracy " in shown
+        assert f"  {name}, epoch 3: " not in shown
+        assert (folder / name / "figures").is_dir()
+    assert (folder / "report.html").is_file()
+    assert (folder / "explorer.html").is_file()
+    assert main(["demo", "--output", str(folder)]) == 0
+    again = capsys.readouterr().out
+    assert "epoch" not in again
+    assert again.splitlines()[-3:] == shown.splitlines()[-3:]
+
+
+def test_a_demo_that_fails_says_why_and_where(reviews, tmp_path, capsys, monkeypatch):
+    settings = {name: each.changed(data=str(reviews)) for name, each in demo.demo_settings(0).items()}
+    monkeypatch.setattr(demo, "demo_settings", lambda seed: settings)
+    folder = tmp_path / "demo"
+    (folder / "safr").mkdir(parents=True)
+    (folder / "safr" / "config.json").write_text("{")
+    assert f"{folder / 'safr'}: " in failure(capsys, "demo", "--output", str(folder), "--workers", "1")
 
 
 def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys):

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from safr.attribution.explanation import explain
 from safr.cli.console import (
+    EpochLines,
     ProgressBar,
     TrainingProgress,
     list_score_notes,
@@ -181,6 +183,30 @@ def test_texts_of_one_word_are_told_below_the_table(safr_run):
 def test_texts_that_were_cut_are_told_below_the_table(safr_run):
     assert safr_run.scores["truncated"] == 1
     assert "safr: 1 of 17 texts were cut to 12 tokens" in list_notes(safr_run)
+
+
+def test_epochs_that_other_processes_finish_are_printed_once(tmp_path):
+    def write(name, *accuracies):
+        (tmp_path / name).mkdir(exist_ok=True)
+        lines = [{"epoch": number, "dev_accuracy": value} for number, value in enumerate(accuracies, start=1)]
+        (tmp_path / name / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    write("older", 0.5)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "history.jsonl").write_text("{")
+    console = plain_console()
+    with EpochLines(console, tmp_path):
+        write("new", 0.6)
+        while "new" not in written(console):
+            time.sleep(0.01)
+        write("new", 0.6, 0.7, 0.65)
+        write("older", 0.5, 0.4)
+    assert sorted(written(console).splitlines()) == [
+        "  new, epoch 1: dev accuracy 60.0% *",
+        "  new, epoch 2: dev accuracy 70.0% *",
+        "  new, epoch 3: dev accuracy 65.0%",
+        "  older, epoch 2: dev accuracy 40.0%",
+    ]
 
 
 def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():

@@ -23,8 +23,8 @@ from safr.cli.parse import Command, default_run_name, parse_command, parse_score
 from safr.config import Settings
 from safr.errors import InputError, printable
 
-DEMO_TEXTS = 50
-"""Test texts of the demonstration's explorer, which is written in half a minute."""
+DEMO_TEXTS = 30
+"""Test texts of the demonstration's explorer, which is written in ten seconds."""
 
 INTERRUPTED_STATUS, BROKEN_PIPE_STATUS, TERMINATED_STATUS = 130, 141, 143
 """What a shell reports of a program that SIGINT, SIGPIPE or SIGTERM ends."""
@@ -37,17 +37,37 @@ if TYPE_CHECKING:
     from safr.runs import Run
 
 
-def demo_command(output: Path = Path("runs/demo"), seed: int = 0) -> None:
+def demo_command(output: Path = Path("runs/demo"), seed: int = 0, workers: int | None = None) -> None:
     """Train a plain transformer, one with VMASK and one with SAFR on real sentences, and report on all three.
 
     Args:
         output: Folder for the three runs and the report; what is finished there is not run again.
         seed: Seed of all three.
+        workers: Runs at a time, among which the cores are divided. Default: one for each core.
     """
-    from safr.experiments.demo import demo_settings
+    from joblib import cpu_count
 
-    console = _console()
-    runs = [_train_and_evaluate(settings, output / name, console) for name, settings in demo_settings(seed).items()]
+    from safr.cli.console import EpochLines, outcome_printer
+    from safr.experiments.demo import demo_settings
+    from safr.experiments.runner import run_jobs
+    from safr.runs import open_trained_run
+
+    console, settings = _console(), demo_settings(seed)
+    _load(settings["baseline"], None, console)
+    longest_first = dict(reversed(settings.items()))
+    workers = workers or min(cpu_count(), len(settings))
+    failed = {}
+    with EpochLines(console, output):
+        for outcome in run_jobs(longest_first, output, ("test",), workers=workers, progress=outcome_printer(console)):
+            if outcome.error is None:
+                _draw_figures(open_trained_run(output / outcome.name))  # while the other runs go on
+            else:
+                failed[outcome.name] = outcome.error
+    if failed:
+        raise InputError("; ".join(f"{output / name}: {error}" for name, error in failed.items()))
+    runs = [open_trained_run(output / name) for name in settings]
+    for run in runs:
+        _draw_figures(run)
     _show_scores(runs, console)
     _write_report(runs, output / "report.html", console)
     _export_page(runs, output / "explorer.html", console, DEMO_TEXTS)
@@ -136,22 +156,23 @@ def sweep_command(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.cli.console import outcome_printer
+    from safr.cli.console import EpochLines, outcome_printer
     from safr.experiments.sweep import run_sweep
 
     jobs = parse_sweep_jobs(settings, vary, seeds, plan, baseline)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}", highlight=False)
-    result = run_sweep(
-        jobs,
-        output,
-        engine=engine,
-        workers=workers,
-        test=test,
-        margin=margin / 100,
-        data_dir=data_dir,
-        progress=outcome_printer(console),
-    )
+    with EpochLines(console, output):
+        result = run_sweep(
+            jobs,
+            output,
+            engine=engine,
+            workers=workers,
+            test=test,
+            margin=margin / 100,
+            data_dir=data_dir,
+            progress=outcome_printer(console),
+        )
     console.print(result.text, highlight=False)
     console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
     return 1 if result.failed else 0
@@ -181,7 +202,7 @@ def reproduce_command(
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.cli.console import outcome_printer
+    from safr.cli.console import EpochLines, outcome_printer
     from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
     from safr.report.reproduction import reproduce_paper as run_reproduction
 
@@ -190,16 +211,17 @@ def reproduce_command(
     check_seed_count("--seeds", seeds)
     console, folder = _console(), output / "quick" if quick else output
     console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
-    result = run_reproduction(
-        folder,
-        ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
-        seeds=1 if quick else seeds or DEFAULT_SEEDS,
-        quick=quick,
-        engine=engine,
-        workers=workers,
-        data_dir=data_dir,
-        progress=outcome_printer(console),
-    )
+    with EpochLines(console, folder / "runs"):
+        result = run_reproduction(
+            folder,
+            ("sst2", "imdb") if dataset == "both" else (dataset or "sst2",),
+            seeds=1 if quick else seeds or DEFAULT_SEEDS,
+            quick=quick,
+            engine=engine,
+            workers=workers,
+            data_dir=data_dir,
+            progress=outcome_printer(console),
+        )
     console.print(f"page: {result.page.resolve()}", highlight=False)
     return 1 if result.failed else 0
 
@@ -533,19 +555,16 @@ def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDa
 
 
 def _train_and_evaluate(
-    settings: Settings, folder: Path, console: Console, data_dir: Path | None = None, *, resume: bool | None = None
+    settings: Settings, folder: Path, console: Console, data_dir: Path | None, *, resume: bool
 ) -> Run:
-    """Train and evaluate what of it is not done yet; `resume=None` goes on with a run that is there."""
+    """Train and evaluate what of it is not done yet."""
     from safr.cli.console import TrainingProgress
-    from safr.report import write_figures
-    from safr.runs import Run
     from safr.training import train as train_run
 
-    there = Run(folder).config_file.exists()
     loaded = _load(settings, data_dir, console)
     with TrainingProgress(console, folder.name) as progress:
         try:
-            run = train_run(settings, loaded, folder, resume=there if resume is None else resume, callbacks=[progress])
+            run = train_run(settings, loaded, folder, resume=resume, callbacks=[progress])
         except KeyboardInterrupt:
             progress.progress.stop()
             console.print(f"stopped; go on with: safr train --resume {folder}", highlight=False)
@@ -553,9 +572,16 @@ def _train_and_evaluate(
     with run.lock():
         if not run.scores_file.exists():
             _evaluate(run, loaded, console)
-        if not run.figures_folder.exists():
-            write_figures(run)
+        _draw_figures(run)
     return run
+
+
+def _draw_figures(run: Run) -> None:
+    """Draw the run's figures unless they are there."""
+    from safr.report import write_figures
+
+    if not run.figures_folder.exists():
+        write_figures(run)
 
 
 def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test") -> dict:

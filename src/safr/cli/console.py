@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,15 +16,18 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from safr.data.tokenizer import describe_tokenizer
-from safr.errors import printable
+from safr.errors import InputError, printable
 from safr.evaluation.classification import describe_classes
 from safr.evaluation.evaluate import describe_unknown_words
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import format_percent
+from safr.runs import Run
 
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
     from safr.experiments.runner import Outcome, OutcomeCallback
+
+_SECONDS_BETWEEN_LOOKS = 1
 
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 """ColorBrewer's Blues, which are readable for the colour-blind; darker is more."""
@@ -113,10 +119,18 @@ class TrainingProgress(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Print a line that stays, with a star for the best accuracy so far."""
-        accuracy = kwargs["metrics"]["eval_accuracy"]
-        best = " *" if accuracy > (state.best_metric or 0) else ""
-        line = f"  {self.title}, epoch {round(state.epoch or 0)}: dev accuracy {accuracy:.1%}{best}"
+        accuracy, best = kwargs["metrics"]["eval_accuracy"], state.best_metric or 0
+        line = describe_epoch(self.title, round(state.epoch or 0), accuracy, best)
         self.console.print(line, highlight=False, markup=False)
+
+
+def describe_epoch(name: str, epoch: float, accuracy: float, best: float) -> str:
+    """A line about a finished epoch, with a star where its dev accuracy is above the best before it.
+
+    >>> describe_epoch("safr", 3, 0.656, 0.64)
+    '  safr, epoch 3: dev accuracy 65.6% *'
+    """
+    return f"  {name}, epoch {epoch:g}: dev accuracy {accuracy:.1%}{' *' if accuracy > best else ''}"
 
 
 def scores_table(scores_by_run: Mapping[str, Mapping[str, Any]], *, split: str = "test") -> Table:
@@ -187,6 +201,45 @@ def list_words(explanation: Explanation) -> str:
     """The words with their capacity, one word per line, for output without colours; unknown ones are marked."""
     pairs = zip(_mark_unknown(explanation), explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {word}" for word, value in pairs)
+
+
+class EpochLines:
+    """Prints a line for each epoch that a run in a folder of runs finishes, for as long as its `with` block runs."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        self.console, self.folder = console, folder
+        self.shown = {name: len(history) for name, history in self._read_histories().items()}
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> EpochLines:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stopped.set()
+        self.thread.join()
+        self._print_new()  # what came since the last look
+
+    def _follow(self) -> None:
+        while not self.stopped.wait(_SECONDS_BETWEEN_LOOKS):
+            self._print_new()
+
+    def _print_new(self) -> None:
+        for name, history in self._read_histories().items():
+            accuracies = [line["dev_accuracy"] for line in history]
+            for number in range(self.shown.get(name, 0), len(history)):
+                best = max(accuracies[:number], default=0)
+                line = describe_epoch(name, history[number]["epoch"], accuracies[number], best)
+                self.console.print(line, highlight=False, markup=False)
+            self.shown[name] = len(history)
+
+    def _read_histories(self) -> dict[str, list[dict[str, Any]]]:
+        histories = {}
+        for file in sorted(self.folder.glob("*/history.jsonl")):
+            with suppress(InputError):  # of a damaged file, which the process that trains the run tells
+                histories[file.parent.name] = Run(file.parent).history
+        return histories
 
 
 def outcome_printer(console: Console) -> OutcomeCallback:
