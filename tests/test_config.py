@@ -68,6 +68,7 @@ recipes = st.fixed_dictionaries(
         "batch_size": sizes,
         "learning_rate": st.floats(1e-12, 10),
         "vmask_learning_rate": st.none() | st.floats(1e-12, 10),
+        "embedding_learning_rate": st.none() | st.floats(1e-12, 10),
         "schedule": st.sampled_from(["constant", "linear"]),
         "kept_epoch": st.sampled_from(["best", "last"]),
         "max_tokens": st.none() | sizes,
@@ -317,7 +318,7 @@ def test_what_an_older_version_did_not_know_has_its_default():
     ("values", "message"),
     [
         ({"colour": 1}, "unknown settings of Settings: colour; known are architecture, data, "),
-        ({"recipe": {"b": 1, "a": 2}}, "unknown settings of Recipe: a, b; known are batch_size, epochs, "),
+        ({"recipe": {"b": 1, "a": 2}}, "unknown settings of Recipe: a, b; known are batch_size, embedding_learning_rate, epochs, "),
     ],
 )
 def test_unknown_settings_are_named(values, message):

@@ -364,16 +364,18 @@ def test_no_step_reads_a_number_from_the_device(tmp_path):
     assert reads == []
 
 
-@pytest.mark.parametrize("rate", [None, 1e-2])
-def test_the_optimizer_is_fused_with_a_learning_rate_of_the_masks_own_too(tmp_path, rate):
-    seen = []
+@pytest.mark.parametrize("rates", [{}, {"vmask_learning_rate": 1e-2}, {"embedding_learning_rate": 1e-2}])
+def test_the_optimizer_is_fused_with_learning_rates_of_the_parts_own_too(tmp_path, rates):
+    seen, given = [], set()
 
     class Watch(TrainerCallback):
         def on_train_begin(self, args, state, control, optimizer=None, **kwargs):
             seen.extend((type(optimizer.optimizer), group["fused"]) for group in optimizer.param_groups)
+            given.update(group["initial_lr"] for group in optimizer.param_groups)
 
-    train(with_recipe(epochs=1, vmask_learning_rate=rate), small_data(), tmp_path / "run", callbacks=[Watch()])
+    train(with_recipe(epochs=1, **rates), small_data(), tmp_path / "run", callbacks=[Watch()])
     assert set(seen) == {(torch.optim.AdamW, True)}
+    assert set(rates.values()) <= given
 
 
 def test_the_records_are_plain_json(tmp_path):

@@ -187,6 +187,10 @@ class Recipe:
     vmask_learning_rate: float | None = None
     """Learning rate of the mask's own weights. Default: the same."""
 
+    embedding_learning_rate: float | None = None
+    """Learning rate of the token embeddings. In a model trained from scratch on few texts a higher one helps: the
+    embedding of a word that is seen ten times moves ten times. Default: the same."""
+
     max_tokens: int | None = None
     """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the authors' published code."""
 
@@ -198,7 +202,7 @@ class Recipe:
         _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
-        for name in ("learning_rate", "vmask_learning_rate"):
+        for name in ("learning_rate", "vmask_learning_rate", "embedding_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and rate <= 0:
                 raise InputError(f"`{name}` must be above 0, got {rate}")

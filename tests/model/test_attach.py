@@ -341,6 +341,16 @@ def test_the_masks_learning_rate_is_its_own():
         parameter_groups(tiny("bert"), 1e-4)
 
 
+def test_the_embeddings_learning_rate_is_their_own():
+    model = attach(tiny("bert"))
+    own, embeddings, mask = parameter_groups(model, 1e-4, embedding_learning_rate=1e-3)
+    assert [group["lr"] for group in (own, embeddings, mask)] == [1e-4, 1e-3, 1e-4]
+    assert embeddings["params"] == [model.get_input_embeddings().weight]
+    assert sum(len(group["params"]) for group in (own, embeddings, mask)) == len(list(model.parameters()))
+    model.get_input_embeddings().requires_grad_(False)
+    assert [group["lr"] for group in parameter_groups(model, 1e-4, 1e-2, 1e-3)] == [1e-4, 1e-2]
+
+
 def test_a_question_answering_loss_holds_the_regularizers_too():
     model, places = attach(tiny("bert", "QuestionAnswering")).train(), torch.tensor([1, 1, 0])
     output = model(**batch(), start_positions=places, end_positions=places)

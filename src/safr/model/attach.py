@@ -119,14 +119,18 @@ def detach(model: ModelT) -> ModelT:
 
 
 def parameter_groups(
-    model: nn.Module, learning_rate: float, vmask_learning_rate: float | None = None
+    model: PreTrainedModel,
+    learning_rate: float,
+    vmask_learning_rate: float | None = None,
+    embedding_learning_rate: float | None = None,
 ) -> list[dict[str, Any]]:
-    """The weights that train, for an optimizer, with a learning rate of VMASK's own.
+    """The weights that train, for an optimizer, with learning rates of VMASK's and of the embeddings' own.
 
     Args:
         model: A model after `attach`.
         learning_rate: Of the model's own weights.
         vmask_learning_rate: Of the mask's weights, which start from nothing. Default: the same.
+        embedding_learning_rate: Of the token embeddings, of which a rare word's is seldom changed. Default: the same.
 
     Raises:
         InputError: SAFR is not on the model.
@@ -135,12 +139,15 @@ def parameter_groups(
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
     masks = set(attached.parameters())
-    own = [weight for weight in model.parameters() if weight.requires_grad and weight not in masks]
-    groups = [{"params": own, "lr": learning_rate}]
-    if masks:
-        learnt = [weight for weight in attached.parameters() if weight.requires_grad]
-        groups.append({"params": learnt, "lr": vmask_learning_rate or learning_rate})
-    return groups
+    embeddings = set(model.get_input_embeddings().parameters()) if embedding_learning_rate else set()
+    own = [weight for weight in model.parameters() if weight not in masks and weight not in embeddings]
+    groups = [
+        (own, learning_rate),
+        (embeddings, embedding_learning_rate),
+        (attached.parameters(), vmask_learning_rate or learning_rate),
+    ]
+    learnt = [([weight for weight in weights if weight.requires_grad], rate) for weights, rate in groups]
+    return [{"params": weights, "lr": rate} for weights, rate in learnt if weights]
 
 
 def _pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -> Bool[Tensor, "2 word"]:

@@ -251,8 +251,9 @@ def _build_arguments(run: Run, settings: Settings) -> TrainingArguments:
 
 
 def _build_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer | None:
-    """Adam with a separate learning rate for VMASK; None if there is none, so that the Trainer makes its own."""
-    if recipe.vmask_learning_rate is None:
+    """Adam with the parts' own learning rates; None if there are none, so that the Trainer makes its own."""
+    own_rates = recipe.vmask_learning_rate, recipe.embedding_learning_rate
+    if own_rates == (None, None):
         return None
-    groups = parameter_groups(model, recipe.learning_rate, recipe.vmask_learning_rate)
+    groups = parameter_groups(model, recipe.learning_rate, *own_rates)
     return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # fused, like the Trainer's own
