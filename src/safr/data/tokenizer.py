@@ -16,7 +16,7 @@ from safr.data.segmentation import SPACELESS
 
 PADDING, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"
 
-SUBWORDS = 8_000
+SUBWORDS = 4_000
 """Size of the vocabulary of sub-words; chosen on the dev split of `rotten_tomatoes`."""
 
 _INVISIBLE = "[\u00ad\u2060\ufeff\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # soft hyphens, marks of direction, ...
