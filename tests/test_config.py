@@ -318,7 +318,10 @@ def test_what_an_older_version_did_not_know_has_its_default():
     ("values", "message"),
     [
         ({"colour": 1}, "unknown settings of Settings: colour; known are architecture, data, "),
-        ({"recipe": {"b": 1, "a": 2}}, "unknown settings of Recipe: a, b; known are batch_size, embedding_learning_rate, epochs, "),
+        (
+            {"recipe": {"b": 1, "a": 2}},
+            "unknown settings of Recipe: a, b; known are batch_size, embedding_learning_rate, epochs, ",
+        ),
     ],
 )
 def test_unknown_settings_are_named(values, message):

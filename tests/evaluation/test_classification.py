@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
 from safr.evaluation.classification import describe_classes, macro_scores, score_classes
+from safr.evaluation.statistics import unseen_share
 
 NAMES = {0: "bad", 1: "good", 2: "mixed"}
 answers = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=2, max_size=30)
@@ -59,6 +60,13 @@ def test_a_class_that_neither_the_texts_nor_the_model_have_is_left_out():
     scores = score_classes(np.array([0, 2, 2]), np.array([0, 2, 2]), NAMES)
     assert [row["label"] for row in scores["per_class"]] == ["bad", "mixed"]
     assert scores["macro_f1"]["value"] == 1
+
+
+def test_where_all_answers_are_right_the_interval_still_has_a_width():
+    scores = score_classes(np.array([0] * 30 + [1] * 10), np.array([0] * 30 + [1] * 10), NAMES)
+    least = 1 - (unseen_share(30) + unseen_share(10)) / 2
+    for name in ("macro_f1", "balanced_accuracy"):
+        assert scores[name] == {"value": 1.0, "low": pytest.approx(least), "high": 1.0}
 
 
 def test_older_scores_have_no_sentence():

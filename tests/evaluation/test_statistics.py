@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from safr.errors import InputError
-from safr.evaluation.statistics import bootstrap_mean
+from safr.evaluation.statistics import DROP, SHARE, bootstrap_mean, unseen_share
 
 VALUES = np.random.default_rng(1).exponential(size=60)
 WEIGHTS = np.random.default_rng(2).integers(0, 20, size=60)
@@ -63,3 +64,21 @@ def test_texts_that_all_have_no_weight_have_mean_zero():
 def test_fewer_than_two_texts_have_no_interval(values):
     with pytest.raises(InputError, match=f"an interval needs at least 2 texts, got {len(values)}; bring more data"):
         bootstrap_mean(values)
+
+
+@pytest.mark.parametrize("texts", [2, 12, 1743])
+def test_the_share_that_was_never_seen_is_the_exact_interval_of_scipy(texts):
+    exact = binomtest(0, texts).proportion_ci(0.95, method="exact")
+    assert unseen_share(texts) == pytest.approx(exact.high)
+
+
+def test_where_all_texts_have_one_value_the_interval_reaches_to_the_limits():
+    share = unseen_share(24)
+    right = bootstrap_mean([1.0] * 24, limits=SHARE)
+    assert (right.value, right.low, right.high) == (1, pytest.approx(1 - share), 1)
+    drop = bootstrap_mean([0.0] * 24, limits=DROP)
+    assert (drop.value, drop.low, drop.high) == (0, pytest.approx(-share), pytest.approx(share))
+    between = bootstrap_mean([0.25] * 24, limits=SHARE)
+    assert (between.low, between.high) == (pytest.approx(0.25 * (1 - share)), pytest.approx(0.25 + 0.75 * share))
+    varied = [0.0, 1.0] * 12
+    assert bootstrap_mean(varied, limits=SHARE) == bootstrap_mean(varied)

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from sklearn.metrics import precision_recall_fscore_support
 
 from safr.errors import shorten_text
-from safr.evaluation.statistics import RESAMPLES, Estimate, format_percent
+from safr.evaluation.statistics import RESAMPLES, Estimate, format_percent, unseen_share
 
 _SHOWN = 30
 """Letters of a class's name in a sentence."""
@@ -35,8 +35,9 @@ def score_classes(
         class_names: Names of the classes that occur, by their numbers.
 
     Returns:
-        As JSON values: `macro_f1` and `balanced_accuracy`, fractions with 95 % bootstrap intervals over texts;
-        `majority`, the largest class with its share of the texts; `per_class`.
+        As JSON values: `macro_f1` and `balanced_accuracy`, fractions with 95 % bootstrap intervals over texts, or with
+        the mean of the classes' exact intervals where all answers are right; `majority`, the largest class with its
+        share of the texts; `per_class`.
 
     >>> scores = score_classes(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]), {0: "good", 1: "bad"})
     >>> scores["majority"], scores["balanced_accuracy"]["value"], round(scores["macro_f1"]["value"], 3)
@@ -46,15 +47,20 @@ def score_classes(
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predictions, labels=classes, zero_division=0
     )
-    cells, counts = np.unique(np.searchsorted(classes, [labels, predictions]), axis=1, return_counts=True)
-    # Texts count alike, so that drawing texts is drawing how many fall into each cell of the confusion matrix.
-    draws = np.random.default_rng(0).multinomial(len(labels), counts / len(labels), size=RESAMPLES)
-    drawn_f1, drawn_accuracy = macro_scores(draws, *cells, classes=len(classes))
+    if (labels == predictions).all():  # resampling would know no wrong answer
+        least = 1 - float(np.mean([unseen_share(int(count)) for count in support]))
+        intervals = [(least, 1.0), (least, 1.0)]
+    else:
+        cells, counts = np.unique(np.searchsorted(classes, [labels, predictions]), axis=1, return_counts=True)
+        # Texts count alike, so that drawing texts is drawing how many fall into each cell of the confusion matrix.
+        draws = np.random.default_rng(0).multinomial(len(labels), counts / len(labels), size=RESAMPLES)
+        drawn = macro_scores(draws, *cells, classes=len(classes))
+        intervals = np.percentile(drawn, [2.5, 97.5], axis=1).T.tolist()
     names = [class_names[number] for number in classes]
     largest = int(support.argmax())
     return {
-        "macro_f1": _estimate(f1.mean(), drawn_f1).to_dict(),
-        "balanced_accuracy": _estimate(recall[support > 0].mean(), drawn_accuracy).to_dict(),
+        "macro_f1": Estimate(float(f1.mean()), *intervals[0]).to_dict(),
+        "balanced_accuracy": Estimate(float(recall[support > 0].mean()), *intervals[1]).to_dict(),
         "majority": {"label": names[largest], "share": float(support[largest] / len(labels))},
         "per_class": [
             {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
@@ -67,7 +73,7 @@ def describe_classes(scores: Mapping[str, Any]) -> str:
     """A sentence on the class scores in `scores.json`; "" where an older run has none.
 
     >>> describe_classes({"classes": score_classes(np.array([0, 0, 1]), np.array([0, 0, 1]), {0: "good", 1: "bad"})})
-    'macro F1 100.0 [100.0, 100.0], balanced accuracy 100.0 [100.0, 100.0]; always “good” would be right in 66.7 %'
+    'macro F1 100.0 [9.2, 100.0], balanced accuracy 100.0 [9.2, 100.0]; always “good” would be right in 66.7 %'
     """
     classes = scores.get("classes")
     if not classes:
@@ -103,8 +109,3 @@ def macro_scores(
     f1 = 2 * hits / np.maximum(support + predicted, 1)
     recall = hits / np.maximum(support, 1)
     return f1.sum(axis=1) / (support + predicted > 0).sum(axis=1), recall.sum(axis=1) / (support > 0).sum(axis=1)
-
-
-def _estimate(value: float, drawn: Float[np.ndarray, " draw"]) -> Estimate:
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(float(value), float(low), float(high))

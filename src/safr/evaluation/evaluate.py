@@ -32,7 +32,7 @@ from safr.evaluation.srs import (
     measure_deletions,
     select_top_words,
 )
-from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
+from safr.evaluation.statistics import DROP, NOT_MEASURED, SHARE, bootstrap_mean
 from safr.inference import check_model
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
@@ -235,21 +235,21 @@ def _scores(
     srs: dict[str, Any] = {}
     for (name, percent), still_right in outcomes.items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
-        accuracy = bootstrap_mean(still_right.mean(axis=0)).to_dict()
+        accuracy = bootstrap_mean(still_right.mean(axis=0), limits=SHARE).to_dict()
         if len(still_right) > 1:
             accuracy["spread"] = float(still_right.mean(axis=1).std(ddof=1))
         deletion.setdefault(name, {})[str(percent)] = accuracy
         drops = srs if name == "capacity" else srs.setdefault(name, {})
-        drops[str(percent)] = bootstrap_mean(accuracy_drop(right, still_right)).to_dict()
+        drops[str(percent)] = bootstrap_mean(accuracy_drop(right, still_right), limits=DROP).to_dict()
     # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
     srs["above_random"] = {
         str(percent): bootstrap_mean(
-            accuracy_drop(outcomes["random", percent].mean(axis=0), outcomes["capacity", percent])
+            accuracy_drop(outcomes["random", percent].mean(axis=0), outcomes["capacity", percent]), limits=DROP
         ).to_dict()
         for percent in DELETION_PERCENTS
     }
     return {
-        "accuracy": bootstrap_mean(right).to_dict(),
+        "accuracy": bootstrap_mean(right, limits=SHARE).to_dict(),
         "classes": score_classes(labels, predictions, dict(zip(classes, names, strict=True))),
         "deletion": deletion,
         "srs": srs,

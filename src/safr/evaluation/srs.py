@@ -19,7 +19,7 @@ from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText, Text, encode, read_texts
 from safr.errors import InputError, describe_value
 from safr.evaluation.labels import check_classes, check_labels
-from safr.evaluation.statistics import Estimate, bootstrap_mean, format_percent
+from safr.evaluation.statistics import DROP, SHARE, Estimate, bootstrap_mean, format_percent
 from safr.inference import check_model, predict, to_numpy
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
@@ -159,12 +159,12 @@ def srs(
         percent=percent,
         texts=len(encoded),
         site=site,
-        accuracy=bootstrap_mean(right),
-        after_deletion=bootstrap_mean(by_score.mean(axis=0)),
-        after_random=bootstrap_mean(at_random.mean(axis=0)),
-        srs=bootstrap_mean(accuracy_drop(right, by_score)),
-        random_drop=bootstrap_mean(accuracy_drop(right, at_random)),
-        above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score)),
+        accuracy=bootstrap_mean(right, limits=SHARE),
+        after_deletion=bootstrap_mean(by_score.mean(axis=0), limits=SHARE),
+        after_random=bootstrap_mean(at_random.mean(axis=0), limits=SHARE),
+        srs=bootstrap_mean(accuracy_drop(right, by_score), limits=DROP),
+        random_drop=bootstrap_mean(accuracy_drop(right, at_random), limits=DROP),
+        above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score), limits=DROP),
         undeletable=count_undeletable(encoded),
     )
 

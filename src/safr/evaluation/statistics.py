@@ -15,6 +15,9 @@ from safr.errors import InputError
 RESAMPLES = 2000
 """Number of bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
 
+SHARE, DROP = (0.0, 1.0), (-1.0, 1.0)
+"""Limits of what a text adds to an accuracy, and to a drop of accuracy."""
+
 NOT_MEASURED = "–"
 """What tables show in place of an estimate that could not be measured."""
 
@@ -44,23 +47,33 @@ def format_percent(estimate: Mapping[str, float] | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
+def bootstrap_mean(
+    values: ArrayLike, weights: ArrayLike | None = None, *, limits: tuple[float, float] | None = None
+) -> Estimate:
     """Mean over texts with its 95 % percentile bootstrap interval; texts are resampled, not words.
 
     Args:
         values: (text,), one value per text: a mean over its words, or whether its prediction is right.
         weights: (text,), how much a text counts, for example its number of words. Default: all texts count the same.
+        limits: The least and the greatest value that a text can have. Where all texts have one value, resampling knows
+            no other. The interval is then that of the share of texts at a limit, of which n texts show none (see
+            `unseen_share`). Default: the interval has no width there.
 
     Raises:
         InputError: Fewer than two texts.
 
     >>> bootstrap_mean([0, 1, 1, 1]).value
     0.75
+    >>> bootstrap_mean([1] * 12, limits=SHARE)
+    Estimate(value=1.0, low=0.735..., high=1.0)
     """
     sample = np.asarray(values, dtype=np.float64)
     weight = np.ones_like(sample) if weights is None else np.asarray(weights, dtype=np.float64)
     if len(sample) < 2:
         raise InputError(f"an interval needs at least 2 texts, got {len(sample)}; bring more data")
+    if limits is not None and np.ptp(sample) == 0:
+        value, unseen = float(sample[0]), unseen_share(len(sample))
+        return Estimate(value, value - unseen * (value - limits[0]), value + unseen * (limits[1] - value))
     result = bootstrap(
         (sample * weight, weight),
         _weighted_mean,
@@ -73,6 +86,17 @@ def bootstrap_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estim
     )
     low, high = result.confidence_interval
     return Estimate(float(_weighted_mean(sample * weight, weight, axis=-1)), float(low), float(high))
+
+
+def unseen_share(texts: int) -> float:
+    """The greatest share of all texts that may be of a kind of which this many show none, by a 95 % interval.
+
+    Source: Clopper and Pearson 1934, the exact interval of a share of which nothing was seen.
+
+    >>> round(unseen_share(12), 3)
+    0.265
+    """
+    return 1 - 0.025 ** (1 / texts)
 
 
 def seed_mean(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Estimate:
