@@ -451,6 +451,7 @@ def test_a_demo_that_fails_says_why_and_where(reviews, tmp_path, capsys, monkeyp
     (folder / "safr").mkdir(parents=True)
     (folder / "safr" / "config.json").write_text("{")
     assert f"{folder / 'safr'}: " in failure(capsys, "demo", "--output", str(folder), "--workers", "1")
+    assert "--workers must be at least 1, got 0" in failure(capsys, "demo", "--output", str(folder), "--workers", "0")
 
 
 def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys):

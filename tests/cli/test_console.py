@@ -194,6 +194,8 @@ def test_epochs_that_other_processes_finish_are_printed_once(tmp_path):
     write("older", 0.5)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "history.jsonl").write_text("{")
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "history.jsonl").write_text('{"epoch": 1}\n')
     console = plain_console()
     with EpochLines(console, tmp_path):
         write("new", 0.6)

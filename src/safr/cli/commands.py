@@ -55,7 +55,7 @@ def demo_command(output: Path = Path("runs/demo"), seed: int = 0, workers: int |
     console, settings = _console(), demo_settings(seed)
     _load(settings["baseline"], None, console)
     longest_first = dict(reversed(settings.items()))
-    workers = workers or min(cpu_count(), len(settings))
+    workers = min(cpu_count(), len(settings)) if workers is None else workers
     failed = {}
     with EpochLines(console, output):
         for outcome in run_jobs(longest_first, output, ("test",), workers=workers, progress=outcome_printer(console)):

@@ -238,7 +238,7 @@ class EpochLines:
         histories = {}
         for file in sorted(self.folder.glob("*/history.jsonl")):
             with suppress(InputError):  # of a damaged file, which the process that trains the run tells
-                histories[file.parent.name] = Run(file.parent).history
+                histories[file.parent.name] = [line for line in Run(file.parent).history if "dev_accuracy" in line]
         return histories
 
 
