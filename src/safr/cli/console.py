@@ -208,7 +208,8 @@ class EpochLines:
 
     def __init__(self, console: Console, folder: Path) -> None:
         self.console, self.folder = console, folder
-        self.shown = {name: len(history) for name, history in self._read_histories().items()}
+        self.states: dict[Path, tuple[int, int]] = {}
+        self.shown = {name: len(history) for name, history in self._read_changed().items()}
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
@@ -226,7 +227,7 @@ class EpochLines:
             self._print_new()
 
     def _print_new(self) -> None:
-        for name, history in self._read_histories().items():
+        for name, history in self._read_changed().items():
             accuracies = [line["dev_accuracy"] for line in history]
             for number in range(self.shown.get(name, 0), len(history)):
                 best = max(accuracies[:number], default=0)
@@ -234,11 +235,17 @@ class EpochLines:
                 self.console.print(line, highlight=False, markup=False)
             self.shown[name] = len(history)
 
-    def _read_histories(self) -> dict[str, list[dict[str, Any]]]:
+    def _read_changed(self) -> dict[str, list[dict[str, Any]]]:
+        """The histories that were written since the last call; a sweep may hold hundreds that are not."""
         histories = {}
         for file in sorted(self.folder.glob("*/history.jsonl")):
-            with suppress(InputError):  # of a damaged file, which the process that trains the run tells
-                histories[file.parent.name] = [line for line in Run(file.parent).history if "dev_accuracy" in line]
+            with suppress(InputError, OSError):  # of a damaged file, which the process that trains the run tells
+                status = file.stat()
+                state = status.st_mtime_ns, status.st_size
+                if self.states.get(file) != state:
+                    self.states[file] = state
+                    lines = Run(file.parent).history
+                    histories[file.parent.name] = [line for line in lines if "dev_accuracy" in line]
         return histories
 
 

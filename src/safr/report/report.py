@@ -72,6 +72,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     """
     check_same_data_and_names(runs)
     models = {run.name: run.load_model() for run in runs}
+    scores = {run.name: run.scores for run in runs}
     history, curves = _draw_training_history(runs), draw_deletion_curves({run.name: [run] for run in runs})
     page = (
         template_environment()
@@ -81,13 +82,13 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             runs=runs,
             data=runs[0].record["data"],
             records={run.name: run.record for run in runs},
-            scores={run.name: run.scores for run in runs},
-            class_scores={run.name: run.scores["classes"] for run in runs if "classes" in run.scores},
+            scores=scores,
+            class_scores={name: score["classes"] for name, score in scores.items() if "classes" in score},
             most_classes=MOST_CLASSES,
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
             tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
             commands={run.name: run.settings.command for run in runs},
-            findings=state_findings({run.name: run.scores for run in runs}),
+            findings=state_findings(scores),
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),
             measures=AUDIT_MEASURES,
@@ -97,7 +98,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             unknown_mark=UNKNOWN_MARK,
             k=str(MAIN_PERCENT),
             percents=[str(percent) for percent in DELETION_PERCENTS],
-            draws=count_random_draws(runs[0].scores["texts"]),
+            draws=count_random_draws(scores[runs[0].name]["texts"]),
         )
     )
     write_text(output, page)
