@@ -49,7 +49,7 @@ def describe_value(value: Any) -> str:
     if value is None:
         return "None"
     if isinstance(value, str):
-        return f"the text {shorten_text(value)!r}"
+        return f"the text '{shorten_text(value)}'"  # not by repr, which would escape the escapes
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"{article} {name} of {value.bit_length():,} bits"  # Python refuses to write the longest
     if isinstance(value, bool | int | float | complex):

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safr.data.messages import describe_cell, list_names, refuse_unreadable, shorten_path
-from safr.errors import InputError, shorten_text
+from safr.errors import InputError, describe_value, shorten_text
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=400)
 
@@ -53,3 +53,7 @@ def test_errors_of_the_disk_and_our_own_keep_what_they_say():
         raise OSError(28, "No space left")
     with pytest.raises(InputError, match=r"^mine$"), refuse_unreadable("a.csv", "", ""):
         raise InputError("mine")
+
+
+def test_a_text_in_a_message_is_escaped_once():
+    assert describe_value("two\nlines") == r"the text 'two\nlines'"
