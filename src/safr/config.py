@@ -17,6 +17,9 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
+Task = Literal["classification", "multi_label", "regression"]
+"""What a model says about a text: its one class, each of the classes that fit it, or a number."""
+
 PAPER_MODEL = "transformer"
 """Name of the paper's transformer, which is trained from scratch."""
 
@@ -175,14 +178,42 @@ class Recipe:
     """Which epoch's weights are kept: that of the best dev accuracy, or the last, as the published code does. Where
     dev accuracy stays level while the losses still fall, the best is any of many."""
 
+    metric: Literal["auto", "accuracy", "macro_f1", "micro_f1", "balanced_accuracy", "mae", "rmse", "spearman"] = "auto"
+    """Metric on dev that the best epoch and `patience` go by. `auto`: accuracy; of numbers the mean absolute error,
+    `mae`."""
+
     batch_size: int = 32
     """Texts in a batch."""
 
     learning_rate: float = 1e-4
     """Learning rate of Adam."""
 
-    schedule: Literal["constant", "linear"] = "constant"
-    """Course of the learning rate: constant as in the published code, or linear to 0 over all epochs."""
+    gradient_accumulation: int = 1
+    """Batches whose gradients are added up before a step of the optimizer."""
+
+    schedule: Literal[
+        "constant",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "inverse_sqrt",
+        "constant_with_warmup",
+    ] = "constant"
+    """Course of the learning rate, by the Trainer's names: constant as in the published code, linear to 0 over all
+    epochs, ..."""
+
+    warmup_ratio: float = 0.0
+    """Share of the steps over which the learning rate rises from 0, in schedules other than `constant`."""
+
+    weight_decay: float = 0.0
+    """Weight decay of AdamW, for matrices and embeddings; without it AdamW is the published code's Adam."""
+
+    max_grad_norm: float = 0.0
+    """Norm that gradients are clipped to; 0, as in the published code, clips nothing."""
+
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """Whether a text counts the same in the loss, or `balanced`: each class as much as every other, however rare."""
 
     vmask_learning_rate: float | None = None
     """Learning rate of the mask's own weights. Default: the same."""
@@ -199,7 +230,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require_at_least_one(self, "epochs", "patience", "batch_size", "max_tokens")
+        _require_at_least_one(self, "epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens")
+        if self.warmup_ratio and self.schedule == "constant":
+            raise InputError("`warmup_ratio` needs a schedule that rises first; choose constant_with_warmup")
+        if not 0 <= self.warmup_ratio < 1:
+            raise InputError(f"`warmup_ratio` must be in [0, 1), got {self.warmup_ratio}")
+        for name in ("weight_decay", "max_grad_norm"):
+            if getattr(self, name) < 0:
+                raise InputError(f"`{name}` must be at least 0, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
         for name in ("learning_rate", "vmask_learning_rate", "embedding_learning_rate"):
@@ -215,11 +253,15 @@ class Settings:
     data: str = "rotten_tomatoes"
     """A known name (see `safr data`), the path of a file or folder, `hub:NAME` or `hub:NAME:CONFIGURATION`."""
 
-    text_column: str = "text"
-    """Column that holds the text, for data of your own."""
+    text_column: str | tuple[str, ...] = "text"
+    """Column that holds the text, for data of your own, or the two columns of a pair, as `premise hypothesis`."""
 
-    label_column: str = "label"
-    """Column that holds the label, for data of your own."""
+    label_column: str | tuple[str, ...] = "label"
+    """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
+
+    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
+    or several columns), or a number to predict. `auto` tells it from the labels."""
 
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
@@ -245,6 +287,22 @@ class Settings:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        for name in ("text_column", "label_column"):
+            columns = getattr(self, name)
+            if isinstance(columns, tuple) and len(columns) == 1:
+                object.__setattr__(self, name, columns[0])  # so that equal settings are written alike
+        if len(self.text_columns) > 2:
+            raise InputError(f"`text_column` must be one column or the two of a pair, got {len(self.text_columns)}")
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of the text, two for a pair."""
+        return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of the label, several where each is a class."""
+        return (self.label_column,) if isinstance(self.label_column, str) else self.label_column
 
     @property
     def max_tokens(self) -> int:

@@ -3,10 +3,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows, normalize_label, sort_label_names
-from safr.data.files import RawRow
+from safr.data.files import Columns, RawRow
 from safr.errors import InputError
 
-COLUMNS = ("text", "label")
+COLUMNS = Columns()
 
 
 def cells(*rows):
@@ -18,7 +18,7 @@ def rows(count, labels=("no", "yes"), start=0):
 
 
 def build(parts, **options):
-    return build_dataset("mine", parts, origin="a.csv", cleaned={}, **options)
+    return build_dataset("mine", parts, COLUMNS, origin="a.csv", cleaned={}, **options)
 
 
 def test_what_cannot_be_used_is_left_out_and_counted():
@@ -47,7 +47,7 @@ def test_a_text_that_is_no_string_is_an_error(text):
         clean_rows(cells((text, 1)), COLUMNS)
 
 
-@pytest.mark.parametrize("label", [[1], {"a": 1}, b"1"])
+@pytest.mark.parametrize("label", [[[1]], {"a": 1}, b"1"])
 def test_a_label_that_is_neither_text_nor_number_is_an_error(label):
     with pytest.raises(InputError, match=r"a\.csv, line 2, column 'label': expected a label that is text or a number"):
         clean_rows(cells(("a", label)), COLUMNS)

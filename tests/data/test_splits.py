@@ -168,7 +168,7 @@ def test_shared_texts_are_left_out_where_the_model_learns_and_not_where_it_is_te
 
 
 def test_splits_that_are_all_the_same_have_nothing_left():
-    with pytest.raises(InputError, match=r"`drop_duplicates` would leave 0 texts of 0 classes .*; bring splits that"):
+    with pytest.raises(InputError, match=r"`drop_duplicates` would leave 0 texts with 0 labels .*; bring splits that"):
         dataset(train=EXAMPLES, dev=EXAMPLES, test=EXAMPLES).without_shared_texts()
 
 
@@ -181,7 +181,7 @@ def test_splits_that_are_all_the_same_have_nothing_left():
         (("a", "b"), (0, -1), "label 1: expected a class id, a whole number of at least 0, got -1"),
         (("a",), ("0",), "label 0: expected a class id"),
         (("a",), (True,), "label 0: expected a class id"),
-        (("a",), (1.0,), "label 0: expected a class id"),
+        (("a",), (float("nan"),), "expected finite numbers as labels"),
     ],
 )
 @pytest.mark.usefixtures("without_type_checks")

@@ -22,7 +22,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, describe_unknown, encode
+from safr.data.encoding import EncodedText, check_text, describe_left_out, describe_unknown, encode
+from safr.data.splits import Text
 from safr.errors import InputError
 from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES

@@ -8,18 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from safr.data.files import RawRow
+from safr.config import Task
+from safr.data.files import Columns, RawRow
 from safr.data.labels import (
+    Label,
     describe_many_labels,
+    guess_task,
     is_number,
+    is_value,
     normalize_label,
+    normalize_label_list,
+    read_bit,
     replace_lone_surrogates,
     resolve_labels,
     says_missing,
     sort_label_names,
+    split_names,
 )
 from safr.data.messages import describe_cell, list_names, shorten_path
-from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, TextDataset, split_by_class
+from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, Text, TextDataset, split_by_class
 from safr.errors import InputError, shorten_text
 
 FEWEST_ROWS = 10
@@ -32,84 +39,94 @@ MANY_CLASSES = 20
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One usable text, the name of its class, and its place in the file."""
+    """One usable text or pair, its label, and its place in the file."""
 
-    text: str
-    label: str
+    text: Text
+    label: Label
     place: str
 
 
-def clean_rows(
-    rows: Iterable[RawRow], columns: Sequence[str], label_names: Sequence[str] = ()
-) -> tuple[list[LabelledText], Counter[str]]:
-    """The usable rows of (text, label) cells, and counts of what was left out or replaced.
+Parts = Mapping[str, Sequence[LabelledText]]
+"""The rows of "train", and of "dev" and "test" where there are any."""
 
-    Null, empty and blank texts, texts that are only a word for a missing value, and missing labels are left out. Lone
-    surrogates, which no encoder takes, become U+FFFD. All other text stays as it is: control characters, NULs, emoji,
-    any direction, any length.
+
+def clean_rows(
+    rows: Iterable[RawRow], columns: Columns, label_names: Sequence[str] = ()
+) -> tuple[list[LabelledText], Counter[str]]:
+    """The usable rows, and counts of what was left out or replaced.
+
+    Null, empty and blank texts, texts that are only a word for a missing value, and missing labels are left out, of a
+    pair where one of its texts is. Lone surrogates, which no encoder takes, become U+FFFD. All other text stays as it
+    is: control characters, NULs, emoji, any direction, any length.
 
     Args:
         rows: The cells; a label may also be a word that says it is missing, which `build_dataset` takes out.
         columns: Names of the columns.
         label_names: Names that the data declare for the labels 0, 1, ...; -1 is then a missing label.
     """
-    text_column, label_column = (shorten_text(column) for column in columns)
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
-    names: dict[str, str] = {}  # so that a class name is held once
+    names: dict[Label, Label] = {}  # so that a class name is held once
     for row in rows:
-        text = _check_text(row.values[0], f"{row.place}, column {text_column!r}")
-        value, place = row.values[1], f"{row.place}, column {label_column!r}"
-        label = _name_label(value, label_names, place) if label_names else normalize_label(value, place)
-        if not text.strip():
+        cells = zip(columns.texts, row.values, strict=False)
+        texts = [_check_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
+        values = row.values[len(columns.texts) :]
+        label = _read_label(values, columns.labels, label_names, row.place)
+        if not all(text.strip() for text in texts):
             cleaned["empty text left out"] += 1
-        elif says_missing(text):
+        elif any(map(says_missing, texts)):
             cleaned["text that only says that it is missing, such as NaN, left out"] += 1
         elif label is None:
             cleaned["missing label left out"] += 1
         else:
-            if isinstance(value, str) and value != value.strip() and not label_names:
+            if isinstance(values[0], str) and values[0] != values[0].strip() and not label_names:
                 cleaned["white space around a label left out"] += 1
-            text, replaced = replace_lone_surrogates(text)
-            cleaned["lone surrogates replaced"] += replaced
+            encodable = [replace_lone_surrogates(text) for text in texts]
+            cleaned["lone surrogates replaced"] += sum(replaced for _, replaced in encodable)
+            parts = [text for text, _ in encodable]
+            text = parts[0] if len(parts) == 1 else (parts[0], parts[1])
             usable.append(LabelledText(text, names.setdefault(label, label), row.place))
     return usable, +cleaned
 
 
 def build_dataset(
     name: str,
-    parts: Mapping[str, Sequence[LabelledText]],
+    parts: Parts,
+    columns: Columns,
     *,
     origin: str,
     cleaned: Mapping[str, int],
     label_names: Sequence[str] = (),
+    task: Task | None = None,
 ) -> TextDataset:
     """The data set with these splits; a "dev" or "test" that is absent is taken from "train".
 
     Args:
         name: What the user asked for.
         parts: The rows of "train", and of "dev" and "test" where there are any.
+        columns: Names of the columns.
         origin: Where the rows were read from; the splits taken from "train" are added to it.
         cleaned: Counts of what was left out or replaced.
         label_names: The classes in the order of their ids, as the data declare them. Default: those of "train", sorted,
             after `resolve_labels` has said which labels are missing or are the same class.
+        task: What the labels are. Default: what `guess_task` makes of those of "train".
     """
     place, cleaned = shorten_path(origin), Counter(cleaned)
-    if not label_names:
-        parts, resolved = _resolve_parts(parts)
-        cleaned += resolved
     _check_rows(parts, place)
-    counts = Counter(row.label for row in parts["train"])
-    label_names = label_names or sort_label_names(counts)
-    if len(counts) > MANY_CLASSES and all(map(is_number, counts)) and any("." in label for label in counts):
-        cleaned["different numbers as classes; values to predict (regression)?"] = len(counts)
-    ids = {label: number for number, label in enumerate(label_names) if label in counts}
-    examples = {part: _number_labels(rows, ids) for part, rows in parts.items()}
+    task = task or guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES)
+    prepare = {
+        "classification": _prepare_classes,
+        "multi_label": _prepare_class_lists,
+        "regression": _prepare_values,
+    }[task]
+    examples, names, changed = prepare(parts, columns, label_names, place)
     missing = [part for part in ("dev", "test") if part not in examples]
-    completed = _fill_missing_parts(examples, counts, place)
+    completed = _fill_missing_parts(examples, place, by_class=task == "classification")
     if missing:
         origin += f"; {' and '.join(missing)} taken from train by hash"
-    return TextDataset.from_parts(name, completed, label_names=label_names, origin=origin, cleaned=cleaned)
+    return TextDataset.from_parts(
+        name, completed, label_names=names, origin=origin, cleaned=cleaned + changed, task=task
+    )
 
 
 def _check_text(value: Any, place: str) -> str:
@@ -120,6 +137,20 @@ def _check_text(value: Any, place: str) -> str:
             f"{place}: expected text, got {describe_cell(value)}; put quotes around it, or name another column"
         )
     return value
+
+
+def _read_label(values: Sequence[Any], columns: Sequence[str], label_names: Sequence[str], place: str) -> Label | None:
+    """The label in a row's cells, or None where it is missing."""
+    places = [f"{place}, column {shorten_text(column)!r}" for column in columns]
+    if len(columns) > 1:
+        bits = [read_bit(value, at) for value, at in zip(values, places, strict=True)]
+        return None if None in bits else tuple(column for column, bit in zip(columns, bits, strict=True) if bit)
+    value = values[0]
+    if isinstance(value, list | tuple):
+        if label_names:
+            return tuple(name for number in value if (name := _name_label(number, label_names, places[0])) is not None)
+        return normalize_label_list(value, places[0])
+    return _name_label(value, label_names, places[0]) if label_names else normalize_label(value, places[0])
 
 
 def _name_label(value: Any, label_names: Sequence[str], place: str) -> str | None:
@@ -135,20 +166,102 @@ def _name_label(value: Any, label_names: Sequence[str], place: str) -> str | Non
     return label_names[value]
 
 
-def _resolve_parts(
-    parts: Mapping[str, Sequence[LabelledText]],
-) -> tuple[dict[str, list[LabelledText]], Counter[str]]:
+def _prepare_classes(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples of one class each, the names of the classes, and counts of what was changed."""
+    changed: Counter[str] = Counter()
+    for rows in parts.values():
+        if row := next((row for row in rows if isinstance(row.label, tuple)), None):
+            raise InputError(
+                f"{row.place}: expected one class a text, got the list {list_names(row.label) or 'of none'}; "
+                "for any number of them pass --task multi_label"
+            )
+    if not label_names:
+        parts, changed = _resolve_parts(parts)
+        _check_rows(parts, place)
+    counts = Counter(str(row.label) for row in parts["train"])
+    _check_classes(counts, len(parts["train"]), place)
+    names = tuple(label_names) or sort_label_names(counts)
+    ids = {label: number for number, label in enumerate(names) if label in counts}
+    return {part: _number_labels(rows, ids) for part, rows in parts.items()}, names, changed
+
+
+def _prepare_class_lists(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with 0 or 1 for each class, the names of the classes, and counts of what was changed."""
+    lists = {part: [split_names(row.label) for row in rows] for part, rows in parts.items()}
+    counts = Counter(name for names in lists["train"] for name in names)
+    every_name = (name for part_lists in lists.values() for names in part_lists for name in names)
+    declared = label_names or (columns.labels if len(columns.labels) > 1 else ())
+    class_of_name: Mapping[str, str | None] = {name: name for name in declared} or resolve_labels(counts, every_name)
+    names = tuple(declared) or sort_label_names(name for label in counts if (name := class_of_name[label]) is not None)
+    if len(names) < 2:
+        raise InputError(
+            f"{place}: expected at least two classes among the lists of classes, found {list_names(names) or 'none'}"
+        )
+    if len(names) > max(MANY_CLASSES, len(parts["train"]) // 2):
+        raise InputError(
+            f"{place}: expected several texts of a class, found {len(names):,} classes in {len(parts['train']):,} rows"
+        )
+    position = {name: number for number, name in enumerate(names)}
+    changed: Counter[str] = Counter()
+    examples: SplitExamples = {part: [] for part in parts}
+    for part, rows in parts.items():
+        for row, listed in zip(rows, lists[part], strict=True):
+            classes = [class_name for name in listed if (class_name := class_of_name[name]) is not None]
+            if listed and not classes:
+                changed[f"text without a label ({list_names(listed)}) left out"] += 1
+                continue
+            changed["class in a list read as another spelling of its name"] += sum(
+                class_name not in listed for class_name in classes
+            )
+            if strange := [class_name for class_name in classes if class_name not in position]:
+                raise _make_unknown_label_error(row.place, strange[0], names)
+            chosen = {position[class_name] for class_name in classes}
+            examples[part].append((row.text, tuple(int(number in chosen) for number in range(len(names)))))
+    return examples, names, +changed
+
+
+def _prepare_values(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with the number to predict, the column's name, and counts of what was left out."""
+    if len(columns.labels) > 1:
+        raise InputError(f"{place}: expected one column of numbers to predict, got {list_names(columns.labels)}")
+    changed: Counter[str] = Counter()
+    examples: SplitExamples = {}
+    for part, rows in parts.items():
+        examples[part] = []
+        for row in rows:
+            if isinstance(row.label, str) and says_missing(row.label):
+                changed["text without a number to predict left out"] += 1
+            elif isinstance(row.label, tuple) or not is_value(row.label):
+                shown = "a list of classes" if isinstance(row.label, tuple) else repr(shorten_text(row.label))
+                raise InputError(
+                    f"{row.place}: expected a number to predict (--task regression), got {shown}; write it as 3.5"
+                )
+            else:
+                examples[part].append((row.text, float(row.label)))
+        _check_count(part, len(examples[part]), place)
+    if len({label for _, label in examples["train"]}) < 2:
+        raise InputError(f"{place}: expected different numbers to predict, all rows have {examples['train'][0][1]:g}")
+    return examples, (columns.labels[0],), changed
+
+
+def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:
     """The rows with the classes of their labels, without those whose label says that it is missing, and counts."""
-    counts = Counter(row.label for row in parts["train"])
-    class_of_label = resolve_labels(counts, (row.label for rows in parts.values() for row in rows))
+    counts = Counter(str(row.label) for row in parts["train"])
+    class_of_label = resolve_labels(counts, (str(row.label) for rows in parts.values() for row in rows))
     changed: Counter[str] = Counter()
     resolved: dict[str, list[LabelledText]] = {}
     for part, rows in parts.items():
         resolved[part] = []
         for row in rows:
-            label = class_of_label[row.label]
+            label = class_of_label[str(row.label)]
             if label != row.label:
-                changed[row.label] += 1
+                changed[str(row.label)] += 1
             if label is not None:
                 resolved[part].append(row if label == row.label else replace(row, label=label))
     missing = sorted(label for label in changed if class_of_label[label] is None)
@@ -167,7 +280,7 @@ def _resolve_parts(
     return resolved, Counter({what: count for what, count in cleaned.items() if count})
 
 
-def _fill_missing_parts(examples: SplitExamples, counts: Counter[str], place: str) -> SplitExamples:
+def _fill_missing_parts(examples: SplitExamples, place: str, *, by_class: bool) -> SplitExamples:
     """All three parts; those that are absent are taken from "train"."""
     parts = dict(examples)
     if not ("dev" in examples and "test" in examples):
@@ -175,9 +288,11 @@ def _fill_missing_parts(examples: SplitExamples, counts: Counter[str], place: st
             examples["train"],
             dev=0 if "dev" in examples else DEV_SHARE,
             test=0 if "test" in examples else TEST_SHARE,
+            one_class=not by_class,
         )
         parts |= {part: examples[part] for part in ("dev", "test") if part in examples}
         if not (parts["dev"] and parts["test"]):
+            counts = Counter(str(label) for _, label in examples["train"])
             raise InputError(
                 f"{place}: no class has 3 different texts, so nothing is left for dev and test; "
                 f"give more texts to a class{_suspect_many_labels(counts)}"
@@ -191,23 +306,29 @@ def _fill_missing_parts(examples: SplitExamples, counts: Counter[str], place: st
     return parts
 
 
-def _check_rows(parts: Mapping[str, Sequence[LabelledText]], place: str) -> None:
-    for part in ("dev", "test"):
-        if part in parts and not parts[part]:
-            raise InputError(f"{place}: no row with a text and a label in {part}; fill it, or leave it out")
-    rows = parts["train"]
-    if len(rows) < FEWEST_ROWS:
+def _check_rows(parts: Parts, place: str) -> None:
+    for part in ("dev", "test", "train"):
+        if part in parts:
+            _check_count(part, len(parts[part]), place)
+
+
+def _check_count(part: str, count: int, place: str) -> None:
+    if part != "train" and not count:
+        raise InputError(f"{place}: no row with a text and a label in {part}; fill it, or leave it out")
+    if part == "train" and count < FEWEST_ROWS:
         raise InputError(
-            f"{place}: expected at least {FEWEST_ROWS} rows with a text and a label to train on, found {len(rows)}"
+            f"{place}: expected at least {FEWEST_ROWS} rows with a text and a label to train on, found {count}"
         )
-    counts = Counter(row.label for row in rows)
+
+
+def _check_classes(counts: Counter[str], rows: int, place: str) -> None:
     if len(counts) == 1:
         raise InputError(
             f"{place}: expected at least two classes, all rows have the label {shorten_text(next(iter(counts)))!r}"
         )
-    if len(counts) > max(MANY_CLASSES, len(rows) // 2):
+    if len(counts) > max(MANY_CLASSES, rows // 2):
         raise InputError(
-            f"{place}: expected several texts of a class, found {len(counts):,} classes in {len(rows):,} rows"
+            f"{place}: expected several texts of a class, found {len(counts):,} classes in {rows:,} rows"
             f"{_suspect_many_labels(counts)}"
         )
 
@@ -215,14 +336,18 @@ def _check_rows(parts: Mapping[str, Sequence[LabelledText]], place: str) -> None
 def _suspect_many_labels(counts: Counter[str]) -> str:
     if len(counts) <= MANY_CLASSES:
         return ""
-    return f"; the column seems to hold {describe_many_labels(counts)}, so name the one with the classes"
+    advice = ", or pass --task regression" if all(map(is_number, counts)) else ""
+    return f"; the column seems to hold {describe_many_labels(counts)}, so name the one with the classes{advice}"
 
 
 def _number_labels(rows: Sequence[LabelledText], ids: Mapping[str, int]) -> list[Example]:
     for row in rows:
         if row.label not in ids:
-            raise InputError(
-                f"{row.place}: the label {shorten_text(row.label)!r} does not occur in train; expected one of "
-                f"{list_names(list(ids))}"
-            )
-    return [(row.text, ids[row.label]) for row in rows]
+            raise _make_unknown_label_error(row.place, str(row.label), tuple(ids))
+    return [(row.text, ids[str(row.label)]) for row in rows]
+
+
+def _make_unknown_label_error(place: str, label: str, names: Sequence[str]) -> InputError:
+    return InputError(
+        f"{place}: the label {shorten_text(label)!r} does not occur in train; expected one of {list_names(list(names))}"
+    )

@@ -14,10 +14,8 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from safr.data.segmentation import find_boundaries
+from safr.data.splits import Text
 from safr.errors import InputError, describe_value, shorten_text
-
-Text = str | tuple[str, str]
-"""What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
 
 Span = tuple[int, int]
 """First character and the one after the last."""

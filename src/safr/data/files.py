@@ -40,6 +40,25 @@ _COLUMN_NAMES = {
 }
 """Usual names of the two columns, by the option's default."""
 
+_PAIR_NAMES = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text1", "text2"))
+"""Usual names of the two columns of pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of the columns that are read."""
+
+    texts: tuple[str, ...] = ("text",)
+    """One column, or the two of a pair."""
+
+    labels: tuple[str, ...] = ("label",)
+    """One column, or several that hold 0 or 1, one a class."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, the texts first."""
+        return self.texts + self.labels
+
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
@@ -332,6 +351,8 @@ def _read_class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, .
     """The names of a ClassLabel column, which `datasets` writes into the schema's metadata; none if there are none."""
     try:
         feature = json.loads(metadata[b"huggingface"])["info"]["features"][column]
+        if feature["_type"] in ("Sequence", "List"):  # of any number of classes a text
+            feature = feature["feature"]
         names = feature["names"] if feature["_type"] == "ClassLabel" else []
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
@@ -428,6 +449,9 @@ def _make_empty_error(path: Path) -> InputError:
 def _suggest_columns(columns: Sequence[str], names: Sequence[str]) -> str:
     """Options that name the columns which are probably meant; empty where that is not clear for all of them."""
     options = []
+    for pair in _PAIR_NAMES:
+        if columns[:1] == ("text",) and names.count(pair[0]) == names.count(pair[1]) == 1 and "text" not in names:
+            return f"pass --text-column {' '.join(pair)} for pairs"
     for column, (option, usual) in zip(columns, _COLUMN_NAMES.items(), strict=False):
         candidates = [column] if column in names else _find_candidates(column, usual, names)
         if len(candidates) != 1 or names.count(candidates[0]) > 1:

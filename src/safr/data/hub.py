@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from safr.config import Task
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
-from safr.data.files import SPLIT_STEMS, RawRow, column_positions
+from safr.data.files import SPLIT_STEMS, Columns, RawRow, column_positions
 from safr.data.labels import normalize_label_names
 from safr.data.messages import list_names, refuse_unreadable, shorten_path
 from safr.data.quiet import hide_progress_bars
@@ -17,7 +18,7 @@ from safr.data.splits import TextDataset
 from safr.errors import InputError, shorten_text
 
 
-def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
+def load_from_hub(name: str, columns: Columns, task: Task | None = None) -> TextDataset:
     """The data set of "hub:NAME" or "hub:NAME:CONFIGURATION"; the names in a ClassLabel column become the label names.
 
     A split whose labels are all hidden (-1) counts as absent, and absent splits are taken from "train".
@@ -25,12 +26,12 @@ def load_from_hub(name: str, columns: tuple[str, str]) -> TextDataset:
     repository, configuration = split_hub_name(name)
     saved = is_saved_dataset(Path(repository))
     splits = _load_saved(Path(repository)) if saved else _load_splits(repository, configuration)
-    return _build_from_splits(name, splits, columns)
+    return _build_from_splits(name, splits, columns, task)
 
 
-def load_saved_dataset(name: str, folder: Path, columns: tuple[str, str]) -> TextDataset:
+def load_saved_dataset(name: str, folder: Path, columns: Columns, task: Task | None = None) -> TextDataset:
     """The data set in a folder that `Dataset.save_to_disk` or `DatasetDict.save_to_disk` has written."""
-    return _build_from_splits(name, _load_saved(folder), columns)
+    return _build_from_splits(name, _load_saved(folder), columns, task)
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -79,7 +80,7 @@ def _load_saved(folder: Path) -> dict[str, Any]:
     return splits
 
 
-def _build_from_splits(name: str, splits: dict[str, Any], columns: tuple[str, str]) -> TextDataset:
+def _build_from_splits(name: str, splits: dict[str, Any], columns: Columns, task: Task | None) -> TextDataset:
     place = shorten_path(name)
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
@@ -88,27 +89,28 @@ def _build_from_splits(name: str, splits: dict[str, Any], columns: tuple[str, st
             if stem in splits and part not in parts:
                 split = splits[stem]
                 rows = _read_cells(split, f"{place}, {stem}", columns)
-                parts[part], split_cleaned = clean_rows(rows, columns, _read_class_names(split, columns[1]))
+                parts[part], split_cleaned = clean_rows(rows, columns, _read_class_names(split, columns))
                 cleaned += split_cleaned
                 if not parts[part] and part != "train":
                     del parts[part]
     if "train" not in parts:
         raise InputError(f"{place}: expected a split train, found {list_names(list(splits)).replace(chr(39), '')}")
-    label_names = _read_class_names(splits["train"], columns[1])
-    return build_dataset(name, parts, origin=name, cleaned=cleaned, label_names=label_names)
+    label_names = _read_class_names(splits["train"], columns)
+    return build_dataset(name, parts, columns, origin=name, cleaned=cleaned, label_names=label_names, task=task)
 
 
-def _read_class_names(split: Any, column: str) -> list[str]:
-    """The names of a ClassLabel column, numbers written as everywhere; none of another column."""
-    return normalize_label_names(getattr(split.features[column], "names", None) or ())
+def _read_class_names(split: Any, columns: Columns) -> list[str]:
+    """The names of a ClassLabel column, or of a list of them, numbers written as everywhere; none of others."""
+    feature = split.features[columns.labels[0]] if len(columns.labels) == 1 else None
+    return normalize_label_names(getattr(getattr(feature, "feature", feature), "names", None) or ())
 
 
-def _read_cells(split: Any, place: str, columns: tuple[str, str]) -> Iterator[RawRow]:
-    column_positions(columns, split.column_names, place)
+def _read_cells(split: Any, place: str, columns: Columns) -> Iterator[RawRow]:
+    column_positions(columns.names, split.column_names, place)
     return _iter_cells(split, place, columns)
 
 
-def _iter_cells(split: Any, place: str, columns: tuple[str, str]) -> Iterator[RawRow]:
+def _iter_cells(split: Any, place: str, columns: Columns) -> Iterator[RawRow]:
     with refuse_unreadable(place, "the rows cannot be read", "write the data set again"):
-        for row, cells in enumerate(zip(split[columns[0]], split[columns[1]], strict=True), start=1):
+        for row, cells in enumerate(zip(*(split[name] for name in columns.names), strict=True), start=1):
             yield RawRow(f"{place}, row {row}", cells)

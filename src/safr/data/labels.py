@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from safr.config import Task
 from safr.data.messages import describe_cell
 from safr.errors import InputError
 
@@ -17,6 +18,12 @@ _LONGEST_NAME = 200  # characters; a longer label is a text
 _NAN_WORDS = frozenset({"nan", "-nan", "<na>", "#n/a", "#na", "#n/a n/a", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"})
 _NONE_WORDS = frozenset({"NA", "N/A", "n/a", "None", "null", "NULL"})  # these are also names of real classes
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*)?")  # "007" is a name: its zeros mean something
+_VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_BITS = {"0": False, "1": True, "false": False, "true": True}
+_SEPARATOR = ";"
+
+Label = str | tuple[str, ...]
+"""The name of a text's class, also where it is a number to predict, or the names of all classes that fit it."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -45,6 +52,68 @@ def normalize_label(value: Any, place: str = "label") -> str | None:
     whole, _, fraction = name.partition(".")
     fraction = fraction.rstrip("0")
     return f"{whole}.{fraction}" if fraction else "0" if whole == "-0" else whole
+
+
+def normalize_label_list(values: Iterable[Any], place: str = "label") -> tuple[str, ...]:
+    """The class names in a list of labels, each once, in their order.
+
+    >>> normalize_label_list(["b", 1.0, "b"])
+    ('b', '1')
+    """
+    names = (normalize_label(value, place) for value in values)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def read_bit(value: Any, place: str) -> bool | None:
+    """Whether a class fits, from the cell of a column of 0 and 1; None where the cell is empty.
+
+    >>> [read_bit(cell, "") for cell in (1, "0", "True", 0.0, "")]
+    [True, False, True, False, None]
+    """
+    name = normalize_label(value, place)
+    if name is not None and name.lower() not in _BITS:
+        raise InputError(
+            f"{place}: expected 0 or 1, got {describe_cell(value)}; of several label columns each is a class"
+        )
+    return None if name is None else _BITS[name.lower()]
+
+
+def guess_task(labels: Iterable[Label], *, most_classes: int) -> Task:
+    """What labels are: lists are any number of classes a text, many different numbers with fractions values to predict.
+
+    Names with `;` between parts are lists too if the parts are fewer than the names, since they then come back.
+
+    Args:
+        labels: The labels of the training texts.
+        most_classes: Numbers with fractions are classes up to this many different ones.
+
+    >>> guess_task(["a;b", "b", "b;c", "c"], most_classes=20), guess_task(["yes; well", "no"], most_classes=20)
+    ('multi_label', 'classification')
+    """
+    different = set(labels)
+    if any(isinstance(label, tuple) for label in different):
+        return "multi_label"
+    names = [label for label in different if isinstance(label, str)]
+    parts = {part for name in names for part in split_names(name)}
+    if any(_SEPARATOR in name for name in names) and len(parts) < len(names):
+        return "multi_label"
+    numbers = [name for name in names if not says_missing(name)]
+    has_fractions = all(map(is_value, numbers)) and any(float(name) % 1 for name in numbers)
+    return "regression" if has_fractions and len(numbers) > most_classes else "classification"
+
+
+def split_names(label: Label) -> tuple[str, ...]:
+    """The class names in a label with `;` between them.
+
+    >>> split_names("toxic; insult;")
+    ('toxic', 'insult')
+    """
+    return label if isinstance(label, tuple) else normalize_label_list(label.split(_SEPARATOR))
+
+
+def is_value(name: str) -> bool:
+    """Whether a label is a finite number, also in exponential notation."""
+    return bool(_VALUE.fullmatch(name)) and math.isfinite(float(name))
 
 
 def normalize_label_names(names: Iterable[str]) -> list[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
+from typing import Literal
 
-from safr.config import Settings
+from safr.config import Settings, Task
 from safr.data.archives import (
     IMDB,
     SST,
@@ -20,7 +22,7 @@ from safr.data.archives import (
     locate_archive,
 )
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
-from safr.data.files import COMPRESSED, EXTENSIONS, open_table, read_rows, split_files
+from safr.data.files import COMPRESSED, EXTENSIONS, Columns, open_table, read_rows, split_files
 from safr.data.hub import is_saved_dataset, load_from_hub, load_saved_dataset
 from safr.data.labels import normalize_label_names
 from safr.data.messages import shorten_path
@@ -68,8 +70,9 @@ def load_data(
     name: str | Path | Settings,
     *,
     data_dir: Path | None = None,
-    text_column: str = "text",
-    label_column: str = "label",
+    text_column: str | Sequence[str] = "text",
+    label_column: str | Sequence[str] = "label",
+    task: Literal["auto"] | Task = "auto",
     drop_duplicates: bool = False,
     download: bool = True,
     progress: Progress | None = None,
@@ -78,19 +81,23 @@ def load_data(
 
     Args:
         name: A name from `list_data`, the path of a file, of a folder of splits or of a folder of `save_to_disk`,
-            hub:NAME or hub:NAME:CONFIGURATION. Or the settings of a run, which say this and the three options below.
+            hub:NAME or hub:NAME:CONFIGURATION. Or the settings of a run, which say this and the four options below.
         data_dir: Folder that is searched first for archives.
-        text_column: The column of a user's file or of a hub data set that holds the texts.
-        label_column: The column that holds the classes.
+        text_column: The column of a user's file or of a hub data set that holds the texts, or the two of pairs.
+        label_column: The column that holds the labels, or several columns of 0 and 1, one a class.
+        task: What the labels are (see `Settings.task`). Default: told from the labels.
         drop_duplicates: Leave out of train what is also in dev or test, and out of dev what is also in test.
         download: Whether an archive that this machine does not have may be downloaded.
         progress: Called during a download with the bytes so far and the total of bytes, or None if it is unknown.
     """
-    if isinstance(name, Settings):
-        text_column, label_column, drop_duplicates = name.text_column, name.label_column, name.drop_duplicates
-        name = name.data
-    data = _load_named(os.fspath(name), (text_column, label_column), data_dir, download, progress)
-    return data.without_shared_texts() if drop_duplicates else data
+    settings = name
+    if not isinstance(settings, Settings):
+        text_column, label_column = (x if isinstance(x, str) else tuple(x) for x in (text_column, label_column))
+        settings = Settings(os.fspath(settings), text_column, label_column, task=task, drop_duplicates=drop_duplicates)
+    data = _load_named(settings, data_dir, download, progress)
+    if settings.task not in ("auto", data.task):
+        raise InputError(f"{data.name} is for {data.task}, got `task` {settings.task!r}; leave it out")
+    return data.without_shared_texts() if settings.drop_duplicates else data
 
 
 def list_data(data_dir: Path | None = None) -> list[DataStatus]:
@@ -103,9 +110,10 @@ def list_data(data_dir: Path | None = None) -> list[DataStatus]:
     return statuses
 
 
-def _load_named(
-    name: str, columns: tuple[str, str], data_dir: Path | None, download: bool, progress: Progress | None
-) -> TextDataset:
+def _load_named(settings: Settings, data_dir: Path | None, download: bool, progress: Progress | None) -> TextDataset:
+    name = settings.data
+    columns = Columns(settings.text_columns, settings.label_columns)
+    task: Task | None = None if settings.task == "auto" else settings.task
     match name:
         case "rotten_tomatoes":
             return _load_rotten_tomatoes()
@@ -119,10 +127,10 @@ def _load_named(
         case "planted":
             return planted()
     if name.startswith("hub:"):
-        return load_from_hub(name, columns)
+        return load_from_hub(name, columns, task)
     path = Path(os.path.expanduser(name))
     if name.strip() and os.path.exists(path):
-        return _load_path(name, path, columns)
+        return _load_path(name, path, columns, task)
     raise _make_unknown_error(name)
 
 
@@ -198,7 +206,7 @@ def _build_sst2_paper(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDatase
     parts, cleaned = _keep_two_classes(trees)
     for part, examples in parts.items():
         plain = [(text, label) for text, label in examples if "-LRB-" not in text and "-RRB-" not in text]
-        parts[part] = [(text, label) for text, label in plain if text.isascii()]
+        parts[part] = [(text, label) for text, label in plain if "".join(text).isascii()]
         cleaned["sentences with a parenthesis left out"] += len(examples) - len(plain)
         cleaned["sentences with a non-ASCII character left out"] += len(plain) - len(parts[part])
     parts["train"], surplus = take_first_of_each_class(parts["train"], _PAPER_SENTENCES_PER_CLASS)
@@ -210,7 +218,9 @@ def _build_sst2_paper(trees: dict[str, tuple[SentimentTree, ...]]) -> TextDatase
 
 def _keep_two_classes(trees: dict[str, tuple[SentimentTree, ...]]) -> tuple[SplitExamples, Counter[str]]:
     """The sentences that are negative (0 or 1) or positive (3 or 4), and the number of neutral ones."""
-    parts = {part: [(tree.text, int(tree.label > 2)) for tree in trees[part] if tree.label != 2] for part in trees}
+    parts: SplitExamples = {
+        part: [(tree.text, int(tree.label > 2)) for tree in trees[part] if tree.label != 2] for part in trees
+    }
     neutral = sum(tree.label == 2 for sentences in trees.values() for tree in sentences)
     return parts, Counter({"neutral sentences left out": neutral})
 
@@ -225,17 +235,17 @@ def _describe_origin(archive: Archive) -> str:
     return f"{archive.file_name}, as published at {archive.address}"
 
 
-def _load_path(name: str, path: Path, columns: tuple[str, str]) -> TextDataset:
+def _load_path(name: str, path: Path, columns: Columns, task: Task | None) -> TextDataset:
     """The data set of a user's file, or of a folder with one file per split or of `save_to_disk`."""
     if path.is_dir() and is_saved_dataset(path):
-        return load_saved_dataset(name, path, columns)
+        return load_saved_dataset(name, path, columns, task)
     files = split_files(path) if path.is_dir() else {"train": path}
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
     label_names: list[str] = []
     for part, file in files.items():
-        table = open_table(file, columns)
-        names = normalize_label_names(table.label_names)
+        table = open_table(file, columns.names)
+        names = normalize_label_names(table.label_names if len(columns.labels) == 1 else ())
         parts[part], file_cleaned = clean_rows(table.rows, columns, names)
         cleaned += file_cleaned
         if table.delimiter:
@@ -243,7 +253,7 @@ def _load_path(name: str, path: Path, columns: tuple[str, str]) -> TextDataset:
         if part == "train":
             label_names = names
     origin = f"{path} ({', '.join(file.name for file in files.values())})" if path.is_dir() else str(path)
-    return build_dataset(name, parts, origin=origin, cleaned=cleaned, label_names=label_names)
+    return build_dataset(name, parts, columns, origin=origin, cleaned=cleaned, label_names=label_names, task=task)
 
 
 def _make_unknown_error(name: str) -> InputError:

@@ -8,11 +8,22 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from safr.config import Task
 from safr.errors import InputError, describe_value, shorten_text
 
-Example = tuple[str, int]  # text, class id
+Text = str | tuple[str, str]
+"""What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
+
+Label = int | float | tuple[int, ...]
+"""A class id, a number to predict, or 1 for every class that fits the text and 0 for the others, (label,)."""
+
+Example = tuple[Text, Label]
 SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
@@ -25,15 +36,18 @@ _SPLIT_OF_TENTH = ("train",) * 7 + ("dev",) + ("test",) * 2
 
 @dataclass(frozen=True)
 class Split:
-    """Texts and their class ids, in a fixed order.
+    """Texts, or pairs of them as tuples, and their labels, in a fixed order.
+
+    Labels are class ids; or rows of 0 and 1, one number a class, where a text may have any number of classes; or other
+    numbers, for regression.
 
     Raises:
-        InputError: A text is neither a string nor a pair of them, or a label is no whole number of at least 0.
+        InputError: A text is neither a string nor a pair of them, or a label is none of these.
         ValueError: There are more texts than labels, or fewer.
     """
 
-    texts: tuple[str, ...]
-    labels: tuple[int, ...]
+    texts: tuple[Text, ...]
+    labels: tuple[Label, ...]
 
     def __post_init__(self) -> None:
         if isinstance(self.texts, str):
@@ -43,12 +57,7 @@ class Split:
             parts = text if isinstance(text, tuple) and len(text) == 2 else (text,)  # a pair is judged as a whole
             if not all(isinstance(part, str) for part in parts):
                 raise InputError(f"text {number}: expected a string, got {describe_value(text)}")
-        for number, label in enumerate(self.labels):
-            if not isinstance(label, Integral) or isinstance(label, bool) or label < 0:
-                raise InputError(
-                    f"label {number}: expected a class id, a whole number of at least 0, got {describe_value(label)}"
-                )
-        object.__setattr__(self, "labels", tuple(map(int, self.labels)))
+        object.__setattr__(self, "labels", _check_labels(self.labels))
         if len(self.texts) != len(self.labels):
             raise ValueError(
                 f"`texts` and `labels` must be equally long, got {len(self.texts)} and {len(self.labels)}; "
@@ -57,6 +66,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def label_array(self) -> NDArray[Any]:
+        """Class ids as int64, (text,), or float64: numbers to predict, (text,), or 0 and 1, (text, label)."""
+        array = np.array(self.labels)
+        return array.astype(np.int64 if array.ndim == 1 and np.issubdtype(array.dtype, np.integer) else np.float64)
 
 
 @dataclass(frozen=True)
@@ -105,10 +120,18 @@ class TextDataset:
     label_names: tuple[str, ...]  # index = class id
     origin: str  # where the texts were read from, in words
     cleaned: dict[str, int]  # counts of what was left out or replaced; empty if nothing was
+    task: Task = "classification"
 
     @classmethod
     def from_parts(
-        cls, name: str, parts: SplitExamples, *, label_names: Iterable[str], origin: str, cleaned: Mapping[str, int]
+        cls,
+        name: str,
+        parts: SplitExamples,
+        *,
+        label_names: Iterable[str],
+        origin: str,
+        cleaned: Mapping[str, int],
+        task: Task = "classification",
     ) -> TextDataset:
         """The data set with the examples of `parts`; counts of 0 in `cleaned` are dropped."""
         return cls(
@@ -119,7 +142,13 @@ class TextDataset:
             label_names=tuple(label_names),
             origin=origin,
             cleaned={what: count for what, count in cleaned.items() if count},
+            task=task,
         )
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the texts are pairs."""
+        return isinstance(self.train.texts[0], tuple)
 
     @cached_property
     def duplicates(self) -> Duplicates:
@@ -140,16 +169,27 @@ class TextDataset:
 
     def describe(self) -> list[str]:
         """Lines about repeated texts, about the classes in train, and about what was left out or replaced."""
-        counts = Counter(self.train.labels)
-        classes = [
-            f"{shorten_text(name, 30)} {counts[number]:,}" for number, name in enumerate(self.label_names[:_SHOWN])
-        ]
-        others = len(self.label_names) - len(classes)
         return [
             *(f"{count:,} {what}" for what, count in self.duplicates.describe().items()),
-            f"classes in train: {', '.join(classes)}{f', and {others:,} more' if others else ''}",
+            self._describe_labels(),
             *(f"{count:,} {what}" for what, count in self.cleaned.items()),
         ]
+
+    def _describe_labels(self) -> str:
+        labels = self.train.label_array
+        if self.task == "regression":
+            spread = (
+                f"{labels.min():.4g} to {labels.max():.4g}, mean {labels.mean():.4g}, median {np.median(labels):.4g}"
+            )
+            return f"numbers to predict ({shorten_text(self.label_names[0], 30)}) in train: {spread}"
+        is_multi = self.task == "multi_label"
+        counts = labels.sum(axis=0).astype(int) if is_multi else np.bincount(labels, minlength=len(self.label_names))
+        classes = [f"{shorten_text(name, 30)} {counts[n]:,}" for n, name in enumerate(self.label_names[:_SHOWN])]
+        others = len(self.label_names) - len(classes)
+        more = f", and {others:,} more" if others else ""
+        without = f"; none {(labels.sum(axis=1) == 0).sum():,}" if is_multi else ""
+        how = ", any number of them a text" if is_multi else ""
+        return f"classes in train{how}: {', '.join(classes)}{more}{without}"
 
     def without_shared_texts(self) -> TextDataset:
         """The data set without the texts of train that are in dev or test, and those of dev that are in test.
@@ -162,8 +202,8 @@ class TextDataset:
         train, dropped_of_train = _drop_texts(self.train, test | set(map(_normalize_space, dev.texts)))
         if len(dev) < 2 or len(set(train.labels)) < 2:
             raise InputError(
-                f"`drop_duplicates` would leave {len(train)} texts of {len(set(train.labels))} classes to train on and "
-                f"{len(dev)} to choose by, since the others are in another split too; bring splits that differ"
+                f"`drop_duplicates` would leave {len(train)} texts with {len(set(train.labels))} labels to train on "
+                f"and {len(dev)} to choose by, since the others are in another split too; bring splits that differ"
             )
         dropped = {
             "texts of train that are in dev or test left out": dropped_of_train,
@@ -177,6 +217,7 @@ class TextDataset:
             label_names=self.label_names,
             origin=self.origin,
             cleaned=self.cleaned | {what: count for what, count in dropped.items() if count},
+            task=self.task,
         )
 
     def fingerprint(self) -> str:
@@ -185,13 +226,30 @@ class TextDataset:
         return hashlib.sha256(json.dumps([self.label_names, *splits]).encode()).hexdigest()
 
 
-def hash_text(text: str) -> str:
-    """SHA-256 (hex) of the UTF-8 bytes of a text, which is the same on every machine.
+def hash_text(text: Text) -> str:
+    """SHA-256 (hex) of the UTF-8 bytes of a text, or of a pair with a zero between, the same on every machine.
 
     >>> hash_text("a good film")[:8]
     '5392fa17'
     """
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    joined = text if isinstance(text, str) else "\0".join(text)
+    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def join_pair(text: Text) -> str:
+    """A text as it is, and a pair on one line, with a double bar between its texts.
+
+    >>> join_pair("a film"), join_pair(("it rains", "it is wet"))
+    ('a film', 'it rains ‖ it is wet')
+    """
+    return text if isinstance(text, str) else " ‖ ".join(text)
+
+
+def write_label(data: TextDataset, label: Label) -> str:
+    """A label in words: the name of its class, the names of all its classes with `;` between, or the number."""
+    if isinstance(label, tuple):
+        return "; ".join(name for name, fits in zip(data.label_names, label, strict=True) if fits)
+    return data.label_names[label] if isinstance(label, int) else f"{label:g}"
 
 
 def drop_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]:
@@ -200,7 +258,7 @@ def drop_duplicates(examples: Sequence[Example]) -> tuple[list[Example], int]:
     >>> drop_duplicates([("good", 1), ("bad", 0), ("good", 1)])
     ([('good', 1), ('bad', 0)], 1)
     """
-    label_of_text: dict[str, int] = {}
+    label_of_text: dict[Text, Label] = {}
     for text, label in examples:
         label_of_text.setdefault(text, label)
     return list(label_of_text.items()), len(examples) - len(label_of_text)
@@ -214,7 +272,7 @@ def take_first_of_each_class(examples: Iterable[Example], count: int) -> tuple[l
     """
     first: list[Example] = []
     remaining: list[Example] = []
-    counts: Counter[int] = Counter()
+    counts: Counter[Label] = Counter()
     for text, label in examples:
         counts[label] += 1
         (first if counts[label] <= count else remaining).append((text, label))
@@ -238,15 +296,18 @@ def split_by_rank(examples: Iterable[Example], *, dev: int, test: int) -> SplitE
     return {"dev": ranked[:dev], "test": ranked[dev : dev + test], "train": ranked[dev + test :]}
 
 
-def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test: float = TEST_SHARE) -> SplitExamples:
+def split_by_class(
+    examples: Sequence[Example], *, dev: float = DEV_SHARE, test: float = TEST_SHARE, one_class: bool = False
+) -> SplitExamples:
     """A share of every class for dev and for test, and the remaining texts for training; suits small data too.
 
     Within a class, different texts are ranked by their hash: the first go to dev and the next to test, at least one to
     dev and one to test. A class of fewer than three texts stays in training. Equal texts stay together, and a text with
-    two labels goes to training. The parts keep the order of `examples`. A share of 0 leaves its part empty.
+    two labels goes to training. The parts keep the order of `examples`. A share of 0 leaves its part empty. With
+    `one_class` all texts count as one class, as where labels are numbers or sets of classes.
     """
-    part_of: dict[str, str] = {}
-    for texts in _texts_by_class(examples).values():
+    part_of: dict[Text, str] = {}
+    for texts in _texts_by_class([(text, 0) for text, _ in examples] if one_class else examples).values():
         ranked = sorted(texts, key=hash_text) if len(texts) >= 3 else []
         dev_count, test_count = _count_share(dev, ranked), _count_share(test, ranked)
         part_of |= dict.fromkeys(ranked[:dev_count], "dev")
@@ -257,11 +318,43 @@ def split_by_class(examples: Sequence[Example], *, dev: float = DEV_SHARE, test:
     return parts
 
 
-def _normalize_space(text: str) -> str:
+def _check_labels(labels: Iterable[Any]) -> tuple[Label, ...]:
+    """The labels as Python's own numbers and tuples of them, all of one kind.
+
+    Raises:
+        InputError: A label is none, or they are of several kinds.
+    """
+    labels = tuple(labels)
+    if labels and all(isinstance(label, Sequence | np.ndarray) and not isinstance(label, str) for label in labels):
+        for number, label in enumerate(labels):
+            if len(label) != max(len(labels[0]), 1) or any(bit not in (0, 1) for bit in label):
+                raise InputError(
+                    f"label {number}: expected 0 or 1 for each of {len(labels[0])} classes, got {describe_value(label)}"
+                )
+        return tuple(tuple(map(int, label)) for label in labels)
+    if labels and all(isinstance(label, Real) for label in labels) and any(map(_is_float, labels)):
+        if not all(np.isfinite(float(label)) for label in labels):
+            raise InputError("expected finite numbers as labels, got some that are not; leave their texts out")
+        return tuple(map(float, labels))
+    for number, label in enumerate(labels):
+        if not isinstance(label, Integral) or isinstance(label, bool) or label < 0:
+            raise InputError(
+                f"label {number}: expected a class id, a whole number of at least 0, got {describe_value(label)}"
+            )
+    return tuple(map(int, labels))
+
+
+def _is_float(label: Any) -> bool:
+    return not isinstance(label, Integral)
+
+
+def _normalize_space(text: Text) -> Text:
+    if isinstance(text, tuple):
+        return " ".join(text[0].split()), " ".join(text[1].split())
     return " ".join(text.split())
 
 
-def _drop_texts(split: Split, texts: Set[str]) -> tuple[Split, int]:
+def _drop_texts(split: Split, texts: Set[Text]) -> tuple[Split, int]:
     """The split without some texts, and how many it had of them."""
     kept = [
         (text, label)
@@ -271,7 +364,7 @@ def _drop_texts(split: Split, texts: Set[str]) -> tuple[Split, int]:
     return _make_split(kept), len(split) - len(kept)
 
 
-def _texts_by_class(examples: Iterable[Example]) -> dict[int, list[str]]:
+def _texts_by_class(examples: Iterable[Example]) -> dict[Label, list[Text]]:
     """The different texts by class, without those that have more than one label."""
     labels_of_text = defaultdict(set)
     for text, label in examples:
@@ -283,7 +376,7 @@ def _texts_by_class(examples: Iterable[Example]) -> dict[int, list[str]]:
     return texts
 
 
-def _count_share(share: float, ranked: Sequence[str]) -> int:
+def _count_share(share: float, ranked: Sequence[Text]) -> int:
     return max(1, int(share * len(ranked) + 0.5)) if share and ranked else 0
 
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from safr.data import archives
 from safr.data.encoding import check_fast_tokenizer, replace_surrogates, tokenize
 from safr.data.quiet import hide_progress_bars
+from safr.data.splits import Label, Text
 from safr.errors import InputError
 from safr.storage import create_folder, hash_file
 
@@ -35,17 +36,17 @@ _TEXTS_AT_ONCE = 1000  # an encoding is much larger than its ids, so only the id
 
 
 def tokenize_dataset(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None = None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], labels: Sequence[Label], max_tokens: int | None = None
 ) -> Dataset:
-    """One row per text, in order: `input_ids`, their number as `length`, and `labels`.
+    """One row per text, in order: `input_ids`, their number as `length`, and `labels`; of pairs `token_type_ids` too.
 
     The ids equal those of `encode`. They are read from disk when they are needed, from a folder in the user's cache
     that only its owner can read. They stay in memory if the cache can't be written or is switched off.
 
     Args:
         tokenizer: A fast tokenizer.
-        texts: Any strings.
-        labels: One class id per text.
+        texts: Any strings, or pairs of them, as tuples.
+        labels: One class id per text; or a number to predict, or 0 and 1 for each class, which become float32.
         max_tokens: Most tokens of a text, special ones included. Default: no limit.
 
     Raises:
@@ -73,7 +74,7 @@ def tokenize_dataset(
 
 
 def _compute_key(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], labels: Sequence[Label], max_tokens: int | None
 ) -> str | None:
     """SHA-256 (hex) of everything that the rows depend on; None for a tokenizer that can't be serialized."""
     try:
@@ -88,18 +89,30 @@ def _compute_key(
 
 
 def _tokenize_rows(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], labels: Sequence[int], max_tokens: int | None
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], labels: Sequence[Label], max_tokens: int | None
 ) -> Dataset:
     parts = [texts[start : start + _TEXTS_AT_ONCE] for start in range(0, len(texts), _TEXTS_AT_ONCE)]
-    ids = pa.chunked_array([_tokenize_ids(tokenizer, part, max_tokens) for part in parts], type=pa.list_(pa.int32()))
+    columns: dict[str, list[pa.Array]] = {"input_ids": []}
+    if isinstance(next(iter(texts), None), tuple) and "token_type_ids" in tokenizer.model_input_names:
+        columns["token_type_ids"] = []
+    for part in parts:
+        pairs = [tuple(map(replace_surrogates, (text,) if isinstance(text, str) else text)) for text in part]
+        encodings = tokenize(tokenizer, pairs, max_tokens)
+        for name, attribute in (("input_ids", "ids"), ("token_type_ids", "type_ids")):
+            if name in columns:
+                rows = [getattr(encoding, attribute) for encoding in encodings]
+                columns[name].append(pa.array(rows, type=pa.list_(pa.int32())))
+    arrays = {name: pa.chunked_array(chunks, type=pa.list_(pa.int32())) for name, chunks in columns.items()}
     return Dataset.from_dict(
-        {"input_ids": ids, "length": pc.list_value_length(ids), "labels": pa.array(labels, pa.int64())}
+        arrays | {"length": pc.list_value_length(arrays["input_ids"]), "labels": _make_label_column(labels)}
     )
 
 
-def _tokenize_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None) -> pa.Array:
-    encodings = tokenize(tokenizer, [(replace_surrogates(text),) for text in texts], max_tokens)
-    return pa.array([encoding.ids for encoding in encodings], type=pa.list_(pa.int32()))
+def _make_label_column(labels: Sequence[Label]) -> pa.Array:
+    first = next(iter(labels), 0)
+    if isinstance(first, tuple):
+        return pa.array(labels, pa.list_(pa.float32()))
+    return pa.array(labels, pa.float32() if isinstance(first, float) else pa.int64())
 
 
 def _read_cached(folder: Path, size: int) -> Dataset | None:
@@ -111,7 +124,7 @@ def _read_cached(folder: Path, size: int) -> Dataset | None:
         if (folder / _DIGEST_FILE).read_text() != _compute_digest(folder):
             raise ValueError("damaged")
         rows = load_from_disk(str(folder))
-        if rows.column_names != ["input_ids", "length", "labels"] or len(rows) != size:
+        if not {"input_ids", "length", "labels"} <= set(rows.column_names) or len(rows) != size:
             raise ValueError(f"expected {size} tokenized texts, got {rows}")
     except Exception:  # whatever is wrong with the folder, it can be written again
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,13 +8,15 @@ from collections.abc import Collection, Iterable
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
+from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from safr.data.encoding import replace_surrogates
 from safr.data.segmentation import SPACELESS
+from safr.data.splits import Text
 
-PADDING, UNKNOWN, MASK = "[PAD]", "[UNK]", "[MASK]"
+PADDING, UNKNOWN, MASK, SEPARATOR = "[PAD]", "[UNK]", "[MASK]", "[SEP]"
 
 SUBWORDS = 4_000
 """Size of the vocabulary of sub-words; chosen on the dev split of `rotten_tomatoes`."""
@@ -36,7 +38,7 @@ _PARTS = "|".join(
 """What sub-words never cross, as an expression of Oniguruma. Scripts without spaces come one character a part."""
 
 
-def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBWORDS) -> PreTrainedTokenizerFast:
+def train_subword_tokenizer(texts: Iterable[Text], *, vocabulary_size: int = SUBWORDS) -> PreTrainedTokenizerFast:
     """A tokenizer for text as people write it, which can read any text: no word is unknown to it.
 
     Its sub-words are learned by byte pair encoding (Sennrich et al. 2016) over the bytes of the training texts. Before
@@ -44,16 +46,17 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
     hyphens and marks of direction go, and words, numbers, addresses and punctuation are parted.
 
     Args:
-        texts: The training texts.
+        texts: The training texts, or pairs.
         vocabulary_size: Most sub-words, among them each of the 256 bytes twice, at a word's beginning and inside one.
 
     Returns:
-        A tokenizer that puts no special tokens around a text.
+        A tokenizer that puts no special tokens around a text, and [SEP] between the texts of a pair if there are pairs.
 
     >>> tokenizer = train_subword_tokenizer(["a good film", "a good day"] * 2)
     >>> tokenizer.tokenize("A good-day!")
     ['a', 'good', '-', 'day', '!']
     """
+    parts, separator = _split_pairs(texts)
     tokenizer = Tokenizer(BPE(continuing_subword_prefix=_CONTINUES))
     tokenizer.normalizer = normalizers.Sequence(
         [
@@ -77,46 +80,52 @@ def train_subword_tokenizer(texts: Iterable[str], *, vocabulary_size: int = SUBW
         min_frequency=2,
         # Bytes inside words are given a number here: those that training has not met would vanish from texts, and it
         # numbers the others in an order that changes from one process to the next, and with it what it learns.
-        special_tokens=[PADDING, MASK, *(f"{_CONTINUES}{byte}" for byte in alphabet)],
+        special_tokens=[PADDING, MASK, *separator, *(f"{_CONTINUES}{byte}" for byte in alphabet)],
         initial_alphabet=alphabet,
         continuing_subword_prefix=_CONTINUES,
         show_progress=False,
     )
-    tokenizer.train_from_iterator(map(replace_surrogates, texts), trainer)
+    tokenizer.train_from_iterator(map(replace_surrogates, parts), trainer)
+    tokenizer = _keep_special(tokenizer, (PADDING, MASK, *separator))
     return PreTrainedTokenizerFast(
-        tokenizer_object=_keep_special(tokenizer, (PADDING, MASK)),
+        tokenizer_object=_separate_pairs(tokenizer, *separator),
         pad_token=PADDING,
         mask_token=MASK,
+        sep_token=next(iter(separator), None),
         model_input_names=["input_ids", "attention_mask"],
         clean_up_tokenization_spaces=False,
     )
 
 
-def train_word_tokenizer(texts: Iterable[str], *, minimum_count: int = 2) -> PreTrainedTokenizerFast:
+def train_word_tokenizer(texts: Iterable[Text], *, minimum_count: int = 2) -> PreTrainedTokenizerFast:
     """The tokenizer of the paper's recipe, whose vocabulary holds the frequent words of the training texts.
 
     Source: the authors' published code, which keeps the case of words and splits at white space only.
 
     Args:
-        texts: The training texts.
+        texts: The training texts, or pairs.
         minimum_count: How often a word must occur; rarer words share the unknown token.
 
     Returns:
-        A tokenizer that puts no special tokens around a text; ids follow the order in which words first occur.
+        A tokenizer that puts no special tokens around a text, and [SEP] between the texts of a pair if there are pairs;
+        ids follow the order in which words first occur.
 
     >>> tokenizer = train_word_tokenizer(["a good film", "a good day"])
     >>> tokenizer("a bad film")["input_ids"]
     [2, 1, 1]
     """
-    counts = Counter(word for text in texts for word in replace_surrogates(text).split())
-    words = [word for word, count in counts.items() if count >= minimum_count and word not in (PADDING, UNKNOWN)]
-    vocabulary = {word: number for number, word in enumerate([PADDING, UNKNOWN, *words])}
+    parts, separator = _split_pairs(texts)
+    counts = Counter(word for text in parts for word in replace_surrogates(text).split())
+    special = [PADDING, UNKNOWN, *separator]
+    words = [word for word, count in counts.items() if count >= minimum_count and word not in special]
+    vocabulary = {word: number for number, word in enumerate([*special, *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=_separate_pairs(tokenizer, *separator),
         pad_token=PADDING,
         unk_token=UNKNOWN,
+        sep_token=next(iter(separator), None),
         model_input_names=["input_ids", "attention_mask"],
         # Cleaning up spaces would change words, and the vocabulary holds them unchanged.
         clean_up_tokenization_spaces=False,
@@ -138,6 +147,23 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     else:
         unknown = "words that they do not spell are unknown"
     return f"{len(tokenizer):,} tokens ({type(model).__name__}), and {unknown}"
+
+
+def _split_pairs(texts: Iterable[Text]) -> tuple[list[str], list[str]]:
+    """The single texts, and the token that separates those of pairs, or none where there are no pairs."""
+    texts = list(texts)
+    parts = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
+    return parts, [SEPARATOR] if len(parts) > len(texts) else []
+
+
+def _separate_pairs(tokenizer: Tokenizer, *separator: str) -> Tokenizer:
+    """The tokenizer, which now puts the separator between the texts of a pair."""
+    for token in separator:
+        number = tokenizer.token_to_id(token)
+        tokenizer.post_processor = TemplateProcessing(
+            single="$A", pair=f"$A {token} $B", special_tokens=[(token, number)]
+        )
+    return tokenizer
 
 
 def _keep_special(tokenizer: Tokenizer, tokens: Collection[str]) -> Tokenizer:

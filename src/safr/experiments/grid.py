@@ -37,9 +37,12 @@ _MOST_VALUES = 200_000  # of a plan, letters counted; by aliases a short one can
 _MOST_KEYS = 10_000  # of a mapping, with those that it takes over
 _DEEPEST = 20  # levels of lists and mappings
 
-_DATA_SETTINGS = ("data", "text_column", "label_column", "drop_duplicates")
-_LIST_SETTINGS = ("layers", "importance_sites")
-"""Settings that take several words on the command line."""
+_DATA_SETTINGS = ("data", "text_column", "label_column", "task", "drop_duplicates")
+_WORD_LISTS = ("layers", "importance_sites")
+"""Settings whose text is several words, as on the command line."""
+
+_LIST_SETTINGS = (*_WORD_LISTS, "text_column", "label_column")
+"""Settings that take a list; a column's name may hold spaces."""
 
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 """The tag of `<<`, by which a mapping takes over another's values."""
@@ -317,7 +320,7 @@ def _parse_value(name: str, value: Any) -> Any:
         words = [flags.get(str(value).lower(), f"--{flag}={value}")]
     elif isinstance(value, list):
         words = [f"--{flag}", *map(str, value)]
-    elif name in _LIST_SETTINGS:
+    elif name in _WORD_LISTS:
         words = [f"--{flag}", *str(value).split()]
     else:
         words = [f"--{flag}", str(value).capitalize() if name == "scale_free" else str(value)]
