@@ -65,13 +65,13 @@ def tokenizer():
     return train_word_tokenizer(text for text, _ in sentences(60, 0, longest=9))
 
 
-def model(regularization=None, *, seed=0, **options):
+def model(regularization=None, *, seed=0, vocabulary=None, **options):
     """A random transformer in evaluation mode, with SAFR on it if a regularization is given."""
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, **options}
     words = tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = TransformerForSequenceClassification(TransformerConfig(vocab_size=len(words), **sizes))
+        made = TransformerForSequenceClassification(TransformerConfig(vocab_size=vocabulary or len(words), **sizes))
         if regularization is not None:
             attach(made, regularization, tokenizer=words)
     return made.eval()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from safr.config import Task
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
 from safr.errors import InputError, describe_value
@@ -26,6 +27,15 @@ from safr.model.trace import Trace, trace
 
 POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 """How families call the table of their learned positions; a model without one reads texts of any length."""
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+
+PROBLEM_TYPES: dict[Task, ProblemType] = {
+    "classification": "single_label_classification",
+    "multi_label": "multi_label_classification",
+    "regression": "regression",
+}
+"""What transformers calls the tasks, in a model's config."""
 
 _mode_lock = Lock()
 _paused_modules: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
@@ -189,13 +199,50 @@ def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor,
 
 
 def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndarray, " text"]:
-    """The class, or of a language model the next token, that every text gets, (text,).
+    """The output with the highest logit: the class, or of a language model the next token, of every text, (text,).
+
+    Where several classes can be right it is the likeliest; see `predict_labels` for all.
 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts. Those with the same tokens are run once.
     """
     return _read_logits(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
+
+
+def predict_labels(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Shaped[np.ndarray, "text ..."]:
+    """What the model says in the form of the data's labels.
+
+    Args:
+        model: A model; it runs in evaluation mode.
+        texts: Encoded texts. Those with the same tokens are run once.
+
+    Returns:
+        Classes as int64, (text,); or float64: of a regression model values, (text,), and where several classes can be
+        right 1 for each that is likelier than not and 0 for the others, (text, label).
+    """
+    task = get_task(model)
+    return _read_logits(model, texts, lambda logits: read_labels(task, logits)).astype(
+        np.int64 if task == "classification" else np.float64
+    )
+
+
+def read_labels(task: Task, logits: Float[Tensor, "batch label"]) -> Shaped[Tensor, "batch ..."]:
+    """What logits say in the form of the data's labels; see `predict_labels`."""
+    match task:
+        case "regression":
+            return logits[:, 0].float()
+        case "multi_label":
+            return (logits > 0).float()
+    return logits.argmax(dim=-1)
+
+
+def get_task(model: PreTrainedModel) -> Task:
+    """What a model says about a text, by its config; see `Task`. A language model's next token is its one class."""
+    if is_regression(model):
+        return "regression"
+    is_multi = not model.can_generate() and model.config.problem_type == PROBLEM_TYPES["multi_label"]
+    return "multi_label" if is_multi else "classification"
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

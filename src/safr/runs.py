@@ -27,7 +27,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
-from safr.config import PAPER_MODEL, Settings
+from safr.config import PAPER_MODEL, Settings, Task
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
 from safr.model.pretrained_tokenizer import load_tokenizer
@@ -129,6 +129,17 @@ class Run:
         return self.record["data"]["fingerprint"]
 
     @property
+    def task(self) -> Task:
+        """What its model says about a text."""
+        task: Task = self.record["data"].get("task", "classification")  # older runs are all of classification
+        return task
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether its texts are pairs."""
+        return len(self.settings.text_columns) == 2
+
+    @property
     def settings(self) -> Settings:
         """The settings the run was made with."""
         try:
@@ -151,9 +162,12 @@ class Run:
         return read_json(path, _schema("scores"), advice=f"run `safr evaluate {self.folder}` again")
 
     @property
-    def examples(self) -> list[dict[str, str]]:
-        """A few test texts to show, with their labels and why they are shown."""
-        return read_json(self.examples_file, _schema("examples"), advice=f"run `safr evaluate {self.folder}` again")
+    def examples(self) -> list[dict[str, Any]]:
+        """A few test texts or pairs to show, with their labels and why they are shown."""
+        examples = read_json(self.examples_file, _schema("examples"), advice=f"run `safr evaluate {self.folder}` again")
+        texts = [example["text"] for example in examples]
+        pairs = [text if isinstance(text, str) else tuple(text) for text in texts]
+        return [example | {"text": text} for example, text in zip(examples, pairs, strict=True)]
 
     @property
     def benchmark(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
-from safr.evaluation.classification import describe_classes, macro_scores, score_classes
+from safr.evaluation.classification import describe_classes, macro_scores, score_class_lists, score_classes
 from safr.evaluation.statistics import unseen_share
 
 NAMES = {0: "bad", 1: "good", 2: "mixed"}
@@ -71,3 +71,33 @@ def test_where_all_answers_are_right_the_interval_still_has_a_width():
 
 def test_older_scores_have_no_sentence():
     assert describe_classes({"accuracy": {}}) == ""
+
+
+lists = st.lists(st.tuples(*[st.tuples(st.integers(0, 1), st.integers(0, 1))] * 3), min_size=2, max_size=20)
+
+
+@given(lists)
+def test_the_scores_of_lists_of_classes_are_those_of_scikit_learn(rows):
+    labels, predictions = np.array(rows, dtype=float).transpose(2, 0, 1)
+    scores = score_class_lists(labels, predictions, ["a", "b", "c"])
+    for average in ("macro", "micro"):
+        expected = f1_score(labels, predictions, average=average, zero_division=0)
+        assert scores[f"{average}_f1"]["value"] == pytest.approx(expected)
+    assert [row["support"] for row in scores["per_class"]] == labels.sum(axis=0).tolist()
+    assert scores["majority"]["share"] == max(np.mean((labels == row).all(axis=1)) for row in labels)
+
+
+def test_the_interval_of_lists_is_that_of_texts_drawn_with_replacement():
+    draw = np.random.default_rng(1)
+    labels = (draw.random((60, 3)) < 0.4).astype(float)
+    predictions = np.where(draw.random((60, 3)) < 0.2, 1 - labels, labels)
+    chosen = draw.integers(60, size=(1000, 60))
+    slow = [f1_score(labels[texts], predictions[texts], average="macro", zero_division=0) for texts in chosen]
+    interval = score_class_lists(labels, predictions, ["a", "b", "c"])["macro_f1"]
+    assert [interval["low"], interval["high"]] == pytest.approx(np.percentile(slow, [2.5, 97.5]), abs=0.03)
+
+
+def test_texts_without_any_class_are_told_as_none():
+    labels = np.array([[0.0, 0], [0, 0], [1, 0]])
+    scores = {"classes": score_class_lists(labels, labels, ["a", "b"])}
+    assert describe_classes(scores).endswith("always “none” would be right in 66.7 %")

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from safr import inference
 from safr.attribution.internals import InternalScores, internal_scores
-from safr.data import Split
+from safr.data import Split, TextDataset
 from safr.data.batches import iter_batches
 from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
@@ -95,7 +95,8 @@ def chosen(texts, predictions=None, *, labels=None, names=("no", "yes"), truncat
     labels = labels or [number % 2 for number in range(len(texts))]
     scored = [InternalScores(guess, None, {"fc1.0": np.ones(1)}) for guess in predictions or labels]
     split = Split(tuple(texts), tuple(labels))
-    return choose_examples(split, [encoded(text, truncated=text in truncated) for text in texts], scored, names)
+    data = TextDataset("mine", split, split, split, names, "a.csv", {})
+    return choose_examples(split, [encoded(text, truncated=text in truncated) for text in texts], scored, data)
 
 
 def by_hash(texts):
@@ -105,7 +106,7 @@ def by_hash(texts):
 def test_scores_have_the_documented_names(run):
     scores, percents = run.scores, {str(percent) for percent in DELETION_PERCENTS}
     names = {"capacity", "capacity_fc1_out_0", "attention", "random"} | ({"keep"} if has_mask(run) else set())
-    about = {"split", "site", "texts", "truncated", "undeletable", "unknown", "unknown_words", "duplicates"}
+    about = {"task", "split", "site", "texts", "truncated", "undeletable", "unknown", "unknown_words", "duplicates"}
     assert set(scores) == about | {"accuracy", "classes", "deletion", "srs", "capacity", "audit"}
     assert scores["duplicates"] == tiny.dataset().duplicates.to_dict()
     assert scores["site"] == "fc1.0"

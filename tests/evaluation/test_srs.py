@@ -23,17 +23,18 @@ from safr.attribution.words import random_scores
 from safr.config import Regularization
 from safr.data.batches import iter_batches
 from safr.data.encoding import encode
+from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.evaluation import srs as srs_module
 from safr.evaluation.srs import (
-    accuracy_drop,
     count_deleted,
     delete_words,
     predict_after_deletion,
     select_top_words,
     srs,
 )
-from safr.inference import predict
+from safr.evaluation.task_metrics import ACCURACY
+from safr.inference import predict, predict_labels
 from tests import linear, tiny, tiny_tokenizers
 
 PERCENTS = (10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -303,10 +304,10 @@ def test_srs_is_a_slow_loop():
 
 def test_a_drop_is_paired_by_text_and_does_not_depend_on_the_order():
     draw = np.random.default_rng(0)
-    right, still_right = draw.random(50) < 0.7, draw.random((3, 50)) < 0.5
-    drops, order = accuracy_drop(right, still_right), draw.permutation(50)
+    right, still_right = (draw.random(50) < 0.7).astype(float), (draw.random((3, 50)) < 0.5).astype(float)
+    drops, order = ACCURACY.worsening(right, still_right), draw.permutation(50)
     assert drops.mean() == pytest.approx(right.mean() - still_right.mean())
-    assert np.array_equal(accuracy_drop(right[order], still_right[:, order]), drops[order])
+    assert np.array_equal(ACCURACY.worsening(right[order], still_right[:, order]), drops[order])
 
 
 @pytest.mark.parametrize(
@@ -393,3 +394,56 @@ def test_texts_beyond_the_models_positions_are_refused_in_one_line():
     with pytest.raises(InputError, match="a text has 30 tokens, more than the model's 16 positions; pass a max_tokens"):
         srs(model, tokenizer, ["film", "film " * 30], [0, 1])
     assert srs(model, tokenizer, ["film cast", "film " * 30], [0, 1], max_tokens=16).texts == 2
+
+
+@pytest.mark.parametrize("within", ["first", "second", "both"])
+def test_srs_of_numbers_is_a_slow_loop_over_the_growth_of_the_error(within):
+    words = train_word_tokenizer([("a dull film was on", "it was good and rich")] * 2)
+    pairs = [("a dull film was on", "it was good"), ("film was a dull", "good and rich it was"), ("was on", "it")]
+    model = tiny.model(id2label={0: "stars"}, problem_type="regression", vocabulary=len(words))
+    labels = [1.5, -2.0, 0.25]
+    result = srs(model, words, pairs, labels, percent=40, within=within)
+    grown = []
+    for text, label in zip(encode(words, pairs), labels, strict=True):
+        (internals,) = internal_scores(model, [text], ["fc1.0"])
+        gone = select_top_words(internals.capacity["fc1.0"], 40, text_of_word=text.text_of_word, within=within)
+        (before,), (after,) = (predict_labels(model, [shown]) for shown in (text, text.without(gone)))
+        grown.append(abs(after - label) - abs(before - label))
+    assert result.metric == "mae"
+    assert result.srs.value == pytest.approx(np.mean(grown), abs=1e-6)
+    assert str(result).startswith("SRS(40) ")
+    assert "mean absolute error" in str(result)
+    assert "in %" not in str(result)
+
+
+def test_srs_where_several_classes_can_be_right_counts_texts_whose_classes_are_all_right():
+    model = tiny.model(problem_type="multi_label_classification", id2label={0: "a", 1: "b", 2: "c"})
+    words = tiny.tokenizer()
+    labels = np.random.default_rng(0).integers(0, 2, size=(len(TEXTS), 3))
+    result = srs(model, words, TEXTS, labels)
+    logits = {text: model(**words([text], return_tensors="pt")).logits[0].detach().numpy() for text in TEXTS}
+    right = [((logits[text] > 0) == label).all() for text, label in zip(TEXTS, labels, strict=True)]
+    assert result.accuracy.value == pytest.approx(np.mean(right))
+    with pytest.raises(InputError, match="expected 0 or 1 for each class as the label of a text"):
+        srs(model, words, TEXTS, labels[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "message"),
+    [
+        ("regression", ["good", "bad"], "expected finite numbers as labels"),
+        ("regression", [1.0, float("nan")], "expected finite numbers as labels"),
+        ("multi_label_classification", [[0, 1], [1, 2]], "expected 0 or 1 for each class"),
+        (
+            "multi_label_classification",
+            [[0, 1, 1], [1, 0, 1]],
+            "expected 0 or 1 for each of the model's 2 classes, got 3",
+        ),
+        ("regression", [[1.0], [2.0]], "expected one label for each text, got 1"),
+    ],
+)
+def test_labels_of_another_task_are_refused_in_one_line(kind, labels, message):
+    names = {0: "stars"} if kind == "regression" else {0: "a", 1: "b"}
+    model = tiny.model(problem_type=kind, id2label=names)
+    with pytest.raises(InputError, match=message):
+        srs(model, tiny.tokenizer(), ["a dull film", "a fresh film"], labels)

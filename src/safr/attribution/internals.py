@@ -16,7 +16,7 @@ from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import iter_traces, text_logits, to_numpy
+from safr.inference import get_task, iter_traces, read_labels, text_logits, to_numpy
 from safr.model.attention import received_attention
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -84,8 +84,8 @@ def compute_rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) 
 class InternalScores:
     """Scores of a text's words and its prediction, from one forward pass."""
 
-    prediction: int
-    """The class, or for a language model the next token, with the highest logit."""
+    prediction: int | float | list[float]
+    """What the model says in the form of the data's labels; see `predict_labels`."""
 
     keep: Float[np.ndarray, " word"] | None
     """VMASK's keep probabilities in [0, 1], (word,); None without VMASK."""
@@ -109,8 +109,9 @@ def internal_scores(
             attention that words receive at layer N is computed too; of several such layers, at the last.
     """
     scores: dict[int, InternalScores] = {}
+    task = get_task(model)
     for batch, trace in iter_traces(model, texts, sites):
-        predictions = text_logits(model, trace.logits, batch).argmax(dim=-1).tolist()
+        predictions = read_labels(task, text_logits(model, trace.logits, batch)).tolist()
         capacities = {site: to_numpy(capacity(vectors, trace.content_mask)) for site, vectors in trace.vectors.items()}
         keep = None if trace.keep is None else to_numpy(trace.keep)
         received = _compute_received_attention(batch, trace)

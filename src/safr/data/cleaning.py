@@ -11,7 +11,7 @@ from typing import Any
 from safr.config import Task
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
-    Label,
+    NamedLabel,
     describe_many_labels,
     guess_task,
     is_number,
@@ -42,7 +42,7 @@ class LabelledText:
     """One usable text or pair, its label, and its place in the file."""
 
     text: Text
-    label: Label
+    label: NamedLabel
     place: str
 
 
@@ -66,7 +66,7 @@ def clean_rows(
     """
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
-    names: dict[Label, Label] = {}  # so that a class name is held once
+    names: dict[NamedLabel, NamedLabel] = {}  # so that a class name is held once
     for row in rows:
         cells = zip(columns.texts, row.values, strict=False)
         texts = [_check_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
@@ -139,7 +139,9 @@ def _check_text(value: Any, place: str) -> str:
     return value
 
 
-def _read_label(values: Sequence[Any], columns: Sequence[str], label_names: Sequence[str], place: str) -> Label | None:
+def _read_label(
+    values: Sequence[Any], columns: Sequence[str], label_names: Sequence[str], place: str
+) -> NamedLabel | None:
     """The label in a row's cells, or None where it is missing."""
     places = [f"{place}, column {shorten_text(column)!r}" for column in columns]
     if len(columns) > 1:

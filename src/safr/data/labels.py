@@ -22,7 +22,7 @@ _VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BITS = {"0": False, "1": True, "false": False, "true": True}
 _SEPARATOR = ";"
 
-Label = str | tuple[str, ...]
+NamedLabel = str | tuple[str, ...]
 """The name of a text's class, also where it is a number to predict, or the names of all classes that fit it."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -78,7 +78,7 @@ def read_bit(value: Any, place: str) -> bool | None:
     return None if name is None else _BITS[name.lower()]
 
 
-def guess_task(labels: Iterable[Label], *, most_classes: int) -> Task:
+def guess_task(labels: Iterable[NamedLabel], *, most_classes: int) -> Task:
     """What labels are: lists are any number of classes a text, many different numbers with fractions values to predict.
 
     Names with `;` between parts are lists too if the parts are fewer than the names, since they then come back.
@@ -102,7 +102,7 @@ def guess_task(labels: Iterable[Label], *, most_classes: int) -> Task:
     return "regression" if has_fractions and len(numbers) > most_classes else "classification"
 
 
-def split_names(label: Label) -> tuple[str, ...]:
+def split_names(label: NamedLabel) -> tuple[str, ...]:
     """The class names in a label with `;` between them.
 
     >>> split_names("toxic; insult;")

@@ -33,11 +33,12 @@ from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, c
 from safr.evaluation.causal import CAUSAL_METRICS
 from safr.evaluation.conclusions import CONCLUSION_RULES, draw_conclusions
 from safr.evaluation.faithfulness import MetricValues
-from safr.evaluation.metrics import METRICS
+from safr.evaluation.metrics import get_metrics
 from safr.evaluation.per_text_results import ResultTable, equal_results, read_results, write_results
 from safr.evaluation.removal import REMOVALS, Removal, Remover, make_remover
 from safr.evaluation.significance import compare_with_others
 from safr.evaluation.statistics import bootstrap_mean
+from safr.inference import get_task
 from safr.model.regularizer import get_explaining_site
 from safr.progress import PartProgress, no_progress
 from safr.runs import Run
@@ -70,7 +71,7 @@ def benchmark(
     on.
 
     Args:
-        run_or_model: A trained run, or a classifier.
+        run_or_model: A trained run, or a classifier or regression model.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, or a split of one: `Split(texts, labels)`.
         tokenizer: The model's; a run brings its own.
@@ -213,11 +214,12 @@ def _make_result(
         "command": data.source.command,
         "data": data.source.data,
         "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "task": get_task(data.model),
         "texts": len(data.texts),
         "fewer_texts": {name: len(data.choose_subset(name)) for name in SUBSET_SIZES},
         "site": get_explaining_site(data.model),
         "compared": REFERENCE_METHOD,
-        "metrics": {name: asdict(metric) for name, metric in METRICS.items()},
+        "metrics": {name: asdict(metric) for name, metric in get_metrics(get_task(data.model)).items()},
         "removals": {how: REMOVALS[how] for how in REMOVALS if any(removal == how for _, removal in table)},
         "methods": {name: describe(name) for name in dict.fromkeys(method for method, _ in table)},
         "causes": CAUSAL_METRICS,

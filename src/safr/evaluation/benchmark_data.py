@@ -12,14 +12,14 @@ from jaxtyping import Float, Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, Text, encode
+from safr.data.encoding import EncodedText, encode
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
-from safr.data.splits import hash_text
+from safr.data.splits import Label, hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
 from safr.evaluation.srs import check_deletable
-from safr.inference import check_model, predict
+from safr.inference import check_model, get_task, predict
 from safr.runs import Run
 from safr.storage import hash_file
 
@@ -63,9 +63,9 @@ class BenchmarkData:
     texts: list[EncodedText]
     """All with a word at least."""
 
-    labels: list[int]
+    labels: list[Label]
     classes: Int[np.ndarray, " text"]
-    """The classes that are predicted."""
+    """The classes that are predicted; of several that can be right the likeliest, of a number 0."""
 
     rationales: list[Rationale | None]
     """The words that people, or the grammar, found decisive in a text; None where nobody has said."""
@@ -135,7 +135,7 @@ def make_model_data(
     """A model and labelled texts: the test split of a data set, or a split of one's own.
 
     Args:
-        model: A classifier; it runs in evaluation mode.
+        model: A classifier or regression model; it runs in evaluation mode.
         tokenizer: Its tokenizer.
         data: The texts and their labels.
         folder: Where results are kept.
@@ -150,7 +150,7 @@ def make_model_data(
         raise InputError(f"expected data as a TextDataset or Split(texts, labels), got {describe_value(data)}")
     check_model(model)
     split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
-    labels = check_labels(split.texts, number_by_name(model, data, split))
+    labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
     split = Split(split.texts, tuple(labels.tolist()))
     source = BenchmarkSource("model", name)
     return _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
@@ -167,12 +167,12 @@ def _choose_texts(
     data_dir: Path | None,
 ) -> BenchmarkData:
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
-    chosen = sorted(range(len(split)), key=lambda number: _hash_example(split.texts[number]))[:limit]
+    chosen = sorted(range(len(split)), key=lambda number: hash_text(split.texts[number]))[:limit]
     encoded = encode(tokenizer, [split.texts[number] for number in chosen], max_tokens)
     with_words = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
     if len(with_words) < 2:
         raise InputError(f"expected at least 2 test texts with words, got {len(with_words)}; bring more data")
-    check_classes(model, [text for _, text in with_words], np.array(split.labels))
+    check_classes(model, [text for _, text in with_words], split.label_array)
     check_deletable([text for _, text in with_words])
     numbers, texts = [number for number, _ in with_words], [text for _, text in with_words]
     has_rationales = source.data in DATA_WITH_RATIONALES
@@ -187,7 +187,3 @@ def _choose_texts(
         predict(model, texts),
         load_rationales(source.data, texts, data_dir) if has_rationales else [None] * len(texts),
     )
-
-
-def _hash_example(text: Text) -> str:
-    return hash_text(text if isinstance(text, str) else "\0".join(text))

@@ -5,15 +5,19 @@ Accuracy alone hides this where classes differ in size: a model that always give
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from safr.errors import shorten_text
 from safr.evaluation.statistics import RESAMPLES, Estimate, format_percent, unseen_share
+
+_NAMES = {"balanced_accuracy": "balanced accuracy", "micro_f1": "micro F1"}
+
+_DRAWS_TOGETHER = 100
 
 _SHOWN = 30
 """Letters of a class's name in a sentence."""
@@ -62,10 +66,46 @@ def score_classes(
         "macro_f1": Estimate(float(f1.mean()), *intervals[0]).to_dict(),
         "balanced_accuracy": Estimate(float(recall[support > 0].mean()), *intervals[1]).to_dict(),
         "majority": {"label": names[largest], "share": float(support[largest] / len(labels))},
-        "per_class": [
-            {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(s)}
-            for name, p, r, f, s in zip(names, precision, recall, f1, support, strict=True)
-        ],
+        "per_class": [_describe_class(*row) for row in zip(names, precision, recall, f1, support, strict=True)],
+    }
+
+
+def score_class_lists(
+    labels: Float[np.ndarray, "text label"], predictions: Float[np.ndarray, "text label"], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Macro and micro F1, and each class's precision, recall, F1 and support, where a text may have several classes.
+
+    Args:
+        labels: 1 for each class that fits the text, 0 for the others.
+        predictions: The same by the model.
+        class_names: Names of the classes.
+
+    Returns:
+        As JSON values, as of `score_classes` but without `balanced_accuracy`, and with `micro_f1`, the F1 of all
+        decisions together. `majority` is the most frequent list of classes.
+
+    >>> scores = score_class_lists(np.array([[1.0, 0], [1, 1]]), np.array([[1.0, 0], [1, 0]]), ["a", "b"])
+    >>> scores["macro_f1"]["value"], round(scores["micro_f1"]["value"], 3), scores["majority"]
+    (0.5, 0.8, {'label': 'a', 'share': 0.5})
+    """
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predictions, zero_division=0)
+    hits, of_label, of_prediction = labels * predictions, labels, predictions
+    generator = np.random.default_rng(0)
+    macro, micro = [], []
+    for _ in range(0, RESAMPLES, _DRAWS_TOGETHER):
+        texts = np.full(len(labels), 1 / len(labels))
+        weights = generator.multinomial(len(labels), texts, size=_DRAWS_TOGETHER).astype(np.float64)
+        tp, size = weights @ hits, weights @ of_label + weights @ of_prediction  # (draw, label)
+        macro.append((2 * tp / np.maximum(size, 1)).mean(axis=1))
+        micro.append(2 * tp.sum(axis=1) / np.maximum(size.sum(axis=1), 1))
+    lists, counts = np.unique(labels, axis=0, return_counts=True)
+    names = [name for name, fits in zip(class_names, lists[counts.argmax()], strict=True) if fits]
+    rows = zip(class_names, precision, recall, f1, support, strict=True)
+    return {
+        "macro_f1": _estimate(float(f1.mean()), macro),
+        "micro_f1": _estimate(float(f1_score(labels, predictions, average="micro", zero_division=0)), micro),
+        "majority": {"label": "; ".join(names), "share": float(counts.max() / len(labels))},
+        "per_class": [_describe_class(*row) for row in rows],
     }
 
 
@@ -78,12 +118,30 @@ def describe_classes(scores: Mapping[str, Any]) -> str:
     classes = scores.get("classes")
     if not classes:
         return ""
+    other = "balanced_accuracy" if "balanced_accuracy" in classes else "micro_f1"
     return (
         f"macro F1 {format_percent(classes['macro_f1'])}, "
-        f"balanced accuracy {format_percent(classes['balanced_accuracy'])}; "
-        f"always “{shorten_text(classes['majority']['label'], _SHOWN)}” would be right in "
+        f"{_NAMES[other]} {format_percent(classes[other])}; "
+        f"always “{shorten_text(classes['majority']['label'], _SHOWN) or 'none'}” would be right in "
         f"{100 * classes['majority']['share']:.1f} %"
     )
+
+
+def _describe_class(name: str, *scores: np.number) -> dict[str, Any]:
+    """One class's precision, recall, F1 and support."""
+    precision, recall, f1, support = scores
+    return {
+        "label": name,
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "support": int(support),
+    }
+
+
+def _estimate(value: float, drawn: Sequence[Float[np.ndarray, " draw"]]) -> dict[str, float]:
+    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
+    return Estimate(float(value), float(low), float(high)).to_dict()
 
 
 def macro_scores(

@@ -138,8 +138,9 @@ def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
     values = result["methods"][result["compared"]]["values"].get("none", {})
     sentences = []
     if "own_minus_others" in values:
+        moved = "predicted number" if result.get("task") == "regression" else "log-odds"
         sentences.append(
-            f"Setting a word's own FC1 neurons to zero moves the log-odds by {values['own']['value']:.2f} on average, "
+            f"Setting a word's own FC1 neurons to zero moves the {moved} by {values['own']['value']:.2f} on average, "
             f"as many others by {values['others']['value']:.2f}: {_describe_difference(values['own_minus_others'])}."
         )
     if "capacity_own_minus_others" in values:

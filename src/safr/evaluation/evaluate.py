@@ -17,23 +17,25 @@ from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText, encode
-from safr.data.splits import hash_text
+from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
-from safr.evaluation.classification import score_classes
+from safr.evaluation.classification import score_class_lists, score_classes
 from safr.evaluation.labels import check_classes, check_labels, number_by_name
+from safr.evaluation.regression import score_values
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
     MAIN_PERCENT,
-    accuracy_drop,
+    Within,
     attention_sites,
     count_undeletable,
     describe_undeletable,
     measure_deletions,
     select_top_words,
 )
-from safr.evaluation.statistics import DROP, NOT_MEASURED, SHARE, bootstrap_mean
-from safr.inference import check_model
+from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
+from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric, get_main_metric
+from safr.inference import check_model, get_task
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -50,7 +52,8 @@ EXAMPLES_PER_OUTCOME = 2
 EXAMPLE_RULE = (
     f"Of the test texts with {MIN_WORDS} to {MAX_WORDS} words, the {EXAMPLES_PER_OUTCOME} that the last run classifies "
     f"right and the {EXAMPLES_PER_OUTCOME} that it classifies wrong whose SHA-256 comes first. The paper's own "
-    "sentence comes before them where the classes are negative and positive."
+    "sentence comes before them where the classes are negative and positive. Where a number is predicted, right is an "
+    "error of at most the median."
 )
 
 PAPER_SENTENCE = (
@@ -64,7 +67,7 @@ PAPER_SENTENCE = (
 class ShownText:
     """A text to show."""
 
-    text: str
+    text: Text
     label: str
     origin: str
     """Why it is shown: `paper`, `right` or `wrong`."""
@@ -82,7 +85,7 @@ def evaluate(
     """Score a run, or a model with its tokenizer, on one split of its data.
 
     Args:
-        run_or_model: A trained run, whose scores are also written down, or a classifier.
+        run_or_model: A trained run, whose scores are also written down, or a classifier or regression model.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, whose classes are found in the model by name if both have the same names in another order, or
             a split of one: `Split(texts, labels)`.
@@ -108,7 +111,7 @@ def evaluate(
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
     check_model(run_or_model)
     examples = _choose_split(data, split)
-    labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples))
+    labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples), get_task(run_or_model))
     texts = encode(tokenizer, examples.texts, max_tokens)
     check_classes(run_or_model, texts, labels)
     scores = _score_texts(run_or_model, tokenizer, texts, labels, split, progress)[0]
@@ -123,11 +126,11 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
     model, tokenizer = run.load_model()
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
-    scores, internals = _score_texts(model, tokenizer, texts, np.array(examples.labels), split, progress)
+    scores, internals = _score_texts(model, tokenizer, texts, examples.label_array, split, progress)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
-        _write_words(run, texts, examples, internals, data.label_names)
-        write_json(run.examples_file, choose_examples(examples, texts, internals, data.label_names))
+        _write_words(run, texts, examples, internals, data)
+        write_json(run.examples_file, choose_examples(examples, texts, internals, data))
         card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
         write_text(run.model_folder / "README.md", card)
         write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
@@ -146,7 +149,7 @@ def _score_texts(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     split: str,
     progress: Progress | None,
 ) -> tuple[dict[str, Any], list[InternalScores]]:
@@ -155,6 +158,7 @@ def _score_texts(
     site = get_explaining_site(model)
     internals = internal_scores(model, texts, [*CAPACITY_SITES, *attention_sites(model, site)])
     about: dict[str, Any] = {
+        "task": get_task(model),
         "split": split,
         "site": site,
         "texts": len(texts),
@@ -166,7 +170,7 @@ def _score_texts(
     scores = _scores(model, tokenizer, texts, labels, internals, site, progress)
     if undeletable == len(texts):
         about["srs_reason"] = describe_undeletable(undeletable, len(texts))
-        scores |= {name: _remove_estimates(scores[name]) for name in ("deletion", "srs")}
+        scores |= {name: _remove_estimates(scores[name]) for name in ("deletion", "srs", "within") if name in scores}
     return about | scores, internals
 
 
@@ -200,17 +204,32 @@ def describe_unknown_words(scores: Mapping[str, Any]) -> str:
     )
 
 
+def describe_parts_of_pairs(scores: Mapping[str, Any]) -> list[str]:
+    """A sentence on each text of pairs, from the scores in `scores.json`; none of single texts."""
+    metric = get_main_metric(scores)
+    return [
+        f"SRS({MAIN_PERCENT}) within the {part} text of the pair {metric.format(within['srs'])}, at random "
+        f"{metric.format(within['random'])}"
+        for part, within in scores.get("within", {}).items()
+    ]
+
+
 def choose_examples(
-    split: Split, texts: Sequence[EncodedText], internals: Sequence[InternalScores], label_names: Sequence[str]
-) -> list[dict[str, str]]:
+    split: Split, texts: Sequence[EncodedText], internals: Sequence[InternalScores], data: TextDataset
+) -> list[dict[str, Any]]:
     """The examples of a run, as JSON values, by `EXAMPLE_RULE`."""
-    examples = [_paper_example(split)] if set(label_names) == {"negative", "positive"} else []
+    is_paper_like = set(data.label_names) == {"negative", "positive"} and not data.has_pairs
+    examples = [_paper_example(split)] if is_paper_like else []
     fitting = [n for n, text in enumerate(texts) if MIN_WORDS <= len(text.words) <= MAX_WORDS and not text.truncated]
     fitting.sort(key=lambda n: hash_text(split.texts[n]))
+    judged = MAIN_METRICS[data.task].judge(np.array([text.prediction for text in internals]), split.label_array)
+    # An error is small or large only beside the others.
+    right = judged <= np.median(judged) if data.task == "regression" else judged == 1
     for origin, is_right in (("right", True), ("wrong", False)):
-        matching = [n for n in fitting if (internals[n].prediction == split.labels[n]) == is_right]
+        matching = [n for n in fitting if right[n] == is_right]
         examples += [
-            ShownText(split.texts[n], label_names[split.labels[n]], origin) for n in matching[:EXAMPLES_PER_OUTCOME]
+            ShownText(split.texts[n], write_label(data, split.labels[n]), origin)
+            for n in matching[:EXAMPLES_PER_OUTCOME]
         ]
     return [asdict(example) for example in examples]
 
@@ -219,43 +238,89 @@ def _scores(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     texts: Sequence[EncodedText],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     internals: Sequence[InternalScores],
     site: str,
     progress: Progress | None,
 ) -> dict[str, Any]:
     predictions = np.array([text.prediction for text in internals])
-    right = predictions == labels
-    classes = np.union1d(labels, predictions).tolist()
-    names = output_names(model, tokenizer, classes, outputs=model.config.num_labels)
+    metric = MAIN_METRICS[get_task(model)]
+    judged = metric.judge(predictions, labels)
     scores = _attributions(internals, site)
     percents = {name: DELETION_PERCENTS if name == "capacity" else (MAIN_PERCENT,) for name in scores}
     outcomes = measure_deletions(model, texts, labels, scores, percents, DELETION_PERCENTS, progress=progress)
     deletion: dict[str, dict[str, Any]] = {}
     srs: dict[str, Any] = {}
-    for (name, percent), still_right in outcomes.items():
+    for (name, percent), judged_after in outcomes.items():
         # Of several random draws each text counts with its mean, so that the interval is over texts.
-        accuracy = bootstrap_mean(still_right.mean(axis=0), limits=SHARE).to_dict()
-        if len(still_right) > 1:
-            accuracy["spread"] = float(still_right.mean(axis=1).std(ddof=1))
-        deletion.setdefault(name, {})[str(percent)] = accuracy
+        after = metric.estimate(judged_after.mean(axis=0)).to_dict()
+        if len(judged_after) > 1:
+            after["spread"] = float(judged_after.mean(axis=1).std(ddof=1))
+        deletion.setdefault(name, {})[str(percent)] = after
         drops = srs if name == "capacity" else srs.setdefault(name, {})
-        drops[str(percent)] = bootstrap_mean(accuracy_drop(right, still_right), limits=DROP).to_dict()
+        drops[str(percent)] = metric.estimate_change(metric.worsening(judged, judged_after)).to_dict()
     # Paired: what deletion by capacity costs beyond random deletion, on the same texts of the same model.
     srs["above_random"] = {
-        str(percent): bootstrap_mean(
-            accuracy_drop(outcomes["random", percent].mean(axis=0), outcomes["capacity", percent]), limits=DROP
-        ).to_dict()
-        for percent in DELETION_PERCENTS
+        str(percent): _compare_with_random(metric, outcomes, percent) for percent in DELETION_PERCENTS
     }
+    within = _score_parts_of_pairs(model, texts, labels, judged, scores["capacity"])
     return {
-        "accuracy": bootstrap_mean(right, limits=SHARE).to_dict(),
-        "classes": score_classes(labels, predictions, dict(zip(classes, names, strict=True))),
+        metric.key: metric.estimate(judged).to_dict(),
+        **_score_predictions(model, tokenizer, predictions, labels),
         "deletion": deletion,
+        **({"within": within} if within else {}),
         "srs": srs,
         "capacity": _capacity_table(internals, site),
         "audit": {name: bootstrap_mean(values).to_dict() for name, values in audit(model, texts).items()},
     }
+
+
+def _score_predictions(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, predictions: NDArray[Any], labels: NDArray[Any]
+) -> dict[str, Any]:
+    """The task's standard metrics: `classes`, or `values` of a regression model."""
+    task = get_task(model)
+    if task == "regression":
+        return {"values": score_values(labels, predictions)}
+    if task == "multi_label":
+        names = output_names(model, tokenizer, range(labels.shape[1]), outputs=labels.shape[1])
+        return {"classes": score_class_lists(labels, predictions, names)}
+    classes = np.union1d(labels, predictions).tolist()
+    names = output_names(model, tokenizer, classes, outputs=model.config.num_labels)
+    return {"classes": score_classes(labels, predictions, dict(zip(classes, names, strict=True)))}
+
+
+def _compare_with_random(
+    metric: MainMetric, outcomes: Mapping[tuple[str, float], NDArray[np.float64]], percent: float
+) -> dict[str, float]:
+    """By how much more deletion by capacity costs than at random."""
+    at_random = outcomes["random", percent].mean(axis=0)
+    return metric.estimate_change(metric.worsening(at_random, outcomes["capacity", percent])).to_dict()
+
+
+def _score_parts_of_pairs(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    labels: NDArray[Any],
+    judged: NDArray[np.float64],
+    capacity: Scores,
+) -> dict[str, dict[str, Any]]:
+    """What deletion in one text of a pair alone costs at the main k, by `first` and `second`; {} of single texts."""
+    if not texts or texts[0].second is None:
+        return {}
+    metric, k = MAIN_METRICS[get_task(model)], MAIN_PERCENT
+    parts: dict[str, dict[str, Any]] = {}
+    within: Within
+    for within in ("first", "second"):
+        outcomes = measure_deletions(
+            model, texts, labels, {"capacity": capacity}, {"capacity": (k,)}, (k,), within=within
+        )
+        parts[within] = {
+            "srs": metric.estimate_change(metric.worsening(judged, outcomes["capacity", k])).to_dict(),
+            "random": metric.estimate_change(metric.worsening(judged, outcomes["random", k])).to_dict(),
+            "above_random": _compare_with_random(metric, outcomes, k),
+        }
+    return parts
 
 
 def _remove_estimates(scores: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,18 +330,17 @@ def _remove_estimates(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def _card_scores(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What a model's card tells, by the name it has there."""
-    k = str(MAIN_PERCENT)
+    k, metric = str(MAIN_PERCENT), get_main_metric(scores)
+    card: dict[str, Score] = {metric.name: scores[metric.key]}
+    if "classes" in scores:
+        card["macro F1"] = scores["classes"]["macro_f1"]
+    else:
+        card["Spearman's rank correlation"] = scores["values"]["spearman"]
     if reason := scores.get("srs_reason"):
-        return {
-            "accuracy": scores["accuracy"],
-            "macro F1": scores["classes"]["macro_f1"],
-            f"SRS({k})": f"{NOT_MEASURED} ({reason})",
-        }
-    return {
-        "accuracy": scores["accuracy"],
-        "macro F1": scores["classes"]["macro_f1"],
-        f"accuracy, random {k} % of words deleted": scores["deletion"]["random"][k],
-        f"accuracy, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k],
+        return card | {f"SRS({k})": f"{NOT_MEASURED} ({reason})"}
+    return card | {
+        f"{metric.name}, random {k} % of words deleted": scores["deletion"]["random"][k],
+        f"{metric.name}, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k],
         f"SRS({k})": scores["srs"][k],
     }
 
@@ -331,17 +395,22 @@ def _write_words(
     texts: Sequence[EncodedText],
     split: Split,
     internals: Sequence[InternalScores],
-    label_names: Sequence[str],
+    data: TextDataset,
 ) -> None:
     """Write one row per word, for whoever wants to look further than the averages."""
     sizes = [len(text.words) for text in texts]
+    is_regression = data.task == "regression"
+    predictions = [label if is_regression else write_label(data, label) for label in _read_predictions(internals)]
+    labels = [label if is_regression else write_label(data, label) for label in split.labels]
     columns: dict[str, Any] = {
         "text": np.repeat(np.arange(len(texts)), sizes),
         "position": np.concatenate([np.arange(size) for size in sizes]),
         "word": [word for text in texts for word in text.words],
-        "label": np.repeat([label_names[label] for label in split.labels], sizes),
-        "prediction": np.repeat([label_names[text.prediction] for text in internals], sizes),
+        "label": np.repeat(labels, sizes),
+        "prediction": np.repeat(predictions, sizes),
     }
+    if data.has_pairs:
+        columns["text_of_word"] = [part for text in texts for part in text.text_of_word]
     if internals[0].keep is not None:
         columns["keep"] = np.concatenate([text.keep for text in internals if text.keep is not None])
     for site in internals[0].capacity:
@@ -349,7 +418,12 @@ def _write_words(
     write_parquet(run.words_file, pyarrow.table(columns))
 
 
+def _read_predictions(internals: Sequence[InternalScores]) -> list[Label]:
+    predictions = (text.prediction for text in internals)
+    return [tuple(map(int, value)) if isinstance(value, list) else value for value in predictions]
+
+
 def _paper_example(split: Split) -> ShownText:
     """The paper's sentence, spelled as the data spell it where it is among them."""
-    alike = (text for text in split.texts if text.lower() == PAPER_SENTENCE.lower())
+    alike = (text for text in split.texts if isinstance(text, str) and text.lower() == PAPER_SENTENCE.lower())
     return ShownText(next(alike, PAPER_SENTENCE), "negative", "paper")

@@ -13,8 +13,11 @@ from scipy.stats import kendalltau
 
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
+from safr.data.splits import Label
 from safr.evaluation.removal import RemovalOutcome, Remover, WordSet
-from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, accuracy_drop, count_deleted, rank_words
+from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_deleted, rank_words
+from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric
+from safr.inference import get_task
 from safr.progress import Progress
 
 ERASER_PERCENTS = (1, 5, 10, 20, 50)
@@ -39,7 +42,7 @@ _TEXTS_TOGETHER = 64
 def faithfulness(
     remover: Remover,
     texts: Sequence[EncodedText],
-    labels: Sequence[int],
+    labels: Sequence[Label],
     classes: Sequence[int],
     scores: Mapping[str, Scores],
     *,
@@ -64,10 +67,13 @@ def faithfulness(
     - `leave_one_out`: Kendall's tau-b between the scores and $p(x) - p(x \setminus i)$ of the words i; 0 if either of
       them is constant.
 
+    Of a regression model, minus the distance from the whole text's number takes the place of p, and the absolute error
+    that of being right, which SRS is then the growth of; nothing flips.
+
     Args:
         remover: Removes words and runs the model without them.
         texts: Encoded texts.
-        labels: The right class of every text.
+        labels: The label of every text.
         classes: The predicted class of every whole text.
         scores: Scores by the method's name.
         one_by_one: Also compute the metrics that remove words one by one or at every k: AOPC, flips, leave-one-out, and
@@ -77,6 +83,7 @@ def faithfulness(
     Returns:
         By method and metric, (text,). NaN for a text without two words, except in `before`, `without_k` and `srs`.
     """
+    metric = MAIN_METRICS[get_task(remover.model)]
     rows_by_method: dict[str, list[dict[str, float]]] = {name: [] for name in scores}
     for start in range(0, len(texts), _TEXTS_TOGETHER):
         numbers = range(start, min(start + _TEXTS_TOGETHER, len(texts)))
@@ -92,11 +99,11 @@ def faithfulness(
         )
         for number, orders, outcomes in zip(numbers, orders_by_text, outcomes_by_text, strict=True):
             for name, order in orders.items():
-                rows_by_method[name].append(order.compute_metrics(outcomes, classes[number], labels[number]))
+                rows_by_method[name].append(order.compute_metrics(outcomes, metric, labels[number]))
         if progress is not None:
             progress(numbers[-1] + 1, len(texts))
     return {
-        name: _add_srs({metric: np.array([row[metric] for row in rows]) for metric in rows[0]})
+        name: _add_srs(metric, {column: np.array([row[column] for row in rows]) for column in rows[0]})
         for name, rows in rows_by_method.items()
     }
 
@@ -146,10 +153,10 @@ def normalized_aopc(
     return np.divide(aopc - least, aopc_range, out=np.full(len(aopc), np.nan), where=aopc_range > MIN_AOPC_RANGE)
 
 
-def _add_srs(values: MetricValues) -> MetricValues:
+def _add_srs(metric: MainMetric, values: MetricValues) -> MetricValues:
     """The metrics with SRS of every text, behind the two that it is made of."""
     before, after = values["before"], values[f"without_{MAIN_PERCENT}"]
-    return {"before": before, f"without_{MAIN_PERCENT}": after, "srs": accuracy_drop(before, after[None])} | values
+    return {"before": before, f"without_{MAIN_PERCENT}": after, "srs": metric.worsening(before, after[None])} | values
 
 
 @dataclass(frozen=True)
@@ -202,37 +209,40 @@ class _RemovalOrder:
             yield from self.list_single_words()
 
     def compute_metrics(
-        self, outcomes: Mapping[WordSet, RemovalOutcome], predicted: int, label: int
+        self, outcomes: Mapping[WordSet, RemovalOutcome], metric: MainMetric, label: Label
     ) -> dict[str, float]:
         """All metrics of this text.
 
         Args:
             outcomes: What the model predicts without every set of `iter_word_sets`.
-            predicted: The predicted class of the whole text.
-            label: The right class.
+            metric: What the predictions are judged by.
+            label: The text's label.
         """
-        whole_probability = outcomes[frozenset()].probability
+        whole_probability, whole_prediction = outcomes[frozenset()]
 
         def compute_drop(words: WordSet) -> float:
             return whole_probability - outcomes[words].probability
 
-        def is_right(percent: float) -> float:
-            return float(outcomes[self.select_top(self.count_removed(percent))].prediction == label)
+        def judge(words: WordSet) -> float:
+            return metric.judge_one(outcomes[words].prediction, label)
 
-        before = float(outcomes[frozenset()].prediction == label)
-        metrics = {"before": before, f"without_{MAIN_PERCENT}": is_right(MAIN_PERCENT)}
+        def judge_without(percent: float) -> float:
+            return judge(self.select_top(self.count_removed(percent)))
+
+        metrics = {"before": judge(frozenset()), f"without_{MAIN_PERCENT}": judge_without(MAIN_PERCENT)}
         counts = [self.count_removed(percent) for percent in ERASER_PERCENTS]
         metrics["comprehensiveness"] = _mean([compute_drop(self.select_top(count)) for count in counts if count])
         metrics["sufficiency"] = _mean([compute_drop(self.select_others(count)) for count in counts if count])
         if not self.one_by_one:
             return metrics
-        flips = [count for count in self.steps if outcomes[self.select_top(count)].prediction != predicted]
+        flips = [count for count in self.steps if outcomes[self.select_top(count)].prediction != whole_prediction]
+        can_flip = bool(self.words) and metric.is_share
         drops = [compute_drop(words) for words in self.list_single_words()]
         return metrics | {
-            **{f"without_{percent}": is_right(percent) for percent in DELETION_PERCENTS},
+            **{f"without_{percent}": judge_without(percent) for percent in DELETION_PERCENTS},
             "aopc": _mean([compute_drop(self.select_top(count)) for count in self.steps]),
-            "first_flip": float(flips[:1] == [1]) if self.words else np.nan,
-            "words_to_flip": min(flips, default=len(self.text.words)) / len(self.text.words) if self.words else np.nan,
+            "first_flip": float(flips[:1] == [1]) if can_flip else np.nan,
+            "words_to_flip": min(flips, default=len(self.text.words)) / len(self.text.words) if can_flip else np.nan,
             "leave_one_out": float(np.nan_to_num(kendalltau(self.scores, drops).statistic)) if drops else np.nan,
         }
 

@@ -6,21 +6,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from safr.config import Task
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, Text
+from safr.data.encoding import EncodedText
+from safr.data.splits import Label, Text
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, is_regression, iter_logits
+from safr.inference import check_model, get_task, iter_logits
 
 
-def check_labels(texts: Sequence[Text], labels: Sequence[Any] | np.ndarray | Tensor) -> Int[np.ndarray, " text"]:
-    """The labels as an array, (text,).
+def check_labels(
+    texts: Sequence[Text], labels: Sequence[Any] | np.ndarray | Tensor, task: Task = "classification"
+) -> Shaped[np.ndarray, "text ..."]:
+    """The labels as an array in the form of `Split.label_array`.
+
+    Args:
+        texts: The texts.
+        labels: One for every text.
+        task: What the model predicts.
 
     Raises:
-        InputError: There are fewer than two texts or not as many labels, or the labels are no numbers of classes.
+        InputError: There are fewer than two texts or not as many labels, or the labels are none of this task.
     """
     values = (
         labels.detach().float().numpy(force=True)
@@ -28,42 +37,66 @@ def check_labels(texts: Sequence[Text], labels: Sequence[Any] | np.ndarray | Ten
         else labels
     )
     try:
-        classes = np.asarray(values.numpy(force=True) if isinstance(values, Tensor) else values)
+        array = np.asarray(values.numpy(force=True) if isinstance(values, Tensor) else values)
     except ValueError as error:  # rows of different lengths
         raise InputError("expected one label for each text, got lists of different lengths") from error
-    if classes.ndim == 2 and len(classes) == len(texts):
+    if array.ndim == 2 and len(array) == len(texts) and task != "multi_label":
         raise InputError(
-            f"expected one label for each text, got {classes.shape[1]}; of one-hot labels take labels.argmax(axis=1)"
+            f"expected one label for each text, got {array.shape[1]}; of one-hot labels take labels.argmax(axis=1), "
+            "and where several classes can be right, the model's config has the problem_type multi_label_classification"
         )
-    if isinstance(texts, str) or classes.shape != (len(texts),):
+    if isinstance(texts, str) or array.shape[:1] != (len(texts),) or array.ndim > 1 + (task == "multi_label"):
         count = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
-        size = f"{classes.size} labels" if classes.ndim else describe_value(labels)
+        size = f"{array.size} labels" if array.ndim else describe_value(labels)
         raise InputError(f"expected a list of texts and as many labels, got {count} and {size}")
     if len(texts) < 2:
         raise InputError(f"an interval needs at least 2 texts, got {len(texts)}; bring more data")
-    if not np.issubdtype(classes.dtype, np.integer):
+    if task == "classification":
+        return _check_classes(array)
+    is_number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
+    if not is_number or not np.isfinite(array).all():
+        raise InputError(f"expected finite numbers as labels, got {describe_value(array.ravel().tolist()[0])}")
+    if task == "multi_label" and (array.ndim != 2 or not np.isin(array, (0, 1)).all()):
         raise InputError(
-            f"expected labels as numbers of classes, 0, 1, ..., got {describe_value(classes.tolist()[0])}; "
-            "see model.config.id2label for the number of each name"
+            "expected 0 or 1 for each class as the label of a text, since several classes can be right for this model, "
+            f"got {describe_value(array.tolist()[0])}"
         )
-    return classes.astype(np.int64)
+    return array.astype(np.float64)
 
 
-def check_classes(model: PreTrainedModel, texts: Sequence[EncodedText], classes: Int[np.ndarray, " text"]) -> None:
-    """Raise an InputError unless the model chooses among classes, and every label is one of them.
+def check_classes(model: PreTrainedModel, texts: Sequence[EncodedText], labels: Shaped[np.ndarray, "text ..."]) -> None:
+    """Raise an InputError unless the labels are of the model's outputs.
 
     One text is run, since what the config says of the classes need not fit the model's outputs.
     """
     check_model(model)
     (_, logits), *_ = iter_logits(model, texts[:1])
-    outputs = logits.shape[-1]
-    if outputs < 2 or is_regression(model):
-        raise InputError("expected a model that chooses among classes, got one with a single answer")
-    if not ((classes >= 0) & (classes < outputs)).all():
-        raise InputError(f"expected labels from 0 to {outputs - 1}, got {classes.min()} to {classes.max()}")
+    outputs, task = logits.shape[-1], get_task(model)
+    if task == "regression":
+        if outputs > 1:
+            raise InputError(f"expected a regression model with one value, got one with {outputs}")
+    elif task == "multi_label":
+        if labels.shape[1] != outputs:
+            raise InputError(f"expected 0 or 1 for each of the model's {outputs} classes, got {labels.shape[1]}")
+    elif outputs < 2:
+        raise InputError(
+            "expected a model that chooses among classes, got one with a single answer; if it is a number, set "
+            'model.config.problem_type = "regression"'
+        )
+    elif not ((labels >= 0) & (labels < outputs)).all():
+        raise InputError(f"expected labels from 0 to {outputs - 1}, got {labels.min()} to {labels.max()}")
 
 
-def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Split) -> tuple[int, ...]:
+def _check_classes(array: np.ndarray) -> Int[np.ndarray, " text"]:
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(
+            f"expected labels as numbers of classes, 0, 1, ..., got {describe_value(array.tolist()[0])}; "
+            "see model.config.id2label for the number of each name"
+        )
+    return array.astype(np.int64)
+
+
+def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Split) -> tuple[Label, ...]:
     """The labels of a split as the model numbers its classes.
 
     Data and a model from two sources may number the same classes in another order. Where the model has a class of
@@ -74,6 +107,13 @@ def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Spl
         InputError: Some names are in both under other numbers, and others only in the data.
     """
     names_of_model = getattr(model.config, "id2label", None)
+    if isinstance(data, TextDataset) and data.task != get_task(model):
+        raise InputError(
+            f"the data are for {data.task}, the model for {get_task(model)}; give labels of the model's kind, or load "
+            f"the data with task={get_task(model)!r}"
+        )
+    if isinstance(data, TextDataset) and data.task == "regression":
+        return split.labels
     if not isinstance(data, TextDataset) or not names_of_model or model.can_generate():
         return split.labels
     numbers: dict[str, list[int]] = {}
@@ -83,7 +123,12 @@ def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Spl
     if all(label in numbers.get(name, [label]) for label, name in enumerate(names)):
         return split.labels
     if all(len(numbers.get(name, ())) == 1 for name in names) and len(set(names)) == len(names):
-        return tuple(numbers[names[label]][0] for label in split.labels)
+        number_of_label = [numbers[name][0] for name in names]
+        if data.task == "multi_label":
+            rows = np.zeros((len(split), max(map(int, names_of_model)) + 1), dtype=int)
+            rows[:, number_of_label] = split.label_array
+            return tuple(map(tuple, rows.tolist()))
+        return tuple(number_of_label[label] for label in split.labels if isinstance(label, int))
     of_model = _list_names(names_of_model.values())
     raise InputError(
         f"the data's classes are {_list_names(data.label_names)}, the model's {of_model}"

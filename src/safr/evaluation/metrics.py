@@ -5,8 +5,10 @@ They are part of every result, so that no table is misread.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from safr.config import Task
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,9 @@ class Metric:
     """One measure of an explanation."""
 
     better: Literal["higher", "lower", "neither"]
-    unit: Literal["probability", "share", "correlation", "score"]
+    unit: Literal["probability", "share", "correlation", "score", "label"]
+    """`label` is the unit of the numbers that a regression model predicts."""
+
     meaning: str
     tested: bool = True
     """Whether methods are tested for a difference in it; not where it is no merit, nor for a check for a defect."""
@@ -63,3 +67,18 @@ METRICS: dict[str, Metric] = {
     ),
 }
 """All metrics of a method by name, in the order of the tables."""
+
+_REGRESSION_METRICS = {
+    "srs": "SRS(30): growth of the absolute error when the 30 % of words with the highest scores are gone.",
+    "comprehensiveness": "How far the predicted number moves, either way, without the highest words.",
+    "sufficiency": "How far the predicted number moves, either way, with the highest words alone.",
+    "aopc": "Mean distance that the predicted number moves as words go one by one, the highest first.",
+}
+
+
+def get_metrics(task: Task) -> dict[str, Metric]:
+    """The metrics by name, as they are measured on a task: of numbers, distances in the labels' unit."""
+    if task != "regression":
+        return METRICS
+    changed = {name: replace(METRICS[name], unit="label", meaning=text) for name, text in _REGRESSION_METRICS.items()}
+    return METRICS | changed

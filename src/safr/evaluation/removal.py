@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
@@ -14,8 +14,17 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data.encoding import EncodedText
+from safr.data.splits import Label
 from safr.errors import InputError
-from safr.inference import batch_logits, iter_model_batches, iter_traces, probabilities
+from safr.inference import (
+    batch_logits,
+    get_task,
+    iter_model_batches,
+    iter_traces,
+    predict_labels,
+    probabilities,
+    read_labels,
+)
 from safr.model.interventions import intervene
 
 Removal = Literal["delete", "replace", "hide", "average"]
@@ -39,10 +48,11 @@ class RemovalOutcome(NamedTuple):
     """What a model makes of a text without some words."""
 
     probability: float
-    """Of the class that was asked for."""
+    """Of the class that was asked for; of a regression model, how near its number is to that of the whole text: minus
+    the distance."""
 
-    prediction: int
-    """The class with the highest probability."""
+    prediction: Label
+    """What it says in the form of the data's labels."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,26 @@ class Remover:
             classes: For every text, the class whose probability is wanted.
         """
         outcomes: list[dict[WordSet, RemovalOutcome]] = [{} for _ in texts]
+        task = get_task(self.model)
+        wholes = predict_labels(self.model, texts) if task == "regression" else np.zeros(0)
+        for rows, logits in self.iter_logits(texts, removed):
+            predictions = read_labels(task, logits).tolist()
+            if task == "regression":
+                chosen_shares = [
+                    -abs(value - float(wholes[number])) for value, (number, _) in zip(predictions, rows, strict=True)
+                ]
+            else:
+                chosen = torch.tensor([classes[number] for number, _ in rows], device=logits.device)
+                chosen_shares = probabilities(self.model, logits).gather(1, chosen[:, None])[:, 0].tolist()
+            for (number, words), share, prediction in zip(rows, chosen_shares, predictions, strict=True):
+                label = tuple(map(int, prediction)) if isinstance(prediction, list) else prediction
+                outcomes[number][words] = RemovalOutcome(share, label)
+        return outcomes
+
+    def iter_logits(
+        self, texts: Sequence[EncodedText], removed: Sequence[Collection[WordSet]]
+    ) -> Iterator[tuple[list[tuple[int, WordSet]], Float[Tensor, "batch label"]]]:
+        """Numbers of texts with the words that are removed, and the logits without them, batch by batch."""
         wanted = [(number, words) for number, sets in enumerate(removed) for words in dict.fromkeys(sets)]
         shortened = [self._without(texts[number], words) for number, words in wanted]
         for batch in iter_model_batches(self.model, shortened):
@@ -83,13 +113,8 @@ class Remover:
                 else:
                     intervention = intervene(self.model, "embedding", self._average_vectors(is_removed))
             with torch.inference_mode(), intervention:
-                class_shares = probabilities(self.model, batch_logits(self.model, batch, inputs))
-            chosen = torch.tensor([classes[number] for number, _ in rows], device=class_shares.device)
-            chosen_shares = class_shares.gather(1, chosen[:, None])[:, 0].tolist()
-            predictions = class_shares.argmax(dim=-1).tolist()
-            for (number, words), *outcome in zip(rows, chosen_shares, predictions, strict=True):
-                outcomes[number][words] = RemovalOutcome(*outcome)
-        return outcomes
+                logits = batch_logits(self.model, batch, inputs)
+            yield rows, logits
 
     def _without(self, text: EncodedText, words: WordSet) -> EncodedText:
         if self.how == "delete":
@@ -139,19 +164,22 @@ def replacement_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
 def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
     """Whether a prediction changes with what stands in the place of a removed word: the last one of the longest texts.
 
-    Several texts and all classes are asked about, since where an answer is sure its probability hardly moves.
+    Several texts and all outputs are looked at, since where an answer is sure its probability hardly moves.
     """
     longest = sorted(texts, key=lambda text: -len(text.words))[:LEAK_TEXTS]
-    questions = [(text, label) for text in longest for label in range(remover.model.config.num_labels or 1)]
-    last_words = [frozenset({len(text.words) - 1}) for text, _ in questions]
+    last_words = [frozenset({len(text.words) - 1}) for text in longest]
     word_tokens = dict.fromkeys(
         token for text in texts for token, word in zip(text.ids, text.word_of_token, strict=True) if word is not None
     )
     shares = []
     for token in (next(iter(word_tokens)), next(reversed(word_tokens))):
-        changed = [_replace_words(token, text, words) for (text, _), words in zip(questions, last_words, strict=True)]
-        outcomes = remover.predict(changed, [[words] for words in last_words], [label for _, label in questions])
-        shares.append([outcome[words].probability for outcome, words in zip(outcomes, last_words, strict=True)])
+        changed = [_replace_words(token, text, words) for text, words in zip(longest, last_words, strict=True)]
+        by_text = {
+            number: row
+            for rows, logits in remover.iter_logits(changed, [[words] for words in last_words])
+            for (number, _), row in zip(rows, probabilities(remover.model, logits).numpy(force=True), strict=True)
+        }
+        shares.append([by_text[number] for number in range(len(longest))])
     first, second = shares
     return not np.allclose(first, second, rtol=0, atol=1e-5)
 

@@ -9,18 +9,20 @@ from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
-from safr.data.encoding import EncodedText, Text, encode, read_texts
+from safr.data.encoding import EncodedText, encode, read_texts
+from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.evaluation.labels import check_classes, check_labels
-from safr.evaluation.statistics import DROP, SHARE, Estimate, bootstrap_mean, format_percent
-from safr.inference import check_model, predict, to_numpy
+from safr.evaluation.statistics import Estimate
+from safr.evaluation.task_metrics import ACCURACY, MAE, MAIN_METRICS
+from safr.inference import check_model, get_task, predict_labels, to_numpy
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -47,7 +49,11 @@ _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 
 @dataclass(frozen=True)
 class SRSResult:
-    """SRS at one k, beside random deletion. All are fractions, with 95 % bootstrap intervals over texts."""
+    """SRS at one k, beside random deletion, with 95 % bootstrap intervals over texts.
+
+    All are fractions. Of a regression model every accuracy is a mean absolute error instead, in the unit of the labels,
+    and every drop is by how much the error grows; `metric` says which.
+    """
 
     percent: float
     """k, the share of a text's words that is deleted, in per cent."""
@@ -79,16 +85,20 @@ class SRSResult:
     undeletable: int = 0
     """How many texts hold one word, so that nothing can be deleted from them and they add 0 to SRS."""
 
+    metric: Literal["accuracy", "mae"] = "accuracy"
+    """What texts are judged by: accuracy, or the mean absolute error."""
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values."""
         return asdict(self)
 
     def __str__(self) -> str:
         names = ("srs", "accuracy", "after_deletion", "after_random")
-        drop, whole, deleted, random = (format_percent(getattr(self, name).to_dict()) for name in names)
+        metric = ACCURACY if self.metric == ACCURACY.key else MAE
+        drop, whole, deleted, random = (metric.format(getattr(self, name).to_dict()) for name in names)
         return (
-            f"SRS({self.percent:g}) {drop}: accuracy {whole}, {deleted} without the words of highest score, {random} "
-            f"without as many random ones ({self.texts:,} texts, in %)"
+            f"SRS({self.percent:g}) {drop}: {metric.name} {whole}, {deleted} without the words of highest score, "
+            f"{random} without as many random ones ({self.texts:,} texts{', in %' if metric.is_share else ''})"
             + (f"; {describe_undeletable(self.undeletable, self.texts)}" if self.undeletable else "")
         )
 
@@ -102,6 +112,7 @@ def srs(
     percent: float = MAIN_PERCENT,
     scores: Scores | Sequence[Sequence[float] | Tensor] | None = None,
     site: str | None = None,
+    within: Within = "both",
     max_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> SRSResult:
@@ -115,19 +126,25 @@ def srs(
     Source: SAFR (Chang et al. 2025), section 4. Deleted tokens leave the sequence; their number is k % of the words,
     rounded half up, at least 1, and at least 1 word stays. Ties go to the earlier word.
 
+    Of a regression model the mean absolute error takes the place of accuracy, and SRS is by how much it grows. Where
+    several classes can be right, a text counts as right if all its classes are.
+
     Args:
-        model: A classifier, with SAFR on it or not. It runs in evaluation mode and gets its own mode back.
+        model: A classifier or a regression model, with SAFR on it or not. It runs in evaluation mode and gets its own
+            mode back.
         tokenizer: Its tokenizer.
         texts: At least two texts, or pairs, as tuples, for a model that reads pairs.
-        labels: The right classes, one for every text.
+        labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right.
         percent: k, above 0 and at most 100.
         scores: One score per word of every text, as another method gives them, in place of capacity.
         site: Site whose capacity ranks the words. Default: the one that explains the model, `fc1.0` without SAFR.
+        within: Which of a pair's texts words are deleted from.
         max_tokens: Tokens read of a text. Default: all.
         progress: Called as texts get done.
 
     Returns:
-        Accuracies and SRS as fractions in [-1, 1], with 95 % bootstrap intervals over texts.
+        Accuracies and SRS as fractions in [-1, 1], or errors in the unit of the labels, with 95 % bootstrap intervals
+        over texts.
 
     Raises:
         InputError: Texts, labels, scores and the model don't fit together, or every text is a single word.
@@ -135,37 +152,46 @@ def srs(
     check_percent(percent)
     check_model(model)
     texts = read_texts(texts)
-    classes = check_labels(texts, labels)
+    metric = MAIN_METRICS[get_task(model)]
+    answers = check_labels(texts, labels, get_task(model))
     encoded = encode(tokenizer, texts, max_tokens)
-    check_classes(model, encoded, classes)
+    check_classes(model, encoded, answers)
     check_deletable(encoded)
     if site is not None and not isinstance(site, str):
         raise InputError(f"`site` must be a name such as fc1.0, got {describe_value(site)}")
     site = site or get_explaining_site(model)
     if scores is None:
         internals = internal_scores(model, encoded, [site, *attention_sites(model, site)])
-        predictions = np.array([text.prediction for text in internals])
         if any(site not in text.capacity for text in internals):
             raise InputError(f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0")
         scores = [text.capacity[site] for text in internals]
+        predictions = np.array([text.prediction for text in internals])
     else:
-        predictions, site, scores = predict(model, encoded), "", _read_scores(encoded, scores)
-    right = predictions == classes
+        predictions, site, scores = predict_labels(model, encoded), "", _read_scores(encoded, scores)
+    judged = metric.judge(predictions, answers)
     outcomes = measure_deletions(
-        model, encoded, classes, {"scores": scores}, {"scores": (percent,)}, (percent,), progress=progress
+        model,
+        encoded,
+        answers,
+        {"scores": scores},
+        {"scores": (percent,)},
+        (percent,),
+        within=within,
+        progress=progress,
     )
     by_score, at_random = outcomes["scores", percent], outcomes["random", percent]
     return SRSResult(
         percent=percent,
         texts=len(encoded),
         site=site,
-        accuracy=bootstrap_mean(right, limits=SHARE),
-        after_deletion=bootstrap_mean(by_score.mean(axis=0), limits=SHARE),
-        after_random=bootstrap_mean(at_random.mean(axis=0), limits=SHARE),
-        srs=bootstrap_mean(accuracy_drop(right, by_score), limits=DROP),
-        random_drop=bootstrap_mean(accuracy_drop(right, at_random), limits=DROP),
-        above_random=bootstrap_mean(accuracy_drop(at_random.mean(axis=0), by_score), limits=DROP),
+        accuracy=metric.estimate(judged),
+        after_deletion=metric.estimate(by_score.mean(axis=0)),
+        after_random=metric.estimate(at_random.mean(axis=0)),
+        srs=metric.estimate_change(metric.worsening(judged, by_score)),
+        random_drop=metric.estimate_change(metric.worsening(judged, at_random)),
+        above_random=metric.estimate_change(metric.worsening(at_random.mean(axis=0), by_score)),
         undeletable=count_undeletable(encoded),
+        metric=metric.key,
     )
 
 
@@ -251,43 +277,27 @@ def delete_words(
     ]
 
 
-def accuracy_drop(
-    right: Float[np.ndarray, " text"] | Bool[np.ndarray, " text"],
-    still_right: Float[np.ndarray, "draw text"] | Bool[np.ndarray, "draw text"],
-) -> Float[np.ndarray, " text"]:
-    """What a text adds to SRS: whether it is right before, less the share of draws in which it is after.
-
-    SRS is the mean over texts.
-
-    Args:
-        right: Whether a text is classified right, or how often.
-        still_right: The same after a deletion; several draws are averaged.
-
-    >>> accuracy_drop(np.array([True, True, False]), np.array([[False, True, False], [True, True, False]]))
-    array([0.5, 0. , 0. ])
-    """
-    return right - still_right.mean(axis=0)
-
-
 def measure_deletions(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
-    labels: Int[np.ndarray, " text"],
+    labels: Shaped[np.ndarray, "text ..."],
     scores: Mapping[str, Scores],
     percents: Mapping[str, Sequence[float]],
     random_percents: Sequence[float],
     *,
+    within: Within = "both",
     progress: Progress | None = None,
-) -> dict[tuple[str, float], Bool[np.ndarray, "draw text"]]:
-    """Whether texts are classified right after deletions by scores and at random.
+) -> dict[tuple[str, float], Float[np.ndarray, "draw text"]]:
+    """How texts are judged after deletions by scores and at random, by the main metric of the model's task.
 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
-        labels: The right classes, one for every text.
+        labels: See `Split.label_array`.
         scores: Scores by name; the name `random` is taken.
         percents: By the same names, the k at which words are deleted.
         random_percents: The k at which words are deleted at random.
+        within: Which of a pair's texts words are deleted from.
         progress: Called as texts get done with all their deletions.
 
     Returns:
@@ -300,11 +310,12 @@ def measure_deletions(
         draws = main if percent == MAIN_PERCENT else other
         deletions += [("random", percent, drawn) for drawn in random[:draws]]
     predictions = predict_after_deletion(
-        model, texts, [(values, percent) for _, percent, values in deletions], progress=progress
+        model, texts, [(values, percent) for _, percent, values in deletions], within=within, progress=progress
     )
-    outcomes: dict[tuple[str, float], list[NDArray[np.bool_]]] = {}
+    metric = MAIN_METRICS[get_task(model)]
+    outcomes: dict[tuple[str, float], list[NDArray[np.float64]]] = {}
     for (name, percent, _), prediction in zip(deletions, predictions, strict=True):
-        outcomes.setdefault((name, percent), []).append(prediction == labels)
+        outcomes.setdefault((name, percent), []).append(metric.judge(prediction, labels))
     return {key: np.stack(draws) for key, draws in outcomes.items()}
 
 
@@ -334,9 +345,10 @@ def predict_after_deletion(
     texts: Sequence[EncodedText],
     deletions: Sequence[tuple[Scores, float]],
     *,
+    within: Within = "both",
     progress: Progress | None = None,
-) -> Int[np.ndarray, "deletion text"]:
-    """What the model makes of every text after many deletions, (deletion, text).
+) -> Shaped[np.ndarray, "deletion text ..."]:
+    """What the model makes of every text after many deletions, in the form of the labels, (deletion, text, ...).
 
     A few hundred texts of about one length go through the model together with all that the deletions leave of them,
     so that hardly anything is padded, and what several deletions leave alike is run once.
@@ -345,6 +357,7 @@ def predict_after_deletion(
         model: A model; it runs in evaluation mode.
         texts: Encoded texts or pairs.
         deletions: Pairs of scores and a percentage k, as for `delete_words`.
+        within: Which of a pair's texts words are deleted from.
         progress: Called with the number of texts that are done and the number there are.
     """
     for scores, _ in deletions:
@@ -360,9 +373,12 @@ def predict_after_deletion(
         shortened = [
             text
             for scores, percent in deletions
-            for text in delete_words(whole, [scores[number] for number in numbers], percent)
+            for text in delete_words(whole, [scores[number] for number in numbers], percent, within=within)
         ]
-        predicted[:, numbers] = predict(model, shortened).reshape(len(deletions), len(numbers))
+        answers = predict_labels(model, shortened)
+        if start == 0 and len(shortened):
+            predicted = np.empty((len(deletions), len(texts), *answers.shape[1:]), dtype=answers.dtype)
+        predicted[:, numbers] = answers.reshape(len(deletions), len(numbers), *answers.shape[1:])
         start += len(numbers)
         if progress is not None:
             progress(start, len(texts))

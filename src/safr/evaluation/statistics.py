@@ -47,6 +47,15 @@ def format_percent(estimate: Mapping[str, float] | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
+def format_number(estimate: Mapping[str, float] | None) -> str:
+    """Text of an estimate and its interval as numbers, from its JSON values; a dash where there is none.
+
+    >>> format_number({"value": 0.701, "low": 0.6789, "high": 12})
+    '0.701 [0.679, 12]'
+    """
+    return NOT_MEASURED if estimate is None else "{value:.3g} [{low:.3g}, {high:.3g}]".format(**estimate)
+
+
 def bootstrap_mean(
     values: ArrayLike, weights: ArrayLike | None = None, *, limits: tuple[float, float] | None = None
 ) -> Estimate:

@@ -92,7 +92,9 @@ def pool_seeds(group: SeedGroup) -> dict[str, dict[str, dict[str, Estimate]]]:
         if len(values) == 1:
             estimate = Estimate(**values[0])
         else:
-            most = 1.0 if metric in METRICS or metric in CAUSAL_CORRELATIONS else np.inf
+            units = group.results[0]["metrics"]
+            is_bounded = metric in METRICS and units.get(metric, {}).get("unit") != "label"
+            most = 1.0 if is_bounded or metric in CAUSAL_CORRELATIONS else np.inf
             estimate = seed_mean([value["value"] for value in values], least=-most, most=most)
         estimates.setdefault(method, {}).setdefault(removal, {})[metric] = estimate
     return estimates
@@ -203,6 +205,7 @@ def _summarize_group(group: SeedGroup, table: ResultTable) -> dict[str, Any]:
     }
     result = {
         "runs": [run.name for run in group.runs],
+        "task": first.get("task", "classification"),
         "compared": first["compared"],
         "removals": first["removals"],
         "methods": {

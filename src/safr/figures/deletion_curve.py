@@ -16,7 +16,7 @@ from safr.figures.style import figure_style, new_figure, run_line_style, widest_
 
 SIDESTEP = 0.5  # per cent from run to run, so that intervals don't hide one another
 _CAPTION = (
-    "Solid: the words of highest capacity deleted, with the interval of the accuracy; runs are set a little apart. "
+    "Solid: the words of highest capacity deleted, with the interval of the {metric}; runs are set a little apart. "
     "Dotted: as many random words deleted, with theirs."
 )
 
@@ -41,6 +41,10 @@ class DeletionCurve:
     """Upper end of the interval of `deleted`."""
     full: float
     """Accuracy with nothing deleted, drawn at 0 per cent."""
+    metric: str = "accuracy"
+    """What is drawn, in words; another than accuracy takes its place in all fields."""
+    is_share: bool = True
+    """Whether values are fractions in [0, 1], drawn in per cent; else any numbers of at least 0."""
 
     def __post_init__(self) -> None:
         """Checks shapes and ranges."""
@@ -48,10 +52,11 @@ class DeletionCurve:
         percent = finite_vector(self.percent, count, name="percent")
         if count == 0 or percent[0] <= 0 or percent[-1] > 100 or (np.diff(percent) <= 0).any():
             raise InputError(f"`percent` must increase from above 0 to at most 100, got {percent.tolist()}")
+        check_values = fractions if self.is_share else finite_vector
         for field in fields(self):
-            if field.name not in {"percent", "full"}:
-                fractions(getattr(self, field.name), count, name=field.name)
-        fractions([self.full], 1, name="full")
+            if field.name not in {"percent", "full", "metric", "is_share"}:
+                check_values(getattr(self, field.name), count, name=field.name)
+        check_values([self.full], 1, name="full")
 
 
 @figure_style()
@@ -72,12 +77,14 @@ def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = 
         raise InputError("`curves` must hold at least one run, got none")
     names = [drawable_text(name, longest=LONGEST_NAME) for name in curves]
     legend_width = widest_word(names) + 0.6
-    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=_CAPTION)
+    first = next(iter(curves.values()))
+    caption = _CAPTION.format(metric=first.metric)
+    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=caption)
     axes = figure.subplots()
     for number, curve in enumerate(curves.values()):
         _draw_curve(axes, curve, run_line_style(number), offset=SIDESTEP * (number - (len(curves) - 1) / 2))
     axes.set_xlabel("deleted words (% of each text)")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel(f"{first.metric}{' (%)' if first.is_share else ''}")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.set_xlim(left=-1)
@@ -91,7 +98,8 @@ def _draw_curve(axes: Axes, curve: DeletionCurve, line_style: dict[str, Any], *,
     percent = np.concatenate([[0.0], np.asarray(curve.percent, dtype=float)])
 
     def prepend_full(values: ArrayLike) -> Array:
-        return 100 * np.concatenate([[curve.full], np.asarray(values, dtype=float)])
+        scale = 100 if curve.is_share else 1
+        return scale * np.concatenate([[curve.full], np.asarray(values, dtype=float)])
 
     axes.fill_between(
         percent, prepend_full(curve.random_low), prepend_full(curve.random_high), color=colour, alpha=0.15, linewidth=0

@@ -13,6 +13,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
 from safr.attribution.explanation import Explanation, explain
+from safr.config import Task
+from safr.data.splits import join_pair
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, shorten_text
 from safr.evaluation.audit import AUDIT_MEASURES
@@ -20,7 +22,8 @@ from safr.evaluation.conclusions import CONCLUSION_RULES
 from safr.evaluation.evaluate import EXAMPLE_RULE, describe_unknown_words
 from safr.evaluation.metrics import METRICS
 from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_random_draws, describe_undeletable
-from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_percent, mean_over_runs
+from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_number, format_percent, mean_over_runs
+from safr.evaluation.task_metrics import DEV_METRICS, MainMetric, get_main_metric
 from safr.experiments.benchmark_table import (
     LEGEND,
     SeedGroup,
@@ -41,11 +44,12 @@ from safr.figures import (
     training_history,
 )
 from safr.figures.inputs import UNKNOWN_MARK
+from safr.inference import get_task
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
-HISTORY_TERMS = ("task", "importance", "interaction", "information", "dev_accuracy")
-"""The terms of a training history, in the order in which they are drawn."""
+HISTORY_TERMS = ("task", "importance", "interaction", "information")
+"""The loss terms of a training history, in the order in which they are drawn; metrics on dev come after them."""
 
 MAIN_K = "30"
 """The percentage of deleted words that the findings are about, as `scores.json` writes it."""
@@ -89,6 +93,10 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
             commands={run.name: run.settings.command for run in runs},
             findings=state_findings(scores),
+            metric=get_main_metric(scores[runs[0].name]),
+            change="drop" if get_main_metric(scores[runs[0].name]).is_share else "growth",
+            value_scores={name: score["values"] for name, score in scores.items() if "values" in score},
+            parts_of_pairs={name: score["within"] for name, score in scores.items() if "within" in score},
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),
             measures=AUDIT_MEASURES,
@@ -143,7 +151,8 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
       interval of the difference on the same texts is above 0. Where nothing can be deleted, that is told instead.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
-    - A model tells classes apart if its accuracy's interval is above the share of the largest class.
+    - A model tells classes apart if its accuracy's interval is above the share of the largest class. It predicts
+      numbers if its mean absolute error's interval is below that of the best constant answer.
     - Test texts that are in the training texts too are told, and words that were not read.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
       half as long as the first run's, and if attention is flat (entropy above 98 % of the largest).
@@ -180,7 +189,7 @@ def draw_deletion_curves(runs_by_name: Mapping[str, Sequence[Run]]) -> Figure | 
 
 
 def load_curve(*runs: Run) -> DeletionCurve | None:
-    """Accuracy after deleting more and more words, as a mean over runs that differ in their seed.
+    """Accuracy, or mean absolute error, after deleting ever more words, as a mean over runs that differ in their seed.
 
     The intervals of a single run are over texts, those of several runs over seeds. None where nothing can be deleted
     from any text.
@@ -195,6 +204,7 @@ def load_curve(*runs: Run) -> DeletionCurve | None:
             for percent in DELETION_PERCENTS
         ]
 
+    metric = get_main_metric(scores_of_runs[0])
     capacity, random = average_over_runs("capacity"), average_over_runs("random")
     return DeletionCurve(
         percent=list(DELETION_PERCENTS),
@@ -204,7 +214,9 @@ def load_curve(*runs: Run) -> DeletionCurve | None:
         random=[accuracy.value for accuracy in random],
         random_low=[accuracy.low for accuracy in random],
         random_high=[accuracy.high for accuracy in random],
-        full=mean_over_runs([scores["accuracy"] for scores in scores_of_runs]).value,
+        full=mean_over_runs([scores[metric.key] for scores in scores_of_runs]).value,
+        metric=metric.name,
+        is_share=metric.is_share,
     )
 
 
@@ -218,7 +230,7 @@ def template_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": format_percent, "number": _format_estimate}
+    environment.filters |= {"percent": format_percent, "number": format_number, "one_line": join_pair}
     environment.globals |= {"describe_undeletable": describe_undeletable, "not_measured": NOT_MEASURED}
     return environment
 
@@ -236,7 +248,9 @@ def _draw_training_history(runs: Sequence[Run]) -> Figure | None:
     series_by_run = {}
     for run in runs:
         lines = run.history
-        terms = [term for term in HISTORY_TERMS if lines and all(term in line for line in lines)]
+        metrics = [f"dev_{name}" for names in DEV_METRICS.values() for name in names]
+        names = dict.fromkeys([*HISTORY_TERMS, *metrics])
+        terms = [term for term in names if lines and all(term in line for line in lines)]
         series_by_run[run.name] = {
             term: ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms
         }
@@ -277,7 +291,8 @@ def _explain_examples(
         readings = {}
         for run in runs:
             explanation = explain(*models[run.name], example["text"], max_tokens=run.settings.max_tokens)
-            readings[run.name] = _draw_explanation(explanation, sites=number == 0)
+            reading = _draw_explanation(explanation, sites=number == 0)
+            readings[run.name] = reading | _describe_prediction(explanation, get_task(models[run.name][0]))
         examples.append({**example, "readings": readings})
     return examples
 
@@ -295,8 +310,6 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
         pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures(), unknown=unknown)
     highest = max(float(capacity.max()), 1e-12)
     return {
-        "prediction": explanation.prediction,
-        "probability": explanation.probability,
         "words": [
             (word, value, value / highest, is_unknown)
             for word, value, is_unknown in zip(words, capacity.tolist(), unknown, strict=True)
@@ -306,24 +319,43 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     }
 
 
-def _format_estimate(estimate: dict[str, float] | None) -> str:
-    return NOT_MEASURED if estimate is None else "{value:.3g} [{low:.3g}, {high:.3g}]".format(**estimate)
+def _describe_prediction(explanation: Explanation, task: Task) -> dict[str, str]:
+    """The prediction as a run's examples write labels, so that the two can be compared, and how sure it is."""
+    match task:
+        case "regression":
+            return {"prediction": f"{explanation.probability:.3g}", "certainty": ""}
+        case "multi_label":
+            shares = {name: share for name, share in explanation.probabilities.items() if share > 0.5}
+            certainty = ", ".join(f"{100 * share:.0f} %" for share in shares.values())
+            return {"prediction": "; ".join(shares), "certainty": certainty}
+    return {"prediction": explanation.prediction, "certainty": f"{100 * explanation.probability:.0f} %"}
 
 
 def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
     if reason := scores.get("srs_reason"):
         return f"{name}: {reason}; SRS could not be measured."
-    difference = scores["srs"]["above_random"][MAIN_K]
-    points, costs = 100 * difference["value"], "deleting the words of highest capacity costs"
+    difference, metric = scores["srs"]["above_random"][MAIN_K], get_main_metric(scores)
+    costs = "deleting the words of highest capacity " + ("costs" if metric.is_share else "adds to the error")
+    size = _describe_size(metric, difference["value"])
     if difference["low"] > 0:
-        return f"{name}: {costs} {points:.1f} points more than deleting at random, so it finds words that matter."
+        return f"{name}: {costs} {size} more than deleting at random, so it finds words that matter."
     if difference["high"] < 0:
-        return f"{name}: {costs} {-points:.1f} points less than deleting at random, so it misses what matters."
-    return f"{name}: {costs} no clearly other number of points than deleting at random ({points:+.1f})."
+        return f"{name}: {costs} {size} less than deleting at random, so it misses what matters."
+    sign = "-" if difference["value"] < 0 else "+"
+    number = "no clearly other number of points" if metric.is_share else "not clearly more or less"
+    return f"{name}: {costs} {number} than deleting at random ({sign}{size.removesuffix(' points')})."
 
 
 def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
-    """A sentence where the accuracy could come from always giving the same class; "" elsewhere and in older runs."""
+    """A sentence where the model may do no better than a constant answer; "" elsewhere and in older runs."""
+    if "values" in scores:
+        constant = scores["values"]["constant"]
+        if scores["mae"]["high"] < constant:
+            return ""
+        return (
+            f"{name}: the mean absolute error is not clearly below {constant:.3g}, that of always answering the "
+            "median, so the model may predict nothing."
+        )
     majority = scores.get("classes", {}).get("majority")
     if majority is None or scores["accuracy"]["low"] > majority["share"]:
         return ""
@@ -334,20 +366,27 @@ def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
 
 
 def _compare_runs(name: str, scores: Mapping[str, Any], first_name: str, first_scores: Mapping[str, Any]) -> str:
-    accuracy = _describe_difference(scores["accuracy"], first_scores["accuracy"])
+    metric = get_main_metric(scores)
+    main = f"{metric.name} is {_describe_difference(metric, scores[metric.key], first_scores[metric.key])}"
     if "srs_reason" in scores or "srs_reason" in first_scores:
-        return f"{name} against {first_name}: accuracy is {accuracy}."
-    srs = _describe_difference(scores["srs"][MAIN_K], first_scores["srs"][MAIN_K])
-    return f"{name} against {first_name}: accuracy is {accuracy}, SRS is {srs}."
+        return f"{name} against {first_name}: {main}."
+    srs = _describe_difference(metric, scores["srs"][MAIN_K], first_scores["srs"][MAIN_K])
+    return f"{name} against {first_name}: {main}, SRS is {srs}."
 
 
-def _describe_difference(estimate: Mapping[str, float], reference: Mapping[str, float]) -> str:
-    points = 100 * (estimate["value"] - reference["value"])
+def _describe_difference(metric: MainMetric, estimate: Mapping[str, float], reference: Mapping[str, float]) -> str:
+    difference = estimate["value"] - reference["value"]
+    size = _describe_size(metric, difference)
     if estimate["low"] > reference["high"]:
-        return f"{points:.1f} points higher"
+        return f"{size} higher"
     if estimate["high"] < reference["low"]:
-        return f"{-points:.1f} points lower"
-    return f"not clearly different ({points:+.1f} points, the intervals overlap)"
+        return f"{size} lower"
+    return f"not clearly different ({'-' if difference < 0 else '+'}{size}, the intervals overlap)"
+
+
+def _describe_size(metric: MainMetric, difference: float) -> str:
+    """The size of a difference, in points of accuracy or in the labels' unit."""
+    return f"{100 * abs(difference):.1f} points" if metric.is_share else f"{abs(difference):.3g}"
 
 
 def _list_warnings(name: str, audit: Mapping[str, Any], first_audit: Mapping[str, Any]) -> list[str]:
