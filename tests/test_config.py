@@ -320,7 +320,7 @@ def test_what_an_older_version_did_not_know_has_its_default():
         ({"colour": 1}, "unknown settings of Settings: colour; known are architecture, data, "),
         (
             {"recipe": {"b": 1, "a": 2}},
-            "unknown settings of Recipe: a, b; known are batch_size, embedding_learning_rate, epochs, ",
+            "unknown settings of Recipe: a, b; known are batch_size, class_weights, embedding_learning_rate, ",
         ),
     ],
 )

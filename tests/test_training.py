@@ -8,18 +8,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast, TrainerCallback
 
 import safr
 from safr.config import Architecture, Recipe, Regularization, Settings
 from safr.data import Split, TextDataset, archives
+from safr.data.batches import LengthGroupedSampler
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.inference import predict
 from safr.runs import Run
 from safr.training import train, trainer
+from tests import tiny
 
 SETTINGS = Settings(
     regularization=Regularization(vmask_width=8, importance=0.1, interaction=0.1),
@@ -333,7 +336,7 @@ def test_batches_are_pinned_and_copied_while_cuda_computes_and_nowhere_else(tmp_
     asked, arguments = {}, trainer.TrainingArguments
     monkeypatch.setattr(trainer, "TrainingArguments", lambda **given: asked.update(given) or arguments(use_cpu=True))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
-    trainer._build_arguments(Run(tmp_path), SETTINGS)
+    trainer._build_arguments(Run(tmp_path), SETTINGS, "accuracy")
     assert asked["dataloader_pin_memory"] is asked["accelerator_config"]["non_blocking"] is cuda
 
 
@@ -383,3 +386,99 @@ def test_the_records_are_plain_json(tmp_path):
     json.loads(run.config_file.read_text())
     for line in run.history_file.read_text().splitlines():
         json.loads(line)
+
+
+def without_noise(**recipe) -> Settings:
+    """Settings without dropout and mask, so that two trainings can be compared."""
+    return dataclasses.replace(
+        with_recipe(**recipe),
+        architecture=Architecture(width=16, heads=2, feed_forward=32, dropout=0),
+        regularization=Regularization(importance=0.1, interaction=0.1, vmask=False, interaction_estimator="exact"),
+    )
+
+
+def test_batches_whose_gradients_are_added_up_are_one_larger_batch(tmp_path, monkeypatch):
+    # All texts of one length and in one order, so that the halves of a batch are the same texts.
+    monkeypatch.setattr(LengthGroupedSampler, "__iter__", lambda self: iter(range(len(self.lengths))))
+    split = Split(
+        tuple(f"word{n % 7} {('bad', 'good')[n % 2]} film" for n in range(32)), tuple(n % 2 for n in range(32))
+    )
+    data = TextDataset("small", split, split, split, ("negative", "positive"), "made up", {})
+    whole = train(without_noise(epochs=2, batch_size=16), data, tmp_path / "whole")
+    halves = train(without_noise(epochs=2, batch_size=8, gradient_accumulation=2), data, tmp_path / "halves")
+    assert [line["step"] for line in halves.history] == [line["step"] for line in whole.history] == [2, 4]
+    for name, weight in weights(whole).items():
+        torch.testing.assert_close(weights(halves)[name], weight, rtol=1e-3, atol=1e-5)
+
+
+def test_balanced_classes_weigh_a_rare_one_as_scikit_learn_says(tmp_path, monkeypatch):
+    labels = tuple(int(n % 8 == 0) for n in range(64))
+    split = Split(tuple(f"word{n % 9} {('bad', 'good')[label]} film" for n, label in enumerate(labels)), labels)
+    data = TextDataset("rare", split, split, split, ("negative", "positive"), "made up", {})
+    made = []
+    real = trainer._LengthGroupedTrainer.compute_loss
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        loss, outputs = real(self, model, inputs, True, num_items_in_batch)
+        if model.training:
+            regularizers = outputs.loss - torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"])
+            weight = torch.tensor([64 / (2 * 56), 64 / (2 * 8)])
+            expected = torch.nn.functional.cross_entropy(outputs.logits, inputs["labels"], weight) + regularizers
+            made.append((loss.item(), expected.item()))
+        return (loss, outputs) if return_outputs else loss
+
+    monkeypatch.setattr(trainer._LengthGroupedTrainer, "compute_loss", compute_loss)
+    train(with_recipe(epochs=1, class_weights="balanced"), data, tmp_path / "run")
+    losses, expected = zip(*made, strict=True)
+    assert losses == pytest.approx(expected, rel=1e-5)
+    assert len(losses) == 8
+
+
+@pytest.mark.parametrize("own_rate", [None, 1e-3])
+def test_weight_decay_is_that_of_matrices_alone(tmp_path, own_rate):
+    settings = with_recipe(weight_decay=0.1, vmask_learning_rate=own_rate)
+    arguments = trainer._build_arguments(Run(tmp_path), settings, "accuracy")
+    assert arguments.weight_decay == 0.1
+    optimizer = trainer._build_optimizer(tiny.model(Regularization(vmask_width=8)), settings.recipe)
+    if own_rate is None:
+        assert optimizer is None  # the Trainer makes its own
+    else:
+        decays = {
+            (group["weight_decay"], weight.ndim > 1) for group in optimizer.param_groups for weight in group["params"]
+        }
+        assert decays == {(0.1, True), (0.0, False)}
+
+
+def test_schedule_warmup_and_clipping_are_the_trainers(tmp_path):
+    settings = with_recipe(schedule="cosine", warmup_ratio=0.1, max_grad_norm=1.0, gradient_accumulation=3)
+    arguments = trainer._build_arguments(Run(tmp_path), settings, "accuracy")
+    assert (arguments.lr_scheduler_type, arguments.max_grad_norm, arguments.gradient_accumulation_steps) == (
+        "cosine",
+        1,
+        3,
+    )
+    assert arguments.get_warmup_steps(200) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warmup_ratio": 0.1}, "`warmup_ratio` needs a schedule that rises first; choose constant_with_warmup"),
+        ({"warmup_ratio": 1.0, "schedule": "linear"}, r"`warmup_ratio` must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -0.1}, "`weight_decay` must be at least 0, got -0.1"),
+        ({"gradient_accumulation": 0}, "`gradient_accumulation` must be at least 1, got 0"),
+    ],
+)
+def test_options_of_training_that_mean_nothing_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        with_recipe(**changes)
+
+
+def test_the_best_epoch_is_that_of_the_chosen_metric(tmp_path):
+    run = train(with_recipe(metric="macro_f1"), small_data(), tmp_path / "run")
+    assert list(run.history[0])[-3:] == ["dev_accuracy", "dev_macro_f1", "seconds"]
+    best = max(run.history, key=lambda line: line["dev_macro_f1"])
+    dev = small_data().dev
+    model, tokenizer = run.load_model()
+    predictions = predict(model, encode(tokenizer, dev.texts))
+    assert f1_score(dev.labels, predictions, average="macro") == pytest.approx(best["dev_macro_f1"])

@@ -83,7 +83,7 @@ def test_a_tokenizer_is_not_chosen_for_a_pretrained_model(tmp_path):
 
 def test_a_head_of_another_size_is_replaced_and_said(tmp_path):
     settings = save_bert(tmp_path / "base", num_labels=3)
-    with pytest.warns(UserWarning, match="its head has 3 classes and the data 2; it gets a new one"):
+    with pytest.warns(UserWarning, match="its head has 3 outputs, the data need 2; it gets a new one"):
         run = train(settings, small_data(), tmp_path / "run")
     assert run.load_model()[0].config.num_labels == 2
 

@@ -18,9 +18,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, printable
 from safr.evaluation.classification import describe_classes
-from safr.evaluation.evaluate import describe_unknown_words
+from safr.evaluation.evaluate import describe_parts_of_pairs, describe_unknown_words
+from safr.evaluation.regression import describe_values
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
-from safr.evaluation.statistics import format_percent
+from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER, get_main_metric
 from safr.runs import Run
 
 if TYPE_CHECKING:
@@ -119,18 +120,23 @@ class TrainingProgress(TrainerCallback):
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Print a line that stays, with a star for the best accuracy so far."""
-        accuracy, best = kwargs["metrics"]["eval_accuracy"], state.best_metric or 0
-        line = describe_epoch(self.title, round(state.epoch or 0), accuracy, best)
+        metric = args.metric_for_best_model or "accuracy"
+        line = describe_epoch(
+            self.title, round(state.epoch or 0), metric, kwargs["metrics"][f"eval_{metric}"], state.best_metric
+        )
         self.console.print(line, highlight=False, markup=False)
 
 
-def describe_epoch(name: str, epoch: float, accuracy: float, best: float) -> str:
-    """A line about a finished epoch, with a star where its dev accuracy is above the best before it.
+def describe_epoch(name: str, epoch: float, metric: str, value: float, best: float | None) -> str:
+    """A line about a finished epoch, with a star where its dev metric is better than the best before it, if any.
 
-    >>> describe_epoch("safr", 3, 0.656, 0.64)
+    >>> describe_epoch("safr", 3, "accuracy", 0.656, 0.65)
     '  safr, epoch 3: dev accuracy 65.6% *'
     """
-    return f"  {name}, epoch {epoch:g}: dev accuracy {accuracy:.1%}{' *' if accuracy > best else ''}"
+    is_lower_better = metric in LOWER_IS_BETTER
+    is_best = best is None or (value < best if is_lower_better else value > best)
+    shown = f"{value:.3g}" if metric in DEV_METRICS["regression"] else f"{value:.1%}"
+    return f"  {name}, epoch {epoch:g}: dev {metric.replace('_', ' ')} {shown}{' *' if is_best else ''}"
 
 
 def scores_table(scores_by_run: Mapping[str, Mapping[str, Any]], *, split: str = "test") -> Table:
@@ -140,29 +146,30 @@ def scores_table(scores_by_run: Mapping[str, Mapping[str, Any]], *, split: str =
         scores_by_run: What `evaluate` returned for each run, by the run's name.
         split: Which part of the data they are on.
     """
+    metric = get_main_metric(next(iter(scores_by_run.values())))
     title = (
-        f"{split.capitalize()} accuracy in %, and with {MAIN_PERCENT} % of the words deleted at random or by capacity "
-        "[95 % interval]"
+        f"{split.capitalize()} {metric.name}{' in %' if metric.is_share else ''}, and with {MAIN_PERCENT} % of the "
+        "words deleted at random or by capacity [95 % interval]"
     )
     table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     table.add_column("run", no_wrap=True, min_width=8)
-    for name in ("accuracy", "random", "capacity", "SRS (drop)"):
+    for name in (metric.key, "random", "capacity", "SRS (drop)" if metric.is_share else "SRS (rise)"):
         table.add_column(name, justify="right", no_wrap=True)
     k = str(MAIN_PERCENT)
     for name, scores in scores_by_run.items():
         cells = (
-            scores["accuracy"],
+            scores[metric.key],
             scores["deletion"]["random"][k],
             scores["deletion"]["capacity"][k],
             scores["srs"][k],
         )
         # Without the space after the comma a row fits a terminal of 80 columns.
-        table.add_row(Text(name), *(format_percent(cell).replace(", ", ",") for cell in cells))
+        table.add_row(Text(name), *(metric.format(cell).replace(", ", ",") for cell in cells))
     return table
 
 
 def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> list[str]:
-    """Sentences on a run's classes, and on texts that its scores say little of: cut, of one word, or not read.
+    """Sentences on a run's classes or numbers, and on texts that were cut, hold one word, or were not read.
 
     Args:
         name: The run's name.
@@ -172,6 +179,8 @@ def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> l
     texts, truncated, unknown = scores["texts"], scores.get("truncated"), scores.get("unknown")
     notes = [
         describe_classes(scores),
+        describe_values(scores),
+        *describe_parts_of_pairs(scores),
         f"{truncated:,} of {texts:,} texts were cut to {max_tokens} tokens" if truncated else "",
         describe_undeletable(scores["undeletable"], texts) if scores.get("undeletable") else "",
         describe_unknown_words(scores),
@@ -228,10 +237,13 @@ class EpochLines:
 
     def _print_new(self) -> None:
         for name, history in self._read_changed().items():
-            accuracies = [line["dev_accuracy"] for line in history]
+            metric = [key for key in history[0] if _is_dev_metric(key)][-1] if history else ""
+            values = [line[metric] for line in history]
+            find_best = min if metric.removeprefix("dev_") in LOWER_IS_BETTER else max
             for number in range(self.shown.get(name, 0), len(history)):
-                best = max(accuracies[:number], default=0)
-                line = describe_epoch(name, history[number]["epoch"], accuracies[number], best)
+                best = find_best(values[:number], default=None)
+                epoch = history[number]["epoch"]
+                line = describe_epoch(name, epoch, metric.removeprefix("dev_"), values[number], best)
                 self.console.print(line, highlight=False, markup=False)
             self.shown[name] = len(history)
 
@@ -245,8 +257,13 @@ class EpochLines:
                 if self.states.get(file) != state:
                     self.states[file] = state
                     lines = Run(file.parent).history
-                    histories[file.parent.name] = [line for line in lines if "dev_accuracy" in line]
+                    histories[file.parent.name] = [line for line in lines if any(map(_is_dev_metric, line))]
         return histories
+
+
+def _is_dev_metric(key: str) -> bool:
+    """Whether this is the key of a metric on dev; the last one of a line is what the best epoch is chosen by."""
+    return key.startswith("dev_")
 
 
 def outcome_printer(console: Console) -> OutcomeCallback:

@@ -137,7 +137,7 @@ class TransformerForSequenceClassification(PreTrainedModel):
         self,
         input_ids: Int[Tensor, "batch token"] | None = None,
         attention_mask: Int[Tensor, "batch token"] | None = None,
-        labels: Int[Tensor, " batch"] | None = None,
+        labels: Int[Tensor, " batch"] | Float[Tensor, " batch"] | Float[Tensor, "batch label"] | None = None,
         inputs_embeds: Float[Tensor, "batch token width"] | None = None,
         **_: Any,
     ) -> SequenceClassifierOutput:
@@ -146,7 +146,9 @@ class TransformerForSequenceClassification(PreTrainedModel):
         Args:
             input_ids: Token ids.
             attention_mask: 1 for tokens, 0 for padding. Default: all tokens.
-            labels: Class of each text; with them the output holds the mean cross-entropy.
+            labels: Class of each text; with them the output holds the mean cross-entropy. By the config's
+                `problem_type`: a number of each, for the mean squared error, or 0 and 1 for each class, for the mean
+                binary cross-entropy.
             inputs_embeds: Embeddings, already scaled, in place of ids.
         """
         if (input_ids is None) == (inputs_embeds is None):
@@ -160,8 +162,17 @@ class TransformerForSequenceClassification(PreTrainedModel):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         logits = self.classifier(self._pool(hidden, tokens))
-        loss = None if labels is None else F.cross_entropy(logits, labels)
+        loss = None if labels is None else self._compute_loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _compute_loss(self, logits: Float[Tensor, "batch label"], labels: Tensor) -> Tensor:
+        """The loss of the config's task, as transformers' own classifiers have it."""
+        match self.config.problem_type:
+            case "regression":
+                return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+            case "multi_label_classification":
+                return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+        return F.cross_entropy(logits, labels)
 
     def _positions(self, tokens: Tensor, like: Tensor) -> Tensor:
         """Sinusoidal positions (Vaswani et al. 2017, section 3.5), counted from the first token that is no padding."""

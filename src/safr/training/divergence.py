@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from safr.config import Recipe
+from safr.config import Recipe, Task
 from safr.errors import InputError
+from safr.evaluation.task_metrics import compute_dev_metrics
+from safr.inference import read_labels
 
 CHECK_INTERVAL = 100
 """Steps after which the device is asked whether the loss was always finite; it is asked at an epoch's end too."""
@@ -51,13 +53,14 @@ class DivergenceCheck(TrainerCallback):
             raise _make_error(f"the loss is not a finite number from step {step:.0f} on", self.recipe)
 
 
-def compute_accuracy(prediction: EvalPrediction, recipe: Recipe) -> dict[str, float]:
-    """Dev accuracy, as the Trainer asks for it; a DivergenceError if a logit is not a number."""
+def score_dev(prediction: EvalPrediction, recipe: Recipe, task: Task) -> dict[str, float]:
+    """The metrics on dev, as the Trainer asks for them; a DivergenceError if a logit is not a number."""
     outputs = prediction.predictions
     logits = outputs[0] if isinstance(outputs, tuple) else outputs  # of an encoder-decoder, its states come after
     if not np.isfinite(logits).all():
         raise _make_error("the model's logits on the dev split are not finite numbers", recipe)
-    return {"accuracy": float(np.mean(np.argmax(logits, axis=-1) == prediction.label_ids))}
+    predictions = read_labels(task, torch.from_numpy(logits)).numpy()
+    return compute_dev_metrics(task, predictions, np.asarray(prediction.label_ids))
 
 
 def _make_error(what: str, recipe: Recipe) -> DivergenceError:

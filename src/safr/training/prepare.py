@@ -6,7 +6,7 @@ import math
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from transformers import (
 )
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from safr.config import PAPER_MODEL, Recipe, Settings
+from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import TextDataset
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
-from safr.inference import count_positions, iter_traces, text_logits
+from safr.evaluation.task_metrics import DEV_METRICS
+from safr.inference import PROBLEM_TYPES, count_positions, iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
@@ -70,9 +71,12 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
         InputError: The settings don't fit the model, the data or this machine.
     """
     _require_precision(settings.recipe)
+    choose_metric(settings.recipe, data.task)
+    if settings.recipe.class_weights == "balanced" and data.task != "classification":
+        raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
-    model = _build_model(settings, tokenizer, data.label_names)
+    model = _build_model(settings, tokenizer, data)
     _check_vocabulary(settings, model, tokenizer)
     settings = _fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
@@ -81,6 +85,20 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     _check_first_pass(settings, model, tokenizer, data)
     _check_space(model, output)
     return PreparedTraining(settings, model, tokenizer)
+
+
+def choose_metric(recipe: Recipe, task: Task) -> str:
+    """The metric on dev that the best epoch is chosen by.
+
+    Raises:
+        InputError: The recipe names one of another task.
+    """
+    metrics = DEV_METRICS[task]
+    if recipe.metric not in ("auto", *metrics):
+        raise InputError(
+            f"`metric` {recipe.metric!r} is none of {task}, which the data are for; choose {', '.join(metrics)}"
+        )
+    return metrics[0] if recipe.metric == "auto" else recipe.metric
 
 
 def count_steps(recipe: Recipe, texts: int) -> int:
@@ -129,11 +147,12 @@ def _load_tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenize
     return tokenizer
 
 
-def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, label_names: Sequence[str]) -> PreTrainedModel:
-    labels = dict(enumerate(label_names))
+def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
+    labels = dict(enumerate(data.label_names))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
-        model = _load_classifier(settings.model, names)
+        # The data's, whatever the model had before.
+        model = _load_classifier(settings.model, names | {"problem_type": PROBLEM_TYPES[data.task]})
         if model.config.pad_token_id is None:  # the model needs it to find a text's last token, which it classifies
             model.config.pad_token_id = tokenizer.pad_token_id
         return model
@@ -147,13 +166,14 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, label_n
         dropout=size.dropout,
         pad_token_id=tokenizer.pad_token_id,
         padded_length=settings.max_tokens if settings.regularization.padding == "count" else None,
+        problem_type=None if data.task == "classification" else PROBLEM_TYPES[data.task],
         **names,
     )
     return TransformerForSequenceClassification(config)
 
 
-def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
-    """A pretrained model whose head has one logit a class; a head of another size is replaced by a new one.
+def _load_classifier(name: str, head: dict[str, Any]) -> PreTrainedModel:
+    """A pretrained model whose head has one logit a label; a head of another size is replaced by a new one.
 
     Raises:
         InputError: There is no such model, or its weights are not the ones that its config describes.
@@ -161,29 +181,31 @@ def _load_classifier(name: str, label_names: dict[str, Any]) -> PreTrainedModel:
     model, loading = _load_pretrained(
         AutoModelForSequenceClassification.from_pretrained,
         name,
-        config=_load_config(name, label_names),
+        config=_load_config(name, head),
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # of the head alone, see below
         output_loading_info=True,
     )
-    classes = len(label_names["id2label"])
+    outputs = len(head["id2label"])
     others = {}
     for weight, stored, expected in loading["mismatched_keys"]:
-        if expected[0] != classes or stored[1:] != expected[1:]:
+        if expected[0] != outputs or stored[1:] != expected[1:]:
             raise InputError(
                 f"model '{name}': {weight} has the shape {tuple(stored)}, but config.json describes {tuple(expected)}; "
                 "save the model again"
             )
         others[weight] = stored[0]
     if others:
-        _warn(f"model '{name}': its head has {min(others.values())} classes and the data {classes}; it gets a new one")
+        _warn(
+            f"model '{name}': its head has {min(others.values())} outputs, the data need {outputs}; it gets a new one"
+        )
     body = {weight for weight in model.state_dict() if weight.startswith(f"{model.base_model_prefix}.")}
     if body and body <= set(loading["missing_keys"]):
         raise InputError(f"model '{name}': expected the weights of a {type(model).__name__}, found none of them there")
     return model
 
 
-def _load_config(name: str, label_names: dict[str, Any]) -> PretrainedConfig:
+def _load_config(name: str, head: dict[str, Any]) -> PretrainedConfig:
     """The config of a pretrained model, without what names code on the hub.
 
     Raises:
@@ -193,8 +215,7 @@ def _load_config(name: str, label_names: dict[str, Any]) -> PretrainedConfig:
         AutoConfig.from_pretrained,
         name,
         trust_remote_code=False,
-        **label_names,
-        problem_type="single_label_classification",  # the data have one class a text, whatever the model had before
+        **head,
     )
     for setting, value in config.to_dict().items():
         if "layer" in setting and type(value) is int and value > _MOST_LAYERS:
@@ -288,7 +309,7 @@ def _check_first_pass(
     settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
 ) -> None:
     """Run the longest text through the model: whether it can be read, classified, and explained at the site."""
-    longest = max(data.train.texts, key=len)
+    longest = max(data.train.texts, key=lambda text: len("".join(text)))
     texts = [text for text in encode(tokenizer, [longest], settings.max_tokens) if text.words]
     site = get_explaining_site(model)
     try:
@@ -296,7 +317,7 @@ def _check_first_pass(
             logits = text_logits(model, trace.logits, batch)
             if logits.shape[-1] != len(data.label_names):
                 raise InputError(
-                    f"model '{settings.model}': expected {len(data.label_names)} logits, one a class, got "
+                    f"model '{settings.model}': expected {len(data.label_names)} logits, one a label, got "
                     f"{logits.shape[-1]}"
                 )
             if site not in trace.vectors:

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ import numpy as np
 import torch
 import transformers
 from datasets import Dataset
+from jaxtyping import Float
 from safetensors import SafetensorError
-from torch import Tensor
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -34,6 +37,7 @@ from safr.data import TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
 from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
+from safr.evaluation.task_metrics import LOWER_IS_BETTER, MAIN_METRICS
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
@@ -46,8 +50,8 @@ from safr.training.checkpoints import (
     read_final_epoch,
     update_best_checkpoint,
 )
-from safr.training.divergence import DivergenceCheck, DivergenceError, compute_accuracy
-from safr.training.prepare import PreparedTraining, prepare_training
+from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
+from safr.training.prepare import PreparedTraining, choose_metric, prepare_training
 
 
 def train(
@@ -111,26 +115,29 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
     dev = tokenize_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
+    metric = choose_metric(settings.recipe, data.task)
     own_callbacks = [
         EarlyStoppingCallback(settings.recipe.patience),
         DivergenceCheck(settings.recipe),
-        _History(run),
+        _History(run, dict.fromkeys((MAIN_METRICS[data.task].key, metric))),
         CheckpointManifest(),
     ]
     with _name_failed_writes(run), _record_divergence(run):
         trainer = _LengthGroupedTrainer(
             model=model,
-            args=_build_arguments(run, settings),
+            args=_build_arguments(run, settings, metric),
             train_dataset=tokenize_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
             data_collator=DataCollatorWithPadding(
                 tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
             ),
             processing_class=tokenizer,
-            compute_metrics=functools.partial(compute_accuracy, recipe=settings.recipe),
+            compute_metrics=functools.partial(score_dev, recipe=settings.recipe, task=data.task),
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe), None),
         )
+        if settings.recipe.class_weights == "balanced":
+            trainer.class_weights = _balance_classes(data)
         # The Trainer would print its reports; ours come through the callbacks.
         trainer.pop_callback(transformers.PrinterCallback)
         checkpoint = find_last_checkpoint(run)
@@ -169,7 +176,24 @@ def _name_failed_writes(run: Run) -> Iterator[None]:
 
 
 class _LengthGroupedTrainer(Trainer):
-    """The Trainer with batches of about equally long texts."""
+    """The Trainer with batches of about equally long texts, and with classes that may count by their weights."""
+
+    class_weights: Float[Tensor, " label"] | None = None
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The model's loss, in training with the weighted cross-entropy in place of the plain one."""
+        labels = inputs["labels"]
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self.class_weights is not None and model.training:
+            logits, weights = outputs["logits"].float(), self.class_weights.to(labels.device)
+            loss = loss + F.cross_entropy(logits, labels, weights) - F.cross_entropy(logits, labels)
+        return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         # The argument lacks the columns that the model does not read, among them the lengths.
@@ -178,10 +202,11 @@ class _LengthGroupedTrainer(Trainer):
 
 
 class _History(TrainerCallback):
-    """Writes one line per epoch: the mean of every loss term, the dev accuracy and the seconds."""
+    """Writes one line per epoch: the mean of every loss term, metrics on dev and the seconds."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, metrics: Iterable[str]) -> None:
         self.run = run
+        self.metrics = list(metrics)
         self.sums: dict[str, Tensor] = {}
         self.steps = 0
         self.started = time.monotonic()
@@ -200,7 +225,8 @@ class _History(TrainerCallback):
         epoch = round(state.epoch or 0)
         line: dict[str, float] = {"epoch": epoch, "step": state.global_step}
         line |= {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
-        line |= {"dev_accuracy": kwargs["metrics"]["eval_accuracy"], "seconds": time.monotonic() - self.started}
+        line |= {f"dev_{name}": kwargs["metrics"][f"eval_{name}"] for name in self.metrics}
+        line["seconds"] = time.monotonic() - self.started
         # A resumed training repeats the epochs after its last checkpoint, so their lines are replaced.
         lines = [row for row in self.run.history if row["epoch"] < epoch] + [line]
         write_text(self.run.history_file, "".join(f"{json.dumps(row)}\n" for row in lines))
@@ -212,30 +238,33 @@ def _describe_data(data: TextDataset) -> dict[str, Any]:
         "origin": data.origin,
         "fingerprint": data.fingerprint(),
         "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
+        "task": data.task,
         "labels": list(data.label_names),
         "mended": data.cleaned,
         "duplicates": data.duplicates.to_dict(),
     }
 
 
-def _build_arguments(run: Run, settings: Settings) -> TrainingArguments:
+def _build_arguments(run: Run, settings: Settings, metric: str) -> TrainingArguments:
     recipe, cuda = settings.recipe, torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation,
         per_device_eval_batch_size=max(TOKENS_PER_BATCH // settings.max_tokens, 1),
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
-        weight_decay=0.0,  # without weight decay AdamW equals the Adam of the published code
-        max_grad_norm=0.0,  # 0 means no clipping, as in the published code
+        warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=KEPT_CHECKPOINTS,
         logging_strategy="no",
         load_best_model_at_end=recipe.kept_epoch == "best",
-        metric_for_best_model="accuracy",
-        greater_is_better=True,
+        metric_for_best_model=metric,
+        greater_is_better=metric not in LOWER_IS_BETTER,
         restore_callback_states_from_checkpoint=True,
         seed=recipe.seed,
         data_seed=recipe.seed,
@@ -250,10 +279,24 @@ def _build_arguments(run: Run, settings: Settings) -> TrainingArguments:
     )
 
 
+def _balance_classes(data: TextDataset) -> Float[Tensor, " label"]:
+    """Weights by which every class counts the same, by scikit-learn; 1 for a class without training texts."""
+    labels = data.train.label_array
+    classes = np.unique(labels)
+    weights = torch.ones(len(data.label_names))
+    weights[classes] = torch.from_numpy(compute_class_weight("balanced", classes=classes, y=labels)).float()
+    return weights
+
+
 def _build_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer | None:
     """Adam with the parts' own learning rates; None if there are none, so that the Trainer makes its own."""
     own_rates = recipe.vmask_learning_rate, recipe.embedding_learning_rate
     if own_rates == (None, None):
         return None
-    groups = parameter_groups(model, recipe.learning_rate, *own_rates)
-    return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # fused, like the Trainer's own
+    groups = [
+        {"params": weights, "lr": group["lr"], "weight_decay": decay}
+        for group in parameter_groups(model, recipe.learning_rate, *own_rates)
+        for decay in dict.fromkeys((recipe.weight_decay, 0.0))
+        if (weights := [w for w in group["params"] if decay == (recipe.weight_decay if w.ndim > 1 else 0.0)])
+    ]
+    return torch.optim.AdamW(groups, fused=True)  # fused, like the Trainer's own

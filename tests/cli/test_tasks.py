@@ -1,0 +1,155 @@
+"""Every task goes from a user's file to the report by the command line, with numbers that scikit-learn confirms."""
+
+import json
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+from scipy.stats import spearmanr
+from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, root_mean_squared_error
+
+from safr.cli.commands import main
+from safr.runs import Run
+from tests.task_data import CLASSES, OPTIONS, write_task
+
+pytestmark = pytest.mark.slow
+
+SIZES = ["--width", "32", "--heads", "2", "--feed-forward", "64", "--vmask-width", "16"]
+SIZES += ["--learning-rate", "3e-3", "--epochs", "4", "--batch-size", "16"]
+TASKS = tuple(OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run of each task, trained and evaluated by `safr train` on a CSV file of 500 rows."""
+    folder = tmp_path_factory.mktemp("tasks")
+    for task in TASKS:
+        file = write_task(task, folder / f"{task}.csv")
+        status = main(["train", "--data", str(file), *OPTIONS[task], *SIZES, "--output", str(folder / task)])
+        assert status == 0
+    return {task: Run(folder / task) for task in TASKS}
+
+
+def read_texts(run):
+    """One row per test text: its label and the model's prediction, from the table of words."""
+    table = parquet.read_table(run.words_file).to_pandas().groupby("text").first()
+    return table["label"], table["prediction"]
+
+
+def as_bits(lists):
+    return np.array([[name in names.split("; ") for name in sorted(CLASSES)] for names in lists], dtype=int)
+
+
+def test_scores_of_pairs_are_those_of_scikit_learn(runs):
+    labels, predictions = read_texts(runs["pairs"])
+    scores = runs["pairs"].scores
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(labels, predictions))
+    assert scores["classes"]["macro_f1"]["value"] == pytest.approx(f1_score(labels, predictions, average="macro"))
+    assert scores["accuracy"]["value"] > 0.8
+    assert set(scores["within"]) == {"first", "second"}
+
+
+def test_scores_of_lists_of_classes_are_those_of_scikit_learn(runs):
+    labels, predictions = map(as_bits, read_texts(runs["multi_label"]))
+    scores = runs["multi_label"].scores
+    assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(labels, predictions))
+    for average in ("macro", "micro"):
+        expected = f1_score(labels, predictions, average=average)
+        assert scores["classes"][f"{average}_f1"]["value"] == pytest.approx(expected)
+    assert [row["support"] for row in scores["classes"]["per_class"]] == labels.sum(axis=0).tolist()
+    assert scores["classes"]["micro_f1"]["value"] > 0.5
+
+
+def test_scores_of_numbers_are_those_of_scikit_learn(runs):
+    labels, predictions = read_texts(runs["regression"])
+    scores = runs["regression"].scores
+    assert scores["mae"]["value"] == pytest.approx(mean_absolute_error(labels, predictions))
+    assert scores["values"]["rmse"]["value"] == pytest.approx(root_mean_squared_error(labels, predictions))
+    assert scores["values"]["spearman"]["value"] == pytest.approx(spearmanr(labels, predictions).statistic)
+    assert scores["mae"]["value"] < scores["values"]["constant"]
+    assert "accuracy" not in scores
+
+
+def test_srs_of_numbers_is_the_growth_of_the_error(runs):
+    scores = runs["regression"].scores
+    grown = scores["deletion"]["capacity"]["30"]["value"] - scores["mae"]["value"]
+    assert scores["srs"]["30"]["value"] == pytest.approx(grown)
+
+
+def test_words_of_pairs_say_which_text_they_are_from(runs):
+    table = parquet.read_table(runs["pairs"].words_file).to_pandas()
+    first = table[table["text"] == 0]
+    assert first["text_of_word"].is_monotonic_increasing
+    assert set(first["text_of_word"]) == {0, 1}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_history_names_the_metric_that_the_best_epoch_is_chosen_by(runs, task):
+    metric = "dev_mae" if task == "regression" else "dev_accuracy"
+    assert [metric in line for line in runs[task].history] == [True] * 4
+    state = [line[metric] for line in runs[task].history]
+    best = min(state) if task == "regression" else max(state)
+    assert main(["evaluate", str(runs[task].folder), "--split", "dev"]) == 0
+    assert best == pytest.approx(evaluate_dev(runs[task]), abs=1e-6)
+
+
+def evaluate_dev(run):
+    from safr.evaluation.evaluate import evaluate
+
+    scores = evaluate(run, split="dev")
+    return scores["mae" if run.task == "regression" else "accuracy"]["value"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_report_of_a_task_shows_its_own_metric(runs, task, tmp_path):
+    assert main(["report", str(runs[task].folder), "--output", str(tmp_path / "report.html")]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert ("mean absolute error" in page) == (task == "regression")
+    assert ("First text or second" in page) == (task == "pairs")
+    assert ("micro F1" in page) == (task == "multi_label")
+    assert ("How far off" in page) == (task == "regression")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_benchmark_of_a_task_judges_all_methods(runs, task):
+    assert main(["benchmark", str(runs[task].folder), "--texts", "12", "--methods", "occlusion"]) == 0
+    result = runs[task].benchmark
+    values = result["methods"]["occlusion"]["values"]["delete"]
+    assert (
+        values["comprehensiveness"]["value"]
+        > result["methods"]["random"]["values"]["delete"]["comprehensiveness"]["value"]
+    )
+    assert ("words_to_flip" in values) == (task != "regression")
+    assert result["metrics"]["srs"]["unit"] == ("label" if task == "regression" else "share")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_page_of_a_task_holds_its_texts(runs, task, tmp_path):
+    page = tmp_path / "page.html"
+    assert main(["explore", str(runs[task].folder), "--export", str(page), "--texts", "3"]) == 0
+    assert ("‖" in page.read_text()) == (task == "pairs")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_stopped_task_goes_on_by_resume(runs, task, capsys):
+    before = runs[task].model_folder.joinpath("model.safetensors").read_bytes()
+    assert main(["train", "--resume", str(runs[task].folder)]) == 0
+    assert runs[task].model_folder.joinpath("model.safetensors").read_bytes() == before
+
+
+def test_a_metric_of_another_task_is_refused(runs, tmp_path, capsys):
+    data = str(runs["regression"].settings.data)
+    options = ["--label-column", "stars", "--metric", "macro_f1", "--output", str(tmp_path / "run")]
+    assert main(["train", "--data", data, *options]) == 2
+    assert "`metric` 'macro_f1' is none of regression, which the data are for; choose mae, rmse, spearman" in (
+        capsys.readouterr().err
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_settings_say_how_a_task_was_read(runs):
+    record = json.loads(runs["pairs"].config_file.read_text())
+    assert record["settings"]["text_column"] == ["premise", "hypothesis"]
+    assert runs["pairs"].settings.text_column == ("premise", "hypothesis")
+    assert "--text-column premise hypothesis" in runs["pairs"].settings.command
+    assert [runs[task].task for task in TASKS] == ["classification", "multi_label", "regression"]

@@ -1,0 +1,67 @@
+"""Small data for every task, made by grammars: pairs, any number of classes a text, and numbers to predict."""
+
+import csv
+import random
+
+from tests.tiny import BAD, GOOD, NEITHER
+
+KINDS = {"dog": "animal", "cat": "animal", "rose": "plant", "oak": "plant", "car": "vehicle", "bus": "vehicle"}
+PLACES = ("in the garden", "on the road", "near a house", "by the river")
+CLASSES = {"praise": GOOD.split(), "complaint": BAD.split(), "question": ["why", "who", "where"]}
+
+OPTIONS = {
+    "pairs": ("--text-column", "premise", "hypothesis"),
+    "multi_label": (),
+    "regression": ("--label-column", "stars"),
+}
+"""What the command line is told of each."""
+
+
+def write_task(task, path, rows=500, seed=0):
+    """A CSV file of one task; returns its path."""
+    header, make_row = {
+        "pairs": (("premise", "hypothesis", "label"), make_pair),
+        "multi_label": (("text", "label"), make_list),
+        "regression": (("text", "stars"), make_number),
+    }[task]
+    draw = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *(make_row(draw, number) for number in range(rows))])
+    return path
+
+
+def make_pair(draw, number):
+    """A premise and a hypothesis that follows from it, contradicts it, or does neither."""
+    thing, label = draw.choice(list(KINDS)), draw.choice(("entailment", "contradiction", "neutral"))
+    kind, place = KINDS[thing], draw.choice(PLACES)
+    hypothesis = {
+        "entailment": f"there is a {kind} {place}",
+        "contradiction": f"there is no {kind} {place}",
+        "neutral": f"the {kind} looks {draw.choice(GOOD.split())}",
+    }[label]
+    return (
+        f"a {thing} waits {place} on a {draw.choice((GOOD + ' ' + BAD).split())} day {number % 37}",
+        hypothesis,
+        label,
+    )
+
+
+def make_list(draw, number):
+    """A text with words of each of its classes; of some texts there are none."""
+    names = [name for name in CLASSES if draw.random() < 0.4]
+    words = [draw.choice(CLASSES[name]) for name in names]
+    return mix(draw, words, number), ";".join(names) or ";"
+
+
+def make_number(draw, number):
+    """A text whose number of stars is the balance of good and bad words, with a little noise."""
+    good, bad = draw.randint(0, 3), draw.randint(0, 3)
+    words = draw.choices(GOOD.split(), k=good) + draw.choices(BAD.split(), k=bad)
+    return mix(draw, words, number), round(3 + 0.7 * (good - bad) + draw.gauss(0, 0.1), 2)
+
+
+def mix(draw, words, number):
+    """The words among others, in any order."""
+    everything = words + draw.choices(NEITHER.split(), k=draw.randint(5, 10)) + [str(number % 41)]
+    draw.shuffle(everything)
+    return " ".join(everything)
