@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, TypeVar, cast
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 import safr
+from safr.data.splits import Text
 from safr.errors import InputError
 from safr.explorer.connections import name_visitor
 from safr.explorer.defects import DEFECT_MESSAGE
@@ -25,6 +27,8 @@ from safr.explorer.page import live_security_policy, render_api_page, render_pag
 from safr.explorer.payload import PagePayload, RunSummary, TextRow
 from safr.explorer.turns import BusyError, StoppedError
 from safr.explorer.what_if import WhatIf, WhatIfPrediction
+
+_PAIR_BORDER = re.compile(r"\s*(?:‖|\|\||\n)\s*")
 
 MAX_LETTERS = 100_000
 """Letters of a text in a question. A model reads no more of it than the number of tokens it was trained with."""
@@ -59,7 +63,9 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: str = Field(description="Name of the run whose model is asked.", max_length=500)
-    text: str | None = Field(None, description="Any text.", max_length=MAX_LETTERS)
+    text: str | None = Field(
+        None, description="Any text; a pair with ‖, || or a line break between its texts.", max_length=MAX_LETTERS
+    )
     number: int | None = Field(None, description="Number of a text of the test split, instead of `text`.")
 
     @model_validator(mode="after")
@@ -250,20 +256,28 @@ def _get_worker(request: Request) -> ModelWorker:
     return cast(ModelWorker, request.app.state.worker)
 
 
-def _find_text(request: Request, question: Question) -> tuple[str, int | None]:
+def _find_text(request: Request, question: Question) -> tuple[Text, int | None]:
     """The question's text, and its number if it is a text of the test split.
 
     Raises:
-        HTTPException: There is no such run or text.
+        HTTPException: There is no such run or text, or half of a pair is missing.
     """
     worker = _get_worker(request)
     if question.run not in worker.sessions:
         raise HTTPException(404, f"no such run; there are {', '.join(worker.sessions)}")
     if question.number is None:
-        return cast(str, question.text), None
+        text = cast(str, question.text)
+        return _split_pair(text) if worker.payload.has_pairs else text, None
     if question.number not in worker.texts:
         raise HTTPException(404, f"no text has the number {question.number}")
     return worker.texts[question.number], question.number
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    first, second, *_ = [*_PAIR_BORDER.split(text.strip(), maxsplit=1), ""]
+    if not (first.strip() and second.strip()):
+        raise HTTPException(422, "expected a pair: two texts with a double bar (‖ or ||) or a line break between them")
+    return first, second
 
 
 def _make_problem_response(status: int, message: str) -> JSONResponse:

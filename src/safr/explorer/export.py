@@ -92,6 +92,7 @@ def export_page(
         live=False,
         data=data,
         labels=labels,
+        has_pairs=runs[0].has_pairs,
         runs=summaries,
         rows=[_complete_row(row, results_by_text[row.number]) for row in rows],
         total=len(all_rows),
@@ -116,6 +117,7 @@ def make_notebook_page(explanation: Explanation, *, height: int = 900) -> Notebo
         live=False,
         data="",
         labels=[],
+        has_pairs=1 in explanation.text_of_word,
         runs=[RunSummary(NOTEBOOK_RUN, explanation.explaining_site, "", {}, [])],
         rows=[row],
         total=1,
@@ -127,8 +129,8 @@ def make_notebook_page(explanation: Explanation, *, height: int = 900) -> Notebo
 def _compute_results(session: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
     """What one model says about one text. Only the packed numbers are kept, a hundredth of the explanation's size."""
     other = load_other_scores(session.run, row.number)
-    explanation = pack_explanation(session.explain(row.text), most_paired=most_paired, other=other)
-    return explanation, session.what_if(row.text)
+    explanation = pack_explanation(session.explain(row.source), most_paired=most_paired, other=other)
+    return explanation, session.what_if(row.source)
 
 
 def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
@@ -146,7 +148,7 @@ def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
 def _limit_paired_words(sessions: Sequence[ModelSession], rows: Sequence[TextRow]) -> int:
     """How many words of a text can get values for their pairs before the file becomes too large."""
     words = np.array([row.words or len(row.text.split()) for row in rows])
-    shortest = rows[int(words.argmin())].text
+    shortest = rows[int(words.argmin())].source
     explanations = [session.explain(shortest) for session in sessions]  # all texts have the same sites and layers
     sites = sum(len(explanation.sites) for explanation in explanations)
     layers = sum(len(explanation.attention) for explanation in explanations)

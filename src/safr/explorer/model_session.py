@@ -12,11 +12,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import Explanation, explain
 from safr.attribution.internals import internal_scores
 from safr.data.encoding import EncodedText, encode
+from safr.data.splits import Text
 from safr.errors import InputError
 from safr.evaluation.srs import MAIN_PERCENT, delete_words
 from safr.explorer.explanation_payload import RoundedValues, round_values
 from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
-from safr.inference import predict_probabilities
+from safr.inference import is_regression, predict, predict_probabilities
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 
@@ -37,20 +38,20 @@ class ModelSession:
         """The site whose capacity explains this model."""
         return get_explaining_site(self.model)
 
-    def explain(self, text: str) -> Explanation:
+    def explain(self, text: Text) -> Explanation:
         """The explanation of a text."""
         return explain(self.model, self.tokenizer, text, max_tokens=self.run.settings.max_tokens)
 
-    def what_if(self, text: str) -> WhatIf:
+    def what_if(self, text: Text) -> WhatIf:
         """How the prediction changes as words are deleted, by capacity and, with VMASK, by keep probability."""
         explanation = self.explain(text)
         return compute_what_if(self.model, self.tokenizer, self.encode(text), self.scores(explanation))
 
-    def predict_without(self, text: str, deleted: Collection[int]) -> WhatIfPrediction:
+    def predict_without(self, text: Text, deleted: Collection[int]) -> WhatIfPrediction:
         """What the model predicts without some of the words."""
         return predict_without_words(self.model, self.tokenizer, self.encode(text), deleted)
 
-    def encode(self, text: str) -> EncodedText:
+    def encode(self, text: Text) -> EncodedText:
         """The text as the model reads it.
 
         Raises:
@@ -67,7 +68,7 @@ class ModelSession:
         scores = {"capacity": np.nan_to_num(explanation.capacity)}
         return scores if explanation.keep is None else scores | {"keep": np.nan_to_num(explanation.keep)}
 
-    def effects(self, texts: Sequence[str]) -> Iterator[RoundedValues]:
+    def effects(self, texts: Sequence[Text]) -> Iterator[RoundedValues]:
         """How far the predicted class's probability falls without the 30 % of words with the highest capacity.
 
         Yields:
@@ -76,13 +77,15 @@ class ModelSession:
         for start in range(0, len(texts), TEXTS_PER_CHUNK):
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
 
-    def _compute_effects(self, texts: Sequence[str]) -> RoundedValues:
+    def _compute_effects(self, texts: Sequence[Text]) -> RoundedValues:
         encoded = encode(self.tokenizer, texts, self.run.settings.max_tokens)
         scores = internal_scores(self.model, encoded, [self.site])
         shortened = delete_words(encoded, [np.nan_to_num(score.capacity[self.site]) for score in scores], MAIN_PERCENT)
         probabilities = predict_probabilities(self.model, [*encoded, *shortened])  # (2 * text, label)
-        rows, predicted = np.arange(len(texts)), [score.prediction for score in scores]
+        rows, predicted = np.arange(len(texts)), predict(self.model, encoded)
         effects = probabilities[rows, predicted] - probabilities[rows + len(texts), predicted]
+        if is_regression(self.model):  # a number may change either way
+            effects = np.abs(effects)
         return [
             effect if len(text.words) > len(left.words) else None
             for effect, text, left in zip(round_values(effects), encoded, shortened, strict=True)

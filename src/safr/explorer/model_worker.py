@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from torch.utils.hooks import RemovableHandle
 
+from safr.data.splits import Text
 from safr.errors import InputError
 from safr.explorer.defects import report_defect
 from safr.explorer.explanation_payload import ExplanationPayload, RoundedValues, pack_explanation
@@ -41,7 +42,7 @@ class ModelWorker:
     def __init__(self, sessions: Mapping[str, ModelSession], payload: PagePayload) -> None:
         self.sessions = sessions
         self.payload = payload
-        self.texts = {row.number: row.text for row in payload.rows}
+        self.texts = {row.number: row.source for row in payload.rows}
         self.effects: dict[str, dict[int, float | None]] = {name: {} for name in sessions}
         self.pending = True
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="safr")
@@ -63,7 +64,7 @@ class ModelWorker:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._run(work, visitor)
 
-    def read(self, run: str, text: str, number: int | None) -> ExplanationPayload:
+    def read(self, run: str, text: Text, number: int | None) -> ExplanationPayload:
         """One model's explanation of a text, with the other scores that the run's folder holds for a test text."""
         session = self.sessions[run]
         return pack_explanation(

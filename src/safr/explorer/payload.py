@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import safr
 from safr.data.encoding import replace_surrogates
-from safr.data.splits import hash_text
+from safr.data.splits import Text, hash_text, join_pair
 from safr.errors import InputError
 from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.what_if import WhatIf
@@ -51,6 +51,8 @@ class TextRow:
     """Its place in the test split; below 0 for a text that is not in it."""
 
     text: str
+    """On one line; of a pair with a double bar between its texts."""
+
     label: str | None
     words: int
     predictions: dict[str, str]
@@ -59,6 +61,14 @@ class TextRow:
     effects: dict[str, float | None]
     """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity; None for
     a text from which nothing can be deleted."""
+
+    pair: tuple[str, str] | None = None
+    """The two texts of a pair."""
+
+    @property
+    def source(self) -> Text:
+        """What the model is given."""
+        return self.text if self.pair is None else self.pair
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,9 @@ class PagePayload:
     """Name of the data set."""
 
     labels: list[str]
+    has_pairs: bool
+    """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""
+
     runs: list[RunSummary]
     rows: list[TextRow]
     total: int
@@ -138,18 +151,19 @@ def list_texts(runs: Sequence[Run]) -> list[TextRow]:
     return [
         TextRow(
             number,
-            replace_surrogates(texts[number]),
+            replace_surrogates(join_pair(texts[number])),
             label,
             words,
             {name: by_number[number] for name, by_number in predictions.items()},
             {},
+            _find_pair(texts[number]),
         )
         for number, label, words in zip(first["text"], first["label"], first["words"], strict=True)
         if all(number in by_number for by_number in predictions.values())
     ]
 
 
-def load_test_texts(run: Run) -> Mapping[int, str]:
+def load_test_texts(run: Run) -> Mapping[int, Text]:
     """The texts that a run was evaluated on, by number.
 
     They are read from the data. If those are not on this machine, they are joined from the words in the run's folder.
@@ -188,10 +202,11 @@ def choose_texts(runs: Sequence[Run], rows: Sequence[TextRow], count: int) -> li
     """
     check_text_count(count)
     row_by_text = {row.text: row for row in rows}
-    examples = [(replace_surrogates(example["text"]), example["label"]) for example in runs[-1].examples]
+    examples = [(example["text"], example["label"]) for example in runs[-1].examples]
+    lines = [replace_surrogates(join_pair(text)) for text, _ in examples]
     example_rows = [
-        row_by_text.get(text, TextRow(-1 - index, text, label, 0, {}, {}))
-        for index, (text, label) in enumerate(examples)
+        row_by_text.get(line, TextRow(-1 - index, line, label, 0, {}, {}, _find_pair(text)))
+        for index, (line, (text, label)) in enumerate(zip(lines, examples, strict=True))
     ]
     example_numbers = {row.number for row in example_rows}
     other_rows = [row for row in rows if row.number not in example_numbers]
@@ -207,17 +222,28 @@ def check_text_count(count: int) -> None:
 
 def _summarize_texts(run: Run) -> dict[str, list[Any]]:
     """Number, label, prediction and number of words of every text in the run's table of words."""
-    table = run.read_words({"text": "integer", "label": "text", "prediction": "text"})
+    kind = "number" if run.task == "regression" else "text"
+    table = run.read_words({"text": "integer", "label": kind, "prediction": kind})
     grouped = table.group_by("text", use_threads=False).aggregate(
         [("label", "first"), ("prediction", "first"), ("label", "count")]
     )
     names = {"text": "text", "label": "label_first", "prediction": "prediction_first", "words": "label_count"}
-    return {name: grouped[column].to_pylist() for name, column in names.items()}
+    columns = {name: grouped[column].to_pylist() for name, column in names.items()}
+    if kind == "number":
+        columns |= {name: [f"{value:.4g}" for value in columns[name]] for name in ("label", "prediction")}
+    return columns
 
 
-def _join_words(run: Run) -> Mapping[int, str]:
-    words_by_text: dict[int, list[str]] = {}
-    table = run.read_words({"text": "integer", "word": "text"})
-    for number, word in zip(table["text"].to_pylist(), table["word"].to_pylist(), strict=True):
-        words_by_text.setdefault(number, []).append(word)
-    return {number: " ".join(words) for number, words in words_by_text.items()}
+def _find_pair(text: Text) -> tuple[str, str] | None:
+    return None if isinstance(text, str) else (replace_surrogates(text[0]), replace_surrogates(text[1]))
+
+
+def _join_words(run: Run) -> Mapping[int, Text]:
+    has_pairs = run.has_pairs
+    table = run.read_words({"text": "integer", "word": "text"} | ({"text_of_word": "integer"} if has_pairs else {}))
+    parts = table["text_of_word"].to_pylist() if has_pairs else [0] * len(table)
+    words_by_text: dict[int, tuple[list[str], list[str]]] = {}
+    for number, word, part in zip(table["text"].to_pylist(), table["word"].to_pylist(), parts, strict=True):
+        words_by_text.setdefault(number, ([], []))[part].append(word)
+    joined = {number: (" ".join(first), " ".join(second)) for number, (first, second) in words_by_text.items()}
+    return {number: pair if has_pairs else pair[0] for number, pair in joined.items()}

@@ -110,6 +110,7 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
         live=True,
         data=data,
         labels=labels,
+        has_pairs=runs[0].has_pairs,
         runs=[summarize_run(run) for run in runs],
         rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
         total=len(rows),
@@ -151,7 +152,7 @@ def _add_predictions(row: TextRow, sessions: Sequence[ModelSession]) -> TextRow:
     """The row with predictions. Runs hold none for an example that is not in the test split, so they are computed."""
     if row.predictions:
         return row
-    explanations = {session.run.name: session.explain(row.text) for session in sessions}
+    explanations = {session.run.name: session.explain(row.source) for session in sessions}
     words = max(len(explanation.words) for explanation in explanations.values())
     predictions = {name: explanation.prediction for name, explanation in explanations.items()}
     return replace(row, words=words, predictions=predictions)

@@ -57,6 +57,7 @@ export function setUpControls(names, getEntries, redraw) {
 
 export function setUpSentence() {
   const field = byId("typed");
+  if (payload.has_pairs) byId("typed-label").textContent = "Type any two texts, on a line each";
   byId("ask").hidden = !payload.live;
   const several = payload.rows.length > 1;
   for (const id of ["previous", "next", "random"]) byId(id).hidden = !several;
