@@ -1,21 +1,19 @@
-"""How model families name their parts, and the hooks that record them: embeddings, FC1 and FC2."""
+"""How model families name their parts, and lay out what is inside them."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from safr.errors import InputError
-from safr.model.forward_pass import HOOKS_LOCK, ForwardPass, TextLayout, recording_pass
+from safr.model.forward_pass import TextLayout
 
 FEED_FORWARD_NAMES = {
     "fc1": "fc2",  # the paper's transformer; also OPT and BART
@@ -186,90 +184,6 @@ def find_feed_forward_layers(
             "every layer"
         )
     return layers
-
-
-class SiteRecorder:
-    """Hooks that report what a model's sites show to the pass that is open, if it is this recorder's."""
-
-    def add_hooks(self, layers: Sequence[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
-        """Put the recording hooks on feed-forward layers; returns the handles to remove them."""
-        handles = []
-        with HOOKS_LOCK:
-            for first, second in layers:
-                handles.append(first.register_forward_hook(self.record_fc1))
-                if second is not None:
-                    handles.append(second.register_forward_pre_hook(self.record_fc1_out))
-                    handles.append(second.register_forward_hook(self.record_fc2))
-        return handles
-
-    def recording_pass(self) -> ForwardPass | None:
-        """The open pass, if it is this recorder's and the part of the model that it records runs now."""
-        forward_pass = recording_pass()
-        return forward_pass if forward_pass is not None and forward_pass.recorder is self else None
-
-    def record_fc1(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """What the first feed-forward layer puts out."""
-        # Differs from the paper: FC1 before the activation is what its figures show (their interference is negative
-        # too, which ReLU's outputs cannot have); its text does not say.
-        self._record_layer("fc1", output)
-
-    def record_fc1_out(self, module: nn.Module, args: tuple) -> None:
-        """What the second feed-forward layer gets."""
-        self._record_layer("fc1_out", args[0])
-
-    def record_fc2(self, module: nn.Module, args: tuple, output: Any) -> None:
-        """What the second feed-forward layer puts out."""
-        self._record_layer("fc2", output)
-
-    def record_embedding(self, ids: Tensor, vectors: Any) -> tuple[TextLayout, Tensor] | None:
-        """Record the embeddings of the batch's tokens.
-
-        Returns:
-            The layout and the embeddings as (text, token, width); None where nothing is recorded, or where something
-            else than the batch's tokens is looked up after them, such as GPT-2's token types.
-
-        Raises:
-            InputError: What is looked up are not the tokens of the batch.
-        """
-        forward_pass = self.recording_pass()
-        if forward_pass is None or (layout := forward_pass.record.layout) is None:
-            return None
-        if forward_pass.next_layer("embedding") != "embedding.0":
-            return None
-        check_tensor(vectors, "embedding")
-        rows, given = layout.to_rows(ids, "ids"), forward_pass.record.ids
-        if given is not None and not torch.equal(rows, given.reshape(rows.shape)):
-            raise InputError(
-                f"{layout.model_name} looks something else than the batch's input_ids up in its embeddings, so its "
-                "inside can't be read; pass no token_type_ids, or another number of texts than of tokens"
-            )
-        vectors = layout.to_rows(vectors, "embedding")
-        forward_pass.report("embedding", vectors)
-        return layout, vectors
-
-    def _record_layer(self, site: str, vectors: Any) -> None:
-        if (forward_pass := self.recording_pass()) is None:
-            return
-        name, layout = forward_pass.next_layer(site), forward_pass.record.layout
-        if forward_pass.request.wants(name):
-            check_tensor(vectors, name)
-            forward_pass.report(name, vectors if layout is None else layout.to_rows(vectors, name))
-
-
-def check_tensor(values: Any, site: str) -> None:
-    """Refuse what is no tensor, such as I-BERT's vectors, which come with their scale.
-
-    Raises:
-        InputError: It is no tensor.
-    """
-    if not isinstance(values, Tensor):
-        raise InputError(
-            f"expected one tensor at {site}, got a {type(values).__name__}; this model can't be read there"
-        )
-
-
-RECORDING_HOOKS = (SiteRecorder.record_fc1, SiteRecorder.record_fc1_out, SiteRecorder.record_fc2)
-"""The hooks that `add_hooks` puts on."""
 
 
 def has_visible_attention(model: PreTrainedModel) -> bool:

@@ -21,8 +21,6 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.model.content_mask import compute_content_mask, index_words
 from safr.model.families import (
-    RECORDING_HOOKS,
-    SiteRecorder,
     bind_arguments,
     count_layers,
     find_feed_forward_layers,
@@ -42,6 +40,7 @@ from safr.model.forward_pass import (
 from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
 from safr.model.resolve import resolve_layers
+from safr.model.site_recorder import RECORDING_HOOKS, SiteRecorder
 from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
 from safr.model.vmask import VMASK
 

@@ -1,6 +1,7 @@
 """`Trace`, what one forward pass showed, and `trace`, which runs a model once and hands out what was recorded.
 
-Attention is recorded by `attention.py`, vectors by the hooks of `families.py`, both into `forward_pass.py`'s record.
+Attention is recorded by `attention.py`, vectors by the hooks of `site_recorder.py`, both into the record of
+`forward_pass.py`.
 
 Axis names, one list for the whole project: `batch token query key head width neuron label layer`.
 """
@@ -22,7 +23,6 @@ from safr.errors import InputError
 from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
 from safr.model.content_mask import compute_content_mask
 from safr.model.families import (
-    SiteRecorder,
     check_readable,
     check_visible_attention,
     count_layers,
@@ -42,6 +42,7 @@ from safr.model.forward_pass import (
     removing,
 )
 from safr.model.regularizer import check_mask_present, get_regularizer, special_ids_of_model
+from safr.model.site_recorder import SiteRecorder
 
 
 @dataclass(frozen=True)
