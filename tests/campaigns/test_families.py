@@ -17,7 +17,8 @@ from safr.model.families import find_feed_forward_layers, has_visible_attention
 from safr.model.regularizer import get_regularizer
 from tests.campaigns.classifiers import build_classifier
 
-FEW = ["bert", "llama", "xlnet", "longformer", "big_bird", "mobilebert", "fnet", "funnel", "opt", "bart", "gpt2"]
+FEW = ["bert", "llama", "deberta-v2", "mpnet", "xlnet", "longformer", "big_bird", "mobilebert", "fnet", "funnel", "opt"]
+FEW += ["bart", "gpt2"]
 LENGTHS = (61, 13, 13, 6, 4, 4, 4, 4)
 """Tokens of the texts: of several lengths, and as many as there are tokens in them."""
 

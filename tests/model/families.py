@@ -10,6 +10,9 @@ FC1 = {
     "bert": "bert.encoder.layer.{}.intermediate.dense",
     "roberta": "roberta.encoder.layer.{}.intermediate.dense",
     "electra": "electra.encoder.layer.{}.intermediate.dense",
+    "deberta": "deberta.encoder.layer.{}.intermediate.dense",
+    "deberta_v1": "deberta.encoder.layer.{}.intermediate.dense",
+    "mpnet": "mpnet.encoder.layer.{}.intermediate.dense",
     "distilbert": "distilbert.transformer.layer.{}.ffn.lin1",
     "albert": "albert.encoder.albert_layer_groups.0.albert_layers.0.ffn",
     "modernbert": "model.layers.{}.mlp.Wi",
@@ -24,6 +27,9 @@ FC1 = {
     "bart": "model.encoder.layers.{}.fc1",
 }
 """Where each family keeps its first feed-forward layer."""
+
+OWN_ATTENTION = ("deberta", "deberta_v1", "mpnet")
+"""Families that compute attention themselves, outside transformers' attention interface."""
 
 CAUSAL = ("gpt2", "gpt_neox", "llama", "qwen2", "qwen3", "gemma2")
 """Families whose tokens see only earlier ones; they classify from the last token that is no padding."""
@@ -54,6 +60,12 @@ _SIZES = {
     "roberta": ("Roberta", {**_BERT, "pad_token_id": PADDING}),
     "electra": ("Electra", {**_BERT, "embedding_size": 8}),
     "deberta": ("DebertaV2", {**_BERT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+    "deberta_v1": ("Deberta", {**_BERT, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]}),
+    "mpnet": ("MPNet", _BERT),
+    "xlnet": ("XLNet", {"vocab_size": 40, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32, "pad_token_id": 0}),
+    "longformer": ("Longformer", {**_BERT, "attention_window": [8, 8]}),
+    "big_bird": ("BigBird", {**_BERT, "block_size": 4, "num_random_blocks": 1}),
+    "mobilebert": ("MobileBert", {**_BERT, "true_hidden_size": 16, "intra_bottleneck_size": 16, "embedding_size": 16}),
     "opt": ("OPT", {**_BERT, "ffn_dim": 32, "word_embed_proj_dim": 16, "pad_token_id": PADDING}),
     "distilbert": ("DistilBert", {"vocab_size": 40, "dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}),
     "albert": ("Albert", {**_BERT, "embedding_size": 8, "pad_token_id": PADDING}),
@@ -119,8 +131,9 @@ def batch(*, padded: bool = True, side: str = "right", family: str = "bert") -> 
     inputs = {"input_ids": ids, "attention_mask": attention_mask}
     if side == "left":
         inputs = {name: _to_the_right(each, lengths) for name, each in inputs.items()}
-        if family in ("bert", "electra", "albert", "gpt2", "gpt_neox"):
-            inputs["position_ids"] = (inputs["attention_mask"].cumsum(dim=-1) - 1).clamp_min(0)
+        if family in ("bert", "electra", "albert", "gpt2", "gpt_neox", *OWN_ATTENTION):
+            first = 2 if family == "mpnet" else 0
+            inputs["position_ids"] = (inputs["attention_mask"].cumsum(dim=-1) - 1).clamp_min(0) + first
     return inputs
 
 

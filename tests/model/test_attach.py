@@ -319,8 +319,12 @@ def test_an_encoder_decoder_writes_with_a_cache_as_without():
     assert torch.equal(cached, slow)
 
 
-def test_a_model_without_visible_attention_takes_the_importance_loss_alone():
-    model = tiny("deberta")
+@pytest.mark.parametrize("family", ["xlnet", "longformer", "big_bird"])
+@pytest.mark.filterwarnings("ignore")  # transformers' own
+def test_a_model_without_visible_attention_takes_the_importance_loss_alone(family):
+    model = tiny(family)
+    with pytest.raises(InputError, match=r"does not go through transformers' attention .* ask for no attention"):
+        trace(model, batch(), ["attention"])
     with pytest.raises(InputError, match=r"does not go through transformers' attention .* pass interaction=0"):
         attach(model)
     attach(model, Regularization(interaction=0))

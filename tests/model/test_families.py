@@ -5,12 +5,15 @@ import copy
 import pytest
 import torch
 
+from safr.attribution.explanation import explain
 from safr.config import Regularization
+from safr.data.tokenizer import train_word_tokenizer
+from safr.errors import InputError
 from safr.losses import importance_loss, information_loss
 from safr.model.attach import attach, detach
 from safr.model.regularizer import get_regularizer
 from safr.model.trace import trace
-from tests.model.families import CAUSAL, FC1, LEFTMOST_POSITION, LENGTHS, batch, tiny, visible
+from tests.model.families import CAUSAL, END, FC1, LEFTMOST_POSITION, LENGTHS, OWN_ATTENTION, batch, tiny, visible
 
 LABELS = torch.tensor([0, 1, 1])
 UNMASKED = Regularization(importance=0.5, interaction=0.25, vmask=False)
@@ -53,7 +56,8 @@ def test_detach_restores_the_model_to_the_bit(family):
 def test_recorded_attention_equals_the_models_eager_attention(family):
     model, inputs = tiny(family).eval(), batch()
     eager = copy.deepcopy(model)
-    eager.set_attn_implementation("eager")
+    if family not in OWN_ATTENTION:
+        eager.set_attn_implementation("eager")
     output = eager(**inputs, output_attentions=True)
     expected = output.encoder_attentions if "encoder_attentions" in output else output.attentions
     for seen in (trace(model, inputs, ["attention"]), trace(attach(model, UNMASKED), inputs, ["attention"])):
@@ -153,3 +157,117 @@ def test_the_mask_and_the_models_own_weights_train(family):
     model(**batch(), labels=LABELS).loss.backward()
     for module in (model.safr.vmask.inner, model.get_input_embeddings()):
         assert module.weight.grad.abs().sum() > 0
+
+
+each_own_attention = pytest.mark.parametrize("family", OWN_ATTENTION)
+
+
+def plain_losses(weights, inputs):
+    """Every layer's interaction loss in plain autograd, without specials or padding; all tokens see each other."""
+    counted = (inputs["attention_mask"].bool() & (inputs["input_ids"] > END)).float()
+    losses = []
+    for layer in weights:
+        a = layer * counted[:, None, :, None] * counted[:, None, None, :]
+        attended = (a * (1 - a @ a.mT)).sum(dim=(-2, -1))  # (batch, head)
+        losses.append((attended / counted.sum(dim=-1)[:, None].square()).mean())
+    return torch.stack(losses)
+
+
+@each_own_attention
+def test_the_gradient_through_a_familys_own_attention_is_that_of_its_weights(family):
+    model, inputs = without_chance(tiny(family)).train(), batch()
+    expected, plain = copy.deepcopy(model), copy.deepcopy(model)
+    plain_losses(expected(**inputs, output_attentions=True).attentions, inputs).mean().backward()
+    attach(plain, Regularization(importance=0, interaction=1, vmask=False))(**inputs)["regularization"].backward()
+    gradients = {name: weight.grad for name, weight in plain.named_parameters() if weight.grad is not None}
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected.get_parameter(name).grad, rtol=1e-4, atol=1e-7, msg=name)
+    of_queries = [grad for name, grad in gradients.items() if name.endswith(QUERIES[family])]
+    assert len(of_queries) == 2
+    assert all(gradient.abs().sum() > 0 for gradient in of_queries)
+
+
+QUERIES = {"deberta": ".query_proj.weight", "deberta_v1": "in_proj.weight", "mpnet": "attn.q.weight"}
+
+
+def without_chance(model):
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+@each_own_attention
+def test_a_familys_own_attention_is_recorded_before_dropout(family):
+    model, inputs = without_chance(tiny(family)).train(), batch()
+    expected = trace(model, inputs, ["attention"]).attention[0].detach()
+    for name, module in model.named_modules():
+        if name.endswith(("attention.self.dropout", "attention.attn.dropout")):
+            module.p = 0.5
+    dropped = trace(model, inputs, ["attention"]).attention[0]
+    torch.testing.assert_close(dropped, expected)
+    assert not torch.equal(model(**inputs, output_attentions=True).attentions[0], expected)  # what the output holds
+
+
+@each_own_attention
+@torch.no_grad()
+def test_attention_weighs_importance_in_families_with_attention_of_their_own(family):
+    settings = Regularization(1, 0, vmask=False, importance_sites="fc1.1", token_weighting="attention")
+    model, inputs = attach(tiny(family).eval(), settings), batch()
+    model(**inputs, labels=LABELS)
+    found = get_regularizer(model).terms["importance"]
+    seen = trace(model, inputs, ["fc1.1", "attention"])
+    weights = torch.zeros(inputs["input_ids"].shape)
+    for text, mask in enumerate(seen.content_mask):
+        queries = real(inputs)[text].nonzero().flatten().tolist()
+        received = [float(seen.attention[1][text, :, queries, key].mean(dim=0).sum()) for key in range(len(mask))]
+        mean = sum(received[key] for key in mask.nonzero().flatten().tolist()) / int(mask.sum())
+        weights[text] = torch.tensor(received) / mean - 1
+    expected = importance_loss(seen.site("fc1.1"), seen.content_mask, True, torch.where(seen.content_mask, weights, 0))
+    torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+def test_pairs_that_a_mask_hides_are_not_counted_in_a_familys_own_attention():
+    model, inputs = attach(tiny("mpnet").eval(), Regularization(0, 1, vmask=False)), batch(padded=False)
+    earlier = torch.ones(3, 1, 7, 7).tril().bool()
+    inputs["attention_mask"] = torch.zeros(3, 1, 7, 7).masked_fill(~earlier, torch.finfo(torch.float32).min)
+    seen = trace(model, inputs, ["attention"])
+    assert not seen.attention[0].triu(1).any()
+    expected = [slow_interaction(weights, seen.content_mask, earlier) for weights in seen.attention.values()]
+    model(**inputs, labels=LABELS)
+    torch.testing.assert_close(get_regularizer(model).terms["interaction"], torch.stack(expected).mean())
+
+
+@each_own_attention
+def test_an_explanation_shows_a_familys_own_attention(family):
+    tokenizer = train_word_tokenizer(["a good dull film"], minimum_count=1)
+    model = attach(tiny(family).eval(), UNMASKED, tokenizer=tokenizer)
+    found = explain(model, tokenizer, "a good film")
+    inputs = tokenizer("a good film", return_tensors="pt")
+    weights = trace(model, inputs, ["attention"]).attention[1][0].mean(dim=0)
+    words = [place for place, word in enumerate(inputs.word_ids()) if word is not None]
+    torch.testing.assert_close(torch.tensor(found.attention[1]).float(), weights[words][:, words].detach())
+
+
+@each_own_attention
+def test_a_dropout_that_was_replaced_is_recorded_again(family):
+    model, inputs = attach(tiny(family), UNMASKED), batch()
+    for name, module in list(model.named_modules()):
+        if name.endswith(("attention.self", "attention.attn")):
+            module.dropout = torch.nn.Dropout(0.1)
+    model(**inputs, labels=LABELS).loss.backward()
+    assert get_regularizer(model).terms["interaction"] > 0
+
+
+def test_heads_that_are_mixed_after_the_dropout_are_not_read():
+    model = tiny("deberta_v1")
+    model.config.talking_head = True
+    with pytest.raises(InputError, match="its attention can't be seen"):
+        attach(model)
+
+
+def test_several_feed_forward_layers_in_a_block_are_refused_in_one_line():
+    for ask in (attach, lambda model: trace(model, batch(), ["fc1"])):
+        with pytest.raises(InputError, match=r"has 8 feed-forward layers .* but 2 layers, .* pass fc1="):
+            ask(tiny("mobilebert"))

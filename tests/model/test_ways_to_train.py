@@ -183,9 +183,10 @@ def test_passes_that_wait_for_their_backward_are_no_mistake():
     loss(model(**inputs)).backward()
 
 
+@pytest.mark.parametrize("family", ["bert", "deberta", "mpnet"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_changes_the_losses_by_rounding_only(dtype):
-    model, inputs = sure(attach(tiny("bert"), WEIGHTS)), batch()
+def test_autocast_changes_the_losses_by_rounding_only(family, dtype):
+    model, inputs = sure(attach(tiny(family), WEIGHTS)), batch()
     exact = {name: float(value) for name, value in terms(model, inputs).items()}
     with torch.autocast("cpu", dtype):
         rough = terms(model, inputs)
@@ -204,7 +205,7 @@ def terms(model, inputs):
     return dict(get_regularizer(model).terms)
 
 
-@pytest.mark.parametrize("family", ["bert", "llama", "t5", "modernbert"])
+@pytest.mark.parametrize("family", ["bert", "deberta", "deberta_v1", "llama", "t5", "modernbert"])
 def test_activation_checkpointing_changes_neither_the_losses_nor_the_gradient(family):
     everywhere = Regularization(0.5, 0.25, importance_sites=("vmask", "fc1"))
     start, inputs = sure(attach(tiny(family), everywhere)), batch()

@@ -45,8 +45,8 @@ def attach(
     Of an encoder-decoder, SAFR reads the encoder: its tokens are the text that is explained.
 
     Args:
-        model: Any transformers model whose attention goes through transformers' attention interface, also with
-            adapters (PEFT) around it.
+        model: Any transformers model whose attention goes through transformers' attention interface, or is DeBERTa's
+            or MPNet's own, also with adapters (PEFT) around it.
         regularization: What to add. Default: the paper's, 0.1 and 0.1.
         tokenizer: Says which tokens are special and so never count, and which continue a word. Default: the special
             tokens that the model's config names.

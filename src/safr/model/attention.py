@@ -59,7 +59,7 @@ def safr_attention(
     """
     forward_pass = recording_pass()
     if attention_mask is not None:
-        attention_mask = _to_additive(attention_mask, query.dtype, forward_pass)
+        attention_mask = to_additive(attention_mask, query.dtype, forward_pass)
     name = "" if forward_pass is None else forward_pass.next_layer("attention")
     request = None if forward_pass is None or not forward_pass.request.wants(name) else forward_pass.request
     keeps_weights = request is not None and request.keeps(name)
@@ -77,7 +77,7 @@ def safr_attention(
     if forward_pass is not None and request is not None:
         if name in request.readers and query.shape[2] != key.shape[2]:
             raise InputError("SAFR's losses need whole texts, got keys from a cache; pass no past_key_values")
-        _check_tokens(query, forward_pass.record.layout, name)
+        check_tokens(query, forward_pass.record.layout, name)
         forward_pass.report(name, heads if weights is None else weights, attention_mask)
     if weights is None:
         # Without a mask the fused kernel looks at the module: another thread may have set this implementation between
@@ -98,8 +98,13 @@ def safr_attention(
     return mixed.transpose(1, 2).contiguous(), dropped if returns_weights else None
 
 
-def _check_tokens(query: Tensor, layout: TextLayout | None, name: str) -> None:
+def check_tokens(query: Tensor, layout: TextLayout | None, name: str) -> None:
     """Check that attention is that of the batch's tokens.
+
+    Args:
+        query: Queries or weights, (batch, head, query, ...).
+        layout: How the model lays the batch out; None where the batch says nothing about its tokens.
+        name: The site, with its layer.
 
     Raises:
         InputError: It has other queries.
@@ -166,8 +171,14 @@ def _additive_mask(*, allow_is_bidirectional_skip: bool = False, **options: Any)
     return mask
 
 
-def _to_additive(mask: Tensor, dtype: torch.dtype, forward_pass: ForwardPass | None) -> Tensor:
-    """What is added to the scores for a mask, computed once in a pass: layers share a mask, or two that take turns."""
+def to_additive(mask: Tensor, dtype: torch.dtype, forward_pass: ForwardPass | None) -> Tensor:
+    """What is added to the scores for a mask, computed once in a pass: layers share a mask, or two that take turns.
+
+    Args:
+        mask: True and False, or what is added already.
+        dtype: Of what is added for True and False.
+        forward_pass: The pass that keeps it. Default: none.
+    """
     for cached_mask, additive in () if forward_pass is None else forward_pass.caches.additive_masks:
         if cached_mask is mask:
             return additive

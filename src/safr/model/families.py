@@ -31,6 +31,16 @@ FEED_FORWARD_NAMES = {
 }
 """How families call their first feed-forward layer, and the second one that belongs to it."""
 
+OWN_ATTENTION = {
+    "deberta": "attention.self",
+    "deberta-v2": "attention.self",  # DeBERTa v2 and v3
+    "mpnet": "attention.attn",
+}
+"""Model types that compute attention themselves and hand its weights to a `dropout`: where the module is that does."""
+
+MASKED_BY_PAIRS = frozenset({"mpnet"})
+"""Of these the types that take a mask of pairs, which they add to the scores; DeBERTa's masks hide padding alone."""
+
 TOKEN_MAJOR = frozenset({"xlnet"})
 """Model types whose layers hold (token, text, width)."""
 
@@ -186,9 +196,17 @@ def find_feed_forward_layers(
     return layers
 
 
+def find_own_attention(model: PreTrainedModel) -> list[nn.Module]:
+    """The modules that compute a model's attention themselves, where their weights can be read; one per layer."""
+    path = OWN_ATTENTION.get(getattr(model.config, "model_type", ""))
+    if path is None or getattr(model.config, "talking_head", False):  # which mixes DeBERTa's heads after the dropout
+        return []
+    return [module for name, module in model.named_modules() if name.endswith(f".{path}")]
+
+
 def has_visible_attention(model: PreTrainedModel) -> bool:
-    """Whether a model's attention can be seen: it goes through transformers' attention interface."""
-    return model._can_set_attn_implementation()
+    """Whether a model's attention can be seen: in transformers' attention interface, or in the family's own modules."""
+    return model._can_set_attn_implementation() or bool(find_own_attention(model))
 
 
 def check_visible_attention(model: PreTrainedModel) -> None:

@@ -180,12 +180,18 @@ class ForwardPass:
     """The pass inside which this one began, such as a trace's; it goes on afterwards."""
     is_inside: bool = False
     """Whether the part of the model that is recorded runs now; of an encoder-decoder that is the encoder alone."""
+    attention_mask: Tensor | None = None
+    """Mask of the attention that a family's own module computes now; its weights are seen only later."""
 
     def next_layer(self, site: str) -> str:
         """Name of the layer that reports now: every layer reports a site once, and a shared layer reports it again."""
         layer = self.record.layer_counts[site]
         self.record.layer_counts[site] += 1
         return f"{site}.{layer}"
+
+    def wants_next(self, site: str) -> bool:
+        """Whether a site is kept or read in the layer that reports it next."""
+        return self.request.wants(f"{site}.{self.record.layer_counts[site]}")
 
     def check_layers(self, sites: Collection[str], hidden_layers: int, model_name: str) -> None:
         """Check that a layer's number is the model's own: each has shown its sites once.

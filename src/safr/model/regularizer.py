@@ -24,6 +24,7 @@ from safr.model.families import (
     bind_arguments,
     count_layers,
     find_feed_forward_layers,
+    find_own_attention,
     get_encoder,
     lay_out_texts,
 )
@@ -109,8 +110,10 @@ class Regularizer(nn.Module):
         with HOOKS_LOCK:
             _remove_hooks(model)
             self.recorder.add_hooks(layers)
+            self.recorder.add_attention_hooks(model)
             embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
         hooked = {embeddings, *(module for pair in layers for module in pair if module is not None)}
+        hooked |= {module.get_submodule("dropout") for module in find_own_attention(model)}
         self.hooked = {path: module for path, module in model.named_modules() if module in hooked}
 
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
@@ -312,6 +315,7 @@ def _remove_hooks(model: nn.Module) -> None:
             for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:
                 del hooks[number]
                 module._forward_hooks_with_kwargs.pop(number, None)
+                module._forward_pre_hooks_with_kwargs.pop(number, None)
 
 
 def _get_loss(output: Any) -> Tensor | None:

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.model.families import count_layers
+from safr.model.families import count_layers, has_visible_attention
 from safr.model.forward_pass import SITES
 
 PRETRAINED_KEEP = 0.97
@@ -30,7 +30,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
     layers = resolve_layers(regularization, model)
     pretrained = bool(model.name_or_path)
     sites, weights = regularization.importance_sites, regularization.token_weighting
-    automatic = sites == "auto" and pretrained and weights != "keep" and model._can_set_attn_implementation()
+    automatic = sites == "auto" and pretrained and weights != "keep" and has_visible_attention(model)
     if sites == "auto":
         sites = _upper_half(layers) if automatic else "vmask"
     if weights == "auto":

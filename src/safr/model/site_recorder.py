@@ -1,4 +1,7 @@
-"""The hooks that record what a model's sites show: embeddings, FC1 and FC2."""
+"""The hooks that record what a model's sites show: embeddings, FC1, FC2, and attention that a family computes itself.
+
+What goes through transformers' attention interface is recorded in `attention.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
 
 from safr.errors import InputError
+from safr.model.attention import check_tokens, to_additive
+from safr.model.families import MASKED_BY_PAIRS, bind_arguments, find_own_attention
 from safr.model.forward_pass import HOOKS_LOCK, ForwardPass, TextLayout, recording_pass
 
 
@@ -25,6 +31,16 @@ class SiteRecorder:
                 if second is not None:
                     handles.append(second.register_forward_pre_hook(self.record_fc1_out))
                     handles.append(second.register_forward_hook(self.record_fc2))
+        return handles
+
+    def add_attention_hooks(self, model: PreTrainedModel) -> list[RemovableHandle]:
+        """Put the recording hooks on what computes attention itself, if anything; returns their handles."""
+        handles = []
+        with HOOKS_LOCK:
+            for module in find_own_attention(model):
+                if model.config.model_type in MASKED_BY_PAIRS:
+                    handles.append(module.register_forward_pre_hook(self.note_attention_mask, with_kwargs=True))
+                handles.append(module.get_submodule("dropout").register_forward_pre_hook(self.record_attention))
         return handles
 
     def recording_pass(self) -> ForwardPass | None:
@@ -45,6 +61,22 @@ class SiteRecorder:
     def record_fc2(self, module: nn.Module, args: tuple, output: Any) -> None:
         """What the second feed-forward layer puts out."""
         self._record_layer("fc2", output)
+
+    def note_attention_mask(self, module: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+        """Note what is added to the scores of the attention that comes next."""
+        if (forward_pass := self._pass_that_wants("attention")) is not None:
+            forward_pass.attention_mask = bind_arguments(module, args, options).get("attention_mask")
+
+    def record_attention(self, module: nn.Module, args: tuple) -> None:
+        """The attention weights that a dropout gets."""
+        wanted = self._pass_that_wants("attention")
+        if (forward_pass := self.recording_pass()) is None:
+            return
+        name, (weights, *_) = forward_pass.next_layer("attention"), args
+        if wanted is not None:
+            mask, forward_pass.attention_mask = forward_pass.attention_mask, None
+            check_tokens(weights, forward_pass.record.layout, name)
+            forward_pass.report(name, weights, None if mask is None else to_additive(mask, weights.dtype, None))
 
     def record_embedding(self, ids: Tensor, vectors: Any) -> tuple[TextLayout, Tensor] | None:
         """Record the embeddings of the batch's tokens.
@@ -72,6 +104,11 @@ class SiteRecorder:
         forward_pass.report("embedding", vectors)
         return layout, vectors
 
+    def _pass_that_wants(self, site: str) -> ForwardPass | None:
+        """The open pass, if the next layer of a kind of site is asked for."""
+        forward_pass = self.recording_pass()
+        return forward_pass if forward_pass is not None and forward_pass.wants_next(site) else None
+
     def _record_layer(self, site: str, vectors: Any) -> None:
         if (forward_pass := self.recording_pass()) is None:
             return
@@ -93,5 +130,11 @@ def _check_tensor(values: Any, site: str) -> None:
         )
 
 
-RECORDING_HOOKS = (SiteRecorder.record_fc1, SiteRecorder.record_fc1_out, SiteRecorder.record_fc2)
-"""The hooks that `add_hooks` puts on."""
+RECORDING_HOOKS = (
+    SiteRecorder.record_fc1,
+    SiteRecorder.record_fc1_out,
+    SiteRecorder.record_fc2,
+    SiteRecorder.note_attention_mask,
+    SiteRecorder.record_attention,
+)
+"""The hooks that `add_hooks` and `add_attention_hooks` put on."""

@@ -188,10 +188,11 @@ def _recording_hooks(
             forward_pass.is_inside = is_inside
 
     layers = find_feed_forward_layers(inner, fc1) if names & {"fc1", "fc1_out", "fc2"} else []
-    attention = borrowing_attention(inner) if "attention" in names else nullcontext()
-    with removing(handles), attention:
+    borrows = "attention" in names and inner._can_set_attn_implementation()
+    with removing(handles), borrowing_attention(inner) if borrows else nullcontext():
         with HOOKS_LOCK:
             handles += recorder.add_hooks(layers)
+            handles += recorder.add_attention_hooks(inner) if "attention" in names else []
             handles += [
                 part.get_input_embeddings().register_forward_hook(record_embedding, with_kwargs=True),
                 part.register_forward_pre_hook(lambda *_: set_inside(True)),
