@@ -82,6 +82,24 @@ def test_where_nothing_is_trained_everything_is_read_and_nothing_is_left_to_chan
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("family", ["deberta", "mpnet", "t5"])
+@pytest.mark.parametrize("estimator", ["auto", "exact", "probes"])
+def test_attention_that_is_held_as_weights_is_read_exactly_at_any_length(monkeypatch, read, family, estimator):
+    small_thresholds(monkeypatch)
+    model = regularized(tiny(family), interaction_estimator=estimator, interaction_heads=1)
+    first, again = (float(model(**end(long_batch(17))).loss.detach()) for _ in range(2))
+    assert first == again
+    assert read == []
+
+
+def end(inputs):
+    """T5 classifies from its end token."""
+    torch.manual_seed(0)
+    inputs["input_ids"] = torch.randint(5, 40, inputs["input_ids"].shape)
+    inputs["input_ids"][:, -1] = 2
+    return inputs
+
+
 def mean_equals(drawn, exact):
     spread, mean = torch.std_mean(torch.stack(drawn), dim=0)
     assert spread.max() > 0
