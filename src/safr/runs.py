@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from filelock import FileLock, Timeout
-from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
@@ -274,11 +273,11 @@ class Run:
             device: Where the model goes. Default: the processor.
 
         Raises:
-            InputError: The model is not there or is damaged.
+            InputError: The model is not there or is damaged, or the device is not there.
         """
-        model, tokenizer = load(self.model_folder), load_tokenizer(self.model_folder)
+        model, tokenizer = load(self.model_folder, device=device), load_tokenizer(self.model_folder)
         _check_vocabulary(self.model_folder, model, tokenizer)
-        return (model if device is None else nn.Module.to(model, device)), tokenizer
+        return model, tokenizer
 
     def load_data(
         self, *, data_dir: Path | None = None, download: bool = True, progress: Progress | None = None

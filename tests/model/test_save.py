@@ -20,6 +20,8 @@ from transformers import (
     GPT2LMHeadModel,
     T5Config,
     T5ForConditionalGeneration,
+    Trainer,
+    TrainingArguments,
 )
 
 import safr
@@ -291,8 +293,66 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_foreign_folder_is_told_apart(tmp_path):
     tiny("bert").save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"expected SAFR's settings under 'safr', found none"):
+    with pytest.raises(InputError, match=r"settings under 'safr', found none, .* by from_pretrained, then .*attach"):
         safr.load(tmp_path)
+
+
+@pytest.mark.parametrize("max_shard_size", ["50GB", "3KB"])
+def test_weights_without_settings_say_where_to_take_them_from(max_shard_size, tmp_path):
+    model = safr.attach(tiny("bert"), SETTINGS)
+    model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+    change_config(tmp_path, safr=None)
+    with pytest.raises(InputError, match=r"SAFR's weights are in the folder, .* from another config.json of the same"):
+        safr.load(tmp_path)
+
+
+def train_for_two_steps(model, folder, **options):
+    """A Trainer's run that writes a checkpoint after each step."""
+    rows = [{"input_ids": torch.tensor([3 + row, 9, 2]), "labels": row % 2} for row in range(4)]
+    arguments = {"per_device_train_batch_size": 2, "max_steps": 2, "save_steps": 1, "learning_rate": 0.01}
+    arguments |= {"report_to": "none", "disable_tqdm": True, "dataloader_pin_memory": False, **options}
+    trainer = Trainer(model, TrainingArguments(str(folder), **arguments), train_dataset=rows)
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("family", ["bert", "paper", "deberta", "t5"])
+@torch.no_grad()
+def test_a_trainers_checkpoint_and_its_saved_model_are_loaded(family, tmp_path):
+    model = safr.attach(tiny(family), SETTINGS)
+    with torch.enable_grad():
+        trainer = train_for_two_steps(model, tmp_path)
+    trainer.save_model(str(tmp_path / "saved"))
+    model.save_pretrained(tmp_path / "plain")
+    expected = model.eval()(**batch()).logits
+    assert (tmp_path / "checkpoint-2" / "optimizer.pt").is_file()  # a pickle, which is not read
+    for name in ("checkpoint-2", "saved", "plain"):
+        loaded = safr.load(tmp_path / name)
+        torch.testing.assert_close(loaded(**batch()).logits, expected, rtol=0, atol=1e-6)
+        assert not loaded.training
+        assert loaded.safr.regularization == model.safr.regularization
+        assert loaded.safr.special_ids == model.safr.special_ids
+        assert int(loaded.safr.steps) == 2
+    earlier = safr.load(tmp_path / "checkpoint-1")
+    assert int(earlier.safr.steps) == 1
+    assert not torch.equal(earlier(**batch()).logits, expected)
+
+
+def test_a_trainers_folder_says_which_checkpoint_to_load(tmp_path):
+    train_for_two_steps(safr.attach(tiny("bert"), SETTINGS), tmp_path)
+    with pytest.raises(InputError, match=r"no config.json; pass one of its checkpoints, such as \S*checkpoint-2$"):
+        safr.load(tmp_path)
+
+
+@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
+def test_a_model_is_loaded_onto_a_device(device, saved):
+    assert safr.load(saved[1], device=device).device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:77", "meta", "cpu:1"])
+def test_a_device_that_is_not_there_is_named_before_the_folder_is_read(device):
+    with pytest.raises(InputError, match=rf"`device` must be one that this machine has \(cpu.*\), got '{device}'$"):
+        safr.load("nowhere", device=device)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
@@ -335,13 +395,13 @@ def test_an_index_can_name_only_files_beside_it(elsewhere, saved):
         safr.load(folder)
 
 
-def test_weights_without_the_mask_are_damaged(saved, tmp_path):
+def test_settings_without_any_weight_of_safr_say_where_to_look(saved, tmp_path):
     _, folder = saved
     forget_checksums(folder)
     plain = tmp_path / "plain"
     tiny("bert").save_pretrained(plain)
     shutil.copy(plain / "model.safetensors", folder / "model.safetensors")
-    with pytest.raises(InputError, match=r"damaged, the weights of .*safr.vmask.inner.weight.* are missing"):
+    with pytest.raises(InputError, match=r"settings are there, but none of its weights, .* loaded by from_pretrained"):
         safr.load(folder)
 
 

@@ -70,24 +70,32 @@ def save(
     return folder
 
 
-def load(folder: str | Path) -> PreTrainedModel:
+def load(folder: str | Path, *, device: torch.device | str | None = None) -> PreTrainedModel:
     """The model that `safr.save` wrote, with SAFR on it, in evaluation mode.
 
-    Folders that `save_pretrained` or a Trainer has written of a model with SAFR on it, such as a checkpoint's, are read
-    as well.
+    Folders that `save_pretrained` or a Trainer has written of a model with SAFR on it, such as `checkpoint-500`, are
+    read as well. A tokenizer need not be there.
 
     Args:
         folder: The folder, or the name "owner/name" of a model on the Hugging Face hub. An existing path always wins.
+        device: Where the model goes, such as "cpu", "cuda" or "cuda:1". Default: the processor.
 
     Raises:
-        InputError: It is not there, is damaged, or was not written by `safr.save`.
+        InputError: The folder is not there, is damaged, or holds no model with SAFR on it; or the device is not there.
     """
+    target = _find_device("cpu" if device is None else device)
     name, folder = str(folder), model_folder(folder)
     config = _read_config(folder)
     written = config.pop(SETTINGS)
     regularization, special_ids = _read_settings(folder, written)
     weights = _read_weights(folder, written)
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
+    if not ours:
+        raise InputError(
+            f"{folder}: SAFR's settings are there, but none of its weights, whose names begin with {_PREFIX}, as where "
+            "a model is loaded by from_pretrained and saved again; load the folder that it came from, or say "
+            "`del model.config.safr` and train it anew with safr.attach"
+        )
     model = _build_model(folder, config, weights)
     attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))
     expected = attached.state_dict()
@@ -95,7 +103,22 @@ def load(folder: str | Path) -> PreTrainedModel:
     _check_complete(folder, {f"{_PREFIX}{key}" for key in unfit})
     attached.load_state_dict(ours)
     model.config.name_or_path = name
-    return model.eval()
+    return nn.Module.to(model.eval(), target)
+
+
+def _find_device(device: Any) -> torch.device:
+    """The device of a name, if this machine has it."""
+    counts = {"cpu": 1}
+    if torch.accelerator.is_available() and (accelerator := torch.accelerator.current_accelerator()) is not None:
+        counts[accelerator.type] = torch.accelerator.device_count()
+    try:
+        asked = torch.device(device)
+    except (RuntimeError, TypeError):  # no name of torch's
+        asked = None
+    if asked is None or (asked.index or 0) >= counts.get(asked.type, 0):
+        known = [kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}" for kind, count in counts.items()]
+        raise InputError(f"`device` must be one that this machine has ({', '.join(known)}), got {str(device)!r}")
+    return asked
 
 
 def _without_adapters(model: Any) -> PreTrainedModel:
@@ -151,13 +174,33 @@ def _read_config(folder: Path) -> dict[str, Any]:
             "and write it by safr.save(model, FOLDER), which merges them"
         )
     if not path.exists():
-        raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json")
+        checkpoints = sorted(folder.glob("checkpoint-*/config.json"), key=lambda path: path.stat().st_mtime)
+        advice = f"; pass one of its checkpoints, such as {checkpoints[-1].parent}" if checkpoints else ""
+        raise InputError(f"{folder}: expected a folder written by safr.save, found no config.json{advice}")
     config = read_json(path)
-    if not isinstance(config, dict) or not isinstance(config.get(SETTINGS), dict):
+    if isinstance(config, dict) and isinstance(config.get(SETTINGS), dict):
+        return config
+    if _holds_regularizer(folder):
         raise InputError(
-            f"{path}: expected SAFR's settings under '{SETTINGS}', found none; was it written by safr.save?"
+            f"{path}: SAFR's weights are in the folder, but its settings, expected under '{SETTINGS}', are not; copy "
+            "that part from another config.json of the same training, such as a checkpoint's"
         )
-    return config
+    raise InputError(
+        f"{path}: expected SAFR's settings under '{SETTINGS}', found none, and none of its weights; load a model "
+        "without SAFR by from_pretrained, then call safr.attach(model)"
+    )
+
+
+def _holds_regularizer(folder: Path) -> bool:
+    """Whether a folder holds weights of SAFR's; no if its weights can't be read."""
+    try:
+        for path in _weight_files(folder):
+            with safe_open(path, framework="pt") as file:
+                if any(key.startswith(_PREFIX) for key in file.keys()):  # noqa: SIM118 - the file is no mapping
+                    return True
+    except (OSError, SafetensorError, InputError):
+        pass
+    return False
 
 
 def _read_settings(folder: Path, written: dict[str, Any]) -> tuple[Regularization, tuple[int, ...]]:
