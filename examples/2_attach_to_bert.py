@@ -14,5 +14,6 @@ safr.attach(model, safr.Regularization(importance=1, interaction=0.1))
 
 texts = [{"input_ids": torch.randint(1, 100, (12,)), "labels": n % 2} for n in range(64)]
 arguments = TrainingArguments(tempfile.mkdtemp(), num_train_epochs=2, report_to="none", save_strategy="no")
-Trainer(model=model, args=arguments, train_dataset=texts).train()
-print({name: round(float(value), 3) for name, value in model.safr.terms.items()})
+trainer = Trainer(model, arguments, train_dataset=texts, eval_dataset=texts, callbacks=[safr.RegularizationCallback()])
+trainer.train()
+print(trainer.evaluate())

@@ -14,6 +14,7 @@ from .losses.interaction import interaction_loss as interaction_loss
 from .config import Regularization as Regularization
 from .model.attach import attach as attach, detach as detach, parameter_groups as parameter_groups
 from .model.save import load as load, save as save
+from .model.trainer_callback import RegularizationCallback as RegularizationCallback
 
 # Explain
 from .attribution.explanation import Explanation as Explanation, explain as explain

@@ -9,10 +9,12 @@ from transformers import Trainer, TrainingArguments
 
 from safr.config import Regularization
 from safr.model.attach import attach
+from safr.model.trainer_callback import RegularizationCallback
 from safr.model.vmask import VMASK
 from tests.model.families import tiny
 
 TEXTS = 8
+LOGGED = ["loss", "task_loss", "importance", "interaction", "information", "eval_task_loss", "eval_interaction"]
 
 
 class Expected(VMASK):
@@ -43,13 +45,16 @@ def main(folder, processes, smoothing):
         disable_tqdm=True,
         save_strategy="no",
         logging_steps=1,
+        per_device_eval_batch_size=TEXTS // processes,
         label_smoothing_factor=smoothing,
     )
-    trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=_padded)
+    callback = RegularizationCallback()
+    trainer = Trainer(model, arguments, _padded, train_dataset=data, eval_dataset=data, callbacks=[callback])
     trainer.train()
+    trainer.evaluate()
     assert arguments.world_size == processes
     if trainer.is_world_process_zero():
-        losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
+        losses = [line[name] for line in trainer.state.log_history for name in LOGGED if name in line]
         torch.save({"weights": dict(model.named_parameters()), "losses": losses}, f"{folder}/{smoothing}.pt")
 
 

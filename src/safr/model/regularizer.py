@@ -69,6 +69,10 @@ class Regularizer(nn.Module):
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
         """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
+        self.texts = 0
+        """Texts of the batch that `terms` are of."""
+        self.batch_fraction: Tensor | float = 1.0
+        """The part of the whole batch that they are of, where a Trainer accumulates several; 1 if it does not say."""
         self.vmask: VMASK | None = None
         if regularization.vmask:
             self.vmask = VMASK(weight.shape[1], regularization.vmask_width).to(weight)
@@ -230,6 +234,8 @@ class Regularizer(nn.Module):
         penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
         task = _get_loss(output) if request.has_labels else None
         self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items() if term is not None}
+        layout = forward_pass.record.layout
+        self.texts, self.batch_fraction = 1 if layout is None else layout.texts, request.batch_fraction
         if not terms:
             return None
         if task is None:
