@@ -1,7 +1,8 @@
-"""SAFR's terms in a Trainer's logs."""
+"""SAFR's terms in a Trainer's logs, and a warm-up that fits the training."""
 
 import copy
 import math
+import warnings
 from typing import ClassVar
 
 import pytest
@@ -227,3 +228,89 @@ def test_means_of_nothing_are_none_and_of_no_items_no_number():
     means = TermMeans()
     means.add({"importance": torch.ones(())}, torch.zeros(()), 1.0)
     assert math.isnan(means.read()["importance"])
+
+
+def pretrained(warmup_steps=None, **options):
+    """A classifier whose config names where its weights came from."""
+    model = without_chance(tiny("bert"))
+    model.name_or_path = "someone/model"
+    return attach(model, Regularization(0.5, 0.25, vmask=False, warmup_steps=warmup_steps, **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({"max_steps": 30}, 30),
+        ({"max_steps": 30, "gradient_accumulation_steps": 2}, 60),
+        ({"max_steps": 31, "gradient_accumulation_steps": 4}, 104),  # ten batches are three steps an epoch
+        ({"num_train_epochs": 3}, 3 * 10),
+        ({"num_train_epochs": 3, "gradient_accumulation_steps": 4}, 3 * 10),
+        ({"num_train_epochs": 0.5}, 5),
+    ],
+)
+def test_a_warmup_that_nobody_chose_is_a_tenth_of_a_short_training(options, passes, tmp_path):
+    model = pretrained()
+    assert model.safr.regularization.warmup_steps == 200
+    trainer = make_trainer(model, tmp_path / "run", make_rows(20), **options)
+    trainer.train()
+    assert int(model.safr.steps) == passes
+    assert model.safr.regularization.warmup_steps == max(passes // 10, 1)
+    assert model.safr._strength() == 1
+    trainer.save_model(str(tmp_path / "saved"))
+    assert safr.load(tmp_path / "saved").safr.regularization == model.safr.regularization
+
+
+def test_the_length_of_a_training_on_a_stream_is_that_of_its_steps(tmp_path):
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(make_rows(40))
+
+    model = pretrained()
+    options = {"max_steps": 10, "gradient_accumulation_steps": 2, "train_sampling_strategy": "random"}
+    make_trainer(model, tmp_path, Stream(), **options).train()
+    assert int(model.safr.steps) == 20
+    assert model.safr.regularization.warmup_steps == 2
+
+
+@pytest.mark.parametrize("family", ["new", "pretrained"])
+def test_a_warmup_is_not_made_longer(family, tmp_path):
+    model = classifier() if family == "new" else pretrained()
+    before = model.safr.regularization.warmup_steps
+    trainer = make_trainer(model, tmp_path, make_rows(2), max_steps=3000, callbacks=[RegularizationCallback, Stop])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert model.safr.regularization.warmup_steps == before == (0 if family == "new" else 200)
+
+
+class Stop(TrainerCallback):
+    """Ends a training before its first step."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_a_chosen_warmup_that_is_longer_than_the_training_is_warned_of(tmp_path):
+    model = pretrained(warmup_steps=21)
+    with pytest.warns(UserWarning, match=r"`warmup_steps` is 21, but the training has 20 forward passes, .* fewer"):
+        make_trainer(model, tmp_path, make_rows(16), max_steps=5, gradient_accumulation_steps=4).train()
+    assert model.safr.regularization.warmup_steps == 21
+
+
+@pytest.mark.parametrize("chosen", [200, 20])
+def test_a_chosen_warmup_stays(chosen, tmp_path):
+    model = pretrained(warmup_steps=chosen)
+    model.safr.steps += chosen - 20  # an earlier training
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_trainer(model, tmp_path, make_rows(4), max_steps=20).train()
+    assert model.safr.regularization.warmup_steps == chosen
+    assert model.safr._strength() == 1
+
+
+def test_a_resumed_training_has_the_warmup_of_one_that_was_not_stopped(tmp_path):
+    rows, options = make_rows(20), {"max_steps": 30, "save_strategy": "steps", "save_steps": 15}
+    make_trainer(pretrained(), tmp_path, rows, **options).train()
+    model = pretrained()
+    make_trainer(model, tmp_path, rows, **options).train(resume_from_checkpoint=str(tmp_path / "checkpoint-15"))
+    assert int(model.safr.steps) == 30
+    assert model.safr.regularization.warmup_steps == 3

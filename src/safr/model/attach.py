@@ -66,10 +66,12 @@ def attach(
         )
     check_readable(inner)
     check_mask_present(inner)
-    regularization = resolve_auto(regularization or Regularization(), inner)
+    asked = regularization or Regularization()
+    regularization = resolve_auto(asked, inner)
     special = special_ids_of_model(inner) if tokenizer is None else special_token_ids(tokenizer)
     pieces = _pieces(inner, tokenizer) if regularization.whole_words else None
-    attach_resolved(inner, regularization, special, pieces)
+    attached = attach_resolved(inner, regularization, special, pieces)
+    attached.has_default_warmup = asked.warmup_steps is None
     return model
 
 

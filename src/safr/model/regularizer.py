@@ -73,6 +73,8 @@ class Regularizer(nn.Module):
         """Texts of the batch that `terms` are of."""
         self.batch_fraction: Tensor | float = 1.0
         """The part of the whole batch that they are of, where a Trainer accumulates several; 1 if it does not say."""
+        self.has_default_warmup = False
+        """Whether nobody has chosen the length of the warm-up, so that a Trainer's callback may shorten it."""
         self.vmask: VMASK | None = None
         if regularization.vmask:
             self.vmask = VMASK(weight.shape[1], regularization.vmask_width).to(weight)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_utils import has_length
 
 from safr.errors import InputError
-from safr.model.regularizer import Regularizer, get_regularizer
+from safr.model.families import unwrap
+from safr.model.regularizer import Regularizer, get_regularizer, write_settings
 
 LOG_NAMES = {"task": "task_loss"}
 """Names in the Trainer's logs of terms that are called otherwise there; the others keep theirs."""
+
+WARMUP_SHARE = 10
+"""A warm-up that nobody chose is at most a tenth of a training, as that of the learning rate in BERT's fine-tuning."""
 
 
 class RegularizationCallback(TrainerCallback):
@@ -32,6 +38,8 @@ class RegularizationCallback(TrainerCallback):
 
     Where the loss is computed outside the model, as with label smoothing, there is no `task_loss`, and in evaluation
     nothing: `eval_loss` then is the task's alone.
+
+    It also keeps the warm-up short enough where a training begins, see `fit_warmup`.
     """
 
     def __init__(self) -> None:
@@ -45,10 +53,12 @@ class RegularizationCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start anew."""
+        """Start anew, and fit the warm-up to the training's length."""
         regularizer = _require_regularizer(kwargs["model"])
         self.step_passes, self.training, self.evaluation = [], TermMeans(), TermMeans()
         self.last_terms = regularizer.terms
+        before = int(regularizer.steps) if state.global_step == 0 else 0  # a resumed training has counted its own
+        fit_warmup(kwargs["model"], _count_passes(args, state, kwargs["train_dataloader"]), before)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -146,6 +156,40 @@ class TermMeans:
             torch.distributed.all_reduce(together)
         *sums, total = together.tolist()
         return {name: value / total if total else math.nan for name, value in zip(self.sums, sums, strict=True)}
+
+
+def fit_warmup(model: PreTrainedModel, passes: int, before: int = 0) -> None:
+    """Make a warm-up that nobody has chosen at most a tenth of a training, and warn of a chosen one that is longer.
+
+    A shorter warm-up is in the settings that are saved with the model.
+
+    Args:
+        model: A model with SAFR on it.
+        passes: Forward passes of the training in one process, which is what `warmup_steps` counts.
+        before: Forward passes that are counted already.
+    """
+    regularizer = _require_regularizer(model)
+    settings = regularizer.regularization
+    warmup = settings.warmup_steps or 0
+    if regularizer.has_default_warmup and (longest := max(passes // WARMUP_SHARE, 1)) < warmup:
+        regularizer.regularization = replace(settings, warmup_steps=longest)
+        write_settings(unwrap(model), regularizer)
+    elif not regularizer.has_default_warmup and warmup > before + passes:
+        warnings.warn(
+            f"`warmup_steps` is {warmup}, but the training has {passes} forward passes, so that SAFR's weights never "
+            "have their full size; give fewer, or train longer",
+            stacklevel=2,
+        )
+
+
+def _count_passes(args: TrainingArguments, state: TrainerState, dataloader: Any) -> int:
+    """Forward passes of one process in a training that is not stopped early."""
+    accumulated = args.gradient_accumulation_steps
+    if not has_length(dataloader):
+        return state.max_steps * accumulated
+    batches = max(len(dataloader), 1)
+    epochs, steps = divmod(state.max_steps, math.ceil(batches / accumulated))  # an epoch's last step may have fewer
+    return epochs * batches + steps * accumulated
 
 
 def _require_regularizer(model: Any) -> Regularizer:
