@@ -470,9 +470,10 @@ def test_attention_is_in_the_output_as_before():
         torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
 @pytest.mark.parametrize("attached", [False, True])
-def test_threads_see_what_one_sees_alone(attached):
-    model = tiny("bert").eval()
+def test_threads_see_what_one_sees_alone(attached, family):
+    model = tiny(family).eval()
     if attached:
         attach(model)
     implementation = model.config._attn_implementation

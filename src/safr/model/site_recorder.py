@@ -62,9 +62,10 @@ class SiteRecorder:
         """What the second feed-forward layer puts out."""
         self._record_layer("fc2", output)
 
-    def note_attention_mask(self, module: nn.Module, args: tuple, options: dict[str, Any]) -> None:
+    def note_attention_mask(self, module: nn.Module, args: tuple, options: dict[str, Any] | None = None) -> None:
         """Note what is added to the scores of the attention that comes next."""
-        if (forward_pass := self._pass_that_wants("attention")) is not None:
+        # In another thread's call the options are missing if this hook is taken off while that call is under way.
+        if (forward_pass := self._pass_that_wants("attention")) is not None and options is not None:
             forward_pass.attention_mask = bind_arguments(module, args, options).get("attention_mask")
 
     def record_attention(self, module: nn.Module, args: tuple) -> None:
