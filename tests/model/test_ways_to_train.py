@@ -27,6 +27,7 @@ from tests.model.two_processes import Expected
 
 LABELS = torch.tensor([0, 1, 1])
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
 WEIGHTS = Regularization(importance=0.5, interaction=0.25, information=0.125)
 
 
@@ -325,8 +326,7 @@ def test_two_processes_train_as_one_does(tmp_path):
     for processes, (folder, launcher) in enumerate(launchers.items(), start=1):
         folder.mkdir()
         command = [sys.executable, *launcher, "tests/model/two_processes.py", str(folder), str(processes), "0.0", "0.1"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, check=False, capture_output=True, cwd=ROOT, env=environment)
+        done = subprocess.run(command, check=False, capture_output=True, cwd=ROOT, env=ENVIRONMENT)
         assert done.returncode == 0, done.stderr.decode()
     # Three steps' loss and terms, and two numbers of an evaluation; a loss made outside the model is not the task's.
     for smoothing, logged in (("0.0", 3 * 5 + 2), ("0.1", 3 * 4)):
@@ -337,23 +337,22 @@ def test_two_processes_train_as_one_does(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_compiled_model_computes_the_same_loss_and_gradient():
+@pytest.mark.parametrize("family", ["bert", "deberta", "mpnet"])
+def test_a_compiled_model_computes_the_same_loss_and_gradient(family):
     # In a process of its own, since the compiler can't read through the checks of array shapes that tests run with.
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILED], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
-    )
+    done = subprocess.run([sys.executable, "-c", COMPILED, family], cwd=ROOT, env=ENVIRONMENT, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
 
 
 COMPILED = """
-import copy, torch
+import copy, sys, torch
 from torch import nn
 from safr.config import Regularization
 from safr.model.attach import attach
 from tests.model.families import batch, tiny
 from tests.model.two_processes import Expected
 
-start = attach(tiny("bert"), Regularization(0.5, 0.25, 0.125))
+start = attach(tiny(sys.argv[1]), Regularization(0.5, 0.25, 0.125))
 start.safr.vmask.__class__ = Expected
 for module in start.modules():
     if isinstance(module, nn.Dropout):
