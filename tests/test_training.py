@@ -407,8 +407,10 @@ def test_batches_whose_gradients_are_added_up_are_one_larger_batch(tmp_path, mon
     whole = train(without_noise(epochs=2, batch_size=16), data, tmp_path / "whole")
     halves = train(without_noise(epochs=2, batch_size=8, gradient_accumulation=2), data, tmp_path / "halves")
     assert [line["step"] for line in halves.history] == [line["step"] for line in whole.history] == [2, 4]
-    for name, weight in weights(whole).items():
-        torch.testing.assert_close(weights(halves)[name], weight, rtol=1e-3, atol=1e-5)
+    one, other = weights(whole), weights(halves)
+    # Softmax does not see a bias of the keys, whose gradient is rounding alone, and Adam makes steps of it.
+    for name in one.keys() - {"layers.0.attention.key.bias"}:
+        torch.testing.assert_close(other[name], one[name], rtol=1e-3, atol=1e-5)
 
 
 def test_balanced_classes_weigh_a_rare_one_as_scikit_learn_says(tmp_path, monkeypatch):
