@@ -3,7 +3,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from transformers import BartConfig, BartForSequenceClassification, BertForSequenceClassification, GPT2LMHeadModel
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    BartForSequenceClassification,
+    BertForSequenceClassification,
+    GPT2LMHeadModel,
+    T5ForConditionalGeneration,
+)
 
 from safr.attribution.registry import METHODS
 from safr.config import Regularization
@@ -114,3 +121,22 @@ def test_texts_that_are_not_encoded_get_one_line(without_type_checks):
 def test_a_language_model_keeps_its_probabilities_whatever_its_problem_type():
     model, words = tiny_tokenizers.model(GPT2LMHeadModel, problem_type="regression")
     assert predict_probabilities(model, encode(words, ["a film"])).sum() == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", [T5ForConditionalGeneration, BartForConditionalGeneration])
+def test_the_next_token_of_an_encoder_decoder_is_the_first_that_it_writes(kind):
+    model, words = tiny_tokenizers.model(kind)
+    written = [
+        model.generate(**words(text, return_tensors="pt"), max_new_tokens=2, do_sample=False, forced_eos_token_id=None)
+        for text in TEXTS
+    ]
+    assert predict(model, encode(words, TEXTS)).tolist() == [ids[0, 1].item() for ids in written]
+
+
+def test_a_token_that_the_output_is_forced_to_begin_with_is_no_prediction():
+    model, words = tiny_tokenizers.model(BartForConditionalGeneration)
+    model.generation_config.forced_bos_token_id = 7
+    inputs = words(TEXTS[0], return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens=2, do_sample=False, forced_eos_token_id=None)[0]
+    assert written[1] == 7
+    assert predict(model, encode(words, TEXTS[:1])).tolist() == [written[2].item()]

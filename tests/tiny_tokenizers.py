@@ -5,6 +5,8 @@ import functools
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -17,6 +19,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaForSequenceClassification,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 TEXTS = [
@@ -53,16 +57,38 @@ MODELS = {
     GPT2LMHeadModel: ("gpt2", GPT2Config),
     LlamaForSequenceClassification: ("llama", LlamaConfig),
     LlamaForCausalLM: ("llama", LlamaConfig),
+    T5ForConditionalGeneration: ("t5", T5Config),
+    BartForConditionalGeneration: ("roberta", BartConfig),
 }
 """The tokenizer and the config of every model that tests are run on."""
 
 CLASSIFIERS = tuple(kind for kind in MODELS if kind.__name__.endswith("Classification"))
 
 
+WRITERS = {
+    T5Config: {"decoder_start_token_id": 0, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2},
+    BartConfig: {
+        "decoder_start_token_id": 2,
+        "bos_token_id": 1,
+        "d_model": 16,
+        **{f"{part}_layers": 2 for part in ("encoder", "decoder")},
+        **{f"{part}_ffn_dim": 32 for part in ("encoder", "decoder")},
+        **{f"{part}_attention_heads": 2 for part in ("encoder", "decoder")},
+        "max_position_embeddings": 64,
+    },
+}
+"""Sizes and start token of the encoder-decoders that write text."""
+
+
 def model(kind, **options):
     """A random model of two layers in evaluation mode, and its tokenizer; GPT-2 and Llama have no padding token."""
     family, config = MODELS[kind]
     words = tokenizer(family)
+    if config in WRITERS:
+        options = {"vocab_size": len(words), "pad_token_id": words.pad_token_id, **WRITERS[config], **options}
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return kind(config(eos_token_id=words.eos_token_id, **options)).eval(), words
     sizes = {"vocab_size": len(words), "hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 2}
     named = {"pad_token_id": words.pad_token_id, "eos_token_id": None, "bos_token_id": None}
     if config is GPT2Config:

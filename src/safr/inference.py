@@ -21,7 +21,13 @@ from safr.config import Task
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
 from safr.errors import InputError, describe_value
-from safr.model.families import get_encoder, ignores_padding, keeping_attention_type, takes_token_types
+from safr.model.families import (
+    add_decoder_start,
+    get_encoder,
+    ignores_padding,
+    keeping_attention_type,
+    takes_token_types,
+)
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
 
@@ -158,15 +164,17 @@ def batch_logits(
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
     with keeping_attention_type(model), evaluation_mode(model):
-        outputs = model(**(batch.inputs if inputs is None else inputs))
+        outputs = model(**add_decoder_start(model, batch.inputs if inputs is None else inputs))
     return text_logits(model, outputs.get("logits"), batch)
 
 
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
     """The logits of texts as wholes: of their classes, or of the token that would come next.
 
+    Of an encoder-decoder that writes text, the next token is the first one of its output.
+
     Args:
-        model: A classifier or a causal language model.
+        model: A classifier or a language model.
         logits: (batch, label), (batch, token, label) of a language model, or None of a model without a head.
         batch: What the model was given.
 
@@ -183,11 +191,13 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         )
     if logits.dim() == 2:
         return logits
-    if logits.dim() != 3 or not model.can_generate() or model.config.is_encoder_decoder:
+    if logits.dim() != 3 or not model.can_generate():
         raise InputError(
             f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
             f"have the shape {tuple(logits.shape)}"
         )
+    if model.config.is_encoder_decoder:
+        return logits[:, -1]
     last = _find_last_tokens(batch.inputs["attention_mask"])
     return logits[torch.arange(len(last), device=last.device), last]
 

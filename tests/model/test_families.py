@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from transformers import BartModel, T5Model
 
 from safr.attribution.explanation import explain
 from safr.config import Regularization
@@ -271,3 +272,34 @@ def test_several_feed_forward_layers_in_a_block_are_refused_in_one_line():
     for ask in (attach, lambda model: trace(model, batch(), ["fc1"])):
         with pytest.raises(InputError, match=r"has 8 feed-forward layers .* but 2 layers, .* pass fc1="):
             ask(tiny("mobilebert"))
+
+
+@pytest.mark.parametrize("family", ["t5", "t5_gated", "bart"])
+@pytest.mark.parametrize("head", [True, False])
+@torch.no_grad()
+def test_an_encoder_decoder_is_traced_from_its_text_alone(family, head):
+    model, inputs = tiny(family, "ConditionalGeneration").eval(), batch()
+    if not head:
+        model = (BartModel if family == "bart" else T5Model)(model.config).eval()
+    start = torch.full((3, 1), model.config.decoder_start_token_id)
+    expected = trace(model, {**inputs, "decoder_input_ids": start}, ["fc1", "attention"])
+    for seen in (trace(model, inputs, ["fc1", "attention"]), trace(attach(model, UNMASKED), inputs, ["fc1"])):
+        assert seen.vectors["fc1.1"].shape == (3, 7, 32)
+        torch.testing.assert_close(dict(seen.vectors), dict(expected.vectors))
+        if head:
+            assert seen.logits.shape == (3, 1, 40)
+            torch.testing.assert_close(seen.logits, expected.logits)
+
+
+@torch.no_grad()
+def test_an_encoder_decoder_that_classifies_gets_no_other_decoder_inputs():
+    for family in ("t5", "bart"):
+        model, inputs = tiny(family).eval(), batch()
+        torch.testing.assert_close(trace(model, inputs).logits, model(**inputs).logits)
+
+
+def test_a_writer_without_a_start_token_gets_one_line():
+    model = tiny("t5", "ConditionalGeneration").eval()
+    model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = None
+    with pytest.raises(InputError, match=r"no token that its output begins with; set model\.config\.decoder_start"):
+        trace(model, batch())

@@ -77,6 +77,43 @@ def get_encoder(model: PreTrainedModel) -> PreTrainedModel:
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
+def add_decoder_start(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The batch, with the start of the output where a model writes by a decoder and the batch has no input for that.
+
+    The start is the start token, followed by the first token where the model's settings force one. So the last logits
+    are about the first token that the model is free to choose. An encoder-decoder that classifies gives its decoder the
+    text itself.
+
+    Args:
+        model: The model.
+        batch: What it is given.
+
+    Raises:
+        InputError: Neither the model's config nor its generation config names the start token.
+    """
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return batch
+    inner = unwrap(model)
+    is_writer = inner.can_generate() or inner.base_model is inner
+    if not is_writer or "decoder_input_ids" not in inspect.signature(inner.forward).parameters:
+        return batch
+    if any(batch.get(name) is not None for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels")):
+        return batch
+    settings = (inner.config, getattr(inner, "generation_config", None))
+    start, forced = (
+        next((value for value in (getattr(part, name, None) for part in settings) if value is not None), None)
+        for name in ("decoder_start_token_id", "forced_bos_token_id")
+    )
+    if start is None:
+        raise InputError(
+            f"the config of {type(inner).__name__} names no token that its output begins with; set "
+            "model.config.decoder_start_token_id"
+        )
+    ids = batch["input_ids"]
+    beginning = [start] if forced is None else [start, forced]
+    return {**batch, "decoder_input_ids": ids.new_tensor(beginning).expand(*ids.shape[:-1], -1)}
+
+
 def count_layers(model: PreTrainedModel) -> int:
     """How many layers a model has; of an encoder-decoder, its encoder."""
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)

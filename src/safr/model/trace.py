@@ -23,6 +23,7 @@ from safr.errors import InputError
 from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
 from safr.model.content_mask import compute_content_mask
 from safr.model.families import (
+    add_decoder_start,
     check_readable,
     check_visible_attention,
     count_layers,
@@ -91,7 +92,8 @@ def trace(
 
     Args:
         model: The model.
-        batch: What the model takes: `input_ids`, `attention_mask`, ...
+        batch: What the model takes: `input_ids`, `attention_mask`, ... An encoder-decoder that writes text gets its
+            decoder's start token where no `decoder_input_ids` are given.
         sites: Names of `safr.model.forward_pass.SITES`, alone for every layer (`fc1`) or with one (`fc1.0`); one or
             several.
         content_mask: True where a token counts. Default: neither padding nor a special token that the model knows of.
@@ -126,7 +128,7 @@ def trace(
         _recording_hooks(model, sites, fc1, recorder),
         recording(request, record, recorder) as forward_pass,
     ):
-        outputs = model(**batch)
+        outputs = model(**add_decoder_start(inner, batch))
     layered = {site.partition(".")[0] for site in sites} - {"embedding", "vmask"}
     # Where fc1= names FC1 alone, the layer behind it is not known.
     layered -= {site for site in ("fc1_out", "fc2") if not record.layer_counts[site]}
