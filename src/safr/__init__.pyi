@@ -17,7 +17,8 @@ from .model.save import load as load, save as save
 from .model.trainer_callback import RegularizationCallback as RegularizationCallback
 
 # Explain
-from .attribution.explanation import Explanation as Explanation, explain as explain
+from .attribution.explain import explain as explain
+from .attribution.explanation import Explanation as Explanation, Explanations as Explanations
 from .model.trace import Trace as Trace, trace as trace
 
 # Prove

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, GPT2LMHeadModel, LlamaForCausalLM
 
-from safr.attribution.explanation import explain, token_names
+from safr.attribution.explain import explain
+from safr.attribution.explanation import Explanation, token_names
 from safr.attribution.internals import internal_scores
 from safr.config import Regularization
 from safr.data.encoding import encode
@@ -384,6 +385,8 @@ def test_anything_is_explained_or_refused_in_one_line(value):
         assert not is_text or "at least one word" in message
         assert len(message.splitlines()) == 1
         assert len(message) < 200
+    elif isinstance(value, list):
+        assert [type(each) for each in explanation] == [Explanation] * len(value)
     else:
         assert is_text
         assert explanation.labels[explanation.predicted] == explanation.prediction

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertForSequenceClassification
 
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.config import Regularization
 from tests import tiny, tiny_tokenizers
 

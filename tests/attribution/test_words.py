@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
+from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.data.encoding import EncodedText, encode
+from tests import tiny_tokenizers
 
 # [CLS] un ##believ ##able film [SEP]
 TEXT = EncodedText((1, 5, 6, 7, 8, 2), ("unbelievable", "film"), (None, 0, 0, 0, 1, None), truncated=False)
@@ -111,3 +112,13 @@ def test_the_pieces_of_a_real_tokenizer_come_together_as_words(minilm):
     even = np.full((len(text.ids),) * 2, 1 / len(text.ids))
     shares = [len(pieces(text, word)) / len(text.ids) for word in range(4)]
     np.testing.assert_allclose(attention_per_word(text, even), [shares] * 4)
+
+
+@given(st.lists(st.sampled_from(["", " ", "a b", "don't stop", "unbelievably good film", "漢字 naïve"]), max_size=5))
+def test_scores_of_a_batch_are_those_of_its_texts(texts):
+    encoded = encode(tiny_tokenizers.tokenizer("wordpiece"), texts)
+    scores = np.random.default_rng(0).normal(size=(len(texts), 30, 2))
+    found = batch_scores_per_word(encoded, scores)
+    assert len(found) == len(texts)
+    for text, row, values in zip(encoded, scores, found, strict=True):
+        np.testing.assert_array_equal(values, scores_per_word(text, row))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.cli.console import (
     EpochLines,
     ProgressBar,

@@ -15,7 +15,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.explorer import export_page
 from safr.explorer.app import create_app
 from safr.explorer.middleware import AccessMiddleware

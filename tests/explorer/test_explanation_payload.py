@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from safr.attribution.explanation import SiteScores, explain
+from safr.attribution.explain import explain
+from safr.attribution.explanation import SiteScores
 from safr.explorer.explanation_payload import pack_explanation, pack_matrix, round_values
 from tests import tiny
 

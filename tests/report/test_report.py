@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import safr
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS

@@ -1,4 +1,4 @@
-"""`explain`, which explains one prediction by how its words share the neurons, and the `Explanation` it returns.
+"""What `explain` returns: the `Explanation` of one text, and the `Explanations` of a list.
 
 An explanation is data. Its pictures, its HTML and the explorer's page are made by others, which are loaded when asked
 for.
@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.words import attention_per_word, pairs_per_word, scores_per_word
-from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, check_text, describe_left_out, describe_unknown, encode
-from safr.data.splits import Text
-from safr.errors import InputError
-from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
-from safr.model.forward_pass import SITES
-from safr.model.regularizer import get_explaining_site
-from safr.model.trace import Trace
-from safr.superposition import capacity, interference, polysemanticity
+from safr.data.encoding import describe_unknown, replace_surrogates
+from safr.errors import InputError, shorten_text
 
 if TYPE_CHECKING:
+    import pandas
+    import pyarrow
     from matplotlib.figure import Figure
 
     from safr.figures import SitePicture
 
-NEXT_TOKENS = 5
-"""How many of a language model's next tokens an explanation names."""
-
-_Name = TypeVar("_Name", bound=Hashable)
-_Value = TypeVar("_Value")
+_MOST_PREDICTIONS, _LONGEST_PREDICTION = 5, 18
+"""How many different predictions the `repr` of many explanations names, and how many characters of each."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +45,6 @@ class SiteScores:
 
     interference: Float[np.ndarray, "word word"]
     """Interference of every two words."""
-
-
-class LazyMapping(Mapping[_Name, _Value]):
-    """Values that are computed site by site when they are first asked for, since few are ever looked at."""
-
-    def __init__(self, inputs: Mapping[_Name, Tensor], compute: Callable[[Tensor], _Value]) -> None:
-        self.inputs = inputs
-        self.compute = compute
-        self.computed: dict[_Name, _Value] = {}
-
-    def __getitem__(self, name: _Name) -> _Value:
-        if name not in self.computed:
-            self.computed[name] = self.compute(self.inputs[name])
-        return self.computed[name]
-
-    def __iter__(self) -> Iterator[_Name]:
-        return iter(self.inputs)
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def __reduce__(self) -> tuple:
-        return dict, (dict(self),)  # a pickle holds the numbers, not how they are computed
 
 
 @dataclass(frozen=True)
@@ -104,7 +71,7 @@ class Explanation:
     """VMASK's keep probability of every word in [0, 1]; None without VMASK."""
 
     sites: Mapping[str, SiteScores]
-    """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ..."""
+    """By site: `embedding`, `vmask`, `fc1.0`, `fc2.0`, ...; of a list of texts those that were asked for."""
 
     attention: Mapping[int, Float[np.ndarray, "word word"]]
     """By layer, the mean over heads of the attention that words pay to words, (word, word); empty for a model whose
@@ -140,6 +107,9 @@ class Explanation:
     explanation that was saved before this was recorded.
     """
 
+    explaining_capacity: Float[np.ndarray, " word"] | None = None
+    """Capacity of every word at the explaining site, where nothing else of that site was kept; None where it was."""
+
     @property
     def unknown_note(self) -> str:
         """How many words are unknown to the tokenizer and which, as a sentence; empty where none is."""
@@ -157,13 +127,14 @@ class Explanation:
     @property
     def capacity(self) -> Float[np.ndarray, " word"]:
         """Capacity of every word at the explaining site."""
-        return self.site().capacity
+        return self.site().capacity if self.explaining_capacity is None else self.explaining_capacity
 
     def site(self, name: str | None = None) -> SiteScores:
         """How the words share one site, by default the explaining one; an InputError lists the recorded ones."""
         name = name or self.explaining_site
         if name not in self.sites:
-            raise InputError(f"nothing at site '{name}'; recorded are: {', '.join(self.sites)}")
+            advice = "" if self.explaining_capacity is None else f"; pass sites='{name}' to explain"
+            raise InputError(f"nothing at site '{name}'; recorded are: {', '.join(self.sites) or 'none'}{advice}")
         return self.sites[name]
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,6 +170,10 @@ class Explanation:
         """As one line of JSON in ASCII."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per word, in the columns of `Explanations.to_pandas`; the number of the text is 0."""
+        return build_word_table([self]).to_pandas()
+
     def figures(self, site: str | None = None) -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
         return _load_view("safr.attribution.views", "explanation_figures")(self, site)
@@ -213,6 +188,7 @@ class Explanation:
         Args:
             height: Of its frame, in pixels.
         """
+        self.site()  # without it the page has nothing to show
         return _load_view("safr.explorer.export", "make_notebook_page")(self, height=height)
 
     def _repr_html_(self) -> str:
@@ -220,109 +196,97 @@ class Explanation:
         return _load_view("safr.attribution.views", "explanation_html")(self)
 
 
-def explain(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    text: Text,
-    *,
-    max_tokens: int | None = None,
-) -> Explanation:
-    """Explain one prediction by how the words share the neurons; one forward pass, no gradients, no sampling.
+@dataclass(frozen=True, repr=False)
+class Explanations(Sequence[Explanation]):
+    """Explanations of a list of texts, in its order; a slice of them is `Explanations` too."""
+
+    items: tuple[Explanation, ...]
+    """One explanation per text."""
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Explanations: ...
+
+    def __getitem__(self, index: int | slice) -> Explanation | Explanations:
+        return Explanations(self.items[index]) if isinstance(index, slice) else self.items[index]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per word, the texts one after the other.
+
+        Returns:
+            The columns `text` (number of the text, from 0), `position` (of the word in its text, from 0), `word`,
+            `text_of_word` (0, or 1 for the second text of a pair), `unknown` (whether the tokenizer does not know it),
+            `prediction`, `probability` (of the prediction; of a regression model its value), `capacity` (at the
+            explaining site, in [0, 1]), `keep` (VMASK's keep probability in [0, 1]; missing without VMASK) and
+            `truncated` (whether something of the text was left out).
+        """
+        return build_word_table(self).to_pandas()
+
+    def __repr__(self) -> str:
+        predictions = Counter(explanation.prediction for explanation in self).most_common()
+        named = [f"{count:,} {shorten_text(name, _LONGEST_PREDICTION)}" for name, count in predictions]
+        if len(named) > _MOST_PREDICTIONS:
+            others = sum(count for _, count in predictions[_MOST_PREDICTIONS:])
+            named = [*named[:_MOST_PREDICTIONS], f"{others:,} others"]
+        words = sum(len(explanation.words) for explanation in self)
+        texts = f"{len(self):,} {'text' if len(self) == 1 else 'texts'}"
+        counts = f"{texts}, {words:,} {'word' if words == 1 else 'words'}"
+        return f"<Explanations of {counts}{'; predicted: ' * bool(named)}{', '.join(named)}>"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows them: the first texts with their words shaded by capacity."""
+        return _load_view("safr.attribution.views", "explanations_html")(self)
+
+
+def word_schema() -> pyarrow.Schema:
+    """Names and types of the columns of a table of words; see `Explanations.to_pandas`."""
+    import pyarrow  # only here: most explanations are never made a table
+
+    return pyarrow.schema(
+        {
+            "text": pyarrow.int64(),
+            "position": pyarrow.int32(),
+            "word": pyarrow.string(),
+            "text_of_word": pyarrow.int8(),
+            "unknown": pyarrow.bool_(),
+            "prediction": pyarrow.string(),
+            "probability": pyarrow.float32(),  # models compute in it, so that nothing is lost
+            "capacity": pyarrow.float32(),
+            "keep": pyarrow.float32(),
+            "truncated": pyarrow.bool_(),
+        }
+    )
+
+
+def build_word_table(explanations: Iterable[Explanation], first: int = 0) -> pyarrow.Table:
+    """One row per word, in the columns of `Explanations.to_pandas`.
 
     Args:
-        model: A classifier, a regression model or a causal language model, with SAFR on it or not. It runs in
-            evaluation mode and gets its own mode back.
-        tokenizer: Its tokenizer.
-        text: Any text, or a pair of them, as a tuple, for a model that reads pairs.
-        max_tokens: Tokens read of it. Default: all.
-
-    Raises:
-        InputError: The text is none, holds no word or is longer than the model can read, or the model is of another
-            kind.
+        explanations: Of some texts.
+        first: Number of the first text.
     """
-    check_model(model)
-    encoded = encode(tokenizer, [check_text(text)], max_tokens)[0]
-    if not encoded.words:
-        advice = f" in its first {max_tokens} tokens; raise `max_tokens`" if encoded.truncated else ""
-        raise InputError(f"expected a text with at least one word, got none{advice}")
-    most = getattr(model.config, "max_position_embeddings", None)
-    try:
-        batch, trace = _trace_text(model, encoded)
-    except (IndexError, RuntimeError) as error:
-        # Not beforehand: some models read on beyond it, and some begin to count at 2.
-        if most is None or len(encoded.ids) <= most - 2:
-            raise
-        raise InputError(
-            f"the text has {len(encoded.ids):,} tokens, more than the model's {most:,} positions; pass a max_tokens"
-        ) from error
-    labels, values, predicted = _read_outputs(model, tokenizer, trace, batch)
-    left_out, note = describe_left_out(tokenizer, text, encoded)
-    return Explanation(
-        words=encoded.words,
-        text_of_word=encoded.text_of_word,
-        prediction=labels[predicted],
-        probabilities=dict(zip(_make_unique(labels, predicted, values), values, strict=True)),
-        keep=None if trace.keep is None else scores_per_word(encoded, to_numpy(trace.keep[0])),
-        sites=LazyMapping(trace.vectors, lambda vectors: _score_site(encoded, vectors[0], trace.content_mask[0])),
-        attention=LazyMapping(
-            trace.attention, lambda weights: attention_per_word(encoded, to_numpy(weights[0]).mean(axis=0))
-        ),
-        truncated=encoded.truncated,
-        explaining_site=get_explaining_site(model),
-        labels=tuple(labels),
-        predicted=predicted,
-        is_regression=is_regression(model),
-        left_out=left_out,
-        left_out_note=note,
-        unknown=tuple(word in encoded.unknown for word in range(len(encoded.words))),
-    )
+    import pyarrow
 
-
-def _trace_text(model: PreTrainedModel, text: EncodedText) -> tuple[Batch, Trace]:
-    """The one batch and what it shows at all sites, without attention where that can't be seen."""
-    with suppress(InputError):  # what else is wrong with the model is wrong without attention too
-        return next(iter_traces(model, [text], SITES))
-    return next(iter_traces(model, [text], [site for site in SITES if site != "attention"]))
-
-
-def _score_site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> SiteScores:
-    # In half precision an overlap of long vectors would be infinite.
-    vectors = vectors.float()
-
-    def per_word(reduce: Callable, measure: Callable) -> NDArray[np.float64]:
-        return reduce(text, to_numpy(measure(vectors, content_mask)))
-
-    return SiteScores(
-        per_word(scores_per_word, capacity),
-        per_word(scores_per_word, polysemanticity),
-        per_word(pairs_per_word, interference),
-    )
-
-
-def _read_outputs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: Trace, batch: Batch
-) -> tuple[list[str], list[float], int]:
-    """Names and values of every class or of the likeliest next tokens, and the index of the highest logit."""
-    logits = text_logits(model, trace.logits, batch)
-    values = probabilities(model, logits)[0]
-    if trace.logits is not None and trace.logits.dim() > 2:
-        values, tokens = values.topk(min(NEXT_TOKENS, len(values)))
-        return output_names(model, tokenizer, tokens.tolist()), values.tolist(), 0
-    names = output_names(model, tokenizer, range(len(values)), outputs=len(values))
-    return names, values.tolist(), int(logits[0].argmax())
-
-
-def _make_unique(names: Sequence[str], predicted: int, values: Sequence[float]) -> list[str]:
-    """The names, with its number behind one that a likelier class has too; the prediction keeps its own."""
-    unique = list(names)
-    ranking = sorted(range(len(names)), key=lambda number: (number != predicted, -values[number], number))
-    taken: set[str] = set()
-    for number in ranking:
-        if unique[number] in taken:
-            while unique[number] in (*taken, *names):
-                unique[number] = f"{unique[number]} ({number})"
-        taken.add(unique[number])
-    return unique
+    schema = word_schema()
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
+    for number, explanation in enumerate(explanations, start=first):
+        count = len(explanation.words)
+        columns["text"] += [number] * count
+        columns["position"] += range(count)
+        columns["word"] += explanation.words
+        columns["text_of_word"] += explanation.text_of_word
+        columns["unknown"] += explanation.unknown or [None] * count
+        columns["prediction"] += [replace_surrogates(explanation.prediction)] * count
+        columns["probability"] += [explanation.probability] * count
+        columns["capacity"] += explanation.capacity.tolist()
+        columns["keep"] += [None] * count if explanation.keep is None else explanation.keep.tolist()
+        columns["truncated"] += [explanation.truncated] * count
+    return pyarrow.table(columns, schema=schema)
 
 
 def output_names(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import numpy as np
 from matplotlib.figure import Figure
 
-from safr.attribution.explanation import Explanation
+from safr.attribution.explanation import Explanation, Explanations
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
-from safr.figures.inputs import UNKNOWN_MARK
+from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
+
+MOST_SHOWN = 10
+"""How many texts of a list a notebook shows."""
 
 
 def explanation_figures(explanation: Explanation, site: str | None = None) -> dict[str, Figure]:
@@ -46,12 +51,13 @@ def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[st
         explanation: Of one text.
         layer: Counted from 0. Default: the explaining site's.
     """
+    explanation.site()  # an error where no sites were kept
     layer = int(explanation.explaining_site.partition(".")[2] or 0) if layer is None else layer
     pictures = {
         name.removesuffix(f".{layer}"): SitePicture(site.capacity, site.interference)
         for name, site in explanation.sites.items()
     }
-    if explanation.keep is not None:
+    if explanation.keep is not None and "vmask" in pictures:
         pictures["vmask"] = pictures["vmask"]._replace(values=explanation.keep)
     if layer in explanation.attention:
         weights = explanation.attention[layer]
@@ -62,11 +68,11 @@ def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[st
 
 def explanation_html(explanation: Explanation) -> str:
     """HTML for a notebook: the words shaded by capacity."""
-    site, highest = explanation.site(), np.nan_to_num(explanation.capacity).max()
-    tooltips = [
-        f"capacity {capacity:.2f}, polysemanticity {polysemanticity:.3g}"
-        for capacity, polysemanticity in zip(site.capacity, site.polysemanticity, strict=True)
-    ]
+    highest = np.nan_to_num(explanation.capacity).max()
+    tooltips = [f"capacity {capacity:.2f}" for capacity in explanation.capacity]
+    if explanation.explaining_capacity is None:
+        shared = explanation.site().polysemanticity
+        tooltips = [f"{tip}, polysemanticity {value:.3g}" for tip, value in zip(tooltips, shared, strict=True)]
     if explanation.keep is not None:
         tooltips = [f"{tip}, keep {keep:.2f}" for tip, keep in zip(tooltips, explanation.keep, strict=True)]
     notes = [
@@ -84,6 +90,14 @@ def explanation_html(explanation: Explanation) -> str:
         note=" ".join(filter(None, notes)),
         unknown=explanation.unknown,
     )
+
+
+def explanations_html(explanations: Explanations) -> str:
+    """HTML for a notebook: the first texts, each with its words shaded by capacity, and how many there are."""
+    shown = explanations[:MOST_SHOWN]
+    heading = escape(drawable_text(repr(explanations)[1:-1], longest=1_000))
+    more = f" The first {len(shown)}; to_pandas() gives all." if len(shown) < len(explanations) else ""
+    return f"<div>{heading}.{more}</div>" + "".join(map(explanation_html, shown))
 
 
 def site_title(site: str) -> str:

@@ -33,6 +33,40 @@ def scores_per_word(
     return (np.maximum if combine == "largest" else np.add).reduceat(values, starts) if len(starts) else values
 
 
+def batch_scores_per_word(
+    texts: Sequence[EncodedText], scores: Float[np.ndarray, "batch token ..."]
+) -> list[Float[np.ndarray, "word ..."]]:
+    """Scores per word of all texts of a batch at once: `scores_per_word` of each, where a word's largest score counts.
+
+    Args:
+        texts: The texts of the batch, in its order.
+        scores: (batch, token, ...); what is beyond a text is padding.
+
+    Returns:
+        For every text (word, ...).
+    """
+    if not texts:
+        return []
+    rows = np.repeat(np.arange(len(texts)), [len(text.ids) for text in texts])
+    columns = np.concatenate([np.arange(len(text.ids)) for text in texts])
+    ends = np.cumsum([len(text.words) for text in texts])
+    firsts = [0, *ends[:-1].tolist()]  # number of each text's first word, counted through the batch
+    owners = np.array(
+        [
+            -1 if word is None else first + word
+            for text, first in zip(texts, firsts, strict=True)
+            for word in text.word_of_token
+        ],
+        dtype=np.intp,
+    )
+    tokens = np.flatnonzero(owners >= 0)
+    tokens = tokens[np.argsort(owners[tokens], kind="stable")]
+    values = np.asarray(scores, dtype=np.float64)[rows[tokens], columns[tokens]]
+    if len(tokens):
+        values = np.maximum.reduceat(values, np.searchsorted(owners[tokens], np.arange(ends[-1])))
+    return np.split(values, ends[:-1])
+
+
 def pairs_per_word(text: EncodedText, matrix: Float[np.ndarray, "token token"]) -> Float[np.ndarray, "word word"]:
     """Overlap of every pair of words, (word, word): the signed overlap of largest size among their tokens.
 

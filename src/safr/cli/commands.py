@@ -594,7 +594,7 @@ def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "tes
 
 def _explain(folder: Path, text: str) -> Explanation:
 
-    from safr.attribution.explanation import explain as explain_text
+    from safr.attribution.explain import explain as explain_text
     from safr.runs import open_trained_run
 
     _console()

@@ -221,7 +221,7 @@ def check_text(text: Any, place: str = "") -> Text:
         return str(text)
     if isinstance(text, tuple) and len(text) == 2 and all(isinstance(part, str) for part in text):
         return str(text[0]), str(text[1])
-    advice = "; explain them one by one" if isinstance(text, list | tuple) and not place else ""
+    advice = "; put more texts than two into a list" if isinstance(text, tuple) and len(text) > 2 and not place else ""
     raise InputError(f"{place}expected a text or a pair of texts as a tuple, got {describe_value(text)}{advice}")
 
 

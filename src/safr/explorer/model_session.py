@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.explanation import Explanation, explain
+from safr.attribution.explain import explain
+from safr.attribution.explanation import Explanation
 from safr.attribution.internals import internal_scores
 from safr.data.encoding import EncodedText, encode
 from safr.data.splits import Text

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
-from safr.attribution.explanation import Explanation, explain
+from safr.attribution.explain import explain
+from safr.attribution.explanation import Explanation
 from safr.config import Task
 from safr.data.splits import join_pair
 from safr.data.tokenizer import describe_tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import safr
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.errors import InputError
 from safr.evaluation.evaluate import PAPER_SENTENCE
 from safr.experiments.grid import DEFAULT_SEEDS
