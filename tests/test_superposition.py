@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from safr.superposition import capacity, interference, normalize, polysemanticity
+from safr.superposition import capacity, capacity_from_overlaps, interference, normalize, polysemanticity
 
 METRICS = (interference, polysemanticity, capacity)
 
@@ -203,3 +203,29 @@ def test_rounding_is_no_sharing():
 def test_normalized_vectors_have_length_one_or_zero():
     vectors = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert normalize(vectors).norm(dim=-1).tolist() == pytest.approx([1, 0])
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-12, 1e-3, 1.0, 1e3, 1e12, 1e37])
+@pytest.mark.parametrize("shape", [(3, 7, 16), (2, 16, 5), (4, 1)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_capacity_from_overlaps_is_capacity(scale, shape, dtype):
+    vectors = (vectors_of(*shape) * scale).to(dtype)
+    mask = torch.rand(shape[:-1], generator=torch.Generator().manual_seed(2)) < 0.8
+    mask[..., 0] = True
+    vectors = torch.where(mask[..., None], vectors, torch.inf)  # what does not count may be anything
+    found, expected = capacity_from_overlaps(vectors, mask), capacity(vectors, mask)
+    torch.testing.assert_close(found, expected, rtol=1e-5 if dtype != torch.bfloat16 else 1e-2, atol=1e-6)
+
+
+def test_capacity_from_overlaps_by_hand():
+    mask = torch.ones(2, dtype=torch.bool)
+    found = capacity_from_overlaps(torch.tensor([[3.0, 4.0], [1.0, 0.0]]), mask)
+    assert found.tolist() == pytest.approx([625 / 634, 0.1])
+
+
+def test_capacity_from_overlaps_of_zero_vectors_and_of_no_numbers_is_capacity():
+    vectors, mask = torch.eye(4), torch.tensor([True, True, True, False])
+    vectors[1] = 0
+    assert capacity_from_overlaps(vectors, mask).tolist() == [1, 0, 1, 0]
+    vectors[2] = torch.nan
+    assert capacity_from_overlaps(vectors, mask).isnan().tolist() == capacity(vectors, mask).isnan().tolist()

@@ -21,6 +21,9 @@ _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _BITS = {torch.float32: (torch.int32, 23, 127), torch.float64: (torch.int64, 52, 1023)}
 """How a number is laid out: an integer of the same size, the bits after the exponent, and the exponent's bias."""
 
+_SAFE_SQUARES = 2.0**-80, 2.0**80
+"""Between which a vector's squared overlap with itself must lie for sums of such squares to be exact in float32."""
+
 
 def in_full_precision(measure: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """The same function of tensors, with autocast off: it would take the matrix products in half precision again."""
@@ -144,6 +147,30 @@ def capacity(
     total = own + share_directions(directions, norms, others, factors)[0]
     # The inner `where` keeps 0/0 out of the gradient as well as out of the value.
     return torch.where(lengths == 0, 0.0, own / torch.where(lengths == 0, 1.0, total)).to(vectors.dtype)
+
+
+@in_full_precision
+def capacity_from_overlaps(
+    vectors: Float[Tensor, "*batch token width"], mask: Bool[Tensor, "*batch token"]
+) -> Float[Tensor, "*batch token"]:
+    """`capacity` in about a third of the time, from one product of the vectors where their lengths allow it.
+
+    The overlaps of vectors of extreme lengths are beyond the type; those go through `capacity`. Finding out looks at
+    values, which stops a GPU and can't be traced, so this is for inference.
+
+    Args:
+        vectors: One row per token.
+        mask: True where a token counts; the others get 0 and are ignored.
+    """
+    if vectors.shape[-2] > vectors.shape[-1]:
+        return capacity(vectors, mask)
+    exact = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    squares = (exact @ exact.mT).square()  # (*batch, token, token)
+    own = squares.diagonal(dim1=-2, dim2=-1)
+    if not (((own > _SAFE_SQUARES[0]) & (own < _SAFE_SQUARES[1])) | ~mask).all():
+        return capacity(vectors, mask)
+    total = torch.where(mask[..., None, :], squares, 0.0).sum(dim=-1)
+    return torch.where(mask, own / total, 0.0).to(vectors.dtype)
 
 
 def normalize(vectors: Float[Tensor, "*batch token width"]) -> Float[Tensor, "*batch token width"]:

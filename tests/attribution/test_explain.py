@@ -105,6 +105,8 @@ def test_a_list_of_two_is_two_texts_and_a_tuple_of_two_is_a_pair():
     assert pair.text_of_word == (0, 0, 1, 1, 1)
     assert explain(model, words, "the film", "a good film").to_json() == pair.to_json()
     assert explain(model, words, [("the film", "a good film")])[0].text_of_word == pair.text_of_word
+    assert [each.words for each in explain(model, words, ("the", "a", "film"))] == [("the",), ("a",), ("film",)]
+    assert [each.text_of_word for each in explain(model, words, (("the", "a"), ("a", "film")))] == [(0, 1)] * 2
 
 
 @pytest.mark.parametrize("wrap", [list, np.array, pandas.Series, iter, deque, lambda texts: (each for each in texts)])
@@ -130,7 +132,7 @@ def test_a_list_of_one_and_an_empty_one_are_lists():
         (["a film", "a", ("", "")], r"^text 2: expected a text with at least one word, got none; leave out"),
         (["a film", None], r"^text 1: expected a text or a pair of texts as a tuple, got None"),
         (["a film", ["a", "b"]], r"^text 1: expected a text or a pair of texts as a tuple, got a list of 2"),
-        (("a", "b", "c"), "got a tuple of 3; put more texts than two into a list"),
+        (("a", 1), "^text 1: expected a text or a pair of texts as a tuple, got 1"),
         ({"a", "b"}, "expected a text or a pair of texts as a tuple, got a set of 2"),
         (np.array([["a", "b"]]), "expected a list of texts, got"),
     ],

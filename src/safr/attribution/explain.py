@@ -14,13 +14,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import Explanation, Explanations, SiteScores, output_names
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, encode, read_texts
+from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, encode, is_pair, read_texts
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
-from safr.superposition import capacity, interference, polysemanticity
+from safr.superposition import capacity, capacity_from_overlaps, interference, polysemanticity
 
 NEXT_TOKENS = 5
 """How many of a language model's next tokens an explanation names."""
@@ -90,16 +90,16 @@ def explain(
 ) -> Explanation | Explanations:
     """Explain predictions by how the words share the neurons; one forward pass, no gradients, no sampling.
 
-    A list is never a pair: `["a", "b"]` are two texts, `("a", "b")` is a pair. The texts of a list are run in batches,
-    and every number is what the text gets alone.
+    A list is never a pair, and a tuple of two strings always is one: `["a", "b"]` are two texts, `("a", "b")` is a
+    pair. The texts of a list are run in batches, and every number is what the text gets alone.
 
     Args:
         model: A classifier, a regression model or a language model, with SAFR on it or not. It runs in evaluation mode
             and gets its own mode back. Of an encoder-decoder that writes text, the first token of its output is
             explained by the words of the text.
         tokenizer: Its tokenizer.
-        text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column or
-            other iterable of texts and pairs, which is read whole.
+        text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column, longer
+            tuple or other iterable of texts and pairs, which is read whole.
         text_pair: The second text of a pair whose first is `text`.
         max_tokens: Tokens read of a text. Default: all.
         sites: Where words share directions, as `fc1` for every layer, `fc1.0` for one, or several such names, with
@@ -122,7 +122,8 @@ def explain(
             pair = " and ".join(map(describe_value, (text, text_pair)))
             raise InputError(f"expected `text` and `text_pair` to be one text each, got {pair}; a list holds tuples")
         text = text, text_pair
-    if isinstance(text, Iterable) and not isinstance(text, str | tuple | bytes | bytearray | Mapping | Set):
+    is_list = isinstance(text, Iterable) and not isinstance(text, str | bytes | bytearray | Mapping | Set)
+    if is_list and not is_pair(text):
         texts = read_texts(text)
         return Explanations(tuple(explain_texts(model, tokenizer, texts, max_tokens=max_tokens, sites=sites or ())))
     return _explain_text(model, tokenizer, check_text(text), max_tokens, sites)
@@ -157,7 +158,7 @@ def explain_texts(
     with _name_long_text(model, encoded):
         for batch, trace in iter_traces(model, encoded, {*sites, explaining}):
             rows = [encoded[number] for number in batch.indices]
-            columns = [to_numpy(capacity(trace.site(explaining), trace.content_mask))]
+            columns = [to_numpy(capacity_from_overlaps(trace.site(explaining), trace.content_mask))]
             columns += [] if trace.keep is None else [to_numpy(trace.keep)]
             scores = batch_scores_per_word(rows, np.stack(columns, axis=-1))  # of each text (word, column)
             outputs = _read_outputs(model, tokenizer, trace, batch)
@@ -240,7 +241,7 @@ def _build_explanation(
         is_regression=is_regression(model),
         left_out=left_out,
         left_out_note=note,
-        unknown=tuple(word in encoded.unknown for word in range(len(encoded.words))),
+        unknown=encoded.is_unknown,
         explaining_capacity=explaining_capacity,
     )
 

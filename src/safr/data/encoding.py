@@ -132,7 +132,15 @@ class EncodedText:
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
-        return tuple(int(self.second is not None and word >= self.second) for word in range(len(self.words)))
+        first = len(self.words) if self.second is None else self.second
+        return (0,) * first + (1,) * (len(self.words) - first)
+
+    @property
+    def is_unknown(self) -> tuple[bool, ...]:
+        """For every word whether it was not read as it is."""
+        if not self.unknown:
+            return (False,) * len(self.words)
+        return tuple(word in self.unknown for word in range(len(self.words)))
 
     def without(self, deleted: Collection[int]) -> EncodedText:
         """The text without the tokens of the deleted words; it is not decoded and tokenized again."""
@@ -207,6 +215,11 @@ def read_texts(texts: Iterable[Any]) -> list[Text]:
     return [check_text(text, f"text {number}: ") for number, text in enumerate(texts)]
 
 
+def is_pair(text: Any) -> bool:
+    """Whether this is a pair of texts: a tuple of exactly two strings."""
+    return isinstance(text, tuple) and len(text) == 2 and all(isinstance(part, str) for part in text)
+
+
 def check_text(text: Any, place: str = "") -> Text:
     """The text if it is one: a string (numpy's too), or a tuple of two strings, which is a pair.
 
@@ -219,10 +232,9 @@ def check_text(text: Any, place: str = "") -> Text:
     """
     if isinstance(text, str):
         return str(text)
-    if isinstance(text, tuple) and len(text) == 2 and all(isinstance(part, str) for part in text):
+    if is_pair(text):
         return str(text[0]), str(text[1])
-    advice = "; put more texts than two into a list" if isinstance(text, tuple) and len(text) > 2 and not place else ""
-    raise InputError(f"{place}expected a text or a pair of texts as a tuple, got {describe_value(text)}{advice}")
+    raise InputError(f"{place}expected a text or a pair of texts as a tuple, got {describe_value(text)}")
 
 
 def check_max_tokens(max_tokens: Any) -> None:
