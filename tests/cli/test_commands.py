@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 
 from safr.cli.commands import main
@@ -108,6 +110,36 @@ def test_explain_says_the_prediction_and_each_words_capacity(run, capsys):
     shown = capsys.readouterr().out
     assert "predicted" in shown
     assert [line.split()[1] for line in shown.splitlines()[1:]] == ["word1", "good", "film"]
+
+
+@pytest.mark.parametrize("name", ["texts.csv", "texts.txt"])
+def test_explain_writes_the_words_of_a_files_texts(run, tmp_path, capsys, name):
+    texts, file, output = ["word1 good film", "dull film"], tmp_path / name, tmp_path / "words.parquet"
+    file.write_text("\n".join(["review"] * (name == "texts.csv") + texts))
+    assert main(["explain", str(run), "--file", str(file), "--output", str(output), "--text-column", "review"]) == 0
+    assert capsys.readouterr().out == f"words: {output.resolve()}\n"
+    table = pandas.read_parquet(output)
+    assert table.groupby("text")["word"].agg(" ".join).tolist() == texts
+    assert main(["explain", str(run), texts[0], "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(table["capacity"][:3], alone["capacity"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`"),
+        (["a film", "--output", "words.parquet"], "needs RUN and TEXT, or RUN, --file and --output"),
+        (["--file", "a.txt"], "--file needs --output, the Parquet file to write; as in --output words.parquet"),
+        (["a film", "--file", "a.txt"], "--file explains the texts of a file; leave out TEXT, --json and --figures"),
+        (["--file", "a.txt", "--json"], "--file explains the texts of a file; leave out TEXT, --json and --figures"),
+        (["--file", "gone.txt", "--output", "words.parquet"], "gone.txt: no such file"),
+    ],
+)
+def test_explain_is_told_a_text_or_a_file(run, tmp_path, monkeypatch, capsys, options, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in failure(capsys, "explain", str(run), *options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluate_says_how_many_words_were_not_read(safr_run, run, capsys):

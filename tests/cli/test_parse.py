@@ -37,11 +37,8 @@ COMMAND_NAMES = ", ".join(COMMANDS)
         ("train --no-vmask=true", "--no-vmask takes no value: --NAME switches an option on, --no-NAME off"),
         ("train extra", "`safr train` does not take 'extra'; see `safr train --help`"),
         ("explain run good film", "`safr explain` does not take 'film'; put a text with spaces in quotes"),
-        ("explain run", "`safr explain` needs RUN and TEXT; see `safr explain --help`"),
-        (
-            "explain run -good",
-            "`safr explain` needs RUN and TEXT; what begins with - stands after --; see `safr explain --help`",
-        ),
+        ("explain", "`safr explain` needs RUN; see `safr explain --help`"),
+        ("explain run -good", "`safr explain` does not take '-good'; what begins with - stands after --"),
         ("sweep", "`safr sweep` needs --output; see `safr sweep --help`"),
         (
             "train --resume run --epochs 9 --no-vmask --data-dir here",

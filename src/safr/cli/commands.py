@@ -282,18 +282,35 @@ def benchmark_command(
 
 def explain_command(
     run: Annotated[Path, tyro.conf.Positional],
-    text: Annotated[str, tyro.conf.Positional],
+    text: Annotated[str | None, tyro.conf.Positional] = None,
     json: bool = False,
     figures: Path | None = None,
+    file: Path | None = None,
+    output: Path | None = None,
+    text_column: str = "text",
 ) -> None:
-    """Show a prediction with its words coloured by capacity.
+    """Show a prediction with its words coloured by capacity, or explain the texts of a file.
+
+    A file's explanations that were stopped go on when the command is called again.
 
     Args:
         run: Folder of a trained run.
         text: The text; `-` reads it from standard input.
         json: Print every number as JSON instead.
         figures: Folder for the text's figures, as SVG and PNG.
+        file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
+        output: Parquet file for the explanations of the file's texts, one row per word.
+        text_column: Column of the file that holds the texts.
     """
+    if file is not None:
+        if text is not None or json or figures is not None:
+            raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
+        if output is None:
+            raise InputError("--file needs --output, the Parquet file to write; as in --output words.parquet")
+        _explain_file(run, file, output, text_column)
+        return
+    if text is None or output is not None:
+        raise InputError("`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`")
     from rich.console import Console
     from rich.markup import escape
 
@@ -603,6 +620,21 @@ def _explain(folder: Path, text: str) -> Explanation:
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     model, tokenizer = run.load_model()
     return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
+
+
+def _explain_file(folder: Path, file: Path, output: Path, text_column: str) -> None:
+    from safr.attribution.explanation_files import explain_to_parquet as explain_texts_of
+    from safr.cli.console import ProgressBar
+    from safr.data.text_files import iter_texts
+    from safr.runs import open_trained_run
+
+    console = _console()
+    run = open_trained_run(folder)
+    model, tokenizer = run.load_model()
+    texts = iter_texts(file, text_column)
+    with ProgressBar(console, f"explaining {file.name}") as steps:
+        explain_texts_of(model, tokenizer, texts, output, max_tokens=run.settings.max_tokens, progress=steps)
+    console.print(f"words: {output.resolve()}", highlight=False)
 
 
 def _show_scores(

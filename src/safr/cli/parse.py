@@ -200,7 +200,10 @@ def _describe_refusal(box: str, arguments: Sequence[str], commands: Mapping[str,
         value = repr(choice[1] if choice else " ".join(values))
         return f"{flag} must be {describe_type(kind)}, got {shorten_text(value)}"
     if found := re.search(r"Unrecognized options: (.*?) (?:For full|Perhaps|Arguments)", said):
-        advice = "put a text with spaces in quotes" if "--text" in types else f"see `safr {name} --help`"
+        advice = f"see `safr {name} --help`"
+        if "--text" in types:
+            is_dashed = found[1].startswith("-")
+            advice = "what begins with - stands after --" if is_dashed else "put a text with spaces in quotes"
         return f"`safr {name}` does not take {found[1]!r}; {advice}"
     required = [flag for flag in _list_required(commands[name]) if flag in said] or [
         flag[2:].upper() for flag in _list_required(commands[name])
