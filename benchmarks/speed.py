@@ -27,7 +27,7 @@ import torch
 import transformers
 from published import Published
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 import safr
 from safr.attribution.words import random_scores
@@ -38,7 +38,8 @@ from safr.data.encoding import EncodedText, encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.evaluation.srs import delete_words, predict_after_deletion
-from safr.inference import predict
+from safr.experiments.demo import FEED_FORWARD, WIDTH
+from safr.inference import iter_logits, predict
 from safr.model.regularizer import get_explaining_site
 
 WARM_UP = 2
@@ -69,6 +70,7 @@ def main() -> None:
         compiled,
         memory,
         explanations,
+        many_explanations,
         evaluation,
         start_up,
     ):
@@ -366,6 +368,34 @@ def one_sentence(model: torch.nn.Module) -> dict[str, Callable[[], object]]:
         "tokenizer and forward pass": forward_pass,
         "`safr.explain`": lambda: safr.explain(model, tokenizer, SENTENCE),
     }
+
+
+def many_explanations() -> list[Row]:
+    """1,000 sentences explained as a list, beside the forward passes of the same batches alone, on one thread."""
+    sentences = list(load_data("rotten_tomatoes").train.texts)
+    words, pieces = train_word_tokenizer(sentences), AutoTokenizer.from_pretrained(minilm_folder())
+    config = safr.TransformerConfig(vocab_size=len(words), hidden_size=WIDTH, intermediate_size=FEED_FORWARD)
+    torch.manual_seed(0)
+    small = safr.attach(safr.TransformerForSequenceClassification(config), ADDED[SAFR], tokenizer=words)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = many_texts("the demo's model", small.eval(), words, sentences[:1000], 15)
+        return found + many_texts("MiniLM", minilm(ADDED[SAFR]).eval(), pieces, sentences[:1000], 3)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def many_texts(
+    name: str, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str], turns: int
+) -> list[Row]:
+    """Tokens are found beforehand for the forward passes, and not for the explanations."""
+    read = encode(tokenizer, texts)
+    runs = {
+        "forward passes": lambda: list(iter_logits(model, read)),
+        "`safr.explain`, from text to scores": lambda: safr.explain(model, tokenizer, texts),
+    }
+    return rows(f"{len(texts):,} sentences, {name}, one thread", take_turns(runs, turns))
 
 
 def evaluation() -> list[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TypeVar, overload
 
 import numpy as np
@@ -154,6 +155,7 @@ def explain_texts(
         reason = _describe_no_words(max_tokens, encoded[without[0] - first].truncated)
         raise InputError(f"text {without[0]}{more}: {reason}; leave out texts without words")
     explaining = get_explaining_site(model)
+    build = partial(_build_explanation, tokenizer, explaining_site=explaining, is_regression=is_regression(model))
     explanations: dict[int, Explanation] = {}
     with _name_long_text(model, encoded):
         for batch, trace in iter_traces(model, encoded, {*sites, explaining}):
@@ -163,15 +165,13 @@ def explain_texts(
             scores = batch_scores_per_word(rows, np.stack(columns, axis=-1))  # of each text (word, column)
             outputs = _read_outputs(model, tokenizer, trace, batch)
             for row, number in enumerate(batch.indices):
-                explanations[number] = _build_explanation(
-                    model,
-                    tokenizer,
+                explanations[number] = build(
                     texts[number],
                     rows[row],
                     outputs[row],
                     keep=None if trace.keep is None else scores[row][:, 1],
                     sites=dict(_score_sites(rows[row], trace, row)) if sites else {},
-                    attention=dict(_average_attention(rows[row], trace, row)),
+                    attention=dict(_average_attention(rows[row], trace, row)) if sites else {},
                     explaining_capacity=None if sites else scores[row][:, 0],
                 )
     return [explanations[number] for number in range(len(texts))]
@@ -192,7 +192,6 @@ def _explain_text(
     with _name_long_text(model, [encoded]):
         batch, trace = _trace_text(model, encoded, None if sites is None else {*sites, explaining})
     return _build_explanation(
-        model,
         tokenizer,
         text,
         encoded,
@@ -200,6 +199,8 @@ def _explain_text(
         keep=None if trace.keep is None else scores_per_word(encoded, to_numpy(trace.keep[0])),
         sites=_score_sites(encoded, trace, 0),
         attention=_average_attention(encoded, trace, 0),
+        explaining_site=explaining,
+        is_regression=is_regression(model),
     )
 
 
@@ -213,7 +214,6 @@ def _trace_text(model: PreTrainedModel, text: EncodedText, sites: Collection[str
 
 
 def _build_explanation(
-    model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     text: Text,
     encoded: EncodedText,
@@ -222,6 +222,8 @@ def _build_explanation(
     keep: NDArray[np.float64] | None,
     sites: Mapping[str, SiteScores],
     attention: Mapping[int, NDArray[np.float64]],
+    explaining_site: str,
+    is_regression: bool,
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
@@ -235,10 +237,10 @@ def _build_explanation(
         sites=sites,
         attention=attention,
         truncated=encoded.truncated,
-        explaining_site=get_explaining_site(model),
+        explaining_site=explaining_site,
         labels=tuple(labels),
         predicted=predicted,
-        is_regression=is_regression(model),
+        is_regression=is_regression,
         left_out=left_out,
         left_out_note=note,
         unknown=encoded.is_unknown,
