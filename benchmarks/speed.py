@@ -38,7 +38,7 @@ from safr.data.encoding import EncodedText, encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
 from safr.evaluation.srs import delete_words, predict_after_deletion
-from safr.experiments.demo import FEED_FORWARD, WIDTH
+from safr.experiments.demo import FEED_FORWARD, WIDTH, demo_settings
 from safr.inference import iter_logits, predict
 from safr.model.regularizer import get_explaining_site
 
@@ -375,8 +375,9 @@ def many_explanations() -> list[Row]:
     sentences = list(load_data("rotten_tomatoes").train.texts)
     words, pieces = train_word_tokenizer(sentences), AutoTokenizer.from_pretrained(minilm_folder())
     config = safr.TransformerConfig(vocab_size=len(words), hidden_size=WIDTH, intermediate_size=FEED_FORWARD)
+    added = demo_settings(0)["safr"].regularization
     torch.manual_seed(0)
-    small = safr.attach(safr.TransformerForSequenceClassification(config), ADDED[SAFR], tokenizer=words)
+    small = safr.attach(safr.TransformerForSequenceClassification(config), added, tokenizer=words)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -389,10 +390,11 @@ def many_explanations() -> list[Row]:
 def many_texts(
     name: str, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str], turns: int
 ) -> list[Row]:
-    """Tokens are found beforehand for the forward passes, and not for the explanations."""
+    """Tokens and words are found beforehand for the forward passes, and not for the explanations."""
     read = encode(tokenizer, texts)
     runs = {
         "forward passes": lambda: list(iter_logits(model, read)),
+        "tokens and words alone": lambda: encode(tokenizer, texts),
         "`safr.explain`, from text to scores": lambda: safr.explain(model, tokenizer, texts),
     }
     return rows(f"{len(texts):,} sentences, {name}, one thread", take_turns(runs, turns))
