@@ -185,7 +185,7 @@ def test_explain_draws_figures(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$"]
+    "text", ["\ud800 \x00 \x1b[31m", "<script>alert(1)</script>", "🙂 مرحبا 好", "word " * 1000, "$x_1$", "None"]
 )
 def test_explain_takes_any_text(run, text, capsys):
     assert main(["explain", str(run), text]) == 0

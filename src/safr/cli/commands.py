@@ -282,7 +282,7 @@ def benchmark_command(
 
 def explain_command(
     run: Annotated[Path, tyro.conf.Positional],
-    text: Annotated[str | None, tyro.conf.Positional] = None,
+    text: Annotated[str, tyro.conf.Positional] = "",
     json: bool = False,
     figures: Path | None = None,
     file: Path | None = None,
@@ -303,13 +303,13 @@ def explain_command(
         text_column: Column of the file that holds the texts.
     """
     if file is not None:
-        if text is not None or json or figures is not None:
+        if text or json or figures is not None:
             raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
         if output is None:
             raise InputError("--file needs --output, the Parquet file to write; as in --output words.parquet")
         _explain_file(run, file, output, text_column)
         return
-    if text is None or output is not None:
+    if not text or output is not None:
         raise InputError("`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`")
     from rich.console import Console
     from rich.markup import escape
