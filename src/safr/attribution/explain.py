@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import Explanation, Explanations, SiteScores, output_names
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, Text, check_text, describe_left_out, encode, is_pair, read_texts
+from safr.data.encoding import EncodedText, check_text, describe_left_out, encode, is_pair, read_texts
+from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES

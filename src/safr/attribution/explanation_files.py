@@ -16,7 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain_texts
 from safr.attribution.explanation import build_word_table, word_schema
-from safr.data.encoding import Text, check_fast_tokenizer, check_max_tokens, check_text
+from safr.data.encoding import check_fast_tokenizer, check_max_tokens, check_text
+from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import check_model
 from safr.progress import Progress, no_progress

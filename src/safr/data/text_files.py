@@ -8,9 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, cast
 
-from safr.data.encoding import Text, check_text
+from safr.data.encoding import check_text
 from safr.data.files import EXTENSIONS, find_format, open_regular_file, open_table
 from safr.data.messages import shorten_path
+from safr.data.splits import Text
 from safr.errors import InputError, shorten_text
 
 
