@@ -326,6 +326,13 @@ class Settings:
             ["safr", "train", *(word for name in options if options[name] != defaults[name] for word in options[name])]
         )
 
+    @property
+    def data_options(self) -> list[str]:
+        """The options that say which data these are and how they are read."""
+        names = ("data", "text_column", "label_column", "task", "drop_duplicates", "max_tokens")
+        options, defaults = _options(self), _options(Settings())
+        return [word for name in names if name == "data" or options[name] != defaults[name] for word in options[name]]
+
     def get(self, name: str) -> Any:
         """A setting by the name that the command line gives it."""
         return getattr(getattr(self, _PART[name]), name) if name in _PART else getattr(self, name)
@@ -355,6 +362,44 @@ class Settings:
     def from_dict(cls, values: dict[str, Any]) -> Settings:
         """The settings that `to_dict` wrote, also after a round through JSON."""
         return _from_dict(cls, values)
+
+
+@dataclass(frozen=True)
+class ModelData:
+    """What a model that is no run is judged on; of no use for runs, which know their data."""
+
+    data: str | None = None
+    """For models that are no run: a known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
+
+    text_column: str | tuple[str, ...] = "text"
+    """Column that holds the text, or the two columns of a pair."""
+
+    label_column: str | tuple[str, ...] = "label"
+    """Column that holds the label, or several columns of 0 and 1, one a class."""
+
+    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    """What the model says about a text, where its config does not say so."""
+
+    max_tokens: int | None = None
+    """Tokens read of each text. Default: as in training, but no more than the model reads."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        if self.data is None and any(getattr(self, setting.name) != setting.default for setting in fields(self)):
+            raise InputError("these options are for the data of a model that is no run; add --data")
+
+    def get_settings(self, model: str) -> Settings:
+        """Settings that name the model and its data."""
+        if self.data is None:
+            raise InputError(f"{model}: is no run but a model; say what it is to be judged on by --data FILE")
+        return Settings(
+            data=self.data,
+            text_column=self.text_column,
+            label_column=self.label_column,
+            task=self.task,
+            model=model,
+            recipe=Recipe(max_tokens=self.max_tokens),
+        )
 
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -194,6 +195,29 @@ class Run:
         """Whether the final model is there."""
         return (self.model_folder / "config.json").is_file()
 
+    @property
+    def is_adopted(self) -> bool:
+        """Whether its model was trained elsewhere."""
+        return bool(self.record.get("adopted", False))
+
+    def was_adopted_from(self, settings: Settings) -> bool:
+        """Whether it holds the model that these settings name, with the data that they name.
+
+        Raises:
+            InputError: It holds something else.
+        """
+        names = ("model", "data", "text_column", "label_column")
+        if self.is_adopted and all(self.settings.get(name) == settings.get(name) for name in names):
+            return True
+        raise InputError(f"{self.folder}: holds another run; choose another --output")
+
+    @property
+    def command(self) -> str:
+        """The command that makes it again."""
+        if not self.is_adopted:
+            return self.settings.command
+        return shlex.join(["safr", "evaluate", self.settings.model, *self.settings.data_options])
+
     def was_made_with(self, settings: Settings) -> bool:
         """Whether these settings were asked for; a `max_tokens` that nobody chose may have been cut for the model."""
         recorded = self.settings
@@ -325,7 +349,14 @@ def check_is_new(run: Run) -> None:
         raise InputError(f"{run.folder}: expected a new or empty folder, found something else there")
 
 
-def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any], *, max_tokens_cut: bool = False) -> Run:
+def create_run(
+    folder: str | Path,
+    settings: Settings,
+    data: Mapping[str, Any],
+    *,
+    max_tokens_cut: bool = False,
+    is_adopted: bool = False,
+) -> Run:
     """Make a run's folder and write down everything that decides what it computes.
 
     Args:
@@ -333,6 +364,7 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any], 
         settings: The settings.
         data: What the run should remember of its data: origin, fingerprint, sizes, ...
         max_tokens_cut: Whether `max_tokens` in the settings was cut to what the model reads, and not chosen.
+        is_adopted: Whether its model was trained elsewhere.
 
     Raises:
         InputError: The folder holds a run or something else.
@@ -345,7 +377,8 @@ def create_run(folder: str | Path, settings: Settings, data: Mapping[str, Any], 
     versions |= {package: version(package) for package in _PACKAGES}
     record: dict[str, Any] = {"settings": settings.to_dict(), "data": dict(data), "versions": versions}
     record["machine"] = {"platform": platform.platform(), "cores": os.cpu_count()}
-    write_json(run.config_file, record | ({"max_tokens_cut": True} if max_tokens_cut else {}))
+    notes = {"max_tokens_cut": max_tokens_cut, "adopted": is_adopted}
+    write_json(run.config_file, record | {name: True for name, holds in notes.items() if holds})
     return run
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BartModel, T5Model
 
-from safr.attribution.explanation import explain
+from safr.attribution.explain import explain
 from safr.config import Regularization
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError

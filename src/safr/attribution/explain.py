@@ -14,11 +14,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import Explanation, Explanations, SiteScores, output_names
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
+from safr.config import Task
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText, check_text, describe_left_out, encode, is_pair, read_texts
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, is_regression, iter_traces, probabilities, text_logits, to_numpy
+from safr.inference import check_model, get_task, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -156,7 +157,7 @@ def explain_texts(
         reason = _describe_no_words(max_tokens, encoded[without[0] - first].truncated)
         raise InputError(f"text {without[0]}{more}: {reason}; leave out texts without words")
     explaining = get_explaining_site(model)
-    build = partial(_build_explanation, tokenizer, explaining_site=explaining, is_regression=is_regression(model))
+    build = partial(_build_explanation, tokenizer, explaining_site=explaining, task=get_task(model))
     explanations: dict[int, Explanation] = {}
     with _name_long_text(model, encoded):
         for batch, trace in iter_traces(model, encoded, {*sites, explaining}):
@@ -201,7 +202,7 @@ def _explain_text(
         sites=_score_sites(encoded, trace, 0),
         attention=_average_attention(encoded, trace, 0),
         explaining_site=explaining,
-        is_regression=is_regression(model),
+        task=get_task(model),
     )
 
 
@@ -224,7 +225,7 @@ def _build_explanation(
     sites: Mapping[str, SiteScores],
     attention: Mapping[int, NDArray[np.float64]],
     explaining_site: str,
-    is_regression: bool,
+    task: Task,
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
@@ -241,7 +242,7 @@ def _build_explanation(
         explaining_site=explaining_site,
         labels=tuple(labels),
         predicted=predicted,
-        is_regression=is_regression,
+        task=task,
         left_out=left_out,
         left_out_note=note,
         unknown=encoded.is_unknown,

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from safr.config import Task
 from safr.data.encoding import describe_unknown, replace_surrogates
 from safr.errors import InputError, shorten_text
 
@@ -91,8 +92,8 @@ class Explanation:
     predicted: int = 0
     """Index of the prediction in `labels`; of a classifier it is the number of the class."""
 
-    is_regression: bool = False
-    """Whether the model gives values on a scale of their own, such as stars, and no probabilities."""
+    task: Task = "classification"
+    """Whether the model chooses one class, says of each class whether it fits, or gives a number such as stars."""
 
     left_out: int = 0
     """How many words of the text were not read."""
@@ -109,6 +110,11 @@ class Explanation:
 
     explaining_capacity: Float[np.ndarray, " word"] | None = None
     """Capacity of every word at the explaining site, where nothing else of that site was kept; None where it was."""
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the model gives values on a scale of their own, and no probabilities."""
+        return self.task == "regression"
 
     @property
     def unknown_note(self) -> str:
@@ -149,6 +155,7 @@ class Explanation:
             },
             "labels": list(self.labels),
             "predicted": self.predicted,
+            "task": self.task,
             "is_regression": self.is_regression,
             "truncated": self.truncated,
             "left_out": self.left_out,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
-from safr.config import Settings
+from safr.config import ModelData, Settings
 from safr.errors import InputError, printable
 
 DEMO_TEXTS = 30
@@ -29,8 +29,11 @@ DEMO_TEXTS = 30
 INTERRUPTED_STATUS, BROKEN_PIPE_STATUS, TERMINATED_STATUS = 130, 141, 143
 """What a shell reports of a program that SIGINT, SIGPIPE or SIGTERM ends."""
 
+_NO_DATA = ModelData()
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from safr.attribution.explanation import Explanation
     from safr.data import TextDataset
@@ -103,21 +106,25 @@ def train_command(
 
 
 def evaluate_command(
-    run: Annotated[Path, tyro.conf.Positional], split: str = "test", data_dir: Path | None = None
+    run: Annotated[Path, tyro.conf.Positional],
+    model_data: ModelData = _NO_DATA,
+    split: str = "test",
+    output: Path | None = None,
+    data_dir: Path | None = None,
 ) -> None:
-    """Score a trained run: accuracy, SRS at every k beside random deletion, capacity, and the audit.
+    """Score a trained run or any model: accuracy, SRS at every k beside random deletion, capacity, and the audit.
 
     Args:
-        run: Folder of the run.
+        run: Folder of the run; or the folder or hub name of a model, which becomes a run.
+        model_data: What a model is judged on.
         split: `test`, or `dev` to choose settings by; only the test split's scores are kept in the run.
+        output: Folder of the run that a model becomes. Default: a name under `runs/` made from model and data.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.runs import open_trained_run
-
     if split not in ("test", "dev"):
         raise InputError(f"--split must be test or dev, got {split!r}")
     console = _console()
-    opened = open_trained_run(run)
+    opened = _open_run(run, model_data, console, data_dir, output)
     scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split)
     _show_scores([opened], console, {opened.name: scores}, split)
     if split == "test":
@@ -234,13 +241,14 @@ def benchmark_command(
     texts: int = 2000,
     output: Path | None = None,
     data_dir: Path | None = None,
+    model_data: ModelData = _NO_DATA,
 ) -> None:
     """Judge a run's explanations: by the standard metrics, beside other attribution methods, with tests and costs.
 
     What is done is not done again, so that a benchmark that was stopped goes on when it is called again.
 
     Args:
-        runs: Folders of trained runs; those that differ in their seed alone are pooled.
+        runs: Folders of trained runs; those that differ in their seed alone are pooled. Or models, which become runs.
         methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
             Shapley values.
         scores: Scores of other tools, as `lime=lime.parquet`, files in the run's folder or anywhere.
@@ -248,19 +256,20 @@ def benchmark_command(
         texts: Test texts at most.
         output: Folder for the table over all runs. Default: beside the runs.
         data_dir: Folder where archives of data are looked for first.
+        model_data: What models are judged on.
     """
     from safr.cli.console import ProgressBar
     from safr.evaluation.benchmark import benchmark as benchmark_run
     from safr.experiments.benchmark_table import check_comparable, write_benchmark_table
-    from safr.runs import open_trained_run
 
     if not runs:
         raise InputError("expected the folder of at least one run, got none; as in `safr benchmark runs/a runs/b`")
     if texts < 2:
         raise InputError(f"--texts must be at least 2, got {texts}")
-    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    console = _console()
+    opened = [_open_run(place, model_data, console, data_dir) for place in runs]
     check_comparable(opened)
-    folder = output or (runs[0] if len(runs) == 1 else runs[0].parent)
+    folder = output or (opened[0].folder if len(runs) == 1 else opened[0].folder.parent)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder for the table, found a file")
     loaded = _load(opened[0].settings, data_dir, console)  # the others' data are the same
@@ -283,24 +292,26 @@ def benchmark_command(
 def explain_command(
     run: Annotated[Path, tyro.conf.Positional],
     text: Annotated[str, tyro.conf.Positional] = "",
+    text_pair: Annotated[str, tyro.conf.Positional] = "",
     json: bool = False,
     figures: Path | None = None,
     file: Path | None = None,
     output: Path | None = None,
-    text_column: str = "text",
+    text_column: str | tuple[str, ...] = "text",
 ) -> None:
     """Show a prediction with its words coloured by capacity, or explain the texts of a file.
 
     A file's explanations that were stopped go on when the command is called again.
 
     Args:
-        run: Folder of a trained run.
+        run: Folder of a trained run; or the folder or hub name of a model.
         text: The text; `-` reads it from standard input.
+        text_pair: The second text, of a pair.
         json: Print every number as JSON instead.
         figures: Folder for the text's figures, as SVG and PNG.
         file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
         output: Parquet file for the explanations of the file's texts, one row per word.
-        text_column: Column of the file that holds the texts.
+        text_column: Column of the file that holds the texts, or the two columns of a pair.
     """
     if file is not None:
         if text or json or figures is not None:
@@ -314,15 +325,14 @@ def explain_command(
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.cli.console import PLAIN_UNKNOWN_MARK, list_words, shade_words
+    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_words
 
-    explanation = _explain(run, text)
+    explanation = _explain(run, text, text_pair)
     if json:
         sys.stdout.write(explanation.to_json() + "\n")
     else:
         console = Console()
-        share = explanation.format_probability()
-        console.print(f"predicted [bold]{escape(printable(explanation.prediction))}[/] ({share})", highlight=False)
+        console.print(f"predicted {escape(printable(describe_prediction(explanation)))}", highlight=False)
         if console.is_terminal:
             console.print(shade_words(explanation))
         else:
@@ -340,20 +350,24 @@ def explain_command(
                 sys.stderr.write(f"{path}\n")
 
 
-def report_command(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], output: Path | None = None) -> None:
+def report_command(
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    output: Path | None = None,
+    model_data: ModelData = _NO_DATA,
+) -> None:
     """Write one HTML file that shows evaluated runs side by side and can be mailed.
 
     Args:
-        runs: Folders of evaluated runs.
+        runs: Folders of evaluated runs; or models, which become runs and are evaluated first.
         output: The file. Default: `report.html` in the run's folder, or beside the runs if there are several.
+        model_data: What models are judged on.
     """
-    from safr.runs import open_trained_run
-
     if not runs:
         raise InputError("expected the folder of at least one run, got none; as in `safr report runs/a runs/b`")
-    opened = [open_trained_run(folder) for folder in runs]
-    beside = runs[0] if len(runs) == 1 else runs[0].parent
-    _write_report(opened, output or beside / "report.html", _console())
+    console = _console()
+    opened = [_evaluate_adopted(_open_run(place, model_data, console), console) for place in runs]
+    beside = opened[0].folder if len(runs) == 1 else opened[0].folder.parent
+    _write_report(opened, output or beside / "report.html", console)
 
 
 def explore_command(
@@ -364,11 +378,12 @@ def explore_command(
     port: int = 0,
     token: str | None = None,
     browser: bool = True,
+    model_data: ModelData = _NO_DATA,
 ) -> None:
     """Open a page to click through: how the words of any sentence share the neurons of some runs.
 
     Args:
-        runs: Folders of evaluated runs of the same data.
+        runs: Folders of evaluated runs of the same data; or models, which become runs and are evaluated first.
         export: Write one HTML file that works from disk instead, to be kept or mailed.
         texts: Test texts to choose from. Default: 200 in a file, 5,000 of a server.
         host: Address to listen at; any but this machine's own asks visitors for a token.
@@ -376,15 +391,16 @@ def explore_command(
         token: What visitors must bring; printed once, and made up where it is needed and none is given.
         browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
             see it.
+        model_data: What models are judged on.
     """
     from safr.explorer.export import EXPORTED_TEXTS
     from safr.explorer.serve import SERVED_TEXTS as TEXTS_SERVED
     from safr.explorer.serve import serve
-    from safr.runs import open_trained_run
 
     if not runs:
         raise InputError("expected the folder of at least one run, got none; as in `safr explore runs/a runs/b`")
-    opened, console = [open_trained_run(folder) for folder in runs], _console()
+    console = _console()
+    opened = [_evaluate_adopted(_open_run(place, model_data, console), console) for place in runs]
     if export is not None:
         _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts)
         return
@@ -571,6 +587,39 @@ def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDa
     return loaded
 
 
+def _open_run(
+    place: Path, model_data: ModelData, console: Console, data_dir: Path | None = None, output: Path | None = None
+) -> Run:
+    """The run in a folder, or the one that a model becomes, which is not made again where it is there."""
+    from safr.cli.console import ProgressBar
+    from safr.runs import Run, open_trained_run
+    from safr.training.adopt import adopt_model, is_model
+
+    if not is_model(place) or (model_data.data is None and not place.exists()):
+        run = open_trained_run(place)
+        if output is not None or model_data.data is not None:
+            option = "--data" if output is None else "--output"
+            raise InputError(f"{place}: is a run, which knows its data; {option} is for models, leave it out")
+        return run
+    settings = resolve_paths(model_data.get_settings(str(place)))
+    folder = output or Path("runs") / f"{Path(settings.model).name}-{Path(settings.data).stem}".replace(":", "-")
+    if Run(folder).is_trained:
+        adopted = open_trained_run(folder)
+        if adopted.was_adopted_from(settings):
+            return adopted
+    with ProgressBar(console, f"data {settings.data}") as steps:
+        run, _ = adopt_model(settings, folder, data_dir=data_dir, progress=steps)
+    console.print(f"{place} is now the run {folder}", highlight=False)
+    return run
+
+
+def _evaluate_adopted(run: Run, console: Console) -> Run:
+    """The run, evaluated where it is a model's that was not yet."""
+    if run.is_adopted and not run.scores_file.exists():
+        _evaluate(run, _load(run.settings, None, console), console)
+    return run
+
+
 def _train_and_evaluate(
     settings: Settings, folder: Path, console: Console, data_dir: Path | None, *, resume: bool
 ) -> Run:
@@ -609,31 +658,48 @@ def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "tes
         return evaluate_run(run, loaded, split=split, progress=steps)
 
 
-def _explain(folder: Path, text: str) -> Explanation:
-
+def _explain(place: Path, text: str, text_pair: str) -> Explanation:
     from safr.attribution.explain import explain as explain_text
-    from safr.runs import open_trained_run
 
     _console()
-    run = open_trained_run(folder)
+    model, tokenizer, max_tokens = _load_model(place, is_pair=bool(text_pair))
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    model, tokenizer = run.load_model()
-    return explain_text(model, tokenizer, text, max_tokens=run.settings.max_tokens)
+    return explain_text(model, tokenizer, text, text_pair or None, max_tokens=max_tokens)
 
 
-def _explain_file(folder: Path, file: Path, output: Path, text_column: str) -> None:
+def _load_model(place: Path, *, is_pair: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int | None]:
+    """The model of a run, or one that is no run, its tokenizer, and how many tokens it reads of a text.
+
+    Raises:
+        InputError: The run was trained on pairs and is asked about a single text, or the other way round.
+    """
+    from safr.inference import count_positions
+    from safr.runs import open_trained_run
+    from safr.training.adopt import is_model, load_trained
+
+    if place.exists() and is_model(place):
+        model, tokenizer = load_trained(str(place))
+        return model, tokenizer, count_positions(model)
+    run = open_trained_run(place)
+    if run.has_pairs != is_pair:
+        raise InputError(
+            f"{place}: was trained on {'pairs; give two texts' if run.has_pairs else 'single texts; give one'}"
+        )
+    return *run.load_model(), run.settings.max_tokens
+
+
+def _explain_file(place: Path, file: Path, output: Path, text_column: str | tuple[str, ...]) -> None:
     from safr.attribution.explanation_files import explain_to_parquet as explain_texts_of
     from safr.cli.console import ProgressBar
     from safr.data.text_files import iter_texts
-    from safr.runs import open_trained_run
 
     console = _console()
-    run = open_trained_run(folder)
-    model, tokenizer = run.load_model()
-    texts = iter_texts(file, text_column)
+    columns = (text_column,) if isinstance(text_column, str) else text_column
+    model, tokenizer, max_tokens = _load_model(place, is_pair=len(columns) == 2)
+    texts = iter_texts(file, columns)
     with ProgressBar(console, f"explaining {file.name}") as steps:
-        explain_texts_of(model, tokenizer, texts, output, max_tokens=run.settings.max_tokens, progress=steps)
+        explain_texts_of(model, tokenizer, texts, output, max_tokens=max_tokens, progress=steps)
     console.print(f"words: {output.resolve()}", highlight=False)
 
 

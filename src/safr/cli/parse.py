@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-from safr.config import RENAMED_SETTINGS, Settings, describe_type, preset_options, setting_names, setting_type
+from safr.config import (
+    RENAMED_SETTINGS,
+    ModelData,
+    Settings,
+    describe_type,
+    preset_options,
+    setting_names,
+    setting_type,
+)
 from safr.errors import InputError, shorten_text
 
 if TYPE_CHECKING:
@@ -26,9 +34,11 @@ Command = Callable[..., int | None]
 """A function whose arguments are options; returns the exit status, None for 0."""
 
 
+_MODEL_DATA = tuple(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ModelData))
+
 _LONE_OPTIONS = (
     ("train", "--resume", "goes on with the run's own settings", {"--data-dir"}),
-    ("explore", "--export", "writes a file and starts no server", {"--texts", "--no-browser"}),
+    ("explore", "--export", "writes a file and starts no server", {"--texts", "--no-browser", *_MODEL_DATA}),
 )
 """Options by their command, with why nearly nothing counts beside them, and what does."""
 
@@ -173,6 +183,7 @@ def _list_options(command: Command) -> dict[str, Any]:
     types.pop("return", None)
     has_settings = types.pop("settings", None) is not None
     types |= {name: setting_type(name) for name in setting_names()} if has_settings else {}
+    types |= get_type_hints(ModelData) if types.pop("model_data", None) is not None else {}
     return {_normalize_flag(f"--{name}"): kind for name, kind in types.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,13 +15,13 @@ from safr.data.splits import Text
 from safr.errors import InputError, shorten_text
 
 
-def iter_texts(path: Path, column: str = "text") -> Iterator[Text]:
+def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]:
     """The texts of a file in its order, read as they are asked for.
 
     Args:
         path: A file ending in .csv, .tsv, .jsonl or .parquet, compressed or not as `open_table` has it, or in .txt, in
             UTF-8 with one text a line.
-        column: The column that holds the texts; of no account for .txt.
+        columns: The column that holds the texts, or the two of pairs; of no account for .txt.
 
     Raises:
         InputError: The file can't be read or has no such column, or a text is none or empty; the message names the
@@ -32,19 +32,19 @@ def iter_texts(path: Path, column: str = "text") -> Iterator[Text]:
         endings = ", ".join((*EXTENSIONS, ".txt"))
         ending = shorten_text(path.suffix, 20) or "no ending"
         raise InputError(f"{shorten_path(path)}: expected a file ending in {endings}, got {ending!r}")
-    rows = _iter_lines(path) if is_lines else _iter_column(path, column)
+    rows = _iter_lines(path) if is_lines else _iter_columns(path, columns)
     with closing(rows):
         for place, value in rows:
             text = check_text(value, f"{place}: ")
-            if isinstance(text, str) and not text.strip():
+            if not all(part.strip() for part in ((text,) if isinstance(text, str) else text)):
                 raise InputError(f"{place}: expected a text with at least one word, got an empty one; leave it out")
             yield text
 
 
-def _iter_column(path: Path, column: str) -> Generator[tuple[str, Any], None, None]:
-    """The values of a column with their places."""
-    for row in open_table(path, [column]).rows:
-        yield row.place, row.values[0]
+def _iter_columns(path: Path, columns: Sequence[str]) -> Generator[tuple[str, Any], None, None]:
+    """The values of a column, or of two as pairs, with their places."""
+    for row in open_table(path, columns).rows:
+        yield row.place, row.values[0] if len(columns) == 1 else row.values
 
 
 def _iter_lines(path: Path) -> Generator[tuple[str, str], None, None]:

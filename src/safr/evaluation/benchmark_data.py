@@ -17,7 +17,7 @@ from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationale
 from safr.data.splits import Label, hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
-from safr.evaluation.labels import check_classes, check_labels, number_by_name
+from safr.evaluation.labels import align_labels, check_classes, check_labels, number_by_name
 from safr.evaluation.srs import check_deletable
 from safr.inference import check_model, get_task, predict
 from safr.runs import Run
@@ -116,9 +116,10 @@ def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None
     """
     run.check_data(data)
     model, tokenizer = run.load_model()
+    data = align_labels(model, data)
     settings = run.settings
     files = tuple(sorted(run.model_folder.glob("*.safetensors")))
-    source = BenchmarkSource(run.name, settings.data, settings.command, settings.recipe.seed, files)
+    source = BenchmarkSource(run.name, settings.data, run.command, settings.recipe.seed, files)
     return _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
 
 

@@ -21,7 +21,7 @@ from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
 from safr.evaluation.classification import score_class_lists, score_classes
-from safr.evaluation.labels import check_classes, check_labels, number_by_name
+from safr.evaluation.labels import align_labels, check_classes, check_labels, number_by_name
 from safr.evaluation.regression import score_values
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
@@ -124,6 +124,7 @@ def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progre
         raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
     run.check_data(data)
     model, tokenizer = run.load_model()
+    data = align_labels(model, data)
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
     scores, internals = _score_texts(model, tokenizer, texts, examples.label_array, split, progress)

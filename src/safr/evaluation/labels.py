@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,24 @@ def _check_classes(array: np.ndarray) -> Int[np.ndarray, " text"]:
             "see model.config.id2label for the number of each name"
         )
     return array.astype(np.int64)
+
+
+def align_labels(model: PreTrainedModel, data: TextDataset) -> TextDataset:
+    """The data with their labels as the model numbers its classes, and a name for each of the model's classes.
+
+    Raises:
+        InputError: See `number_by_name`.
+    """
+    numbers = {part: number_by_name(model, data, getattr(data, part)) for part in ("train", "dev", "test")}
+    names_of_model = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
+    is_renumbered = any(getattr(data, part).labels != labels for part, labels in numbers.items())
+    if data.task == "regression" or not (is_renumbered or len(names_of_model) > len(data.label_names)):
+        return data
+    splits: dict[str, Any] = {part: Split(getattr(data, part).texts, labels) for part, labels in numbers.items()}
+    names = [names_of_model.get(number, f"LABEL_{number}") for number in range(max(names_of_model) + 1)]
+    if not is_renumbered:
+        names[: len(data.label_names)] = data.label_names
+    return replace(data, **splits, label_names=tuple(names))
 
 
 def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Split) -> tuple[Label, ...]:

@@ -82,9 +82,6 @@ class PagePayload:
     """Name of the data set."""
 
     labels: list[str]
-    has_pairs: bool
-    """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""
-
     runs: list[RunSummary]
     rows: list[TextRow]
     total: int
@@ -96,6 +93,9 @@ class PagePayload:
     what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
     """By run and number of the text; empty if a server answers or there is no model."""
 
+    has_pairs: bool = False
+    """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""
+
     version: str = safr.__version__
 
 
@@ -106,9 +106,7 @@ def summarize_run(run: Run) -> RunSummary:
         raise InputError(
             f"{run.scores_file}: expected SRS of random deletion, found none; run `safr evaluate {run.folder}` again"
         )
-    return RunSummary(
-        run.name, scores["site"], run.settings.command, replace_not_finite(scores), replace_not_finite(history)
-    )
+    return RunSummary(run.name, scores["site"], run.command, replace_not_finite(scores), replace_not_finite(history))
 
 
 def describe_data(runs: Sequence[Run]) -> tuple[str, list[str]]:

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
-from safr.config import Task
 from safr.data.splits import join_pair
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, shorten_text
@@ -45,7 +44,6 @@ from safr.figures import (
     training_history,
 )
 from safr.figures.inputs import UNKNOWN_MARK
-from safr.inference import get_task
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -92,7 +90,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             most_classes=MOST_CLASSES,
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
             tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
-            commands={run.name: run.settings.command for run in runs},
+            commands={run.name: run.command for run in runs},
             findings=state_findings(scores),
             metric=get_main_metric(scores[runs[0].name]),
             change="drop" if get_main_metric(scores[runs[0].name]).is_share else "growth",
@@ -293,7 +291,7 @@ def _explain_examples(
         for run in runs:
             explanation = explain(*models[run.name], example["text"], max_tokens=run.settings.max_tokens)
             reading = _draw_explanation(explanation, sites=number == 0)
-            readings[run.name] = reading | _describe_prediction(explanation, get_task(models[run.name][0]))
+            readings[run.name] = reading | _describe_prediction(explanation)
         examples.append({**example, "readings": readings})
     return examples
 
@@ -320,9 +318,9 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     }
 
 
-def _describe_prediction(explanation: Explanation, task: Task) -> dict[str, str]:
+def _describe_prediction(explanation: Explanation) -> dict[str, str]:
     """The prediction as a run's examples write labels, so that the two can be compared, and how sure it is."""
-    match task:
+    match explanation.task:
         case "regression":
             return {"prediction": f"{explanation.probability:.3g}", "certainty": ""}
         case "multi_label":

@@ -165,7 +165,7 @@ def write_reproduction(
             finished=len(runs),
             asked=asked,
             missing=missing,
-            commands={name: run.settings.command for name, run in runs.items()},
+            commands={name: run.command for name, run in runs.items()},
             versions=_collect_versions(runs.values()),
         )
     )

@@ -77,8 +77,8 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
     model = _build_model(settings, tokenizer, data)
-    _check_vocabulary(settings, model, tokenizer)
-    settings = _fit_max_tokens(settings, model)
+    check_vocabulary(settings, model, tokenizer)
+    settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, model, len(data.train))
     _check_end_tokens(settings, model, tokenizer, data)
@@ -99,6 +99,20 @@ def choose_metric(recipe: Recipe, task: Task) -> str:
             f"`metric` {recipe.metric!r} is none of {task}, which the data are for; choose {', '.join(metrics)}"
         )
     return metrics[0] if recipe.metric == "auto" else recipe.metric
+
+
+def describe_data(data: TextDataset) -> dict[str, Any]:
+    """What a run remembers of its data, as JSON values."""
+    return {
+        "name": data.name,
+        "origin": data.origin,
+        "fingerprint": data.fingerprint(),
+        "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
+        "task": data.task,
+        "labels": list(data.label_names),
+        "mended": data.cleaned,
+        "duplicates": data.duplicates.to_dict(),
+    }
 
 
 def count_steps(recipe: Recipe, texts: int) -> int:
@@ -134,14 +148,23 @@ def _load_tokenizer(settings: Settings, data: TextDataset) -> PreTrainedTokenize
             f"`tokenizer` {settings.tokenizer!r} is for the paper's transformer; a pretrained model brings its own, so "
             "leave it out"
         )
-    tokenizer = _load_pretrained(load_tokenizer, settings.model)
+    return load_model_tokenizer(settings.model)
+
+
+def load_model_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a pretrained model, with a token for padding.
+
+    Raises:
+        InputError: There is none that reads texts, or none of its tokens can stand for padding.
+    """
+    tokenizer = load_pretrained(load_tokenizer, name)
     if not isinstance(tokenizer, PreTrainedTokenizerBase):  # as the processor of a model that reads images
-        raise InputError(f"model '{settings.model}': expected a tokenizer of texts, got {type(tokenizer).__name__}")
+        raise InputError(f"model '{name}': expected a tokenizer of texts, got {type(tokenizer).__name__}")
     if tokenizer.pad_token is None:  # as in a language model; the attention mask tells padding from the end of a text
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token is None:
         raise InputError(
-            f"model '{settings.model}': its tokenizer has no token for padding, nor one for the end of a text or for "
+            f"model '{name}': its tokenizer has no token for padding, nor one for the end of a text or for "
             "unknown words to take instead; set tokenizer.pad_token and save it again"
         )
     return tokenizer
@@ -178,10 +201,10 @@ def _load_classifier(name: str, head: dict[str, Any]) -> PreTrainedModel:
     Raises:
         InputError: There is no such model, or its weights are not the ones that its config describes.
     """
-    model, loading = _load_pretrained(
+    model, loading = load_pretrained(
         AutoModelForSequenceClassification.from_pretrained,
         name,
-        config=_load_config(name, head),
+        config=load_config(name, head),
         trust_remote_code=False,
         ignore_mismatched_sizes=True,  # of the head alone, see below
         output_loading_info=True,
@@ -205,13 +228,13 @@ def _load_classifier(name: str, head: dict[str, Any]) -> PreTrainedModel:
     return model
 
 
-def _load_config(name: str, head: dict[str, Any]) -> PretrainedConfig:
+def load_config(name: str, head: dict[str, Any]) -> PretrainedConfig:
     """The config of a pretrained model, without what names code on the hub.
 
     Raises:
         InputError: There is none, or it asks for more layers than any model has.
     """
-    config = _load_pretrained(
+    config = load_pretrained(
         AutoConfig.from_pretrained,
         name,
         trust_remote_code=False,
@@ -227,7 +250,8 @@ def _load_config(name: str, head: dict[str, Any]) -> PretrainedConfig:
     return config
 
 
-def _load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any:
+def load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any:
+    """What transformers loads under a name; an InputError where it can't."""
     try:
         return load(name, **options)
     except MemoryError:
@@ -238,7 +262,8 @@ def _load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any
         ) from error
 
 
-def _check_vocabulary(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+def check_vocabulary(settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise an InputError unless the model has an embedding for each of the tokenizer's ids."""
     embeddings = get_encoder(model).get_input_embeddings()
     if not isinstance(embeddings, nn.Embedding):
         raise InputError(
@@ -254,7 +279,7 @@ def _check_vocabulary(settings: Settings, model: PreTrainedModel, tokenizer: Pre
         )
 
 
-def _fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
+def fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
     """The settings with no more tokens than the model has positions for."""
     most = count_positions(model)
     if most is None or settings.max_tokens <= most:

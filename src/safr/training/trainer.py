@@ -51,7 +51,7 @@ from safr.training.checkpoints import (
     update_best_checkpoint,
 )
 from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
-from safr.training.prepare import PreparedTraining, choose_metric, prepare_training
+from safr.training.prepare import PreparedTraining, choose_metric, describe_data, prepare_training
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     prepared = _prepare(settings, data, run)
     with run.lock():
         was_cut = prepared.settings != settings
-        create_run(run.folder, prepared.settings, _describe_data(data), max_tokens_cut=was_cut)
+        create_run(run.folder, prepared.settings, describe_data(data), max_tokens_cut=was_cut)
         _train_model(run, prepared, data, callbacks)
         delete_checkpoints(run)
     return run
@@ -230,19 +230,6 @@ class _History(TrainerCallback):
         # A resumed training repeats the epochs after its last checkpoint, so their lines are replaced.
         lines = [row for row in self.run.history if row["epoch"] < epoch] + [line]
         write_text(self.run.history_file, "".join(f"{json.dumps(row)}\n" for row in lines))
-
-
-def _describe_data(data: TextDataset) -> dict[str, Any]:
-    return {
-        "name": data.name,
-        "origin": data.origin,
-        "fingerprint": data.fingerprint(),
-        "sizes": {split: len(getattr(data, split).texts) for split in ("train", "dev", "test")},
-        "task": data.task,
-        "labels": list(data.label_names),
-        "mended": data.cleaned,
-        "duplicates": data.duplicates.to_dict(),
-    }
 
 
 def _build_arguments(run: Run, settings: Settings, metric: str) -> TrainingArguments:

@@ -1,0 +1,124 @@
+"""Makes a run of a model that was trained elsewhere, so that it can be judged and shown as any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from safr.config import Regularization, Settings
+from safr.data import TextDataset, load_data
+from safr.data.encoding import encode
+from safr.errors import InputError
+from safr.evaluation.labels import align_labels, check_classes
+from safr.inference import PROBLEM_TYPES, get_task
+from safr.model.attach import attach
+from safr.model.hub import model_folder
+from safr.model.regularizer import SETTINGS, get_regularizer
+from safr.model.save import load, save
+from safr.progress import Progress
+from safr.runs import Run, check_is_new, create_run
+from safr.storage import read_json
+from safr.training.prepare import (
+    check_vocabulary,
+    describe_data,
+    fit_max_tokens,
+    load_config,
+    load_model_tokenizer,
+    load_pretrained,
+)
+
+_NO_SAFR = Regularization(importance=0, interaction=0, vmask=False)
+
+
+def is_model(place: str | Path) -> bool:
+    """Whether a path is the folder of a model and no run's, or is not there and so may be a hub's name."""
+    folder = Path(place)
+    if not folder.exists():
+        return True
+    config = folder / "config.json"
+    return config.is_file() and "model_type" in read_json(config, {"type": "object"})
+
+
+def load_trained(
+    name: str, *, task: str = "auto", head: bool = True
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A trained classifier or regression model and its tokenizer, with SAFR on it where it was saved with it.
+
+    Args:
+        name: A folder of `safr.save` or of transformers, or a hub's name.
+        task: `regression` or `multi_label` for a model whose config does not say so.
+        head: Whether its head must be trained too, as to classify.
+
+    Raises:
+        InputError: It is not there, is damaged, or has no trained head.
+    """
+    tokenizer = load_model_tokenizer(name)
+    if _holds_safr(name):
+        return load(name), tokenizer
+    options = {} if task == "auto" else {"problem_type": PROBLEM_TYPES[task]}  # type: ignore[index]
+    model, loading = load_pretrained(
+        AutoModelForSequenceClassification.from_pretrained,
+        name,
+        config=load_config(name, options),
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    if head and loading["missing_keys"]:
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise InputError(
+            f"model '{name}': expected a trained {type(model).__name__}, but it has no weights for {missing}; "
+            "fine-tune it first, as by `safr train --model`"
+        )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model.eval(), tokenizer
+
+
+def adopt_model(
+    settings: Settings, output: str | Path, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[Run, TextDataset]:
+    """A new run that holds a model as it is, and the data that it is to be judged on.
+
+    Nothing is trained. SAFR is put on the model without mask and losses, which changes nothing, so that its capacity
+    can be read; a model that was saved with SAFR keeps its own.
+
+    Args:
+        settings: The name of the model, the data with their columns, and `max_tokens`; the other settings are not used.
+        output: The run's folder.
+        data_dir: Folder where archives of data are looked for first.
+        progress: Called while something is downloaded.
+
+    Raises:
+        InputError: The model, the data or the folder can't be used, or they don't go together.
+    """
+    run = Run(Path(output))
+    check_is_new(run)
+    model, tokenizer = load_trained(settings.model, task=settings.task)
+    settings = settings.changed(task=get_task(model))
+    data = load_data(settings, data_dir=data_dir, progress=progress)
+    check_vocabulary(settings, model, tokenizer)
+    settings = fit_max_tokens(settings, model)
+    aligned = align_labels(model, data)
+    check_classes(model, encode(tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array)
+    names: dict[int, str] = dict(enumerate(aligned.label_names))
+    model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}
+    if get_regularizer(model) is None:
+        attach(model, _NO_SAFR, tokenizer=tokenizer)
+    attached = get_regularizer(model)
+    assert attached is not None
+    settings = settings.changed(**_list_settings(attached.regularization))
+    with run.lock():
+        create_run(run.folder, settings, describe_data(data), is_adopted=True)
+        save(model, run.model_folder, tokenizer=tokenizer)
+    return run, data
+
+
+def _list_settings(regularization: Regularization) -> dict[str, Any]:
+    return {name: getattr(regularization, name) for name in ("importance", "interaction", "information", "vmask")}
+
+
+def _holds_safr(name: str) -> bool:
+    config = model_folder(name) / "config.json"
+    return config.is_file() and SETTINGS in read_json(config, {"type": "object"})

@@ -1,0 +1,155 @@
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+from safr.cli.commands import main
+from safr.config import Regularization, Settings
+from safr.errors import InputError
+from safr.evaluation.evaluate import evaluate
+from safr.model.attach import attach
+from safr.model.save import save
+from safr.runs import Run
+from safr.training.adopt import adopt_model, is_model, load_trained
+from tests import tiny
+from tests.task_data import write_task
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    """A file of the tiny sentences, whose classes are called bad and good."""
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    lines = [f"{text},{('bad', 'good')[label]}\n" for text, label in tiny.sentences(120, 0, longest=9)]
+    path.write_text("text,label\n" + "".join(lines))
+    return path
+
+
+def bert(**head):
+    """A random BERT and the tokenizer of the tiny sentences."""
+    words = tiny.tokenizer()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(words), pad_token_id=words.pad_token_id, **sizes, **head)
+    return BertForSequenceClassification(config).eval(), words
+
+
+def write_model(folder, model, words):
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def test_a_model_of_transformers_becomes_a_run_with_its_own_predictions(tmp_path, reviews):
+    model, words = bert(id2label={0: "good", 1: "bad"}, label2id={"good": 0, "bad": 1})
+    folder = write_model(tmp_path / "bert", model, words)
+    run, data = adopt_model(Settings(data=str(reviews), model=str(folder)), tmp_path / "run")
+    scores = evaluate(run)
+    right = []
+    for text, label in zip(data.test.texts, data.test.labels, strict=True):
+        with torch.no_grad():
+            logits = model(**words([text], return_tensors="pt")).logits[0]
+        right.append(model.config.id2label[int(logits.argmax())] == data.label_names[label])
+    assert 0 < np.mean(right) < 1
+    assert scores["accuracy"]["value"] == pytest.approx(np.mean(right))
+    assert {row["label"] for row in scores["classes"]["per_class"]} <= {"good", "bad"}
+    assert run.is_adopted
+    assert run.command == f"safr evaluate {folder} --data {reviews} --task classification"
+
+
+def test_classes_without_names_get_those_of_the_data(tmp_path, reviews):
+    folder = write_model(tmp_path / "bert", *bert())
+    run, _ = adopt_model(Settings(data=str(reviews), model=str(folder)), tmp_path / "run")
+    assert run.load_model()[0].config.id2label == {0: "bad", 1: "good"}
+    evaluate(run)
+    assert {example["label"] for example in run.examples} <= {"bad", "good"}
+
+
+def test_a_model_that_was_saved_with_safr_keeps_its_mask(tmp_path, reviews):
+    model, words = bert()
+    attach(model, Regularization(0.5, 0.25, vmask_width=8), tokenizer=words)
+    torch.nn.init.normal_(next(model.safr.vmask.parameters()))
+    save(model, tmp_path / "bert", tokenizer=words)
+    run, _ = adopt_model(Settings(data=str(reviews), model=str(tmp_path / "bert")), tmp_path / "run")
+    assert (run.settings.regularization.importance, run.settings.regularization.vmask) == (0.5, True)
+    inputs = words(["a dull film"], return_tensors="pt")
+    torch.testing.assert_close(run.load_model()[0](**inputs).logits, model.eval()(**inputs).logits)
+
+
+def test_a_model_without_a_trained_head_is_refused(tmp_path, reviews):
+    model, words = bert()
+    BertModel.save_pretrained(model.bert, tmp_path / "bert")
+    words.save_pretrained(tmp_path / "bert")
+    with pytest.raises(InputError, match="expected a trained BertForSequenceClassification, but it has no weights for"):
+        adopt_model(Settings(data=str(reviews), model=str(tmp_path / "bert")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_regression_model_takes_whole_numbers_as_values(tmp_path):
+    data = tmp_path / "stars.csv"
+    data.write_text("text,label\n" + "".join(f"the film {n},{n % 5}\n" for n in range(40)))
+    folder = write_model(tmp_path / "bert", *bert(num_labels=1, problem_type="regression"))
+    run, loaded = adopt_model(Settings(data=str(data), model=str(folder)), tmp_path / "run")
+    assert loaded.task == run.task == "regression"
+    assert "mae" in evaluate(run)
+    unsaid = write_model(tmp_path / "other", *bert(num_labels=1))
+    with pytest.raises(InputError, match="got one with a single answer; if it is a number, set"):
+        adopt_model(Settings(data=str(data), model=str(unsaid)), tmp_path / "refused")
+    run, _ = adopt_model(Settings(data=str(data), model=str(unsaid), task="regression"), tmp_path / "told")
+    assert run.task == "regression"
+
+
+def test_classes_that_the_model_does_not_have_are_refused(tmp_path, reviews):
+    folder = write_model(tmp_path / "bert", *bert(id2label={0: "good", 1: "worse"}))
+    with pytest.raises(InputError, match="the data's classes are bad, good, the model's good, worse"):
+        adopt_model(Settings(data=str(reviews), model=str(folder)), tmp_path / "run")
+
+
+def test_every_command_takes_a_model_with_data(tmp_path, reviews, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = write_model(tmp_path / "bert", *bert())
+    given = [str(folder), "--data", str(reviews)]
+    assert main(["report", *given]) == 0
+    run = Run(tmp_path / "runs" / "bert-reviews")
+    assert (run.folder / "report.html").exists()
+    first = run.scores_file.read_bytes()
+    assert main(["evaluate", *given]) == 0
+    assert run.scores_file.read_bytes() == first
+    assert main(["benchmark", *given, "--texts", "4", "--methods", "occlusion"]) == 0
+    assert run.benchmark_file.exists()
+    assert main(["explore", *given, "--export", "page.html", "--texts", "2"]) == 0
+    assert main(["explain", str(folder), "a dull film"]) == 0
+    assert main(["explain", str(run.folder), "a dull film"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[-7:-4] == said[-3:]  # the model and the run that it became say the same of the words
+    assert (said[-8].split()[1], said[-4].split()[1]) in (("LABEL_0", "bad"), ("LABEL_1", "good"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "MODEL"], "is no run but a model; say what it is to be judged on by --data FILE"),
+        (["evaluate", "RUN", "--data", "x.csv"], "is a run, which knows its data; --data is for models, leave it out"),
+        (["report", "RUN", "--label-column", "stars"], "these options are for the data of a model that is no run"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(arguments, message, tmp_path, capsys, tmp_path_factory):
+    places = {
+        "MODEL": str(write_model(tmp_path / "bert", *bert())),
+        "RUN": str(tiny.evaluated_run("safr", tmp_path_factory).folder),
+    }
+    assert main([places.get(word, word) for word in arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_a_model_and_one_of_a_run_are_told_apart(tmp_path, tmp_path_factory):
+    assert is_model(write_model(tmp_path / "bert", *bert()))
+    assert not is_model(tiny.evaluated_run("safr", tmp_path_factory).folder)
+    assert load_trained(str(tmp_path / "bert"))[0].config.num_labels == 2
+
+
+def test_pairs_are_judged_by_a_model_too(tmp_path):
+    data = write_task("pairs", tmp_path / "pairs.csv", rows=60)
+    folder = write_model(tmp_path / "bert", *bert(num_labels=3))
+    settings = Settings(data=str(data), text_column=("premise", "hypothesis"), model=str(folder))
+    run, _ = adopt_model(settings, tmp_path / "run")
+    assert set(evaluate(run)["within"]) == {"first", "second"}
