@@ -53,7 +53,8 @@ def in_backticks(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/any_model.md", "docs/data.md"])
-def test_the_python_snippets_run_one_after_the_other(page):
+def test_the_python_snippets_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     assert blocks("python", PAGES[page])
     exec(compile("\n".join(blocks("python", PAGES[page])), page, "exec"), {})
 

@@ -99,7 +99,8 @@ class Regularization:
 
     warmup_steps: int | None = None
     """Forward passes in training over which the weights rise linearly from 0 to their full size. Default: 200 on
-    pretrained weights, whose new classifier has nothing to hold against them at first, else none."""
+    pretrained weights, whose new classifier has nothing to hold against them at first, or a tenth of a training that is
+    shorter than that; else none."""
 
     def __post_init__(self) -> None:
         _check_types(self)

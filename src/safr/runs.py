@@ -294,11 +294,12 @@ class Run:
         """The trained model in evaluation mode, and its tokenizer.
 
         Args:
-            device: Where the model goes. Default: the processor.
+            device: Where the model goes, such as `cpu` or `cuda:1`. Default: the GPU, where CUDA finds one.
 
         Raises:
             InputError: The model is not there or is damaged, or the device is not there.
         """
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model, tokenizer = load(self.model_folder, device=device), load_tokenizer(self.model_folder)
         _check_vocabulary(self.model_folder, model, tokenizer)
         return model, tokenizer

@@ -36,7 +36,7 @@ COMMAND_NAMES = ", ".join(COMMANDS)
         ("train --vmask=3", "--vmask takes no value: --NAME switches an option on, --no-NAME off"),
         ("train --no-vmask=true", "--no-vmask takes no value: --NAME switches an option on, --no-NAME off"),
         ("train extra", "`safr train` does not take 'extra'; see `safr train --help`"),
-        ("explain run good film", "`safr explain` does not take 'film'; put a text with spaces in quotes"),
+        ("explain run a good film", "`safr explain` does not take 'film'; put a text with spaces in quotes"),
         ("explain", "`safr explain` needs RUN; see `safr explain --help`"),
         ("explain run -good", "`safr explain` does not take '-good'; what begins with - stands after --"),
         ("sweep", "`safr sweep` needs --output; see `safr sweep --help`"),

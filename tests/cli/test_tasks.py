@@ -4,12 +4,26 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from pyarrow import parquet
 from scipy.stats import spearmanr
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, root_mean_squared_error
+from transformers import (
+    BertConfig,
+    BertForMultipleChoice,
+    BertForQuestionAnswering,
+    BertForTokenClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from safr.cli.commands import main
+from safr.config import Regularization
+from safr.model.attach import attach
 from safr.runs import Run
+from tests import tiny
 from tests.task_data import CLASSES, OPTIONS, write_task
 
 pytestmark = pytest.mark.slow
@@ -153,3 +167,91 @@ def test_the_settings_say_how_a_task_was_read(runs):
     assert runs["pairs"].settings.text_column == ("premise", "hypothesis")
     assert "--text-column premise hypothesis" in runs["pairs"].settings.command
     assert [runs[task].task for task in TASKS] == ["classification", "multi_label", "regression"]
+
+
+@pytest.mark.parametrize("task", ["pairs", "multi_label", "regression"])
+def test_a_text_of_a_task_is_explained_in_its_own_words(runs, task, capsys):
+    texts = ["a dog waits by the river", "there is an animal by the river"] if task == "pairs" else ["why a dull film"]
+    assert main(["explain", str(runs[task].folder), *texts]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("predicted ")
+    assert ("%" in lines[0]) == (task != "regression")
+    assert len(lines) == 1 + sum(len(text.split()) for text in texts)
+    wrong = texts[:1] if task == "pairs" else [*texts, "one more"]
+    assert main(["explain", str(runs[task].folder), *wrong]) == 2
+    assert "was trained on" in capsys.readouterr().err
+
+
+def test_a_file_of_pairs_is_explained_by_two_columns(runs, tmp_path):
+    file = write_task("pairs", tmp_path / "new.csv", rows=12, seed=1)
+    output = tmp_path / "words.parquet"
+    options = ["--file", str(file), "--text-column", "premise", "hypothesis", "--output", str(output)]
+    assert main(["explain", str(runs["pairs"].folder), *options]) == 0
+    table = parquet.read_table(output).to_pandas()
+    assert table["text"].nunique() == 12
+    assert set(table["text_of_word"]) == {0, 1}
+
+
+def test_a_sweep_over_numbers_to_predict_says_why_not(runs, tmp_path, capsys):
+    options = ["--data", str(runs["regression"].settings.data), "--label-column", "stars", "--seeds", "1", *SIZES]
+    options += ["--output", str(tmp_path / "sweep"), "--vary", "importance=0.1", "--workers", "1"]
+    assert main(["sweep", *options]) == 1
+    assert "a sweep compares accuracies, and these data hold numbers to predict" in capsys.readouterr().out
+
+
+LANGUAGE = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+
+
+def write_head(kind, folder):
+    """A tiny model with a head that says nothing about a text as a whole."""
+    words = tiny.tokenizer()
+    small = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 32}
+    bert = BertConfig(vocab_size=len(words), **small)
+    model = {
+        "gpt2": lambda: GPT2LMHeadModel(GPT2Config(len(words), n_embd=16, n_layer=1, n_head=2, **LANGUAGE)),
+        "t5": lambda: T5ForConditionalGeneration(
+            T5Config(len(words), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2, decoder_start_token_id=0)
+        ),
+        "tags": lambda: BertForTokenClassification(bert),
+        "answers": lambda: BertForQuestionAnswering(bert),
+        "choice": lambda: BertForMultipleChoice(bert),
+    }[kind]()
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "tags", "answers", "choice"])
+@pytest.mark.parametrize("command", ["evaluate", "benchmark", "report", "explore"])
+def test_heads_without_an_answer_about_the_text_are_refused_in_one_line(kind, command, tmp_path, capsys):
+    folder = write_head(kind, tmp_path / "model")
+    data = write_task("multi_label", tmp_path / "data.csv", rows=40)
+    assert main([command, str(folder), "--data", str(data)]) == 2
+    assert "expected a model that classifies texts, got " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "is_explained"), [("gpt2", True), ("t5", True), ("tags", False), ("answers", False)])
+def test_what_writes_text_is_explained_by_its_next_token(kind, is_explained, tmp_path, capsys):
+    folder = write_head(kind, tmp_path / "model")
+    assert main(["explain", str(folder), "a dull film"]) == (0 if is_explained else 2)
+    said = capsys.readouterr()
+    assert ("predicted " in said.out) == is_explained
+    assert is_explained or "expected a model that classifies texts, predicts a number or writes text" in said.err
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5", "tags", "answers", "choice"])
+def test_every_head_is_trained_by_attach(kind, tmp_path):
+    classes = {"gpt2": GPT2LMHeadModel, "t5": T5ForConditionalGeneration, "tags": BertForTokenClassification}
+    classes |= {"answers": BertForQuestionAnswering, "choice": BertForMultipleChoice}
+    model = classes[kind].from_pretrained(write_head(kind, tmp_path / "model"))
+    words = tiny.tokenizer()
+    attach(model, Regularization(0.1, 0.1, vmask_width=8, warmup_steps=0), tokenizer=words).train()
+    inputs = dict(words(["a dull film was", "the fresh scene is"], return_tensors="pt"))
+    if kind == "choice":
+        inputs = {name: value[None] for name, value in inputs.items()}
+    labels = {"gpt2": inputs["input_ids"], "t5": inputs["input_ids"], "tags": torch.zeros(2, 4, dtype=torch.long)}
+    labels["choice"] = torch.tensor([1])
+    targets = {"start_positions": torch.tensor([0, 1]), "end_positions": torch.tensor([1, 2])}
+    model(**inputs, **(targets if kind == "answers" else {"labels": labels[kind]})).loss.backward()
+    assert {"task", "importance", "interaction"} <= set(model.safr.terms)
+    assert all(weight.grad is not None for weight in model.safr.parameters() if weight.requires_grad)

@@ -79,7 +79,7 @@ def test_a_model_without_a_trained_head_is_refused(tmp_path, reviews):
     model, words = bert()
     BertModel.save_pretrained(model.bert, tmp_path / "bert")
     words.save_pretrained(tmp_path / "bert")
-    with pytest.raises(InputError, match="expected a trained BertForSequenceClassification, but it has no weights for"):
+    with pytest.raises(InputError, match="expected a model that classifies texts, got BertModel; fine-tune it first"):
         adopt_model(Settings(data=str(reviews), model=str(tmp_path / "bert")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -153,3 +153,12 @@ def test_pairs_are_judged_by_a_model_too(tmp_path):
     settings = Settings(data=str(data), text_column=("premise", "hypothesis"), model=str(folder))
     run, _ = adopt_model(settings, tmp_path / "run")
     assert set(evaluate(run)["within"]) == {"first", "second"}
+
+
+def test_a_device_that_is_not_there_is_one_line(tmp_path, capsys, tmp_path_factory):
+    run = str(tiny.evaluated_run("safr", tmp_path_factory).folder)
+    folder = str(write_model(tmp_path / "bert", *bert()))
+    for arguments in (["evaluate", run], ["explain", run, "a film"], ["explain", folder, "a film"]):
+        assert main([*arguments, "--device", "cuda:7"]) == 2
+        assert "`device` must be one that this machine has (cpu" in capsys.readouterr().err
+    assert main(["explain", folder, "a film", "--device", "cpu"]) == 0

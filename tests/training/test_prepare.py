@@ -97,10 +97,13 @@ def test_a_config_that_asks_for_a_million_layers_is_refused_before_they_are_made
     assert not (tmp_path / "run").exists()
 
 
-def test_a_default_warmup_longer_than_the_training_is_said(tmp_path):
-    settings = save_bert(tmp_path / "base").changed(warmup_steps=None)
-    with pytest.warns(UserWarning, match=r"rise over 200 steps on pretrained weights, and the training has [0-9]+, so"):
-        prepare_training(settings, small_data(), tmp_path / "run")
+def test_a_default_warmup_longer_than_the_training_becomes_a_tenth_of_it(tmp_path):
+    settings = save_bert(tmp_path / "base").changed(warmup_steps=None, epochs=10)
+    data = small_data()
+    model = prepare_training(settings, data, tmp_path / "run").model
+    passes = 10 * -(-len(data.train) // settings.recipe.batch_size)
+    assert passes < 200
+    assert model.safr.regularization.warmup_steps == passes // 10
 
 
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])

@@ -111,6 +111,7 @@ def evaluate_command(
     split: str = "test",
     output: Path | None = None,
     data_dir: Path | None = None,
+    device: str | None = None,
 ) -> None:
     """Score a trained run or any model: accuracy, SRS at every k beside random deletion, capacity, and the audit.
 
@@ -120,12 +121,13 @@ def evaluate_command(
         split: `test`, or `dev` to choose settings by; only the test split's scores are kept in the run.
         output: Folder of the run that a model becomes. Default: a name under `runs/` made from model and data.
         data_dir: Folder where archives of data are looked for first.
+        device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     if split not in ("test", "dev"):
         raise InputError(f"--split must be test or dev, got {split!r}")
     console = _console()
     opened = _open_run(run, model_data, console, data_dir, output)
-    scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split)
+    scores = _evaluate(opened, _load(opened.settings, data_dir, console), console, split, device)
     _show_scores([opened], console, {opened.name: scores}, split)
     if split == "test":
         console.print(f"All scores: {opened.scores_file}")
@@ -242,6 +244,7 @@ def benchmark_command(
     output: Path | None = None,
     data_dir: Path | None = None,
     model_data: ModelData = _NO_DATA,
+    device: str | None = None,
 ) -> None:
     """Judge a run's explanations: by the standard metrics, beside other attribution methods, with tests and costs.
 
@@ -257,6 +260,7 @@ def benchmark_command(
         output: Folder for the table over all runs. Default: beside the runs.
         data_dir: Folder where archives of data are looked for first.
         model_data: What models are judged on.
+        device: Where the models run, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     from safr.cli.console import ProgressBar
     from safr.evaluation.benchmark import benchmark as benchmark_run
@@ -283,6 +287,7 @@ def benchmark_command(
                 removals=removals or None,
                 limit=texts,
                 data_dir=data_dir,
+                device=device,
                 progress=steps.begin_part,
             )
     console.print(write_benchmark_table(opened, folder), highlight=False)
@@ -298,6 +303,7 @@ def explain_command(
     file: Path | None = None,
     output: Path | None = None,
     text_column: str | tuple[str, ...] = "text",
+    device: str | None = None,
 ) -> None:
     """Show a prediction with its words coloured by capacity, or explain the texts of a file.
 
@@ -312,13 +318,14 @@ def explain_command(
         file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
+        device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     if file is not None:
         if text or json or figures is not None:
             raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
         if output is None:
             raise InputError("--file needs --output, the Parquet file to write; as in --output words.parquet")
-        _explain_file(run, file, output, text_column)
+        _explain_file(run, file, output, text_column, device)
         return
     if not text or output is not None:
         raise InputError("`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`")
@@ -327,7 +334,7 @@ def explain_command(
 
     from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_words
 
-    explanation = _explain(run, text, text_pair)
+    explanation = _explain(run, text, text_pair, device)
     if json:
         sys.stdout.write(explanation.to_json() + "\n")
     else:
@@ -379,6 +386,7 @@ def explore_command(
     token: str | None = None,
     browser: bool = True,
     model_data: ModelData = _NO_DATA,
+    device: str | None = None,
 ) -> None:
     """Open a page to click through: how the words of any sentence share the neurons of some runs.
 
@@ -392,6 +400,7 @@ def explore_command(
         browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
             see it.
         model_data: What models are judged on.
+        device: Where the models run, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     from safr.explorer.export import EXPORTED_TEXTS
     from safr.explorer.serve import SERVED_TEXTS as TEXTS_SERVED
@@ -402,10 +411,10 @@ def explore_command(
     console = _console()
     opened = [_evaluate_adopted(_open_run(place, model_data, console), console) for place in runs]
     if export is not None:
-        _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts)
+        _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts, device)
         return
     count = TEXTS_SERVED if texts is None else texts
-    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, tell=_said(console))
+    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, device=device, tell=_said(console))
 
 
 def data_command(data_dir: Path | None = None) -> None:
@@ -650,25 +659,27 @@ def _draw_figures(run: Run) -> None:
         write_figures(run)
 
 
-def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test") -> dict:
+def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test", device: str | None = None) -> dict:
     from safr.cli.console import ProgressBar
     from safr.evaluation.evaluate import evaluate as evaluate_run
 
     with ProgressBar(console, f"{run.name}: deleting words") as steps:
-        return evaluate_run(run, loaded, split=split, progress=steps)
+        return evaluate_run(run, loaded, split=split, device=device, progress=steps)
 
 
-def _explain(place: Path, text: str, text_pair: str) -> Explanation:
+def _explain(place: Path, text: str, text_pair: str, device: str | None) -> Explanation:
     from safr.attribution.explain import explain as explain_text
 
     _console()
-    model, tokenizer, max_tokens = _load_model(place, is_pair=bool(text_pair))
+    model, tokenizer, max_tokens = _load_model(place, device, is_pair=bool(text_pair))
     if text == "-":
         text = sys.stdin.buffer.read().decode("utf-8", "replace")
     return explain_text(model, tokenizer, text, text_pair or None, max_tokens=max_tokens)
 
 
-def _load_model(place: Path, *, is_pair: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int | None]:
+def _load_model(
+    place: Path, device: str | None, *, is_pair: bool
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, int | None]:
     """The model of a run, or one that is no run, its tokenizer, and how many tokens it reads of a text.
 
     Raises:
@@ -679,24 +690,25 @@ def _load_model(place: Path, *, is_pair: bool) -> tuple[PreTrainedModel, PreTrai
     from safr.training.adopt import is_model, load_trained
 
     if place.exists() and is_model(place):
-        model, tokenizer = load_trained(str(place))
+        model, tokenizer = load_trained(str(place), may_generate=True, device=device)
         return model, tokenizer, count_positions(model)
     run = open_trained_run(place)
     if run.has_pairs != is_pair:
-        raise InputError(
-            f"{place}: was trained on {'pairs; give two texts' if run.has_pairs else 'single texts; give one'}"
-        )
-    return *run.load_model(), run.settings.max_tokens
+        advice = "pairs; give two texts" if run.has_pairs else "single texts; give one, in quotes where it holds spaces"
+        raise InputError(f"{place}: was trained on {advice}")
+    return *run.load_model(device=device), run.settings.max_tokens
 
 
-def _explain_file(place: Path, file: Path, output: Path, text_column: str | tuple[str, ...]) -> None:
+def _explain_file(
+    place: Path, file: Path, output: Path, text_column: str | tuple[str, ...], device: str | None
+) -> None:
     from safr.attribution.explanation_files import explain_to_parquet as explain_texts_of
     from safr.cli.console import ProgressBar
     from safr.data.text_files import iter_texts
 
     console = _console()
     columns = (text_column,) if isinstance(text_column, str) else text_column
-    model, tokenizer, max_tokens = _load_model(place, is_pair=len(columns) == 2)
+    model, tokenizer, max_tokens = _load_model(place, device, is_pair=len(columns) == 2)
     texts = iter_texts(file, columns)
     with ProgressBar(console, f"explaining {file.name}") as steps:
         explain_texts_of(model, tokenizer, texts, output, max_tokens=max_tokens, progress=steps)
@@ -722,12 +734,12 @@ def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
     console.print(f"report: {path.resolve()}", highlight=False)
 
 
-def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int) -> None:
+def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int, device: str | None = None) -> None:
     from safr.cli.console import ProgressBar
     from safr.explorer.export import export_page
 
     with ProgressBar(console, "reading texts for the explorer") as steps:
-        path = export_page(runs, output, texts=texts, progress=steps)
+        path = export_page(runs, output, texts=texts, device=device, progress=steps)
     console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False)
 
 

@@ -34,11 +34,16 @@ Command = Callable[..., int | None]
 """A function whose arguments are options; returns the exit status, None for 0."""
 
 
-_MODEL_DATA = tuple(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ModelData))
+_MODEL_OPTIONS = ("--device", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ModelData)))
 
 _LONE_OPTIONS = (
     ("train", "--resume", "goes on with the run's own settings", {"--data-dir"}),
-    ("explore", "--export", "writes a file and starts no server", {"--texts", "--no-browser", *_MODEL_DATA}),
+    (
+        "explore",
+        "--export",
+        "writes a file and starts no server",
+        {"--texts", "--no-browser", *_MODEL_OPTIONS},
+    ),
 )
 """Options by their command, with why nearly nothing counts beside them, and what does."""
 

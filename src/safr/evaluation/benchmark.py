@@ -63,6 +63,7 @@ def benchmark(
     max_tokens: int | None = None,
     output: Path | None = None,
     data_dir: Path | None = None,
+    device: str | None = None,
     progress: PartProgress = no_progress,
 ) -> dict[str, Any]:
     """Judge the explanations of a run, or of a model with its tokenizer, on test texts.
@@ -83,6 +84,7 @@ def benchmark(
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
         output: Folder for the results of a model. Default: nothing is written down.
         data_dir: Folder where archives of data are looked for first.
+        device: Where a run's model goes. Default: the GPU, where there is one. A model stays where it is.
         progress: Called with the name of each part as it begins.
 
     Returns:
@@ -102,7 +104,7 @@ def benchmark(
             data = run_or_model.load_data(data_dir=data_dir) if data is None else data
             if not isinstance(data, TextDataset):
                 raise InputError("a run is judged on the data it was trained on, got a split alone; leave it out")
-            judged = load_run_data(run_or_model, data, limit, data_dir)
+            judged = load_run_data(run_or_model, data, limit, data_dir, device=device)
         else:
             if tokenizer is None or data is None:
                 raise InputError("a model is judged with a tokenizer and data; pass both, or the run that it is from")

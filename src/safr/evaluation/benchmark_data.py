@@ -102,7 +102,9 @@ class BenchmarkData:
         return scattered
 
 
-def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None = None) -> BenchmarkData:
+def load_run_data(
+    run: Run, data: TextDataset, limit: int, data_dir: Path | None = None, *, device: str | None = None
+) -> BenchmarkData:
     """The model of a run and its test texts.
 
     Args:
@@ -110,12 +112,13 @@ def load_run_data(run: Run, data: TextDataset, limit: int, data_dir: Path | None
         data: The data it was trained on.
         limit: Texts at most; of more, those whose SHA-256 comes first.
         data_dir: Folder where archives of data are looked for first.
+        device: Where the model goes. Default: the GPU, where there is one.
 
     Raises:
         InputError: Other data, fewer than two texts with words, or none of two words.
     """
     run.check_data(data)
-    model, tokenizer = run.load_model()
+    model, tokenizer = run.load_model(device=device)
     data = align_labels(model, data)
     settings = run.settings
     files = tuple(sorted(run.model_folder.glob("*.safetensors")))

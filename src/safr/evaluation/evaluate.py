@@ -80,6 +80,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase | None = None,
     split: str = "test",
     max_tokens: int | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Score a run, or a model with its tokenizer, on one split of its data.
@@ -92,6 +93,7 @@ def evaluate(
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
+        device: Where a run's model goes. Default: the GPU, where there is one. A model stays where it is.
         progress: Called as texts get done with all their deletions.
 
     Returns:
@@ -106,7 +108,7 @@ def evaluate(
     """
     if isinstance(run_or_model, Run):
         with run_or_model.lock() if split == "test" else nullcontext():
-            return _evaluate_run(run_or_model, data, split, progress)
+            return _evaluate_run(run_or_model, data, split, device, progress)
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
     check_model(run_or_model)
@@ -118,12 +120,14 @@ def evaluate(
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
-def _evaluate_run(run: Run, data: TextDataset | Split | None, split: str, progress: Progress | None) -> dict[str, Any]:
+def _evaluate_run(
+    run: Run, data: TextDataset | Split | None, split: str, device: str | None, progress: Progress | None
+) -> dict[str, Any]:
     data = run.load_data() if data is None else data
     if not isinstance(data, TextDataset):
         raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
     run.check_data(data)
-    model, tokenizer = run.load_model()
+    model, tokenizer = run.load_model(device=device)
     data = align_labels(model, data)
     examples = _choose_split(data, split)
     texts = encode(tokenizer, examples.texts, run.settings.max_tokens)

@@ -61,7 +61,12 @@ class NotebookPage:
 
 
 def export_page(
-    runs: Sequence[Run], output: Path, *, texts: int = EXPORTED_TEXTS, progress: Progress | None = None
+    runs: Sequence[Run],
+    output: Path,
+    *,
+    texts: int = EXPORTED_TEXTS,
+    device: str | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write one HTML file that shows runs on some of their test texts, and return its path.
 
@@ -71,13 +76,14 @@ def export_page(
         runs: Evaluated runs of the same data.
         output: The file.
         texts: How many texts it holds.
+        device: Where the models go. Default: the GPU, where there is one.
         progress: Called with the number of texts that are done and the number of all texts.
 
     Raises:
         InputError: A run is not evaluated, two share a name, or they were made from different data.
     """
     summaries, all_rows = [summarize_run(run) for run in runs], list_texts(runs)
-    sessions = [open_session(run) for run in runs]
+    sessions = [open_session(run, device=device) for run in runs]
     rows = choose_texts(runs, all_rows, texts)
     most_paired = _limit_paired_words(sessions, rows)
     results_by_text: dict[int, _TextResults] = {}

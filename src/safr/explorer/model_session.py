@@ -93,6 +93,6 @@ class ModelSession:
         ]
 
 
-def open_session(run: Run) -> ModelSession:
-    """A session with a trained run's model, which is loaded here."""
-    return ModelSession(run, *run.load_model())
+def open_session(run: Run, *, device: str | None = None) -> ModelSession:
+    """A session with a trained run's model, which is loaded here, by default onto a GPU where there is one."""
+    return ModelSession(run, *run.load_model(device=device))

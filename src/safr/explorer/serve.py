@@ -40,6 +40,7 @@ def serve(
     token: str | None = None,
     texts: int = SERVED_TEXTS,
     browser: bool = True,
+    device: str | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Load the runs' models and answer a browser until Ctrl-C.
@@ -51,6 +52,7 @@ def serve(
         token: The token that visitors need. Default: a new one if the address needs it.
         texts: How many test texts the table holds.
         browser: Whether to open the page in a browser.
+        device: Where the models go. Default: the GPU, where there is one.
         tell: Called with lines of text for the person who started the server.
 
     Raises:
@@ -71,7 +73,7 @@ def serve(
     listener = _listen(host, port)
     with listener:
         rows = list_texts(runs)
-        sessions = [open_session(run) for run in runs]
+        sessions = [open_session(run, device=device) for run in runs]
         app = create_app(sessions, live_payload(sessions, rows, texts))
         protected_app = AccessMiddleware(app, hosts=_list_own_names(host) if token is None else None, token=token)
         server = ExplorerServer(

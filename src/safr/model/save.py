@@ -83,7 +83,7 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Pre
     Raises:
         InputError: The folder is not there, is damaged, or holds no model with SAFR on it; or the device is not there.
     """
-    target = _find_device("cpu" if device is None else device)
+    target = find_device("cpu" if device is None else device)
     name, folder = str(folder), model_folder(folder)
     config = _read_config(folder)
     written = config.pop(SETTINGS)
@@ -106,7 +106,7 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Pre
     return nn.Module.to(model.eval(), target)
 
 
-def _find_device(device: Any) -> torch.device:
+def find_device(device: Any) -> torch.device:
     """The device of a name, if this machine has it."""
     counts = {"cpu": 1}
     if torch.accelerator.is_available() and (accelerator := torch.accelerator.current_accelerator()) is not None:

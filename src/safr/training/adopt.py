@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from safr.config import Regularization, Settings
+from safr.config import Regularization, Settings, Task
 from safr.data import TextDataset, load_data
 from safr.data.encoding import encode
 from safr.errors import InputError
@@ -16,17 +24,17 @@ from safr.inference import PROBLEM_TYPES, get_task
 from safr.model.attach import attach
 from safr.model.hub import model_folder
 from safr.model.regularizer import SETTINGS, get_regularizer
-from safr.model.save import load, save
+from safr.model.save import find_device, load, save
 from safr.progress import Progress
 from safr.runs import Run, check_is_new, create_run
 from safr.storage import read_json
 from safr.training.prepare import (
     check_vocabulary,
-    describe_data,
     fit_max_tokens,
     load_config,
     load_model_tokenizer,
     load_pretrained,
+    record_data,
 )
 
 _NO_SAFR = Regularization(importance=0, interaction=0, vmask=False)
@@ -42,30 +50,33 @@ def is_model(place: str | Path) -> bool:
 
 
 def load_trained(
-    name: str, *, task: str = "auto", head: bool = True
+    name: str, *, task: Literal["auto"] | Task = "auto", may_generate: bool = False, device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A trained classifier or regression model and its tokenizer, with SAFR on it where it was saved with it.
 
     Args:
         name: A folder of `safr.save` or of transformers, or a hub's name.
         task: `regression` or `multi_label` for a model whose config does not say so.
-        head: Whether its head must be trained too, as to classify.
+        device: Where the model goes. Default: the GPU, where CUDA finds one.
+        may_generate: Whether a language model or an encoder-decoder that writes text will do too.
 
     Raises:
-        InputError: It is not there, is damaged, or has no trained head.
+        InputError: It is not there, is damaged, has no trained head, or says nothing about a text as a whole.
     """
     tokenizer = load_model_tokenizer(name)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if _holds_safr(name):
-        return load(name), tokenizer
-    options = {} if task == "auto" else {"problem_type": PROBLEM_TYPES[task]}  # type: ignore[index]
+        return load(name, device=device), tokenizer
+    target = find_device(device)
+    config = load_config(name, {} if task == "auto" else {"problem_type": PROBLEM_TYPES[task]})
     model, loading = load_pretrained(
-        AutoModelForSequenceClassification.from_pretrained,
+        _choose_class(name, config, may_generate).from_pretrained,
         name,
-        config=load_config(name, options),
+        config=config,
         trust_remote_code=False,
         output_loading_info=True,
     )
-    if head and loading["missing_keys"]:
+    if loading["missing_keys"]:
         missing = ", ".join(sorted(loading["missing_keys"])[:3])
         raise InputError(
             f"model '{name}': expected a trained {type(model).__name__}, but it has no weights for {missing}; "
@@ -73,7 +84,7 @@ def load_trained(
         )
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    return model.eval(), tokenizer
+    return model.to(target).eval(), tokenizer
 
 
 def adopt_model(
@@ -110,9 +121,25 @@ def adopt_model(
     assert attached is not None
     settings = settings.changed(**_list_settings(attached.regularization))
     with run.lock():
-        create_run(run.folder, settings, describe_data(data), is_adopted=True)
+        create_run(run.folder, settings, record_data(data), is_adopted=True)
         save(model, run.model_folder, tokenizer=tokenizer)
     return run, data
+
+
+def _choose_class(name: str, config: PretrainedConfig, may_generate: bool) -> Any:
+    """The class of transformers that loads a model by its head."""
+    architecture = str((config.architectures or ["none"])[0])
+    if architecture.endswith("ForSequenceClassification"):
+        return AutoModelForSequenceClassification
+    if may_generate and architecture.endswith("ForConditionalGeneration"):
+        return AutoModelForSeq2SeqLM
+    if may_generate and architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return AutoModelForCausalLM
+    expected = "classifies texts, predicts a number or writes text" if may_generate else "classifies texts"
+    raise InputError(
+        f"model '{name}': expected a model that {expected}, got {architecture}; fine-tune it first, as by "
+        "`safr train --model`"
+    )
 
 
 def _list_settings(regularization: Regularization) -> dict[str, Any]:

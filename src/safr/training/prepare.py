@@ -34,6 +34,7 @@ from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
 from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site, get_regularizer
+from safr.model.trainer_callback import fit_warmup
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
 
 MIN_TEXTS = 2
@@ -101,7 +102,7 @@ def choose_metric(recipe: Recipe, task: Task) -> str:
     return metrics[0] if recipe.metric == "auto" else recipe.metric
 
 
-def describe_data(data: TextDataset) -> dict[str, Any]:
+def record_data(data: TextDataset) -> dict[str, Any]:
     """What a run remembers of its data, as JSON values."""
     return {
         "name": data.name,
@@ -303,11 +304,7 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
             f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
             "their full size; give fewer, or train longer"
         )
-    # Not refused, so that a short trial of one epoch stays possible.
-    _warn(
-        f"SAFR's weights rise over {warmup} steps on pretrained weights, and the training has {steps}, so that they "
-        "never have their full size; train longer, or give fewer warmup_steps"
-    )
+    fit_warmup(model, steps)
 
 
 def _check_end_tokens(

@@ -51,7 +51,7 @@ from safr.training.checkpoints import (
     update_best_checkpoint,
 )
 from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
-from safr.training.prepare import PreparedTraining, choose_metric, describe_data, prepare_training
+from safr.training.prepare import PreparedTraining, choose_metric, prepare_training, record_data
 
 
 def train(
@@ -91,7 +91,7 @@ def train(
     prepared = _prepare(settings, data, run)
     with run.lock():
         was_cut = prepared.settings != settings
-        create_run(run.folder, prepared.settings, describe_data(data), max_tokens_cut=was_cut)
+        create_run(run.folder, prepared.settings, record_data(data), max_tokens_cut=was_cut)
         _train_model(run, prepared, data, callbacks)
         delete_checkpoints(run)
     return run
