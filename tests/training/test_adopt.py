@@ -158,7 +158,11 @@ def test_pairs_are_judged_by_a_model_too(tmp_path):
 def test_a_device_that_is_not_there_is_one_line(tmp_path, capsys, tmp_path_factory):
     run = str(tiny.evaluated_run("safr", tmp_path_factory).folder)
     folder = str(write_model(tmp_path / "bert", *bert()))
-    for arguments in (["evaluate", run], ["explain", run, "a film"], ["explain", folder, "a film"]):
+    for arguments in (
+        ["explain", run, "a film"],
+        ["explain", folder, "a film"],
+        ["explore", run, "--export", "x.html"],
+    ):
         assert main([*arguments, "--device", "cuda:7"]) == 2
         assert "`device` must be one that this machine has (cpu" in capsys.readouterr().err
     assert main(["explain", folder, "a film", "--device", "cpu"]) == 0
