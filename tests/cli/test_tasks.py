@@ -1,6 +1,7 @@
 """Every task goes from a user's file to the report by the command line, with numbers that scikit-learn confirms."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -142,6 +143,13 @@ def test_the_page_of_a_task_holds_its_texts(runs, task, tmp_path):
     page = tmp_path / "page.html"
     assert main(["explore", str(runs[task].folder), "--export", str(page), "--texts", "3"]) == 0
     assert ("\\u2016" in page.read_text()) == (task == "pairs")  # the double bar between the texts of a pair
+    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    assert (contents["task"], contents["has_pairs"]) == (runs[task].task, task == "pairs")
+    (row, *_), (name,) = contents["rows"], contents["readings"]
+    reading = contents["readings"][name][str(row["number"])]
+    assert row["predictions"][name] == reading["answer"]
+    if task == "regression":
+        assert float(reading["answer"]) == pytest.approx(reading["shares"][0], rel=1e-3)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -94,3 +94,12 @@ def test_any_words_can_be_deleted(found, model, text):
     assert (told.prediction == found.followed) == (told.probability == told.followed)
     with pytest.raises(InputError, match="expected words from 0 to 8 to delete, got 9"):
         predict_without_words(model, tiny.tokenizer(), text, {9})
+
+
+def test_classes_are_named_wherever_the_prediction_stands_among_them():
+    names = {0: "yes", 1: "no", 2: "maybe"}
+    model, words = tiny.model(id2label=names), tiny.tokenizer()
+    text = encode(words, ["a dull film was the fresh scene"])[0]
+    what_if = compute_what_if(model, words, text, {"capacity": np.arange(7.0)})
+    assert {what_if.followed, *what_if.predictions["capacity"]} <= set(names.values())
+    assert predict_without_words(model, words, text, {0}).prediction in names.values()

@@ -112,6 +112,13 @@ class Explanation:
     """Capacity of every word at the explaining site, where nothing else of that site was kept; None where it was."""
 
     @property
+    def answer(self) -> str:
+        """What the model says in the form of a label: its class, all its classes with `;` between, or its number."""
+        if self.task == "multi_label":
+            return "; ".join(name for name, share in self.probabilities.items() if share > 0.5)
+        return f"{self.probability:.4g}" if self.is_regression else self.prediction
+
+    @property
     def is_regression(self) -> bool:
         """Whether the model gives values on a scale of their own, and no probabilities."""
         return self.task == "regression"

@@ -69,6 +69,9 @@ class ExplanationPayload:
     prediction: str
     """Name of the predicted class, or the token that a language model would put next."""
 
+    answer: str
+    """What the model says in the form of the data's labels: all its classes, or its number."""
+
     probabilities: dict[str, float | None]
     """Probability of each class, or of the likeliest next tokens."""
 
@@ -131,6 +134,7 @@ def pack_explanation(
         unknown=list(explanation.unknown) or [False] * count,
         unknown_note=explanation.unknown_note,
         prediction=explanation.prediction,
+        answer=explanation.answer,
         probabilities={name: round_values([value])[0] for name, value in explanation.probabilities.items()},
         labels=list(explanation.labels),
         shares=round_values(list(explanation.probabilities.values())),

@@ -99,6 +99,7 @@ def export_page(
         data=data,
         labels=labels,
         has_pairs=runs[0].has_pairs,
+        task=runs[0].task,
         runs=summaries,
         rows=[_complete_row(row, results_by_text[row.number]) for row in rows],
         total=len(all_rows),
@@ -116,14 +117,13 @@ def make_notebook_page(explanation: Explanation, *, height: int = 900) -> Notebo
         explanation: The explanation of one text.
         height: Height of the frame in pixels.
     """
-    row = TextRow(
-        0, " ".join(explanation.words), None, len(explanation.words), {NOTEBOOK_RUN: explanation.prediction}, {}
-    )
+    row = TextRow(0, " ".join(explanation.words), None, len(explanation.words), {NOTEBOOK_RUN: explanation.answer}, {})
     payload = PagePayload(
         live=False,
         data="",
         labels=[],
         has_pairs=1 in explanation.text_of_word,
+        task=explanation.task,
         runs=[RunSummary(NOTEBOOK_RUN, explanation.explaining_site, "", {}, [])],
         rows=[row],
         total=1,
@@ -142,11 +142,14 @@ def _compute_results(session: ModelSession, row: TextRow, most_paired: int) -> t
 def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
     """The row with what the models say. An example that is not in the test split had no predictions before."""
     effects: dict[str, float | None] = {}
-    for name, (_, what_if) in results.items():
+    for name, (explanation, what_if) in results.items():
+        is_number = explanation.is_regression  # which may move either way
         before, after = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
         nothing_deleted = what_if.main == 0
-        effects[name] = None if nothing_deleted or before is None or after is None else round(before - after, 4)
-    predictions = {name: explanation.prediction for name, (explanation, _) in results.items()}
+        drop = 0.0 if before is None or after is None else before - after
+        is_unknown = nothing_deleted or before is None or after is None
+        effects[name] = None if is_unknown else round(abs(drop) if is_number else drop, 4)
+    predictions = {name: explanation.answer for name, (explanation, _) in results.items()}
     words = max(len(explanation.words) for explanation, _ in results.values())
     return replace(row, words=words, predictions=predictions, effects=effects)
 

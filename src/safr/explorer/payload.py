@@ -12,6 +12,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 import safr
+from safr.config import Task
 from safr.data.encoding import replace_surrogates
 from safr.data.splits import Text, hash_text, join_pair
 from safr.errors import InputError
@@ -56,11 +57,11 @@ class TextRow:
     label: str | None
     words: int
     predictions: dict[str, str]
-    """By run."""
+    """By run, in the form of the labels."""
 
     effects: dict[str, float | None]
-    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity; None for
-    a text from which nothing can be deleted."""
+    """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity, or how far
+    a number moves; None for a text from which nothing can be deleted."""
 
     pair: tuple[str, str] | None = None
     """The two texts of a pair."""
@@ -95,6 +96,9 @@ class PagePayload:
 
     has_pairs: bool = False
     """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""
+
+    task: Task = "classification"
+    """What the models say about a text."""
 
     version: str = safr.__version__
 

@@ -113,6 +113,7 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
         data=data,
         labels=labels,
         has_pairs=runs[0].has_pairs,
+        task=runs[0].task,
         runs=[summarize_run(run) for run in runs],
         rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
         total=len(rows),
@@ -156,7 +157,7 @@ def _add_predictions(row: TextRow, sessions: Sequence[ModelSession]) -> TextRow:
         return row
     explanations = {session.run.name: session.explain(row.source) for session in sessions}
     words = max(len(explanation.words) for explanation in explanations.values())
-    predictions = {name: explanation.prediction for name, explanation in explanations.items()}
+    predictions = {name: explanation.answer for name, explanation in explanations.items()}
     return replace(row, words=words, predictions=predictions)
 
 

@@ -106,9 +106,10 @@ def compute_what_if(
         len(orders) + RANDOM_DRAWS, len(counts), -1
     )  # (order, step, label)
     random = by_order[len(orders) :, :, followed]  # (draw, step)
-    names = _name_outputs(model, tokenizer, by_order[: len(orders)].argmax(axis=-1).ravel().tolist())
+    outputs = probabilities.shape[1]
+    names = _name_outputs(model, tokenizer, by_order[: len(orders)].argmax(axis=-1).ravel().tolist(), outputs)
     return WhatIf(
-        followed=_name_outputs(model, tokenizer, [followed])[0],
+        followed=_name_outputs(model, tokenizer, [followed], outputs)[0],
         counts=counts,
         main=main,
         orders=orders,
@@ -137,7 +138,7 @@ def predict_without_words(
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
     whole, probabilities = predict_probabilities(model, [text, shortened])
     followed, predicted = int(whole.argmax()), int(probabilities.argmax())
-    name = _name_outputs(model, tokenizer, [predicted])[0]
+    name = _name_outputs(model, tokenizer, [predicted], len(whole))[0]
     return WhatIfPrediction(name, *round_values(probabilities[[followed, predicted]]))
 
 
@@ -151,8 +152,10 @@ def deletion_counts(deletable: int, main: int) -> list[int]:
     return sorted({*even_counts, main})
 
 
-def _name_outputs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int]) -> list[str]:
+def _name_outputs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int], outputs: int
+) -> list[str]:
     """The names of outputs. `output_names` gets no number twice, because it makes equal names different."""
     distinct = list(dict.fromkeys(numbers))
-    names: dict[int, Any] = dict(zip(distinct, output_names(model, tokenizer, distinct), strict=True))
+    names: dict[int, Any] = dict(zip(distinct, output_names(model, tokenizer, distinct, outputs=outputs), strict=True))
     return [names[number] for number in numbers]

@@ -322,12 +322,11 @@ def _describe_prediction(explanation: Explanation) -> dict[str, str]:
     """The prediction as a run's examples write labels, so that the two can be compared, and how sure it is."""
     match explanation.task:
         case "regression":
-            return {"prediction": f"{explanation.probability:.3g}", "certainty": ""}
+            return {"prediction": explanation.answer, "certainty": ""}
         case "multi_label":
-            shares = {name: share for name, share in explanation.probabilities.items() if share > 0.5}
-            certainty = ", ".join(f"{100 * share:.0f} %" for share in shares.values())
-            return {"prediction": "; ".join(shares), "certainty": certainty}
-    return {"prediction": explanation.prediction, "certainty": f"{100 * explanation.probability:.0f} %"}
+            shares = [f"{100 * share:.0f} %" for share in explanation.probabilities.values() if share > 0.5]
+            return {"prediction": explanation.answer, "certainty": ", ".join(shares)}
+    return {"prediction": explanation.answer, "certainty": f"{100 * explanation.probability:.0f} %"}
 
 
 def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:

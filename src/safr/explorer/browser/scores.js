@@ -5,11 +5,15 @@ import { drawChart } from "./curves.js";
 import { formatNumber, formatPercent } from "./numbers.js";
 import { makeSaveMenu, makeTable } from "./saving.js";
 import { measureWidth } from "./pictures.js";
-import { payload } from "./source.js";
+import { isRegression, payload } from "./source.js";
 
 const MAIN_PERCENT = "30";
 const COLOUR_COUNT = 7; // colours of runs; further runs begin again with the first colour
+const METRIC = isRegression ? "mae" : "accuracy"; // as in scores.json
+const METRIC_NAME = isRegression ? "mean absolute error" : "accuracy";
+const CHANGE = isRegression ? "growth" : "drop";
 const TERMS = {
+  dev_mae: "Mean absolute error on dev",
   dev_accuracy: "Accuracy on dev",
   task: "Task loss",
   importance: "Importance loss",
@@ -18,7 +22,7 @@ const TERMS = {
 };
 
 export function drawScores() {
-  const runs = payload.runs.filter(({ scores }) => scores.accuracy);
+  const runs = payload.runs.filter(({ scores }) => scores[METRIC]);
   byId("scores").hidden = !runs.length;
   if (!runs.length) return;
   byId("score-table").replaceChildren(makeScoreTable(runs), ...listReasons(runs));
@@ -41,15 +45,15 @@ export function drawScores() {
 function makeScoreTable(runs) {
   const heads = [
     "run",
-    "accuracy",
+    METRIC_NAME,
     "random 30 % deleted",
     "highest capacity 30 % deleted",
-    "SRS: drop by capacity",
-    "drop at random",
+    `SRS: ${CHANGE} by capacity`,
+    `${CHANGE} at random`,
   ];
   const rows = runs.map(({ name, scores }) => [
     name,
-    scores.accuracy,
+    scores[METRIC],
     scores.deletion.random[MAIN_PERCENT],
     scores.deletion.capacity[MAIN_PERCENT],
     scores.srs[MAIN_PERCENT],
@@ -61,7 +65,7 @@ function makeScoreTable(runs) {
     element(
       "table",
       {},
-      element("caption", {}, "In %, with the 95 % interval."),
+      element("caption", {}, isRegression ? "With the 95 % interval." : "In %, with the 95 % interval."),
       element(
         "thead",
         {},
@@ -109,19 +113,19 @@ function makeDeletionPanel(runs, measuredRuns, width) {
         cssClass: `${getColourClass(runNumber)} ${order}`,
         mark: order === "capacity" ? runNumber : undefined,
         x: [0, ...percents],
-        y: [scores.accuracy.value, ...percents.map((percent) => estimates[percent].value)],
-        low: [scores.accuracy.low, ...percents.map((percent) => estimates[percent].low)],
-        high: [scores.accuracy.high, ...percents.map((percent) => estimates[percent].high)],
+        y: [scores[METRIC].value, ...percents.map((percent) => estimates[percent].value)],
+        low: [scores[METRIC].low, ...percents.map((percent) => estimates[percent].low)],
+        high: [scores[METRIC].high, ...percents.map((percent) => estimates[percent].high)],
       };
     }),
   );
   return makeChartPanel({
-    title: "Accuracy as words are deleted",
+    title: isRegression ? "Mean absolute error as words are deleted" : "Accuracy as words are deleted",
     xTitle: "k % of the words deleted",
-    yTitle: "accuracy",
+    yTitle: METRIC_NAME,
     lines,
     width,
-    formatY: (value) => formatPercent(value),
+    formatY: isRegression ? formatNumber : (value) => formatPercent(value),
     note: "Solid: by capacity. Dashed: at random. Bands: 95 % intervals.",
   });
 }
@@ -139,7 +143,7 @@ function makeTrainingPanel(runs, runsWithTerm, term, title, width) {
   return makeChartPanel({
     title,
     xTitle: "epoch",
-    yTitle: isAccuracy ? "accuracy" : "loss",
+    yTitle: isAccuracy || term === "dev_mae" ? METRIC_NAME : "loss",
     lines,
     width,
     formatY: isAccuracy ? (value) => formatPercent(value) : formatNumber,
@@ -184,8 +188,6 @@ function formatEstimate(estimate) {
   if (!estimate) return ["–"]; // nothing can be deleted, and so nothing was measured
   const { value, low, high } = estimate;
   if (![value, low, high].every(Number.isFinite)) return ["none"]; // of a model that diverged
-  return [
-    `${(100 * value).toFixed(1)} `,
-    element("span", { class: "faint" }, `[${(100 * low).toFixed(1)}, ${(100 * high).toFixed(1)}]`),
-  ];
+  const format = isRegression ? formatNumber : (share) => (100 * share).toFixed(1);
+  return [`${format(value)} `, element("span", { class: "faint" }, `[${format(low)}, ${format(high)}]`)];
 }

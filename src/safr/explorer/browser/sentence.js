@@ -31,8 +31,8 @@ function makeNote({ left_out: leftOut, unknown_note: unknownNote }) {
 }
 
 // By number, since two classes may share a name.
-export function makePrediction({ prediction, labels, shares, predicted, is_regression: isRegression }, label) {
-  const format = (share) => (isRegression ? formatNumber(share) : formatPercent(share, 1));
+export function makePrediction({ prediction, answer, labels, shares, predicted, is_regression: isNumber }, label) {
+  const format = (share) => (isNumber ? formatNumber(share) : formatPercent(share, 1));
   const others = labels.map((name, number) => [name, shares[number]]).filter((_, number) => number !== predicted);
   return element(
     "p",
@@ -40,19 +40,21 @@ export function makePrediction({ prediction, labels, shares, predicted, is_regre
     "predicted ",
     element("b", {}, cleanText(prediction)),
     ` ${format(shares[predicted])}`,
-    label === null
-      ? null
-      : element(
-          "span",
-          { class: label === prediction ? "right" : "wrong" },
-          label === prediction ? " ✓ right" : ` ✗ the label is ${cleanText(label)}`,
-        ),
+    label === null ? null : makeVerdict(answer, label, isNumber),
     element(
       "span",
       { class: "faint" },
       others.map(([name, share]) => ` · ${cleanText(name)} ${format(share)}`).join(""),
     ),
   );
+}
+
+// Several classes are right if all of them are; a number is neither right nor wrong.
+function makeVerdict(answer, label, isNumber) {
+  if (isNumber) return element("span", { class: "faint" }, `, the label is ${cleanText(label)}`);
+  const isRight = answer === label;
+  const named = label ? cleanText(label) : "none";
+  return element("span", { class: isRight ? "right" : "wrong" }, isRight ? " ✓ right" : ` ✗ the label is ${named}`);
 }
 
 // Lines of words, one line for every text of a pair. `makeNode` makes the node of a word. The arrow keys move from word

@@ -4,6 +4,9 @@ import { byId } from "./elements.js";
 
 export const payload = JSON.parse(byId("contents").textContent);
 
+// Whether the models predict numbers, which are neither right nor wrong and have no probability.
+export const isRegression = payload.task === "regression";
+
 const MAX_ANSWERS = 60;
 const answers = new Map(); // answers of the server by question, the latest last
 

@@ -1,17 +1,20 @@
 // Draws the table of texts, which can be searched, filtered and sorted. Only the rows in sight exist as nodes.
 
 import { byId, element, setOptions } from "./elements.js";
-import { cleanText, formatCount, formatPoints } from "./numbers.js";
+import { cleanText, formatCount, formatNumber, formatPoints } from "./numbers.js";
 import { formatCsv, save } from "./saving.js";
-import { payload } from "./source.js";
+import { isRegression, payload } from "./source.js";
 import { change, state } from "./state.js";
 
 const ROW_REM = 2.25; // height of a row
 const ROWS_AHEAD = 6; // rows drawn above and below those in sight
 const EFFECT_MEANING =
-  "SRS effect: how many points the predicted class's probability loses without the 30 % of words of highest capacity. " +
-  "A text of one word has none.";
+  (isRegression
+    ? "SRS effect: how far the predicted number moves "
+    : "SRS effect: how many points the predicted class's probability loses ") +
+  "without the 30 % of words of highest capacity. A text of one word has none.";
 
+const formatEffect = isRegression ? formatNumber : formatPoints;
 const filters = { search: "", outcome: "", label: "", longest: 0, effect: null };
 const sorting = { column: "number", descending: false };
 let runs = [];
@@ -27,13 +30,15 @@ export function setUpTexts() {
   ];
   if (payload.runs.length > 1) outcomes.push(["differ", "runs differ"]);
   setOptions(byId("outcome"), outcomes, "");
+  byId("effect-unit").hidden = isRegression;
+  for (const name of ["outcome", "label"]) byId(name).closest("label").hidden = isRegression;
   setOptions(byId("label"), [["", "any"], ...payload.labels.map((label) => [label, cleanText(label)])], "");
   byId("search").addEventListener("input", (event) => setFilter({ search: event.target.value.toLowerCase() }));
   byId("outcome").addEventListener("change", (event) => setFilter({ outcome: event.target.value }));
   byId("label").addEventListener("change", (event) => setFilter({ label: event.target.value }));
   byId("longest").addEventListener("input", (event) => setFilter({ longest: Number(event.target.value) || 0 }));
   byId("effect").addEventListener("input", (event) =>
-    setFilter({ effect: event.target.value === "" ? null : Number(event.target.value) / 100 }),
+    setFilter({ effect: event.target.value === "" ? null : Number(event.target.value) / (isRegression ? 1 : 100) }),
   );
   byId("save-table").addEventListener("click", () => save("safr-texts.csv", formatCsv(makeCsvRows()), "text/csv"));
   const [rowCount, textCount] = [payload.rows.length, payload.total].map((count) => count.toLocaleString("en"));
@@ -85,7 +90,7 @@ function matchesFilters(row) {
   const differ = new Set(runs.map((run) => row.predictions[run])).size > 1;
   return (
     (!filters.search || row.text.toLowerCase().includes(filters.search)) &&
-    (!filters.label || row.label === filters.label) &&
+    (!filters.label || row.label === filters.label || (row.label ?? "").split("; ").includes(filters.label)) &&
     row.words >= filters.longest &&
     (filters.outcome === "" || { wrong, right: !wrong, differ }[filters.outcome]) &&
     (filters.effect === null || runs.some((run) => (row.effects[run] ?? -Infinity) >= filters.effect))
@@ -107,7 +112,7 @@ function listColumns() {
       name: "label",
       title: "Label",
       getValue: (row) => row.label ?? "",
-      getCell: (row) => cleanText(row.label ?? ""),
+      getCell: (row) => (row.label === null ? "" : nameClasses(row.label)),
     },
     ...runs.map((run) => ({
       name: `prediction ${run}`,
@@ -120,17 +125,17 @@ function listColumns() {
       name: `effect ${run}`,
       title: addRun("SRS effect", run),
       getValue: (row) => row.effects[run],
-      getCell: (row) => formatPoints(row.effects[run]),
+      getCell: (row) => formatEffect(row.effects[run]),
     })),
   ];
 }
 
 function makePredictionCell(row, run) {
-  const right = row.predictions[run] === row.label;
+  const right = isRegression || row.predictions[run] === row.label;
   return element(
     "span",
     { class: right ? "" : "wrong" },
-    right ? cleanText(row.predictions[run]) : `✗ ${cleanText(row.predictions[run])}`,
+    right ? nameClasses(row.predictions[run]) : `✗ ${nameClasses(row.predictions[run])}`,
   );
 }
 
@@ -232,4 +237,9 @@ function makeCsvRows() {
       ...runs.flatMap((run) => [row.predictions[run], row.effects[run]]),
     ]),
   ];
+}
+
+// A text may have no class, where it may have several.
+function nameClasses(names) {
+  return names ? cleanText(names) : "none";
 }

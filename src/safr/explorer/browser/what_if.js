@@ -1,13 +1,15 @@
 // Draws the what-if section: a sentence whose words can be deleted, and the probability as words are deleted.
 
 import { byId, element, setOptions } from "./elements.js";
-import { cleanText, formatCount, formatPercent } from "./numbers.js";
+import { cleanText, formatCount, formatNumber, formatPercent } from "./numbers.js";
 import { drawChart } from "./curves.js";
 import { makePanel, measureWidth } from "./pictures.js";
 import { MEASURES } from "./explanations.js";
 import { getWordClass, layOutWords, makeWord } from "./sentence.js";
-import { fetchPrediction, payload } from "./source.js";
+import { fetchPrediction, isRegression, payload } from "./source.js";
 import { change, state } from "./state.js";
+
+const NOUN = isRegression ? "value" : "probability";
 
 const WAITING = "…";
 let controller = null; // aborts the questions to the server that are still open
@@ -132,19 +134,19 @@ function drawCurve(whatIf, step, width) {
     y: whatIf.probability[state.order],
   };
   const description =
-    `Probability of ${cleanText(whatIf.followed)} as words are deleted: by ${state.order} it goes from ` +
-    `${formatPercent(scoreLine.y[0])} to ${formatPercent(scoreLine.y.at(-1))}, ` +
-    `at random to ${formatPercent(randomLine.y.at(-1))}`;
+    `${capitalize(NOUN)} of ${cleanText(whatIf.followed)} as words are deleted: by ${state.order} it goes from ` +
+    `${formatShare(scoreLine.y[0])} to ${formatShare(scoreLine.y.at(-1))}, ` +
+    `at random to ${formatShare(randomLine.y.at(-1))}`;
   return drawChart({
     lines: [randomLine, scoreLine],
     width: Math.min(width, 720),
     height: 230,
     description,
     xTitle: "words deleted",
-    yTitle: `probability of ${cleanText(whatIf.followed)}`,
-    formatY: (value) => formatPercent(value),
-    yMin: 0,
-    yMax: 1,
+    yTitle: `${NOUN} of ${cleanText(whatIf.followed)}`,
+    formatY: (value) => formatShare(value),
+    yMin: isRegression ? null : 0,
+    yMax: isRegression ? null : 1,
     markedX: state.without ? null : whatIf.counts[step],
   });
 }
@@ -155,7 +157,7 @@ async function showPrediction(line, entry, deleted, step, request) {
   const { predictions, probability, counts } = whatIf;
   if (!state.without) {
     const [mean, low, high] = [whatIf.random, whatIf.random_low, whatIf.random_high].map((shares) =>
-      formatPercent(shares[step]),
+      formatShare(shares[step]),
     );
     const comparison = step ? `; at random ${mean} on average (${low} to ${high})` : "";
     writePrediction(line, whatIf, predictions[state.order][step], probability[state.order][step], comparison);
@@ -179,9 +181,9 @@ async function showPrediction(line, entry, deleted, step, request) {
   if (deleted.size === 1 && whatIf.alone) {
     const [word] = deleted;
     line.replaceChildren(
-      `Without this word the probability of `,
+      `Without this word the ${NOUN} of `,
       element("b", {}, cleanText(whatIf.followed)),
-      ` is ${formatPercent(whatIf.alone[word], 1)}, with all words ${formatPercent(probability.capacity[0], 1)}.`,
+      ` is ${formatShare(whatIf.alone[word], 1)}, with all words ${formatShare(probability.capacity[0], 1)}.`,
     );
   } else if (matchingOrder) {
     const [name] = matchingOrder;
@@ -206,17 +208,25 @@ function writePrediction(line, whatIf, prediction, share, comparison) {
     line.replaceChildren(
       "predicted ",
       element("b", {}, cleanText(prediction)),
-      `; probability ${formatPercent(share, 1)}`,
+      `; ${NOUN} ${formatShare(share, 1)}`,
     );
     return;
   }
-  const shares = `${formatPercent(share, 1)}, with all words ${formatPercent(whole, 1)}`;
+  const shares = `${formatShare(share, 1)}, with all words ${formatShare(whole, 1)}`;
   line.replaceChildren(
     "now predicted ",
     element("b", { class: changed ? "wrong" : "" }, cleanText(prediction)),
     changed ? " (changed)" : "",
-    `; probability of ${cleanText(whatIf.followed)} ${shares}${comparison}`,
+    `; ${NOUN} of ${cleanText(whatIf.followed)} ${shares}${comparison}`,
   );
+}
+
+function formatShare(share, decimals = 0) {
+  return isRegression ? formatNumber(share) : formatPercent(share, decimals);
+}
+
+function capitalize(word) {
+  return word[0].toUpperCase() + word.slice(1);
 }
 
 // The step whose count of deleted words is nearest.
