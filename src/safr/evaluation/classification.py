@@ -13,11 +13,16 @@ from jaxtyping import Float, Int
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from safr.errors import shorten_text
-from safr.evaluation.statistics import RESAMPLES, Estimate, format_percent, unseen_share
+from safr.evaluation.statistics import (
+    DRAWS_TOGETHER,
+    RESAMPLES,
+    Estimate,
+    estimate_from_draws,
+    format_percent,
+    unseen_share,
+)
 
 _NAMES = {"balanced_accuracy": "balanced accuracy", "micro_f1": "micro F1"}
-
-_DRAWS_TOGETHER = 100
 
 _SHOWN = 30
 """Letters of a class's name in a sentence."""
@@ -92,18 +97,21 @@ def score_class_lists(
     hits, of_label, of_prediction = labels * predictions, labels, predictions
     generator = np.random.default_rng(0)
     macro, micro = [], []
-    for _ in range(0, RESAMPLES, _DRAWS_TOGETHER):
+    for _ in range(0, RESAMPLES, DRAWS_TOGETHER):
         texts = np.full(len(labels), 1 / len(labels))
-        weights = generator.multinomial(len(labels), texts, size=_DRAWS_TOGETHER).astype(np.float64)
+        weights = generator.multinomial(len(labels), texts, size=DRAWS_TOGETHER).astype(np.float64)
         tp, size = weights @ hits, weights @ of_label + weights @ of_prediction  # (draw, label)
         macro.append((2 * tp / np.maximum(size, 1)).mean(axis=1))
         micro.append(2 * tp.sum(axis=1) / np.maximum(size.sum(axis=1), 1))
+    micro_f1 = f1_score(labels, predictions, average="micro", zero_division=0)
     lists, counts = np.unique(labels, axis=0, return_counts=True)
     names = [name for name, fits in zip(class_names, lists[counts.argmax()], strict=True) if fits]
     rows = zip(class_names, precision, recall, f1, support, strict=True)
     return {
-        "macro_f1": _estimate(float(f1.mean()), macro),
-        "micro_f1": _estimate(float(f1_score(labels, predictions, average="micro", zero_division=0)), micro),
+        "macro_f1": estimate_from_draws(float(f1.mean()), macro).to_dict(),
+        "micro_f1": estimate_from_draws(
+            float(f1_score(labels, predictions, average="micro", zero_division=0)), micro
+        ).to_dict(),
         "majority": {"label": "; ".join(names), "share": float(counts.max() / len(labels))},
         "per_class": [_describe_class(*row) for row in rows],
     }
@@ -137,11 +145,6 @@ def _describe_class(name: str, *scores: np.number) -> dict[str, Any]:
         "f1": float(f1),
         "support": int(support),
     }
-
-
-def _estimate(value: float, drawn: Sequence[Float[np.ndarray, " draw"]]) -> dict[str, float]:
-    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
-    return Estimate(float(value), float(low), float(high)).to_dict()
 
 
 def macro_scores(

@@ -10,9 +10,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 from sklearn.metrics import root_mean_squared_error
 
-from safr.evaluation.statistics import RESAMPLES, Estimate, format_number
-
-_DRAWS_TOGETHER = 100
+from safr.evaluation.statistics import DRAWS_TOGETHER, RESAMPLES, estimate_from_draws, format_number
 
 
 def score_values(labels: Float[np.ndarray, " text"], predictions: Float[np.ndarray, " text"]) -> dict[str, Any]:
@@ -31,13 +29,15 @@ def score_values(labels: Float[np.ndarray, " text"], predictions: Float[np.ndarr
     """
     generator = np.random.default_rng(0)
     rmse, spearman = [], []
-    for _ in range(0, RESAMPLES, _DRAWS_TOGETHER):
-        drawn = generator.integers(len(labels), size=(_DRAWS_TOGETHER, len(labels)))
+    for _ in range(0, RESAMPLES, DRAWS_TOGETHER):
+        drawn = generator.integers(len(labels), size=(DRAWS_TOGETHER, len(labels)))
         rmse.append(np.sqrt(np.square(labels[drawn] - predictions[drawn]).mean(axis=1)))
         spearman.append(_correlate_ranks(labels[drawn], predictions[drawn]))
+    error = float(root_mean_squared_error(labels, predictions))
+    correlation = float(_correlate_ranks(labels[None], predictions[None])[0])
     return {
-        "rmse": _estimate(float(root_mean_squared_error(labels, predictions)), rmse),
-        "spearman": _estimate(float(_correlate_ranks(labels[None], predictions[None])[0]), spearman),
+        "rmse": estimate_from_draws(error, rmse).to_dict(),
+        "spearman": estimate_from_draws(correlation, spearman).to_dict(),
         "constant": float(np.abs(labels - np.median(labels)).mean()),
     }
 
@@ -65,8 +65,3 @@ def _correlate_ranks(
     first, second = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     scale = np.sqrt(np.square(first).sum(axis=1) * np.square(second).sum(axis=1))
     return np.divide((first * second).sum(axis=1), scale, out=np.zeros(len(scale)), where=scale > 0)
-
-
-def _estimate(value: float, drawn: list[Float[np.ndarray, " draw"]]) -> dict[str, float]:
-    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
-    return Estimate(value, float(low), float(high)).to_dict()

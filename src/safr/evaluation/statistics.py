@@ -12,6 +12,9 @@ from scipy.stats import bootstrap, rankdata, sem, t
 
 from safr.errors import InputError
 
+DRAWS_TOGETHER = 100
+"""Resamples that are in memory at once, where a metric is computed of many."""
+
 RESAMPLES = 2000
 """Number of bootstrap resamples; the interval's ends then move by about 2 % of its width from seed to seed."""
 
@@ -95,6 +98,17 @@ def bootstrap_mean(
     )
     low, high = result.confidence_interval
     return Estimate(float(_weighted_mean(sample * weight, weight, axis=-1)), float(low), float(high))
+
+
+def estimate_from_draws(value: float, drawn: Sequence[Float[np.ndarray, " draw"]]) -> Estimate:
+    """A value with the 95 % percentile interval of what it comes to in bootstrap draws.
+
+    Args:
+        value: On all texts.
+        drawn: On drawn texts, in as many arrays as they were computed in.
+    """
+    low, high = np.percentile(np.concatenate(drawn), [2.5, 97.5])
+    return Estimate(float(value), float(low), float(high))
 
 
 def unseen_share(texts: int) -> float:
