@@ -109,9 +109,7 @@ def score_class_lists(
     rows = zip(class_names, precision, recall, f1, support, strict=True)
     return {
         "macro_f1": estimate_from_draws(float(f1.mean()), macro).to_dict(),
-        "micro_f1": estimate_from_draws(
-            float(f1_score(labels, predictions, average="micro", zero_division=0)), micro
-        ).to_dict(),
+        "micro_f1": estimate_from_draws(float(micro_f1), micro).to_dict(),
         "majority": {"label": "; ".join(names), "share": float(counts.max() / len(labels))},
         "per_class": [_describe_class(*row) for row in rows],
     }
