@@ -200,16 +200,18 @@ class Run:
         """Whether its model was trained elsewhere."""
         return bool(self.record.get("adopted", False))
 
-    def was_adopted_from(self, settings: Settings) -> bool:
-        """Whether it holds the model that these settings name, with the data that they name.
-
-        Raises:
-            InputError: It holds something else.
-        """
+    def check_adopted(self, settings: Settings, adopted: str) -> None:
+        """Raise an InputError unless it holds this model with the data that these settings name, read in this way."""
         names = ("model", "data", "text_column", "label_column")
-        if self.is_adopted and all(self.settings.get(name) == settings.get(name) for name in names):
-            return True
-        raise InputError(f"{self.folder}: holds another run; choose another --output")
+        is_same = self.record.get("adopted") == adopted and all(
+            self.settings.get(name) == settings.get(name) for name in names
+        )
+        is_same = is_same and settings.task in ("auto", self.settings.task)
+        if not is_same or settings.recipe.max_tokens not in (None, self.settings.recipe.max_tokens):
+            raise InputError(
+                f"{self.folder}: holds another model, or the same from before it was changed or read in another way; "
+                "remove it, or call `safr evaluate` with another --output"
+            )
 
     @property
     def command(self) -> str:
@@ -356,7 +358,7 @@ def create_run(
     data: Mapping[str, Any],
     *,
     max_tokens_cut: bool = False,
-    is_adopted: bool = False,
+    adopted: str = "",
 ) -> Run:
     """Make a run's folder and write down everything that decides what it computes.
 
@@ -365,7 +367,7 @@ def create_run(
         settings: The settings.
         data: What the run should remember of its data: origin, fingerprint, sizes, ...
         max_tokens_cut: Whether `max_tokens` in the settings was cut to what the model reads, and not chosen.
-        is_adopted: Whether its model was trained elsewhere.
+        adopted: What tells the model apart that was trained elsewhere; empty where it is to be trained.
 
     Raises:
         InputError: The folder holds a run or something else.
@@ -378,8 +380,8 @@ def create_run(
     versions |= {package: version(package) for package in _PACKAGES}
     record: dict[str, Any] = {"settings": settings.to_dict(), "data": dict(data), "versions": versions}
     record["machine"] = {"platform": platform.platform(), "cores": os.cpu_count()}
-    notes = {"max_tokens_cut": max_tokens_cut, "adopted": is_adopted}
-    write_json(run.config_file, record | {name: True for name, holds in notes.items() if holds})
+    notes = {"max_tokens_cut": max_tokens_cut, "adopted": adopted}
+    write_json(run.config_file, record | {name: note for name, note in notes.items() if note})
     return run
 
 

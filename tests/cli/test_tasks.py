@@ -240,7 +240,9 @@ def test_heads_without_an_answer_about_the_text_are_refused_in_one_line(kind, co
     assert "expected a model that classifies texts, got " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("kind", "is_explained"), [("gpt2", True), ("t5", True), ("tags", False), ("answers", False)])
+@pytest.mark.parametrize(
+    ("kind", "is_explained"), [("gpt2", True), ("t5", True), ("tags", False), ("answers", False), ("choice", False)]
+)
 def test_what_writes_text_is_explained_by_its_next_token(kind, is_explained, tmp_path, capsys):
     folder = write_head(kind, tmp_path / "model")
     assert main(["explain", str(folder), "a dull film"]) == (0 if is_explained else 2)

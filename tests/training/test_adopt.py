@@ -124,6 +124,21 @@ def test_every_command_takes_a_model_with_data(tmp_path, reviews, monkeypatch, c
     assert (said[-8].split()[1], said[-4].split()[1]) in (("LABEL_0", "bad"), ("LABEL_1", "good"))
 
 
+def test_a_model_that_has_changed_is_not_taken_for_the_one_before(tmp_path, reviews, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model, words = bert()
+    given = [str(write_model(tmp_path / "bert", model, words)), "--data", str(reviews)]
+    assert main(["evaluate", *given]) == 0
+    assert main(["evaluate", *given, "--max-tokens", "3"]) == 2
+    torch.nn.init.normal_(model.classifier.weight)
+    write_model(tmp_path / "bert", model, words)
+    assert main(["evaluate", *given]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert all("holds another model, or the same from before it was changed" in line for line in said)
+    assert main(["evaluate", *given, "--output", "again"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

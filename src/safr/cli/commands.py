@@ -602,7 +602,7 @@ def _open_run(
     """The run in a folder, or the one that a model becomes, which is not made again where it is there."""
     from safr.cli.console import ProgressBar
     from safr.runs import Run, open_trained_run
-    from safr.training.adopt import adopt_model, is_model
+    from safr.training.adopt import adopt_model, identify_model, is_model
 
     if not is_model(place) or (model_data.data is None and not place.exists()):
         run = open_trained_run(place)
@@ -614,8 +614,8 @@ def _open_run(
     folder = output or Path("runs") / f"{Path(settings.model).name}-{Path(settings.data).stem}".replace(":", "-")
     if Run(folder).is_trained:
         adopted = open_trained_run(folder)
-        if adopted.was_adopted_from(settings):
-            return adopted
+        adopted.check_adopted(settings, identify_model(settings.model))
+        return adopted
     with ProgressBar(console, f"data {settings.data}") as steps:
         run, _ = adopt_model(settings, folder, data_dir=data_dir, progress=steps)
     console.print(f"{place} is now the run {folder}", highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from safr.model.regularizer import SETTINGS, get_regularizer
 from safr.model.save import find_device, load, save
 from safr.progress import Progress
 from safr.runs import Run, check_is_new, create_run
-from safr.storage import read_json
+from safr.storage import hash_file, read_json
 from safr.training.prepare import (
     check_vocabulary,
     fit_max_tokens,
@@ -47,6 +48,15 @@ def is_model(place: str | Path) -> bool:
         return True
     config = folder / "config.json"
     return config.is_file() and "model_type" in read_json(config, {"type": "object"})
+
+
+def identify_model(name: str) -> str:
+    """What tells a model apart: SHA-256 (hex) of its files of weights, or its name on the hub."""
+    files = sorted(path for path in Path(name).glob("*") if path.suffix in (".safetensors", ".bin"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + hash_file(file))
+    return digest.hexdigest() if files else name
 
 
 def load_trained(
@@ -107,7 +117,7 @@ def adopt_model(
     run = Run(Path(output))
     check_is_new(run)
     model, tokenizer = load_trained(settings.model, task=settings.task)
-    settings = settings.changed(task=get_task(model))
+    name, settings = settings.model, settings.changed(task=get_task(model))
     data = load_data(settings, data_dir=data_dir, progress=progress)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
@@ -121,7 +131,7 @@ def adopt_model(
     assert attached is not None
     settings = settings.changed(**_list_settings(attached.regularization))
     with run.lock():
-        create_run(run.folder, settings, record_data(data), is_adopted=True)
+        create_run(run.folder, settings, record_data(data), adopted=identify_model(name))
         save(model, run.model_folder, tokenizer=tokenizer)
     return run, data
 
