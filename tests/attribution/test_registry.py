@@ -7,12 +7,12 @@ import torch
 
 from safr.attribution.gradients import gradient_x_input, integrated_gradients
 from safr.attribution.internals import attention_received, attention_rollout, compute_rollout
-from safr.attribution.perturbation import occlusion, shapley
+from safr.attribution.perturbation import SAMPLES_PER_WORD, kernel_shap, lime, occlusion, shapley
 from safr.attribution.registry import ABSOLUTE_PREFIX, METHODS, attribute, default_methods, get_method, is_signed
 from safr.config import Regularization
 from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.inference import iter_traces, log_odds, predict, probabilities
+from safr.inference import iter_traces, log_odds, predict, probabilities, text_log_odds
 from safr.model.interventions import intervene
 from safr.model.trace import trace
 from tests import linear, tiny
@@ -35,13 +35,42 @@ def masked():
     return tiny.model(Regularization(vmask_width=8))
 
 
-@pytest.mark.parametrize("score", [gradient_x_input, integrated_gradients, occlusion, shapley])
+@pytest.mark.parametrize("score", [gradient_x_input, integrated_gradients, occlusion, shapley, kernel_shap])
 def test_signed_methods_find_the_true_effects_of_a_linear_model(score):
     model, texts = linear.model(), encoded()
     found = score(model, texts)
     expected = linear.effects(texts, predict(model, texts))
     for own, true in zip(found, expected, strict=True):
         np.testing.assert_allclose(own, true, atol=1e-5)
+
+
+def test_lime_ranks_words_as_their_true_effects_in_a_linear_model():
+    model, texts = linear.model(), [text for text in encoded() if len(text.words) > 4]
+    for own, true in zip(lime(model, texts), linear.effects(texts, predict(model, texts)), strict=True):
+        assert (np.sign(own[true != 0]) == np.sign(true[true != 0])).all()
+        assert np.abs(own[true == 0]).max(initial=0) < np.abs(own[true != 0]).min(initial=1)
+
+
+def test_kernel_shap_adds_up_to_what_the_words_bring(masked):
+    texts = encoded(TEXTS[:6])
+    for text, own in zip(texts, kernel_shap(masked, texts), strict=True):
+        (whole, nothing) = text_log_odds(
+            masked, [text, text.without(range(len(text.words)))], np.repeat(predict(masked, [text]), 2)
+        )
+        assert own.sum() == pytest.approx(whole - nothing, abs=1e-3)
+
+
+@pytest.mark.parametrize("score", [kernel_shap, lime])
+def test_random_subsets_are_the_same_with_one_seed_and_cost_what_is_said(score, masked):
+    texts = encoded(TEXTS[:3])
+    before = torch.random.get_rng_state()
+    first, again, other = score(masked, texts), score(masked, texts), score(masked, texts, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert any(not np.array_equal(one, two) for one, two in zip(first, other, strict=True))
+    passes = attribute(masked, texts, score).forward
+    most = SAMPLES_PER_WORD * np.mean([len(text.words) for text in texts])
+    assert passes <= most + 2
 
 
 def test_integrated_gradients_add_up_to_what_the_words_bring(masked):

@@ -1,12 +1,12 @@
-"""Attribution by perturbation: occlusion deletes one word at a time, Shapley values average over random orders."""
+"""Attribution by perturbation: what the model makes of texts without one word, or without random subsets of words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from captum.attr import ShapleyValueSampling
+from captum.attr import KernelShap, Lime, ShapleyValueSampling
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,6 +16,13 @@ from safr.inference import predict, text_log_odds
 
 SHAPLEY_ORDERS = 25
 """Random orders in which words are added, for Shapley values; Captum's default."""
+
+SAMPLES_PER_WORD = 25
+"""Random subsets of words per word of a text, for Kernel SHAP and LIME, so that they cost what `shapley` costs."""
+
+_SUBSETS_TOGETHER = 256
+
+_LogOdds = Callable[[Tensor], Tensor]
 
 
 def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
@@ -52,6 +59,76 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
         texts: Encoded texts.
         seed: Seed of the orders.
     """
+
+    def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
+        return ShapleyValueSampling(compute_log_odds).attribute(
+            words, n_samples=SHAPLEY_ORDERS, perturbations_per_eval=_SUBSETS_TOGETHER
+        )
+
+    return _attribute_subsets(model, texts, attribute, seed)
+
+
+def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+    """Shapley values of the words for the prediction's log-odds, by a weighted regression on random subsets of words.
+
+    Words that are absent are deleted. The scores of a text sum to its log-odds less those without any word. The cost is
+    25 passes per word of a text, as of `shapley`.
+
+    Source: Lundberg and Lee 2017 (Kernel SHAP), by Captum's KernelShap.
+
+    Args:
+        model: A model; it runs in evaluation mode.
+        texts: Encoded texts.
+        seed: Seed of the subsets.
+    """
+
+    def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
+        if words.numel() == 1:  # the kernel has no weight for it
+            return compute_log_odds(words) - compute_log_odds(torch.zeros_like(words))
+        return KernelShap(compute_log_odds).attribute(
+            words, n_samples=SAMPLES_PER_WORD * words.numel(), perturbations_per_eval=_SUBSETS_TOGETHER
+        )
+
+    return _attribute_subsets(model, texts, attribute, seed)
+
+
+def lime(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+    """Weights of the words in a sparse linear model of the prediction's log-odds near the whole text.
+
+    Each word is deleted or not with equal chance. Subsets count by an exponential kernel of their cosine distance to
+    the whole text, and the linear model is a lasso with a penalty of 0.01, Captum's default. Many weights are 0. The
+    cost is 25 passes per word of a text, as of `shapley`.
+
+    Source: Ribeiro et al. 2016 (LIME), by Captum's Lime.
+
+    Args:
+        model: A model; it runs in evaluation mode.
+        texts: Encoded texts.
+        seed: Seed of the subsets.
+    """
+
+    def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
+        return Lime(compute_log_odds).attribute(
+            words, n_samples=SAMPLES_PER_WORD * words.numel(), perturbations_per_eval=_SUBSETS_TOGETHER
+        )
+
+    return _attribute_subsets(model, texts, attribute, seed)
+
+
+def _attribute_subsets(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    attribute: Callable[[_LogOdds, Tensor], Tensor],
+    seed: int,
+) -> Scores:
+    """Scores per word from a method of Captum's that asks for the log-odds of subsets of a text's words.
+
+    Args:
+        model: A model.
+        texts: Encoded texts.
+        attribute: Calls Captum with the log-odds of rows of 0 and 1, (subset, word), and the row of all words.
+        seed: Seed of what it draws.
+    """
     classes = predict(model, texts)
     scores = []
     for text, predicted in zip(texts, classes, strict=True):
@@ -64,11 +141,8 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
             shortened = [text.without(words) for words in absent]
             return torch.from_numpy(text_log_odds(model, shortened, np.full(len(shortened), predicted)))
 
-        all_words = torch.ones(1, len(text.words))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            values = ShapleyValueSampling(compute_log_odds).attribute(
-                all_words, n_samples=SHAPLEY_ORDERS, perturbations_per_eval=256
-            )
-        scores.append(values[0].double().numpy())
+            values = attribute(compute_log_odds, torch.ones(1, len(text.words)))
+        scores.append(values.reshape(-1).double().numpy())
     return scores

@@ -25,7 +25,7 @@ from safr.attribution.internals import (
     capacity_scores,
     keep_scores,
 )
-from safr.attribution.perturbation import occlusion, shapley
+from safr.attribution.perturbation import kernel_shap, lime, occlusion, shapley
 from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
@@ -86,6 +86,8 @@ METHODS: dict[str, AttributionMethod] = {
     "integrated_gradients": AttributionMethod(integrated_gradients, signed=True),
     "occlusion": AttributionMethod(occlusion, signed=True),
     "shapley": AttributionMethod(shapley, signed=True),
+    "kernel_shap": AttributionMethod(kernel_shap, signed=True),
+    "lime": AttributionMethod(lime, signed=True),
     "random": AttributionMethod(random_baseline),
 }
 """Attribution methods by name.
@@ -93,6 +95,10 @@ METHODS: dict[str, AttributionMethod] = {
 `get_method` knows two more kinds of name: `capacity@SITE` is capacity at another site, and `absolute_NAME` gives the
 absolute scores of a signed method.
 """
+
+
+COSTLY_METHODS = ("shapley", "kernel_shap", "lime")
+"""Methods of which each costs as much as all others together, and which are used only where they are named."""
 
 
 def get_method(name: str) -> AttributionMethod:
@@ -129,8 +135,8 @@ def is_signed(name: str) -> bool:
 
 
 def default_methods(model: PreTrainedModel) -> list[str]:
-    """Names of the methods that a model is evaluated with by default: all that it allows, except `shapley`."""
-    names = [name for name in METHODS if name != "shapley"]  # costs as much as all others together
+    """Names of the methods that a model is evaluated with by default: all that it allows, but for `COSTLY_METHODS`."""
+    names = [name for name in METHODS if name not in COSTLY_METHODS]
     if (regularizer := get_regularizer(model)) is None or regularizer.vmask is None:
         names.remove("keep")
     if not has_visible_attention(unwrap(model)):

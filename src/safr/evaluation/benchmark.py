@@ -77,7 +77,7 @@ def benchmark(
             any data set, or a split of one: `Split(texts, labels)`.
         tokenizer: The model's; a run brings its own.
         methods: Names of attribution methods (see `safr.attribution.registry`). Default: all that the model can be
-            asked for, but Shapley values. Capacity and random scores are always there.
+            asked for, but `COSTLY_METHODS`. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: Texts at most; of more, those whose SHA-256 comes first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from safr.attribution.registry import COSTLY_METHODS
 from safr.evaluation.sanity_checks import CONFOUND_THRESHOLD
 
 FAITHFULNESS_METRICS = ("srs", "comprehensiveness", "sufficiency", "aopc", "words_to_flip")
@@ -175,7 +176,7 @@ def _describe_costs(result: Mapping[str, Any]) -> list[str]:
     times = {
         name: method["cost"]["seconds"] for name, method in result["methods"].items() if method["cost"] is not None
     }
-    others = [name for name in ("integrated_gradients", "occlusion", "shapley") if times.get(name)]
+    others = [name for name in ("integrated_gradients", "occlusion", *COSTLY_METHODS) if times.get(name)]
     if not others or not compared_time:
         return []
     ratios = _join_names(f"{times[name] / compared_time:.0f} times as long" + f" ({name})" for name in others)
