@@ -284,7 +284,7 @@ def test_unusual_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     "column",
     [
-        pyarrow.array([[1, 2]] * 30),
+        pyarrow.array([[[1, 2]]] * 30),
         pyarrow.array([{"a": 1}] * 30),
         pyarrow.array([b"a"] * 30),
         pyarrow.array([2**62] * 30, pyarrow.timestamp("us")),

@@ -187,6 +187,15 @@ def test_a_cell_that_is_neither_0_nor_1_in_one_of_several_label_columns_is_an_er
         load_data(write("a.csv", "text,a,b\nt,1,2\n"), label_column=("a", "b"))
 
 
+def test_a_single_list_among_labels_is_an_error_and_not_another_task(write):
+    rows = "".join(json.dumps({"text": f"t {n}", "label": ("a", "b")[n % 2]}) + "\n" for n in range(40))
+    path = write("a.jsonl", rows + '{"text": "t", "label": ["a", "b"]}\n')
+    with pytest.raises(InputError, match=r"line 41: expected one class as in other rows, got the list 'a', 'b'; write"):
+        load_data(path)
+    data = load_data(path, task="multi_label")
+    assert read_labels(data)["t"] == (1, 1)
+
+
 def test_lists_are_refused_where_one_class_a_text_is_asked_for(write):
     with pytest.raises(InputError, match=r"line 1: expected one class a text, got the list 'toxic'; .* multi_label"):
         load_data(write(*as_jsonl([LISTS[n % 5] for n in range(100)])), task="classification")

@@ -35,7 +35,7 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.jsonl", "a.parquet", "a.txt"])
 def test_texts_come_in_the_order_of_the_file(write, name):
-    assert list(iter_texts(write(name), "review")) == TEXTS
+    assert list(iter_texts(write(name), ("review",))) == TEXTS
 
 
 def test_a_file_is_read_as_its_texts_are_asked_for(tmp_path):

@@ -113,6 +113,8 @@ def build_dataset(
     """
     place, cleaned = shorten_path(origin), Counter(cleaned)
     _check_rows(parts, place)
+    if task is None:
+        _check_kinds(parts)
     task = task or guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES)
     prepare = {
         "classification": _prepare_classes,
@@ -320,6 +322,18 @@ def _check_count(part: str, count: int, place: str) -> None:
     if part == "train" and count < FEWEST_ROWS:
         raise InputError(
             f"{place}: expected at least {FEWEST_ROWS} rows with a text and a label to train on, found {count}"
+        )
+
+
+def _check_kinds(parts: Parts) -> None:
+    """Raise an InputError where some labels are lists of classes and others are not: a single row may be a mistake."""
+    rows = [row for part in parts.values() for row in part]
+    lists = [row for row in rows if isinstance(row.label, tuple)]
+    if lists and len(lists) < len(rows):
+        listed = list_names(lists[0].label) or "of none"
+        raise InputError(
+            f"{lists[0].place}: expected one class as in other rows, got the list {listed}; write lists in all rows, or "
+            "pass --task multi_label"
         )
 
 

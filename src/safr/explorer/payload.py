@@ -63,13 +63,13 @@ class TextRow:
     """By run, how far the predicted class's probability falls without the 30 % of words of highest capacity, or how far
     a number moves; None for a text from which nothing can be deleted."""
 
-    pair: tuple[str, str] | None = None
+    pair: list[str] | None = None
     """The two texts of a pair."""
 
     @property
     def source(self) -> Text:
         """What the model is given."""
-        return self.text if self.pair is None else self.pair
+        return self.text if self.pair is None else (self.pair[0], self.pair[1])
 
 
 @dataclass(frozen=True)
@@ -236,8 +236,8 @@ def _summarize_texts(run: Run) -> dict[str, list[Any]]:
     return columns
 
 
-def _find_pair(text: Text) -> tuple[str, str] | None:
-    return None if isinstance(text, str) else (replace_surrogates(text[0]), replace_surrogates(text[1]))
+def _find_pair(text: Text) -> list[str] | None:
+    return None if isinstance(text, str) else list(map(replace_surrogates, text))
 
 
 def _join_words(run: Run) -> Mapping[int, Text]:
