@@ -332,8 +332,8 @@ def _check_kinds(parts: Parts) -> None:
     if lists and len(lists) < len(rows):
         listed = list_names(lists[0].label) or "of none"
         raise InputError(
-            f"{lists[0].place}: expected one class as in other rows, got the list {listed}; write lists in all rows, or "
-            "pass --task multi_label"
+            f"{lists[0].place}: expected one class as in other rows, got the list {listed}; write lists in all rows, "
+            "or pass --task multi_label"
         )
 
 
