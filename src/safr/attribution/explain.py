@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar, overload
@@ -16,7 +16,7 @@ from safr.attribution.explanation import Explanation, Explanations, SiteScores, 
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.config import Task
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, check_text, describe_left_out, encode, is_pair, read_texts
+from safr.data.encoding import EncodedText, check_text, describe_left_out, encode, has_order, is_pair, read_texts
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, get_task, iter_traces, probabilities, text_logits, to_numpy
@@ -125,8 +125,7 @@ def explain(
             pair = " and ".join(map(describe_value, (text, text_pair)))
             raise InputError(f"expected `text` and `text_pair` to be one text each, got {pair}; a list holds tuples")
         text = text, text_pair
-    is_list = isinstance(text, Iterable) and not isinstance(text, str | bytes | bytearray | Mapping | Set)
-    if is_list and not is_pair(text):
+    if has_order(text) and not is_pair(text):
         texts = read_texts(text)
         return Explanations(tuple(explain_texts(model, tokenizer, texts, max_tokens=max_tokens, sites=sites or ())))
     return _explain_text(model, tokenizer, check_text(text), max_tokens, sites)

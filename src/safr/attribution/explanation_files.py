@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain_texts
 from safr.attribution.explanation import build_word_table, word_schema
-from safr.data.encoding import check_fast_tokenizer, check_max_tokens, check_text
+from safr.data.encoding import check_fast_tokenizer, check_max_tokens, check_text, has_order
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import check_model
@@ -72,7 +72,7 @@ def explain_to_parquet(
     check_model(model)
     check_fast_tokenizer(tokenizer)
     check_max_tokens(max_tokens)
-    if not isinstance(texts, Iterable) or isinstance(texts, str | bytes | bytearray | Mapping | Set):
+    if not has_order(texts):
         raise InputError(
             f"expected a list of texts, or something that gives them in order, got {describe_value(texts)}"
         )

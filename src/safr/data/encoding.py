@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from safr.data.segmentation import find_boundaries
-from safr.data.splits import Text
+from safr.data.splits import Text, split_pair
 from safr.errors import InputError, describe_value, shorten_text
 
 Span = tuple[int, int]
@@ -188,10 +188,7 @@ def encode(
     """
     check_fast_tokenizer(tokenizer)
     check_max_tokens(max_tokens)
-    parts = [
-        tuple(replace_surrogates(part) for part in ((text,) if isinstance(text, str) else text))
-        for text in read_texts(texts)
-    ]
+    parts = [tuple(map(replace_surrogates, split_pair(text))) for text in read_texts(texts)]
     special_ids = special_token_ids(tokenizer)
     unknown_id: int | None = tokenizer.unk_token_id  # once, since the tokenizer looks it up each time
     has_token_types = "token_type_ids" in tokenizer.model_input_names
@@ -204,14 +201,18 @@ def encode(
     return [encoded[index] for index in range(len(parts))]
 
 
+def has_order(values: Any) -> bool:
+    """Whether these are values that come one after the other, as of a list, an array or a generator; a text is none."""
+    return isinstance(values, Iterable) and not isinstance(values, str | bytes | bytearray | Mapping | Set)
+
+
 def read_texts(texts: Iterable[Any]) -> list[Text]:
     """Texts from a list, tuple, array, column or other iterable of them, each checked by `check_text`.
 
     Raises:
         InputError: It is a single text, has no order or more than one dimension, or holds something that is no text.
     """
-    is_iterable = isinstance(texts, Iterable) and not isinstance(texts, str | bytes | bytearray | Mapping | Set)
-    if not is_iterable or getattr(texts, "ndim", 1) != 1:
+    if not has_order(texts) or getattr(texts, "ndim", 1) != 1:
         raise InputError(f"expected a list of texts, got {describe_value(texts)}")
     return [check_text(text, f"text {number}: ") for number, text in enumerate(texts)]
 

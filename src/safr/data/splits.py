@@ -226,14 +226,22 @@ class TextDataset:
         return hashlib.sha256(json.dumps([self.label_names, *splits]).encode()).hexdigest()
 
 
+def split_pair(text: Text) -> tuple[str, ...]:
+    """The two texts of a pair, or the one of a text.
+
+    >>> split_pair("a film"), split_pair(("it rains", "it is wet"))
+    (('a film',), ('it rains', 'it is wet'))
+    """
+    return (text,) if isinstance(text, str) else text
+
+
 def hash_text(text: Text) -> str:
     """SHA-256 (hex) of the UTF-8 bytes of a text, or of a pair with a zero between, the same on every machine.
 
     >>> hash_text("a good film")[:8]
     '5392fa17'
     """
-    joined = text if isinstance(text, str) else "\0".join(text)
-    return hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256("\0".join(split_pair(text)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def join_pair(text: Text) -> str:
@@ -242,7 +250,7 @@ def join_pair(text: Text) -> str:
     >>> join_pair("a film"), join_pair(("it rains", "it is wet"))
     ('a film', 'it rains ‖ it is wet')
     """
-    return text if isinstance(text, str) else " ‖ ".join(text)
+    return " ‖ ".join(split_pair(text))
 
 
 def write_label(data: TextDataset, label: Label) -> str:

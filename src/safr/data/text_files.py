@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 from safr.data.encoding import check_text
 from safr.data.files import EXTENSIONS, find_format, open_regular_file, open_table
 from safr.data.messages import shorten_path
-from safr.data.splits import Text
+from safr.data.splits import Text, split_pair
 from safr.errors import InputError, shorten_text
 
 
@@ -36,7 +36,7 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
     with closing(rows):
         for place, value in rows:
             text = check_text(value, f"{place}: ")
-            if not all(part.strip() for part in ((text,) if isinstance(text, str) else text)):
+            if not all(part.strip() for part in split_pair(text)):
                 raise InputError(f"{place}: expected a text with at least one word, got an empty one; leave it out")
             yield text
 

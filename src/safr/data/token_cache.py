@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from safr.data import archives
 from safr.data.encoding import check_fast_tokenizer, replace_surrogates, tokenize
 from safr.data.quiet import hide_progress_bars
-from safr.data.splits import Label, Text
+from safr.data.splits import Label, Text, split_pair
 from safr.errors import InputError
 from safr.storage import create_folder, hash_file
 
@@ -96,7 +96,7 @@ def _tokenize_rows(
     if isinstance(next(iter(texts), None), tuple) and "token_type_ids" in tokenizer.model_input_names:
         columns["token_type_ids"] = []
     for part in parts:
-        pairs = [tuple(map(replace_surrogates, (text,) if isinstance(text, str) else text)) for text in part]
+        pairs = [tuple(map(replace_surrogates, split_pair(text))) for text in part]
         encodings = tokenize(tokenizer, pairs, max_tokens)
         for name, attribute in (("input_ids", "ids"), ("token_type_ids", "type_ids")):
             if name in columns:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from safr.data.encoding import replace_surrogates
 from safr.data.segmentation import SPACELESS
-from safr.data.splits import Text
+from safr.data.splits import Text, split_pair
 
 PADDING, UNKNOWN, MASK, SEPARATOR = "[PAD]", "[UNK]", "[MASK]", "[SEP]"
 
@@ -152,7 +152,7 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
 def _split_pairs(texts: Iterable[Text]) -> tuple[list[str], list[str]]:
     """The single texts, and the token that separates those of pairs, or none where there are no pairs."""
     texts = list(texts)
-    parts = [part for text in texts for part in ((text,) if isinstance(text, str) else text)]
+    parts = [part for text in texts for part in split_pair(text)]
     return parts, [SEPARATOR] if len(parts) > len(texts) else []
 
 
