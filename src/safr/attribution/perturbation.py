@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,13 +61,7 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
         texts: Encoded texts.
         seed: Seed of the orders.
     """
-
-    def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
-        return ShapleyValueSampling(compute_log_odds).attribute(
-            words, n_samples=SHAPLEY_ORDERS, perturbations_per_eval=_SUBSETS_TOGETHER
-        )
-
-    return _attribute_subsets(model, texts, attribute, seed)
+    return _attribute_subsets(model, texts, partial(_sample, ShapleyValueSampling, SHAPLEY_ORDERS), seed)
 
 
 def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
@@ -85,9 +81,7 @@ def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int 
     def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
         if words.numel() == 1:  # the kernel has no weight for it
             return compute_log_odds(words) - compute_log_odds(torch.zeros_like(words))
-        return KernelShap(compute_log_odds).attribute(
-            words, n_samples=SAMPLES_PER_WORD * words.numel(), perturbations_per_eval=_SUBSETS_TOGETHER
-        )
+        return _sample(KernelShap, SAMPLES_PER_WORD * words.numel(), compute_log_odds, words)
 
     return _attribute_subsets(model, texts, attribute, seed)
 
@@ -108,11 +102,14 @@ def lime(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) ->
     """
 
     def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
-        return Lime(compute_log_odds).attribute(
-            words, n_samples=SAMPLES_PER_WORD * words.numel(), perturbations_per_eval=_SUBSETS_TOGETHER
-        )
+        return _sample(Lime, SAMPLES_PER_WORD * words.numel(), compute_log_odds, words)
 
     return _attribute_subsets(model, texts, attribute, seed)
+
+
+def _sample(method: Any, samples: int, compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
+    """The values of one of Captum's methods from so many samples."""
+    return method(compute_log_odds).attribute(words, n_samples=samples, perturbations_per_eval=_SUBSETS_TOGETHER)
 
 
 def _attribute_subsets(
