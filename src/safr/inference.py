@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.config import Task
 from safr.data.batches import Batch, iter_batches
 from safr.data.encoding import EncodedText
+from safr.data.splits import Label
 from safr.errors import InputError, describe_value
 from safr.model.families import (
     add_decoder_start,
@@ -245,6 +246,12 @@ def read_labels(task: Task, logits: Float[Tensor, "batch label"]) -> Shaped[Tens
         case "multi_label":
             return (logits > 0).float()
     return logits.argmax(dim=-1)
+
+
+def list_labels(task: Task, logits: Float[Tensor, "batch label"]) -> list[Label]:
+    """What logits say as labels of Python's own numbers, one for every text."""
+    labels = read_labels(task, logits).tolist()
+    return [tuple(map(int, label)) for label in labels] if task == "multi_label" else labels
 
 
 def get_task(model: PreTrainedModel) -> Task:

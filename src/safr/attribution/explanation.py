@@ -112,11 +112,16 @@ class Explanation:
     """Capacity of every word at the explaining site, where nothing else of that site was kept; None where it was."""
 
     @property
+    def fitting(self) -> dict[str, float]:
+        """Probability of the prediction, or where several classes can be right of all that are likelier than not."""
+        if self.task != "multi_label":
+            return {self.prediction: self.probability}
+        return {name: share for name, share in self.probabilities.items() if share > 0.5}
+
+    @property
     def answer(self) -> str:
         """What the model says in the form of a label: its class, all its classes with `;` between, or its number."""
-        if self.task == "multi_label":
-            return "; ".join(name for name, share in self.probabilities.items() if share > 0.5)
-        return f"{self.probability:.4g}" if self.is_regression else self.prediction
+        return f"{self.probability:.4g}" if self.is_regression else "; ".join(self.fitting)
 
     @property
     def is_regression(self) -> bool:

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
+from safr.data.splits import Label
 from safr.errors import InputError
-from safr.inference import get_task, iter_traces, read_labels, text_logits, to_numpy
+from safr.inference import get_task, iter_traces, list_labels, text_logits, to_numpy
 from safr.model.attention import received_attention
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -84,8 +85,8 @@ def compute_rollout(attention: Sequence[Float[Tensor, "batch head query key"]]) 
 class InternalScores:
     """Scores of a text's words and its prediction, from one forward pass."""
 
-    prediction: int | float | list[float]
-    """What the model says in the form of the data's labels; see `predict_labels`."""
+    prediction: Label
+    """What the model says in the form of the data's labels."""
 
     keep: Float[np.ndarray, " word"] | None
     """VMASK's keep probabilities in [0, 1], (word,); None without VMASK."""
@@ -111,7 +112,7 @@ def internal_scores(
     scores: dict[int, InternalScores] = {}
     task = get_task(model)
     for batch, trace in iter_traces(model, texts, sites):
-        predictions = read_labels(task, text_logits(model, trace.logits, batch)).tolist()
+        predictions = list_labels(task, text_logits(model, trace.logits, batch))
         capacities = {site: to_numpy(capacity(vectors, trace.content_mask)) for site, vectors in trace.vectors.items()}
         keep = None if trace.keep is None else to_numpy(trace.keep)
         received = _compute_received_attention(batch, trace)

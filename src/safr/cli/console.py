@@ -191,10 +191,11 @@ def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> l
 
 def describe_prediction(explanation: Explanation) -> str:
     """What the model says: its class and how sure it is, all its classes where several can be right, or its number."""
+    likeliest = f"{explanation.prediction} ({explanation.format_probability()})"
     if explanation.task != "multi_label":
-        return f"{explanation.prediction} ({explanation.format_probability()})"
-    shares = [f"{name} ({share:.1%})" for name, share in explanation.probabilities.items() if share > 0.5]
-    return ", ".join(shares) or f"none; the likeliest is {explanation.prediction} ({explanation.format_probability()})"
+        return likeliest
+    shares = [f"{name} ({share:.1%})" for name, share in explanation.fitting.items()]
+    return ", ".join(shares) or f"none; the likeliest is {likeliest}"
 
 
 def shade_words(explanation: Explanation) -> Text:

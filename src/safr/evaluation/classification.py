@@ -94,13 +94,12 @@ def score_class_lists(
     (0.5, 0.8, {'label': 'a', 'share': 0.5})
     """
     precision, recall, f1, support = precision_recall_fscore_support(labels, predictions, zero_division=0)
-    hits, of_label, of_prediction = labels * predictions, labels, predictions
-    generator = np.random.default_rng(0)
+    hits, generator = labels * predictions, np.random.default_rng(0)
+    alike = np.full(len(labels), 1 / len(labels))
     macro, micro = [], []
     for _ in range(0, RESAMPLES, DRAWS_TOGETHER):
-        texts = np.full(len(labels), 1 / len(labels))
-        weights = generator.multinomial(len(labels), texts, size=DRAWS_TOGETHER).astype(np.float64)
-        tp, size = weights @ hits, weights @ of_label + weights @ of_prediction  # (draw, label)
+        weights = generator.multinomial(len(labels), alike, size=DRAWS_TOGETHER).astype(np.float64)
+        tp, size = weights @ hits, weights @ labels + weights @ predictions  # (draw, label)
         macro.append((2 * tp / np.maximum(size, 1)).mean(axis=1))
         micro.append(2 * tp.sum(axis=1) / np.maximum(size.sum(axis=1), 1))
     micro_f1 = f1_score(labels, predictions, average="micro", zero_division=0)

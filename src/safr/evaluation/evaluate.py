@@ -248,7 +248,7 @@ def _scores(
     site: str,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    predictions = np.array([text.prediction for text in internals])
+    predictions = np.array([text.prediction for text in internals], dtype=labels.dtype)
     metric = MAIN_METRICS[get_task(model)]
     judged = metric.judge(predictions, labels)
     scores = _attributions(internals, site)
@@ -404,9 +404,11 @@ def _write_words(
 ) -> None:
     """Write one row per word, for whoever wants to look further than the averages."""
     sizes = [len(text.words) for text in texts]
-    is_regression = data.task == "regression"
-    predictions = [label if is_regression else write_label(data, label) for label in _read_predictions(internals)]
-    labels = [label if is_regression else write_label(data, label) for label in split.labels]
+
+    def as_cell(label: Label) -> Label | str:
+        return label if data.task == "regression" else write_label(data, label)
+
+    predictions, labels = [as_cell(text.prediction) for text in internals], [as_cell(label) for label in split.labels]
     columns: dict[str, Any] = {
         "text": np.repeat(np.arange(len(texts)), sizes),
         "position": np.concatenate([np.arange(size) for size in sizes]),
@@ -421,11 +423,6 @@ def _write_words(
     for site in internals[0].capacity:
         columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in internals])
     write_parquet(run.words_file, pyarrow.table(columns))
-
-
-def _read_predictions(internals: Sequence[InternalScores]) -> list[Label]:
-    predictions = (text.prediction for text in internals)
-    return [tuple(map(int, value)) if isinstance(value, list) else value for value in predictions]
 
 
 def _paper_example(split: Split) -> ShownText:

@@ -16,14 +16,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label
 from safr.errors import InputError
+from safr.evaluation.task_metrics import MAE
 from safr.inference import (
     batch_logits,
     get_task,
     iter_model_batches,
     iter_traces,
+    list_labels,
     predict_labels,
     probabilities,
-    read_labels,
 )
 from safr.model.interventions import intervene
 
@@ -83,17 +84,17 @@ class Remover:
         task = get_task(self.model)
         wholes = predict_labels(self.model, texts) if task == "regression" else np.zeros(0)
         for rows, logits in self.iter_logits(texts, removed):
-            predictions = read_labels(task, logits).tolist()
+            predictions = list_labels(task, logits)
             if task == "regression":
                 chosen_shares = [
-                    -abs(value - float(wholes[number])) for value, (number, _) in zip(predictions, rows, strict=True)
+                    -MAE.judge_one(prediction, float(wholes[number]))
+                    for prediction, (number, _) in zip(predictions, rows, strict=True)
                 ]
             else:
                 chosen = torch.tensor([classes[number] for number, _ in rows], device=logits.device)
                 chosen_shares = probabilities(self.model, logits).gather(1, chosen[:, None])[:, 0].tolist()
             for (number, words), share, prediction in zip(rows, chosen_shares, predictions, strict=True):
-                label = tuple(map(int, prediction)) if isinstance(prediction, list) else prediction
-                outcomes[number][words] = RemovalOutcome(share, label)
+                outcomes[number][words] = RemovalOutcome(share, prediction)
         return outcomes
 
     def iter_logits(

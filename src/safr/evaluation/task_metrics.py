@@ -122,8 +122,6 @@ def compute_dev_metrics(
     >>> compute_dev_metrics("regression", np.array([1.0, 2, 4]), np.array([1.0, 2, 3]))["spearman"]
     1.0
     """
-    main = MAIN_METRICS[task]
-    metrics: dict[str, float] = {main.key: float(main.judge(predictions, labels).mean())}
     if task == "regression":
         varies = np.ptp(predictions) > 0 and np.ptp(labels) > 0
         return {
@@ -131,7 +129,10 @@ def compute_dev_metrics(
             "rmse": float(root_mean_squared_error(labels, predictions)),
             "spearman": float(spearmanr(labels, predictions).statistic) if varies else 0.0,
         }
-    metrics["macro_f1"] = float(f1_score(labels, predictions, average="macro", zero_division=0))
+    metrics = {
+        "accuracy": float(ACCURACY.judge(predictions, labels).mean()),
+        "macro_f1": float(f1_score(labels, predictions, average="macro", zero_division=0)),
+    }
     if task == "multi_label":
         return metrics | {"micro_f1": float(f1_score(labels, predictions, average="micro", zero_division=0))}
     recall = recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0)

@@ -320,13 +320,8 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
 
 def _describe_prediction(explanation: Explanation) -> dict[str, str]:
     """The prediction as a run's examples write labels, so that the two can be compared, and how sure it is."""
-    match explanation.task:
-        case "regression":
-            return {"prediction": explanation.answer, "certainty": ""}
-        case "multi_label":
-            shares = [f"{100 * share:.0f} %" for share in explanation.probabilities.values() if share > 0.5]
-            return {"prediction": explanation.answer, "certainty": ", ".join(shares)}
-    return {"prediction": explanation.answer, "certainty": f"{100 * explanation.probability:.0f} %"}
+    shares = [] if explanation.is_regression else explanation.fitting.values()
+    return {"prediction": explanation.answer, "certainty": ", ".join(f"{100 * share:.0f} %" for share in shares)}
 
 
 def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
