@@ -31,7 +31,7 @@ from safr.config import PAPER_MODEL, Settings, Task
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
 from safr.model.pretrained_tokenizer import load_tokenizer
-from safr.model.save import load
+from safr.model.save import default_device, load
 from safr.progress import Progress
 from safr.storage import CHECKSUMS_FILE, keep_checksums, read_json, read_json_lines, read_parquet, write_json
 
@@ -301,8 +301,7 @@ class Run:
         Raises:
             InputError: The model is not there or is damaged, or the device is not there.
         """
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model, tokenizer = load(self.model_folder, device=device), load_tokenizer(self.model_folder)
+        model, tokenizer = load(self.model_folder, device=device or default_device()), load_tokenizer(self.model_folder)
         _check_vocabulary(self.model_folder, model, tokenizer)
         return model, tokenizer
 

@@ -310,7 +310,7 @@ def explain_command(
     A file's explanations that were stopped go on when the command is called again.
 
     Args:
-        run: Folder of a trained run; or the folder or hub name of a model.
+        run: Folder of a trained run, or of a model.
         text: The text; `-` reads it from standard input.
         text_pair: The second text, of a pair.
         json: Print every number as JSON instead.
@@ -409,7 +409,7 @@ def explore_command(
     if not runs:
         raise InputError("expected the folder of at least one run, got none; as in `safr explore runs/a runs/b`")
     console = _console()
-    opened = [_evaluate_adopted(_open_run(place, model_data, console), console) for place in runs]
+    opened = [_evaluate_adopted(_open_run(place, model_data, console), console, device) for place in runs]
     if export is not None:
         _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts, device)
         return
@@ -622,10 +622,10 @@ def _open_run(
     return run
 
 
-def _evaluate_adopted(run: Run, console: Console) -> Run:
+def _evaluate_adopted(run: Run, console: Console, device: str | None = None) -> Run:
     """The run, evaluated where it is a model's that was not yet."""
     if run.is_adopted and not run.scores_file.exists():
-        _evaluate(run, _load(run.settings, None, console), console)
+        _evaluate(run, _load(run.settings, None, console), console, device=device)
     return run
 
 

@@ -106,6 +106,11 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Pre
     return nn.Module.to(model.eval(), target)
 
 
+def default_device() -> str:
+    """The GPU, where CUDA finds one, else the processor."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def find_device(device: Any) -> torch.device:
     """The device of a name, if this machine has it."""
     counts = {"cpu": 1}

@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -25,7 +24,7 @@ from safr.inference import PROBLEM_TYPES, get_task
 from safr.model.attach import attach
 from safr.model.hub import model_folder
 from safr.model.regularizer import SETTINGS, get_regularizer
-from safr.model.save import find_device, load, save
+from safr.model.save import default_device, find_device, load, save
 from safr.progress import Progress
 from safr.runs import Run, check_is_new, create_run
 from safr.storage import hash_file, read_json
@@ -74,7 +73,7 @@ def load_trained(
         InputError: It is not there, is damaged, has no trained head, or says nothing about a text as a whole.
     """
     tokenizer = load_model_tokenizer(name)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or default_device()
     if _holds_safr(name):
         return load(name, device=device), tokenizer
     target = find_device(device)
