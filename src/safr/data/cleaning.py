@@ -115,7 +115,7 @@ def build_dataset(
     _check_rows(parts, place)
     if task is None:
         _check_kinds(parts)
-    task = task or guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES)
+        task = guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES)
     prepare = {
         "classification": _prepare_classes,
         "multi_label": _prepare_class_lists,

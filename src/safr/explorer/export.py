@@ -143,12 +143,11 @@ def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
     """The row with what the models say. An example that is not in the test split had no predictions before."""
     effects: dict[str, float | None] = {}
     for name, (explanation, what_if) in results.items():
-        is_number = explanation.is_regression  # which may move either way
         before, after = (what_if.probability["capacity"][what_if.counts.index(count)] for count in (0, what_if.main))
-        nothing_deleted = what_if.main == 0
-        drop = 0.0 if before is None or after is None else before - after
-        is_unknown = nothing_deleted or before is None or after is None
-        effects[name] = None if is_unknown else round(abs(drop) if is_number else drop, 4)
+        if what_if.main == 0 or before is None or after is None:  # nothing can be deleted, or it was no number
+            effects[name] = None
+        else:  # a predicted number may move either way
+            effects[name] = round(abs(before - after) if explanation.is_regression else before - after, 4)
     predictions = {name: explanation.answer for name, (explanation, _) in results.items()}
     words = max(len(explanation.words) for explanation, _ in results.values())
     return replace(row, words=words, predictions=predictions, effects=effects)
