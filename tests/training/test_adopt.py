@@ -71,6 +71,7 @@ def test_a_model_that_was_saved_with_safr_keeps_its_mask(tmp_path, reviews):
     save(model, tmp_path / "bert", tokenizer=words)
     run, _ = adopt_model(Settings(data=str(reviews), model=str(tmp_path / "bert")), tmp_path / "run")
     assert (run.settings.regularization.importance, run.settings.regularization.vmask) == (0.5, True)
+    assert run.settings.regularization == model.safr.regularization
     inputs = words(["a dull film"], return_tensors="pt")
     torch.testing.assert_close(run.load_model()[0](**inputs).logits, model.eval()(**inputs).logits)
 

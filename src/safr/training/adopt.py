@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,7 +129,7 @@ def adopt_model(
         attach(model, _NO_SAFR, tokenizer=tokenizer)
     attached = get_regularizer(model)
     assert attached is not None
-    settings = settings.changed(**_list_settings(attached.regularization))
+    settings = replace(settings, regularization=attached.regularization)
     with run.lock():
         create_run(run.folder, settings, record_data(data), adopted=identify_model(name))
         save(model, run.model_folder, tokenizer=tokenizer)
@@ -149,10 +150,6 @@ def _choose_class(name: str, config: PretrainedConfig, may_generate: bool) -> An
         f"model '{name}': expected a model that {expected}, got {architecture}; fine-tune it first, as by "
         "`safr train --model`"
     )
-
-
-def _list_settings(regularization: Regularization) -> dict[str, Any]:
-    return {name: getattr(regularization, name) for name in ("importance", "interaction", "information", "vmask")}
 
 
 def _holds_safr(name: str) -> bool:
