@@ -42,7 +42,7 @@ new MutationObserver((_, observer) => {
 def main(folders: list[str]) -> None:
     """Measure everything, print the table and write it."""
     found = [*answers(folders), *offline_file(folders)]
-    write_results("explorer", found)
+    print(write_results("explorer", found))
 
 
 def answers(folders: list[str]) -> list[Row]:

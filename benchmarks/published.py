@@ -54,13 +54,13 @@ class Published(nn.Module):
 def importance(vectors: Tensor) -> Tensor:
     """Mean over all tokens of sqrt(P_i / E)."""
     directions = vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-5)
-    shared = (directions @ vectors.mT).square() * (1 - torch.eye(vectors.shape[1]))
+    shared = (directions @ vectors.mT).square() * (1 - torch.eye(vectors.shape[1], device=vectors.device))
     return (shared.sum(dim=-1) / vectors.shape[-1] + 1e-12).sqrt().mean()
 
 
 def interaction(weights: Tensor) -> Tensor:
     """Mean over texts, heads and all pairs of A_ij (1 - (A A^T)_ij), without i = j in A A^T."""
-    overlap = weights @ weights.mT * (1 - torch.eye(weights.shape[-1]))
+    overlap = weights @ weights.mT * (1 - torch.eye(weights.shape[-1], device=weights.device))
     return (weights * (1 - overlap)).mean()
 
 

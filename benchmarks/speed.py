@@ -76,11 +76,11 @@ def main() -> None:
     ):
         found += part()
         print(f"{found[-1]['what']}: done", file=sys.stderr, flush=True)
-    write_results("speed", found)
+    print(write_results("speed", found))
 
 
-def write_results(name: str, found: list[Row]) -> None:
-    """Write the rows and the machine as JSON and as Markdown, and print them."""
+def write_results(name: str, found: list[Row]) -> str:
+    """Write the rows and the machine as JSON and as Markdown, and return the latter."""
     machine = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -89,10 +89,12 @@ def write_results(name: str, found: list[Row]) -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+    if torch.cuda.is_available():
+        machine["GPU"] = torch.cuda.get_device_name()
     here, text = Path(__file__).parent, table(found, machine)
     (here / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
     (here / f"{name}.md").write_text(text)
-    print(text)
+    return text
 
 
 def table(found: list[Row], machine: dict[str, object]) -> str:
@@ -152,7 +154,7 @@ def training_step(model: torch.nn.Module, precision: torch.dtype | None = None) 
 
     def step(inputs: dict[str, torch.Tensor]) -> None:
         optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
+        with torch.autocast(inputs["input_ids"].device.type, dtype=precision, enabled=precision is not None):
             loss = model(**inputs).loss
         loss.backward()
         optimizer.step()

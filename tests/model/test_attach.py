@@ -18,6 +18,7 @@ import safr
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import importance_loss, interaction_loss
+from safr.model import attention
 from safr.model.attach import attach, detach, parameter_groups
 from safr.model.forward_pass import SITES, current_pass
 from safr.model.trace import trace
@@ -401,6 +402,26 @@ def test_generation_with_a_cache_of_fixed_size_is_what_it_was(family):
     options = {"max_new_tokens": 3, "do_sample": False, "cache_implementation": "static"}
     before = model.generate(**inputs, **options)
     assert torch.equal(attach(model, UNMASKED).generate(**inputs, **options), before)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_cudnns_kernel_is_left_out_where_keys_are_hidden(monkeypatch, before):
+    """Its gradient is then not a number here and there; what else runs finds torch's setting as it was."""
+    seen, attend = [], attention.sdpa_attention_forward
+
+    def note(*args, **options):
+        seen.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return attend(*args, **options)
+
+    monkeypatch.setattr(attention, "sdpa_attention_forward", note)
+    usual = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(before)
+    try:
+        attach(tiny("bert"))(**batch())
+        assert torch.backends.cuda.cudnn_sdp_enabled() is before
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(usual)
+    assert seen == [False, False]
 
 
 def test_keys_from_a_cache_are_refused_where_a_loss_would_read_them():

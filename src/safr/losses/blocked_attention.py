@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_BLOCK = {"cpu": 2**20, "cuda": 2**26}
+_BLOCK = {"cpu": 2**20, "cuda": 2**24}
 """Attention weights in a block: on a processor what its cache holds a few times over, on a GPU what keeps it busy."""
 
 

@@ -142,8 +142,7 @@ def count_visible_pairs(
         texts = visible.shape[0] if visible.shape[0] > 1 or not isinstance(mask, Tensor) else mask.shape[0]
         check_mask("mask", mask, (texts, visible.shape[2]), "token of visible")
     counted = visible if mask is None else visible & _mask_pairs(mask)
-    # Summing truth values takes twice as long: they are brought to 64 bits one by one.
-    return counted.view(torch.uint8).sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
+    return counted.sum(dim=(-2, -1), dtype=torch.int32).clamp_min(1).float()
 
 
 class _OfWeights(torch.autograd.Function):

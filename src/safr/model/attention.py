@@ -7,6 +7,8 @@ weights are to be kept, or a soft cap, a sink or a trained position bias goes in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -82,17 +84,18 @@ def safr_attention(
     if weights is None:
         # Without a mask the fused kernel looks at the module: another thread may have set this implementation between
         # the model's making of its masks and this call. Masks that were made for it are always explicit.
-        return sdpa_attention_forward(
-            module,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=dropout,
-            scaling=scaling,
-            position_bias=position_bias,
-            **options,
-        )
+        with nullcontext() if attention_mask is None else _without_cudnn():
+            return sdpa_attention_forward(
+                module,
+                query,
+                key,
+                value,
+                attention_mask,
+                dropout=dropout,
+                scaling=scaling,
+                position_bias=position_bias,
+                **options,
+            )
     dropped = F.dropout(weights, dropout, module.training).to(value.dtype)
     mixed = dropped @ repeat_kv(value, groups)  # (batch, head, query, size)
     return mixed.transpose(1, 2).contiguous(), dropped if returns_weights else None
@@ -190,6 +193,21 @@ def to_additive(mask: Tensor, dtype: torch.dtype, forward_pass: ForwardPass | No
     if forward_pass is not None:
         forward_pass.caches.additive_masks.append((mask, additive))
     return additive
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Keep torch from choosing cuDNN's kernel, which it prefers for bfloat16 on an H200.
+
+    Its gradient of a query is not a number here and there where a mask hides keys, whatever the mask holds (torch
+    2.11); the other kernels' gradients of the same numbers are right.
+    """
+    cudnn_before = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(cudnn_before)
 
 
 def _make_finite(mask: Tensor) -> Tensor:

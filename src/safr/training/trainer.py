@@ -137,7 +137,7 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
             optimizers=(_build_optimizer(model, settings.recipe), None),
         )
         if settings.recipe.class_weights == "balanced":
-            trainer.class_weights = _balance_classes(data)
+            trainer.class_weights = _balance_classes(data).to(trainer.args.device)
         # The Trainer would print its reports; ours come through the callbacks.
         trainer.pop_callback(transformers.PrinterCallback)
         checkpoint = find_last_checkpoint(run)
@@ -191,7 +191,7 @@ class _LengthGroupedTrainer(Trainer):
         labels = inputs["labels"]
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.class_weights is not None and model.training:
-            logits, weights = outputs["logits"].float(), self.class_weights.to(labels.device)
+            logits, weights = outputs["logits"].float(), self.class_weights
             loss = loss + F.cross_entropy(logits, labels, weights) - F.cross_entropy(logits, labels)
         return (loss, outputs) if return_outputs else loss
 
