@@ -19,6 +19,7 @@ from .model.trainer_callback import RegularizationCallback as RegularizationCall
 # Explain
 from .attribution.explain import explain as explain
 from .attribution.explanation import Explanation as Explanation, Explanations as Explanations
+from .attribution.generation import OutputExplanation as OutputExplanation, explain_output as explain_output
 from .attribution.explanation_files import explain_to_parquet as explain_to_parquet
 from .model.trace import Trace as Trace, trace as trace
 

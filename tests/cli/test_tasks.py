@@ -251,6 +251,39 @@ def test_what_writes_text_is_explained_by_its_next_token(kind, is_explained, tmp
     assert is_explained or "expected a model that classifies texts, predicts a number or writes text" in said.err
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_each_token_that_a_model_writes_is_explained(kind, tmp_path, capsys):
+    folder = write_head(kind, tmp_path / "model")
+    assert main(["explain", str(folder), "a dull film", "--generate", "3", "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert len(explained["scores"]) == len(explained["tokens"]) == 3
+    assert explained["words"][:3] == ["a", "dull", "film"]
+    assert main(["explain", str(folder), "a dull film", "--generate", "3", "--method", "capacity"]) == 0
+    wrote, heading, *lines = capsys.readouterr().out.splitlines()
+    assert wrote.startswith("wrote ")
+    assert heading == "token, probability, words with the highest capacity"
+    assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--generate", "0"], "max_new_tokens must be a whole number from 1 on, got 0"),
+        (["--generate", "2", "--method", "magic"], "no attribution method is called 'magic'"),
+        (["the scene", "--generate", "2"], "`safr explain --generate N` needs RUN and one TEXT"),
+    ],
+)
+def test_what_is_wrong_with_generating_is_one_line(options, message, tmp_path, capsys):
+    folder = write_head("gpt2", tmp_path / "model")
+    assert main(["explain", str(folder), "a dull film", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_classifier_writes_nothing(runs, capsys):
+    assert main(["explain", str(runs["multi_label"].folder), "a dull film", "--generate", "2"]) == 2
+    assert "expected a model that writes text, got " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "t5", "tags", "answers", "choice"])
 def test_every_head_is_trained_by_attach(kind, tmp_path):
     classes = {"gpt2": GPT2LMHeadModel, "t5": T5ForConditionalGeneration, "tags": BertForTokenClassification}

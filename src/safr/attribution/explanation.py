@@ -195,11 +195,11 @@ class Explanation:
 
     def figures(self, site: str | None = None) -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
-        return _load_view("safr.attribution.views", "explanation_figures")(self, site)
+        return load_view("safr.attribution.views", "explanation_figures")(self, site)
 
     def site_pictures(self, layer: int | None = None) -> dict[str, SitePicture]:
         """Bars and matrix of every site of one layer, in the order data flows; what `sites_panel` draws."""
-        return _load_view("safr.attribution.views", "site_pictures")(self, layer)
+        return load_view("safr.attribution.views", "site_pictures")(self, layer)
 
     def explore(self, *, height: int = 900) -> Any:
         """The explorer's page about this text, a `NotebookPage`; the last value of a notebook's cell is shown.
@@ -208,11 +208,11 @@ class Explanation:
             height: Of its frame, in pixels.
         """
         self.site()  # without it the page has nothing to show
-        return _load_view("safr.explorer.export", "make_notebook_page")(self, height=height)
+        return load_view("safr.explorer.export", "make_notebook_page")(self, height=height)
 
     def _repr_html_(self) -> str:
         """How a notebook shows it: the words shaded by capacity."""
-        return _load_view("safr.attribution.views", "explanation_html")(self)
+        return load_view("safr.attribution.views", "explanation_html")(self)
 
 
 @dataclass(frozen=True, repr=False)
@@ -259,7 +259,7 @@ class Explanations(Sequence[Explanation]):
 
     def _repr_html_(self) -> str:
         """How a notebook shows them: the first texts with their words shaded by capacity."""
-        return _load_view("safr.attribution.views", "explanations_html")(self)
+        return load_view("safr.attribution.views", "explanations_html")(self)
 
 
 def word_schema() -> pyarrow.Schema:
@@ -343,7 +343,7 @@ def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> li
     return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
 
 
-def _load_view(module: str, name: str) -> Callable[..., Any]:
+def load_view(module: str, name: str) -> Callable[..., Any]:
     """A function that shows an explanation. It is found by name: what shows data imports them, and not they it."""
     view: Callable[..., Any] = getattr(import_module(module), name)
     return view

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from safr.attribution.explanation import Explanation, Explanations
+from safr.attribution.generation import OutputExplanation
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
@@ -98,6 +99,26 @@ def explanations_html(explanations: Explanations) -> str:
     heading = escape(drawable_text(repr(explanations)[1:-1], longest=1_000))
     more = f" The first {len(shown)}; to_pandas() gives all." if len(shown) < len(explanations) else ""
     return f"<div>{heading}.{more}</div>" + "".join(map(explanation_html, shown))
+
+
+def output_html(explanation: OutputExplanation) -> str:
+    """HTML for a notebook: for every token of an output the words, shaded by how much they speak for it."""
+    lines = []
+    for token, scores in enumerate(explanation.scores):
+        seen = np.flatnonzero(np.isfinite(scores))
+        lines.append(
+            shaded_words_html(
+                [explanation.words[word] for word in seen],
+                scores[seen].clip(min=0),
+                text_of_word=[0] * len(seen),
+                numbers=[f"{explanation.method} {score:.3g}" for score in scores[seen]],
+                prediction=explanation.tokens[token],
+                probability=f"{explanation.probabilities[token]:.1%}",
+                note=f"token {token + 1} of {len(explanation.tokens)}",
+            )
+        )
+    note = f"The stronger the blue, the more a word speaks for the token, by {explanation.method}."
+    return "".join(lines) + f"<div>{escape(' '.join(filter(None, [note, explanation.left_out_note])))}</div>"
 
 
 def site_title(site: str) -> str:

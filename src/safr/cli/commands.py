@@ -303,11 +303,14 @@ def explain_command(
     file: Path | None = None,
     output: Path | None = None,
     text_column: str | tuple[str, ...] = "text",
+    generate: int | None = None,
+    method: str = "occlusion",
     device: str | None = None,
 ) -> None:
     """Show a prediction with its words coloured by capacity, or explain the texts of a file.
 
-    A file's explanations that were stopped go on when the command is called again.
+    A file's explanations that were stopped go on when the command is called again. With `--generate` a language model
+    goes on with the text, and each token that it writes is explained by itself.
 
     Args:
         run: Folder of a trained run, or of a model.
@@ -318,8 +321,17 @@ def explain_command(
         file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
+        generate: How many tokens a language model writes at most, each with the words that it goes back to.
+        method: Attribution method that `--generate` explains the tokens by, as `occlusion` or `integrated_gradients`.
         device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
+    if generate is not None:
+        if not text or text_pair or figures is not None or file is not None or output is not None:
+            raise InputError(
+                "`safr explain --generate N` needs RUN and one TEXT, and takes --method, --json and --device"
+            )
+        _explain_output(run, text, generate, method, device, as_json=json)
+        return
     if file is not None:
         if text or json or figures is not None:
             raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
@@ -672,9 +684,31 @@ def _explain(place: Path, text: str, text_pair: str, device: str | None) -> Expl
 
     _console()
     model, tokenizer, max_tokens = _load_model(place, device, is_pair=bool(text_pair))
-    if text == "-":
-        text = sys.stdin.buffer.read().decode("utf-8", "replace")
-    return explain_text(model, tokenizer, text, text_pair or None, max_tokens=max_tokens)
+    return explain_text(model, tokenizer, _read_text(text), text_pair or None, max_tokens=max_tokens)
+
+
+def _explain_output(
+    place: Path, text: str, max_new_tokens: int, method: str, device: str | None, *, as_json: bool
+) -> None:
+    from safr.attribution.generation import explain_output
+    from safr.cli.console import list_output
+
+    console = _console()
+    model, tokenizer, max_tokens = _load_model(place, device, is_pair=False)
+    explained = explain_output(
+        model, tokenizer, _read_text(text), method=method, max_new_tokens=max_new_tokens, max_tokens=max_tokens
+    )
+    if as_json:
+        sys.stdout.write(explained.to_json() + "\n")
+        return
+    sys.stdout.write(f"{list_output(explained)}\n")
+    if explained.left_out_note:
+        console.print(explained.left_out_note, highlight=False)
+
+
+def _read_text(text: str) -> str:
+    """The text of an argument, or of standard input for `-`."""
+    return sys.stdin.buffer.read().decode("utf-8", "replace") if text == "-" else text
 
 
 def _load_model(

@@ -26,6 +26,7 @@ from safr.runs import Run
 
 if TYPE_CHECKING:
     from safr.attribution.explanation import Explanation
+    from safr.attribution.generation import OutputExplanation
     from safr.experiments.runner import Outcome, OutcomeCallback
 
 _SECONDS_BETWEEN_LOOKS = 1
@@ -219,6 +220,19 @@ def list_words(explanation: Explanation) -> str:
     """The words with their capacity, one word per line, for output without colours; unknown ones are marked."""
     pairs = zip(_mark_unknown(explanation), explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {word}" for word, value in pairs)
+
+
+def list_output(explanation: OutputExplanation) -> str:
+    """A model's output, and for each of its tokens the words that speak for it most, with their scores."""
+    width = max(len(printable(token)) for token in explanation.tokens)
+    lines = [
+        f"wrote {printable(explanation.output)}",
+        f"token, probability, words with the highest {explanation.method}",
+    ]
+    for number, (token, share) in enumerate(zip(explanation.tokens, explanation.probabilities, strict=True)):
+        words = ", ".join(f"{printable(word)} {score:.2f}" for word, score in explanation.rank_words(number))
+        lines.append(f"{printable(token):<{width}}  {share:6.1%}  {words}")
+    return "\n".join(lines)
 
 
 class EpochLines:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from fnmatch import fnmatch
 from typing import Any
 
@@ -63,6 +64,10 @@ PADDED_AT_END = frozenset({"longformer", "big_bird"})
 """Model types that append padding of their own to every text, up to a multiple of a window or block."""
 
 
+_written_tokens: ContextVar[tuple[int, ...]] = ContextVar("written_tokens", default=())
+"""Token ids of an output that is to be gone on with."""
+
+
 def unwrap(model: nn.Module) -> PreTrainedModel:
     """The transformers model itself, also where adapters (PEFT) are wrapped around it."""
     adapted: Any = getattr(model, "_orig_mod", model)  # what torch.compile has wrapped
@@ -77,12 +82,22 @@ def get_encoder(model: PreTrainedModel) -> PreTrainedModel:
     return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
+@contextmanager
+def continuing_output(tokens: Sequence[int]) -> Iterator[None]:
+    """Have every encoder-decoder that writes text go on after these tokens of its output, in a block and its thread."""
+    reset = _written_tokens.set(tuple(tokens))
+    try:
+        yield
+    finally:
+        _written_tokens.reset(reset)
+
+
 def add_decoder_start(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
     """The batch, with the start of the output where a model writes by a decoder and the batch has no input for that.
 
-    The start is the start token, followed by the first token where the model's settings force one. So the last logits
-    are about the first token that the model is free to choose. An encoder-decoder that classifies gives its decoder the
-    text itself.
+    The start is the start token, followed by the first token where the model's settings force one and by what
+    `continuing_output` says. So the last logits are about the next token that the model is free to choose. An
+    encoder-decoder that classifies gives its decoder the text itself.
 
     Args:
         model: The model.
@@ -110,7 +125,7 @@ def add_decoder_start(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str
             "model.config.decoder_start_token_id"
         )
     ids = batch["input_ids"]
-    beginning = [start] if forced is None else [start, forced]
+    beginning = [start, *(() if forced is None else (forced,)), *_written_tokens.get()]
     return {**batch, "decoder_input_ids": ids.new_tensor(beginning).expand(*ids.shape[:-1], -1)}
 
 
