@@ -45,7 +45,8 @@ def test_the_output_is_what_the_model_writes_greedily(kind):
     assert len(explained.tokens) == len(explained.probabilities) == len(explained.scores) == 5
     assert ((explained.probabilities > 0) & (explained.probabilities <= 1)).all()
     first = safr.explain(model, words, TEXT)
-    assert explained.tokens[0] == first.prediction
+    # Tokens that look alike have their numbers behind them, which depends on what they stand beside.
+    assert explained.tokens[0].partition(" (")[0] == first.prediction.partition(" (")[0]
     assert explained.probabilities[0] == pytest.approx(first.probability, rel=1e-5)
 
 
