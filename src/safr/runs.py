@@ -74,6 +74,11 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def logs_folder(self) -> Path:
+        """What is reported to TensorBoard, where a training is."""
+        return self.folder / "logs"
+
+    @property
     def divergence_file(self) -> Path:
         """Says why the training diverged, if it did."""
         return self.folder / "diverged.json"
