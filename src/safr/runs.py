@@ -75,7 +75,7 @@ class Run:
 
     @property
     def logs_folder(self) -> Path:
-        """What is reported to TensorBoard, where a training is."""
+        """Event files of TensorBoard and local files of Weights & Biases, if the training was reported to them."""
         return self.folder / "logs"
 
     @property
