@@ -20,6 +20,9 @@ Layers = Literal["all"] | int | tuple[int, ...]
 Task = Literal["classification", "multi_label", "regression"]
 """What a model says about a text: its one class, each of the classes that fit it, or a number."""
 
+ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
+"""What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
+
 PAPER_MODEL = "transformer"
 """Name of the paper's transformer, which is trained from scratch."""
 

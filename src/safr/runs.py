@@ -74,6 +74,11 @@ class Run:
         return self.folder / "checkpoints"
 
     @property
+    def logs_folder(self) -> Path:
+        """Event files of TensorBoard and local files of Weights & Biases, if the training was reported to them."""
+        return self.folder / "logs"
+
+    @property
     def divergence_file(self) -> Path:
         """Says why the training diverged, if it did."""
         return self.folder / "diverged.json"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
-from safr.config import ModelData, Settings
+from safr.config import ModelData, ReportTo, Settings
 from safr.errors import InputError, printable
 
 DEMO_TEXTS = 30
@@ -82,6 +82,7 @@ def train_command(
     resume: Path | None = None,
     preset: str | None = None,
     data_dir: Path | None = None,
+    report_to: tuple[ReportTo, ...] = ("none",),
 ) -> None:
     """Train a model with SAFR on it and evaluate it on the test split.
 
@@ -91,17 +92,22 @@ def train_command(
         resume: Folder of a run that was stopped; it goes on with its own settings, so none stand beside it.
         preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
         data_dir: Folder where archives of data are looked for first.
+        report_to: What shows the training's curves, one or several; each needs the package of its name. TensorBoard's
+            files are in the folder `logs` of the run. It changes no number, and may stand beside `--resume`.
     """
+    from safr.training.reporting import check_report_to
+
     console = _console()
+    check_report_to(report_to)  # before its data are loaded, which may take a download
     if resume is not None:
         from safr.runs import open_run
 
         run = open_run(resume)
-        run.check_divergence()  # before its data are loaded, which may take a download
+        run.check_divergence()  # as above
         settings = run.settings
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
-    run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None)
+    run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None, report_to=report_to)
     _show_scores([run], console)
 
 
@@ -642,7 +648,13 @@ def _evaluate_adopted(run: Run, console: Console, device: str | None = None) -> 
 
 
 def _train_and_evaluate(
-    settings: Settings, folder: Path, console: Console, data_dir: Path | None, *, resume: bool
+    settings: Settings,
+    folder: Path,
+    console: Console,
+    data_dir: Path | None,
+    *,
+    resume: bool,
+    report_to: Sequence[ReportTo],
 ) -> Run:
     """Train and evaluate what of it is not done yet."""
     from safr.cli.console import TrainingProgress
@@ -651,10 +663,11 @@ def _train_and_evaluate(
     loaded = _load(settings, data_dir, console)
     with TrainingProgress(console, folder.name) as progress:
         try:
-            run = train_run(settings, loaded, folder, resume=resume, callbacks=[progress])
+            run = train_run(settings, loaded, folder, resume=resume, report_to=report_to, callbacks=[progress])
         except KeyboardInterrupt:
             progress.progress.stop()
-            console.print(f"stopped; go on with: safr train --resume {folder}", highlight=False)
+            reported = "" if set(report_to) <= {"none"} else f" --report-to {' '.join(report_to)}"
+            console.print(f"stopped; go on with: safr train --resume {folder}{reported}", highlight=False)
             raise
     with run.lock():
         if not run.scores_file.exists():

@@ -37,7 +37,7 @@ Command = Callable[..., int | None]
 _MODEL_OPTIONS = ("--device", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ModelData)))
 
 _LONE_OPTIONS = (
-    ("train", "--resume", "goes on with the run's own settings", {"--data-dir"}),
+    ("train", "--resume", "goes on with the run's own settings", {"--data-dir", "--report-to"}),
     (
         "explore",
         "--export",

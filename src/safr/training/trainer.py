@@ -52,6 +52,14 @@ from safr.training.checkpoints import (
 )
 from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
 from safr.training.prepare import PreparedTraining, choose_metric, prepare_training, record_data
+from safr.training.reporting import (
+    LOGGING_STEPS,
+    PROJECT,
+    TermLogs,
+    check_report_to,
+    choose_logging_steps,
+    prepare_trackers,
+)
 
 
 def train(
@@ -60,6 +68,7 @@ def train(
     output: str | Path,
     *,
     resume: bool = False,
+    report_to: str | Sequence[str] = "none",
     callbacks: Sequence[TrainerCallback] = (),
 ) -> Run:
     """The finished run, whose folder holds the trained model with the weights of the epoch that `kept_epoch` names.
@@ -72,19 +81,23 @@ def train(
         data: The data set from `load_data(settings.data)`.
         output: The run's folder, which also holds the checkpoints for resuming.
         resume: Resume the run in `output`, whose settings must be the same.
+        report_to: What shows the training's curves: `none`, or any of `tensorboard`, `wandb`, `mlflow` and `trackio`.
+            It changes no number, so a resumed run may have another.
         callbacks: More callbacks of the Trainer, such as a progress bar.
 
     Raises:
         InputError: The folder holds another run, the run to resume has other settings or data, another process works on
-            it, the settings don't fit the model, the data or this machine, training diverges, or the disk is full.
+            it, the settings don't fit the model, the data or this machine, a package that `report_to` needs is missing,
+            training diverges, or the disk is full.
     """
+    trackers = check_report_to(report_to)
     run = Run(Path(output))
     if resume:
         _check_resumable(run, settings, data)
         with run.lock():
             if not run.is_trained:
                 run.check_divergence()
-                _train_model(run, _prepare(run.settings, data, run), data, callbacks)
+                _train_model(run, _prepare(run.settings, data, run), data, trackers, callbacks)
             delete_checkpoints(run)  # also those left over if training was killed at its very end
         return run
     check_is_new(run)
@@ -92,7 +105,7 @@ def train(
     with run.lock():
         was_cut = prepared.settings != settings
         create_run(run.folder, prepared.settings, record_data(data), max_tokens_cut=was_cut)
-        _train_model(run, prepared, data, callbacks)
+        _train_model(run, prepared, data, trackers, callbacks)
         delete_checkpoints(run)
     return run
 
@@ -110,7 +123,13 @@ def _prepare(settings: Settings, data: TextDataset, run: Run) -> PreparedTrainin
     return prepare_training(settings, data, run.folder)
 
 
-def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callbacks: Sequence[TrainerCallback]) -> None:
+def _train_model(
+    run: Run,
+    prepared: PreparedTraining,
+    data: TextDataset,
+    trackers: Sequence[str],
+    callbacks: Sequence[TrainerCallback],
+) -> None:
     """Train from the last checkpoint on, if there is one, and save the model in the run."""
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
     dev = tokenize_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
@@ -121,11 +140,13 @@ def _train_model(run: Run, prepared: PreparedTraining, data: TextDataset, callba
         DivergenceCheck(settings.recipe),
         _History(run, dict.fromkeys((MAIN_METRICS[data.task].key, metric))),
         CheckpointManifest(),
+        *([TermLogs()] if trackers else []),
     ]
-    with _name_failed_writes(run), _record_divergence(run):
+    logging_steps = choose_logging_steps(settings.recipe, len(data.train))
+    with _name_failed_writes(run), _record_divergence(run), prepare_trackers(run, trackers):
         trainer = _LengthGroupedTrainer(
             model=model,
-            args=_build_arguments(run, settings, metric),
+            args=_build_arguments(run, settings, metric, trackers=trackers, logging_steps=logging_steps),
             train_dataset=tokenize_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
             data_collator=DataCollatorWithPadding(
@@ -232,7 +253,9 @@ class _History(TrainerCallback):
         write_text(self.run.history_file, "".join(f"{json.dumps(row)}\n" for row in lines))
 
 
-def _build_arguments(run: Run, settings: Settings, metric: str) -> TrainingArguments:
+def _build_arguments(
+    run: Run, settings: Settings, metric: str, *, trackers: Sequence[str] = (), logging_steps: int = LOGGING_STEPS
+) -> TrainingArguments:
     recipe, cuda = settings.recipe, torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(run.checkpoints_folder),
@@ -248,7 +271,8 @@ def _build_arguments(run: Run, settings: Settings, metric: str) -> TrainingArgum
         eval_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=KEPT_CHECKPOINTS,
-        logging_strategy="no",
+        logging_strategy="steps" if trackers else "no",
+        logging_steps=logging_steps,  # also without trackers: a resumed training takes it from its checkpoint
         load_best_model_at_end=recipe.kept_epoch == "best",
         metric_for_best_model=metric,
         greater_is_better=metric not in LOWER_IS_BETTER,
@@ -262,7 +286,9 @@ def _build_arguments(run: Run, settings: Settings, metric: str) -> TrainingArgum
         accelerator_config={"non_blocking": cuda},
         logging_nan_inf_filter=False,  # it would read the loss in every step, which stops a GPU
         disable_tqdm=True,
-        report_to="none",
+        report_to=list(trackers) or "none",
+        run_name=run.name,
+        project=os.environ.get("TRACKIO_PROJECT", PROJECT),
     )
 
 
