@@ -136,7 +136,7 @@ def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -
     padding.
     """
     config = model.config.get_text_config()
-    alone = {"tokens_per_batch": 1} if getattr(config, "pad_token_id", None) is None else {}
+    alone = {} if takes_batches(model) else {"tokens_per_batch": 1}
     types = getattr(config, "type_vocab_size", None)
     return iter_batches(
         texts,
@@ -150,6 +150,11 @@ def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -
         device=model.device,
         **alone,
     )
+
+
+def takes_batches(model: PreTrainedModel) -> bool:
+    """Whether a model takes several rows at once; a classifier without a padding token may refuse to."""
+    return getattr(model.config.get_text_config(), "pad_token_id", None) is not None
 
 
 def batch_logits(

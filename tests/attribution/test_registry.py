@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from safr.attribution.gradients import gradient_x_input, integrated_gradients
+from safr.attribution.gradients import NOISE_LEVEL, NOISE_SAMPLES, gradient_x_input, integrated_gradients, smooth_grad
 from safr.attribution.internals import attention_received, attention_rollout, compute_rollout
 from safr.attribution.perturbation import SAMPLES_PER_WORD, kernel_shap, lime, occlusion, shapley
 from safr.attribution.registry import ABSOLUTE_PREFIX, METHODS, attribute, default_methods, get_method, is_signed
@@ -35,7 +35,9 @@ def masked():
     return tiny.model(Regularization(vmask_width=8))
 
 
-@pytest.mark.parametrize("score", [gradient_x_input, integrated_gradients, occlusion, shapley, kernel_shap])
+@pytest.mark.parametrize(
+    "score", [gradient_x_input, smooth_grad, integrated_gradients, occlusion, shapley, kernel_shap]
+)
 def test_signed_methods_find_the_true_effects_of_a_linear_model(score):
     model, texts = linear.model(), encoded()
     found = score(model, texts)
@@ -101,6 +103,39 @@ def test_gradient_x_input_is_the_slow_gradient(masked):
     log_odds(masked, logits, logits.argmax(dim=-1)).sum().backward()
     slow = (kept[0].grad * kept[0]).sum(dim=-1)[0].detach().numpy()
     np.testing.assert_allclose(gradient_x_input(masked, [text])[0], slow, rtol=1e-4, atol=1e-7)
+
+
+def test_smooth_grad_is_a_slow_loop_over_noisy_copies(masked):
+    """Without special tokens every vector gets noise; Captum draws that of all copies at once."""
+    (text,) = encoded(["the dull story was awful but funny"])
+    inputs = {"input_ids": torch.tensor([text.ids]), "attention_mask": torch.ones(1, len(text.ids), dtype=torch.long)}
+    seen = trace(masked, inputs, ["vmask"])
+    clean, chosen = seen.site("vmask").detach(), seen.logits.argmax(dim=-1)
+    copies = clean.repeat_interleave(NOISE_SAMPLES, dim=0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        noise = torch.normal(torch.zeros_like(copies), NOISE_LEVEL * (clean.max() - clean.min()))
+    gradients = torch.zeros_like(clean)
+    for each in noise:
+        vectors = (clean + each).requires_grad_()
+        with intervene(masked, "embedding", lambda _, vectors=vectors: vectors):
+            logits = masked(**inputs).logits
+        gradients += torch.autograd.grad(log_odds(masked, logits, chosen).sum(), vectors)[0]
+    slow = (gradients / NOISE_SAMPLES * clean).sum(dim=-1)[0].detach().numpy()
+    np.testing.assert_allclose(smooth_grad(masked, [text])[0], slow, rtol=1e-3, atol=1e-6)
+
+
+def test_the_noise_of_smooth_grad_is_a_texts_own_and_leaves_random_numbers_alone(masked):
+    texts = encoded()
+    before = torch.random.get_rng_state()
+    together, again, other = smooth_grad(masked, texts), smooth_grad(masked, texts), smooth_grad(masked, texts, seed=1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for text, one, two in zip(texts, together, again, strict=True):
+        assert np.array_equal(one, two)
+        assert np.array_equal(one, smooth_grad(masked, [text])[0])
+    assert any(not np.array_equal(one, two) for one, two in zip(together, other, strict=True))
+    cost = attribute(masked, texts[:1], smooth_grad)
+    assert (cost.forward, cost.backward) == (NOISE_SAMPLES + 1, NOISE_SAMPLES)
 
 
 def test_log_odds_are_those_of_the_probability(masked):

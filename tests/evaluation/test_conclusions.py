@@ -48,6 +48,17 @@ def test_three_of_five_and_none_against_decide():
     assert said[0] == "Neither way by this rule: blind (blind to the class); signed (which know the class)."
 
 
+@pytest.mark.parametrize(("value", "is_named"), [(-0.2, True), (-0.005, False), (0.3, False)])
+def test_a_ranking_against_what_deletion_does_is_told_of_methods_that_know_the_class(value, is_named):
+    made = result()
+    for name in ("signed", "blind"):
+        made["methods"][name]["values"]["delete"] = {"leave_one_out": estimate(value)}
+    said = [each for each in draw_conclusions(made) if each.startswith("Against what deleting a word does")]
+    assert bool(said) == is_named
+    if is_named:
+        assert said[0].endswith("by their rank correlation with leave-one-out: signed (-0.20 [-0.21, -0.19]).")
+
+
 def test_ways_of_removal_that_contradict_each_other_are_told():
     said = draw_conclusions(result([("blind", "srs", "delete", "better"), ("blind", "srs", "hide", "worse")]))
     assert (

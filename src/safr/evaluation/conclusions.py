@@ -22,8 +22,9 @@ CONCLUSION_RULES = (
     "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
     "another. Scores follow something else than the model from a mean rank correlation of "
     f"{CONFOUND_THRESHOLD} on; what shuffled weights leave must also be more than scores drawn at random have in "
-    "common, which is much in short texts. A difference or a correlation is there where its 95 % interval leaves out "
-    "0; two methods find marked words alike where their intervals overlap."
+    "common, which is much in short texts. A method that knows the class ranks words against their effects where the "
+    "95 % interval of its rank correlation with leave-one-out lies below 0. A difference or a correlation is there "
+    "where its 95 % interval leaves out 0; two methods find marked words alike where their intervals overlap."
 )
 
 
@@ -47,6 +48,7 @@ def draw_conclusions(result: Mapping[str, Any]) -> list[str]:
             sentences.append(f"{opening} {_join_by_kind(result, verdicts[verdict])}.")
     for describe in (
         _describe_disagreements,
+        _describe_reversed_rankings,
         _describe_plausibility,
         _describe_confounds,
         _describe_causal_effects,
@@ -100,6 +102,18 @@ def _describe_disagreements(result: Mapping[str, Any]) -> list[str]:
     return (
         ["The ways of removing words do not contradict each other."] if decided and len(result["removals"]) > 1 else []
     )
+
+
+def _describe_reversed_rankings(result: Mapping[str, Any]) -> list[str]:
+    """A sentence on methods whose ranking of the words runs against what deleting them does."""
+    found = []
+    for name, method in result["methods"].items():
+        correlation = method["values"].get("delete", {}).get("leave_one_out")
+        if method["signed"] and correlation is not None and correlation["high"] < 0:
+            found.append(f"{name} ({correlation['value']:.2f} [{correlation['low']:.2f}, {correlation['high']:.2f}])")
+    if not found:
+        return []
+    return [f"Against what deleting a word does, by their rank correlation with leave-one-out: {_join_names(found)}."]
 
 
 def _describe_plausibility(result: Mapping[str, Any]) -> list[str]:
