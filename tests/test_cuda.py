@@ -152,7 +152,7 @@ def flatten(value):
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("random", "smooth_grad")])
 def test_every_attribution_method(name):
-    """Methods that sample words draw on the processor, so that they sample the same; SmoothGrad's noise is the GPU's."""
+    """Methods that sample words draw on the processor, so that they draw the same; SmoothGrad's noise is the GPU's."""
     model, words = tiny.model(tiny.REGULARIZATIONS["safr"]), tiny.tokenizer()
     texts = encode(words, ["the film was a lovely dull plot", "a weak scene"])
     on_cpu = METHODS[name].score(model, texts)

@@ -153,6 +153,15 @@ def test_gradients_of_an_encoder_decoder_are_refused_and_leave_nothing_behind():
     assert safr.explain(model, words, TEXT).probabilities == before.probabilities
 
 
+def test_a_token_that_is_written_again_has_the_same_name():
+    model, words = writer(GPT2LMHeadModel)
+    with torch.no_grad():  # the same token has the highest logit after any text
+        model.lm_head.weight.zero_()
+    explained = safr.explain_output(model, words, TEXT, max_new_tokens=3)
+    assert len(set(explained.tokens)) == 1
+    assert "(" not in explained.tokens[0]
+
+
 def test_an_explanation_of_an_output_as_table_json_and_html():
     model, words = writer(GPT2LMHeadModel)
     explained = safr.explain_output(model, words, "the <b>film</b> was good", max_new_tokens=3)

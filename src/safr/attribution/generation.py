@@ -150,7 +150,9 @@ def explain_output(
     if not encoded.words:
         raise InputError("expected a text with at least one word, got none")
     written, shares = _write_greedily(model, encoded, _find_ends(model, tokenizer), max_new_tokens)
-    names = output_names(model, tokenizer, written)
+    distinct = list(dict.fromkeys(written))  # a token that is written again looks like itself, and needs no number
+    name_of_token = dict(zip(distinct, output_names(model, tokenizer, distinct), strict=True))
+    names = [name_of_token[token] for token in written]
     rows: list[NDArray[np.float64]] = []
     if model.config.is_encoder_decoder:
         columns = encoded.words
