@@ -340,6 +340,23 @@ def test_batches_are_pinned_and_copied_while_cuda_computes_and_nowhere_else(tmp_
     assert asked["dataloader_pin_memory"] is asked["accelerator_config"]["non_blocking"] is cuda
 
 
+def test_of_several_gpus_a_run_takes_the_first(tmp_path, monkeypatch):
+    class OnTwoGPUs(trainer.TrainingArguments):
+        def __post_init__(self):
+            super().__post_init__()
+            self._n_gpu = 2
+
+    monkeypatch.setattr(trainer, "TrainingArguments", OnTwoGPUs)
+    assert trainer._build_arguments(Run(tmp_path), SETTINGS, "accuracy").n_gpu == 1
+
+
+def test_one_of_several_processes_is_refused_in_one_line_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match=r"^a run is trained by one process, and a launcher has started 2 "):
+        train(SETTINGS, small_data(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_step_reads_a_number_from_the_device(tmp_path):
     """Every such read would stop a GPU until it has finished the step before."""
     reads = []

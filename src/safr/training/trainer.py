@@ -51,7 +51,13 @@ from safr.training.checkpoints import (
     update_best_checkpoint,
 )
 from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
-from safr.training.prepare import PreparedTraining, choose_metric, prepare_training, record_data
+from safr.training.prepare import (
+    PreparedTraining,
+    check_single_process,
+    choose_metric,
+    prepare_training,
+    record_data,
+)
 from safr.training.reporting import (
     LOGGING_STEPS,
     PROJECT,
@@ -86,10 +92,11 @@ def train(
         callbacks: More callbacks of the Trainer, such as a progress bar.
 
     Raises:
-        InputError: The folder holds another run, the run to resume has other settings or data, another process works on
-            it, the settings don't fit the model, the data or this machine, a package that `report_to` needs is missing,
-            training diverges, or the disk is full.
+        InputError: A launcher has started several processes, the folder holds another run, the run to resume has other
+            settings or data, another process works on it, the settings don't fit the model, the data or this machine, a
+            package that `report_to` needs is missing, training diverges, or the disk is full.
     """
+    check_single_process()
     trackers = check_report_to(report_to)
     run = Run(Path(output))
     if resume:
@@ -257,7 +264,7 @@ def _build_arguments(
     run: Run, settings: Settings, metric: str, *, trackers: Sequence[str] = (), logging_steps: int = LOGGING_STEPS
 ) -> TrainingArguments:
     recipe, cuda = settings.recipe, torch.cuda.is_available()
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run.checkpoints_folder),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size,
@@ -290,6 +297,9 @@ def _build_arguments(
         run_name=run.name,
         project=os.environ.get("TRACKIO_PROJECT", PROJECT),
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # of several GPUs the first: the Trainer would use DataParallel, which copies SAFR's hooks
+    return arguments
 
 
 def _balance_classes(data: TextDataset) -> Float[Tensor, " label"]:
