@@ -140,6 +140,18 @@ def test_wrong_input_is_one_line(without_type_checks, change, message):
         safr.explain_output(model, words, **{"text": TEXT, **change})
 
 
+def test_an_output_beyond_the_models_positions_is_one_line():
+    _, words = writer(GPT2LMHeadModel)
+    count = len(encode(words, [TEXT])[0].ids)
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": len(words), "bos_token_id": None}
+    model = GPT2LMHeadModel(GPT2Config(n_positions=count + 2, eos_token_id=len(words) + 1_000, **sizes)).eval()
+    assert len(safr.explain_output(model, words, TEXT, max_new_tokens=3).tokens) == 3
+    with pytest.raises(
+        InputError, match=rf"^a text has {count + 3} tokens, more than the model's {count + 2} positions"
+    ):
+        safr.explain_output(model, words, TEXT, max_new_tokens=9)
+
+
 def test_models_that_write_nothing_are_refused():
     with pytest.raises(InputError, match=r"expected a model that writes text, got .*; `safr.explain` explains"):
         safr.explain_output(*build(CLASSIFIERS[0]), TEXT)

@@ -153,7 +153,7 @@ def explain_texts(
     encoded = encode(tokenizer, texts, max_tokens)
     if without := [number for number, text in enumerate(encoded, start=first) if not text.words]:
         more = f" and {len(without) - 1:,} more" if len(without) > 1 else ""
-        reason = _describe_no_words(max_tokens, encoded[without[0] - first].truncated)
+        reason = describe_no_words(max_tokens, encoded[without[0] - first].truncated)
         raise InputError(f"text {without[0]}{more}: {reason}; leave out texts without words")
     explaining = get_explaining_site(model)
     build = partial(_build_explanation, tokenizer, explaining_site=explaining, task=get_task(model))
@@ -188,7 +188,7 @@ def _explain_text(
     """The explanation of one text, whose sites are computed when they are looked at."""
     encoded = encode(tokenizer, [text], max_tokens)[0]
     if not encoded.words:
-        raise InputError(_describe_no_words(max_tokens, encoded.truncated))
+        raise InputError(describe_no_words(max_tokens, encoded.truncated))
     explaining = get_explaining_site(model)
     with _name_long_text(model, [encoded]):
         batch, trace = _trace_text(model, encoded, None if sites is None else {*sites, explaining})
@@ -320,6 +320,7 @@ def _name_long_text(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Ite
         ) from error
 
 
-def _describe_no_words(max_tokens: int | None, truncated: bool) -> str:
+def describe_no_words(max_tokens: int | None, truncated: bool) -> str:
+    """What is wrong with a text of which no word was read."""
     advice = f" in its first {max_tokens} tokens; raise `max_tokens`" if truncated else ""
     return f"expected a text with at least one word, got none{advice}"

@@ -172,17 +172,17 @@ class Explanation:
             "truncated": self.truncated,
             "left_out": self.left_out,
             "explaining_site": self.explaining_site,
-            "capacity": _json_values(self.capacity),
-            "keep": None if self.keep is None else _json_values(self.keep),
+            "capacity": json_values(self.capacity),
+            "keep": None if self.keep is None else json_values(self.keep),
             "sites": {
                 name: {
-                    "capacity": _json_values(site.capacity),
-                    "polysemanticity": _json_values(site.polysemanticity),
-                    "interference": _json_values(site.interference),
+                    "capacity": json_values(site.capacity),
+                    "polysemanticity": json_values(site.polysemanticity),
+                    "interference": json_values(site.interference),
                 }
                 for name, site in self.sites.items()
             },
-            "attention": {str(layer): _json_values(matrix) for layer, matrix in self.attention.items()},
+            "attention": {str(layer): json_values(matrix) for layer, matrix in self.attention.items()},
         }
 
     def to_json(self) -> str:
@@ -349,7 +349,8 @@ def load_view(module: str, name: str) -> Callable[..., Any]:
     return view
 
 
-def _json_values(values: NDArray[np.float64]) -> list[Any]:
+def json_values(values: NDArray[np.float64]) -> list[Any]:
+    """An array as lists, with None for a number that is not finite."""
     objects = values.astype(object)
     objects[~np.isfinite(values)] = None
     return objects.tolist()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.explanation import load_view, output_names
+from safr.attribution.explain import describe_no_words
+from safr.attribution.explanation import json_values, load_view, output_names
 from safr.attribution.registry import get_method
 from safr.data.encoding import EncodedText, describe_left_out, encode
 from safr.errors import InputError, describe_value
@@ -51,13 +51,12 @@ class OutputExplanation:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with None for a word that a token does not see."""
-        scores = [[value if np.isfinite(value) else None for value in row] for row in self.scores.tolist()]
         return {
             "words": list(self.words),
             "tokens": list(self.tokens),
             "output": self.output,
             "probabilities": self.probabilities.tolist(),
-            "scores": scores,
+            "scores": json_values(self.scores),
             "method": self.method,
             "left_out_note": self.left_out_note,
         }
@@ -133,8 +132,8 @@ def explain_output(
         An `OutputExplanation` with as many tokens as were written, at least one.
 
     Raises:
-        InputError: The model writes no text, the text has no word, the end of text comes first, no method has this
-            name, or the model does not allow it.
+        InputError: The model writes no text, the text has no word or is longer with its output than the model can read,
+            the end of text comes first, no method has this name, or the model does not allow it.
     """
     check_model(model)
     if not model.can_generate():
@@ -148,7 +147,7 @@ def explain_output(
     score = get_method(method).score
     encoded = encode(tokenizer, [text], max_tokens)[0]
     if not encoded.words:
-        raise InputError("expected a text with at least one word, got none")
+        raise InputError(describe_no_words(max_tokens, encoded.truncated))
     written, shares = _write_greedily(model, encoded, _find_ends(model, tokenizer), max_new_tokens)
     distinct = list(dict.fromkeys(written))  # a token that is written again looks like itself, and needs no number
     name_of_token = dict(zip(distinct, output_names(model, tokenizer, distinct), strict=True))
@@ -161,12 +160,12 @@ def explain_output(
                 rows += score(model, [encoded])
     else:
         columns = (*encoded.words, *names)
-        texts = [_append_tokens(encoded, written[:count], names) for count in range(len(written))]
-        rows = score(model, texts)
+        rows = score(model, [_append_tokens(encoded, written[:count], names) for count in range(len(written))])
+    are_words = [True] * len(encoded.words) + [bool(name.strip()) for name in names]
+    word_columns = np.flatnonzero(are_words)
     scores = np.full((len(written), len(columns)), np.nan)
     for token, row in enumerate(rows):
-        seen = [*range(len(encoded.words)), *_find_words(names, len(encoded.words), len(row) - len(encoded.words))]
-        scores[token, seen] = row
+        scores[token, word_columns[: len(row)]] = row
     return OutputExplanation(
         words=columns,
         tokens=tuple(names),
@@ -188,9 +187,9 @@ def _write_greedily(
     written: list[int] = []
     shares: list[float] = []
     while len(written) < most:
-        decoder = model.config.is_encoder_decoder
-        with continuing_output(written) if decoder else nullcontext():
-            ((_, logits),) = iter_logits(model, [text if decoder else _append_tokens(text, written)])
+        after = text if model.config.is_encoder_decoder else _append_tokens(text, written, [""] * len(written))
+        with continuing_output(written):
+            ((_, logits),) = iter_logits(model, [after])
         token = int(logits[0].argmax())
         if token in ends:
             break
@@ -201,11 +200,11 @@ def _write_greedily(
     return written, shares
 
 
-def _append_tokens(text: EncodedText, tokens: Sequence[int], names: Sequence[str] | None = None) -> EncodedText:
-    """The text with an output's tokens behind it, each a word of its own unless it is white space."""
+def _append_tokens(text: EncodedText, tokens: Sequence[int], names: Sequence[str]) -> EncodedText:
+    """The text with an output's tokens behind it, each a word of its own unless its name is white space."""
     words = list(text.words)
     word_of_token: list[int | None] = list(text.word_of_token)
-    for name in ["token"] * len(tokens) if names is None else names[: len(tokens)]:
+    for name in names[: len(tokens)]:
         word_of_token.append(len(words) if name.strip() else None)
         words += [name] * bool(name.strip())
     return replace(
@@ -215,12 +214,6 @@ def _append_tokens(text: EncodedText, tokens: Sequence[int], names: Sequence[str
         word_of_token=tuple(word_of_token),
         token_types=(*text.token_types, *text.token_types[-1:] * len(tokens)),
     )
-
-
-def _find_words(names: Sequence[str], first: int, count: int) -> Iterator[int]:
-    """Columns of the first output tokens that are words."""
-    words = (number for number, name in enumerate(names, start=first) if name.strip())
-    return (next(words) for _ in range(count))
 
 
 def _find_ends(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
