@@ -144,7 +144,7 @@ def default_methods(model: PreTrainedModel) -> list[str]:
     if not has_visible_attention(unwrap(model)):
         names = [name for name in names if not name.startswith("attention")]
     if model.config.is_encoder_decoder:
-        names = [name for name in names if not name.endswith(("_input", "_grad", "_gradients"))]
+        names = [name for name in names if not name.endswith(("_input", "_gradients"))]
     return names
 
 
