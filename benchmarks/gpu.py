@@ -12,16 +12,15 @@ from dataclasses import replace
 
 import torch
 import transformers
-from published import Published
 from speed import (
     ADDED,
     PUBLISHED,
     SAFR,
-    VOCABULARY,
     Row,
     batch,
     encoded,
     paper_model,
+    published_step,
     rows,
     sentence_batches,
     take_turns,
@@ -102,24 +101,11 @@ def in_each_precision(
     }
 
 
-def published_step(length: int) -> Step:
-    """The published formulation with the optimizer of its code."""
-    model = Published(VOCABULARY, length).cuda().train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-    def step(inputs: dict[str, torch.Tensor]) -> None:
-        optimizer.zero_grad()
-        model(inputs["input_ids"], inputs["labels"]).backward()
-        optimizer.step()
-
-    return step
-
-
 def paper_steps(tokens: int, texts: int, turns: int) -> list[Row]:
     """A step of the paper's transformer; the published formulation reads all heads, as SAFR does in the row `exact`."""
     exact = replace(ADDED[SAFR], interaction_estimator="exact")
     steps = in_each_precision(paper_model, {**ADDED, f"{SAFR}, exact": exact})
-    steps[f"{PUBLISHED}, float32"] = published_step(tokens)
+    steps[f"{PUBLISHED}, float32"] = published_step(tokens, device="cuda")
     return compare(
         f"paper's transformer, training step of {texts} texts of {tokens} tokens", steps, batch(tokens, texts), turns
     )
@@ -152,8 +138,9 @@ def memory(tokens: int, texts: int) -> list[Row]:
     inputs, small = on_gpu(batch(tokens, texts)), on_gpu(batch(16, texts))
     found = {}
     for name in (*ADDED, PUBLISHED):
-        step = published_step(tokens) if name == PUBLISHED else training_step(paper_model(ADDED[name]).cuda())
-        step(inputs if name == PUBLISHED else small)  # the optimizer's state, and what torch sets up at first
+        is_published = name == PUBLISHED
+        step = published_step(tokens, device="cuda") if is_published else training_step(paper_model(ADDED[name]).cuda())
+        step(small)  # the optimizer's state, and what torch sets up at first
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

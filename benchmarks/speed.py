@@ -162,10 +162,10 @@ def training_step(model: torch.nn.Module, precision: torch.dtype | None = None) 
     return step
 
 
-def published_step(length: int, vocabulary: int = VOCABULARY) -> Callable[[dict], None]:
+def published_step(length: int, vocabulary: int = VOCABULARY, device: str = "cpu") -> Callable[[dict], None]:
     """The published formulation with the optimizer of its code."""
     torch.manual_seed(0)
-    model = Published(vocabulary, length).train()
+    model = Published(vocabulary, length).to(device).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
 
     def step(inputs: dict[str, torch.Tensor]) -> None:
