@@ -270,6 +270,7 @@ def test_each_token_that_a_model_writes_is_explained(kind, tmp_path, capsys):
     [
         (["--generate", "0"], "max_new_tokens must be a whole number from 1 on, got 0"),
         (["--generate", "2", "--method", "magic"], "no attribution method is called 'magic'"),
+        (["--method", "lime"], "--method explains what a language model writes; pass --generate N beside it"),
         (["the scene", "--generate", "2"], "`safr explain --generate N` needs RUN and one TEXT"),
     ],
 )
@@ -277,6 +278,12 @@ def test_what_is_wrong_with_generating_is_one_line(options, message, tmp_path, c
     folder = write_head("gpt2", tmp_path / "model")
     assert main(["explain", str(folder), "a dull film", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_of_several_processes_is_refused_before_data_are_looked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["train", "--data", str(tmp_path / "nothing.csv"), "--output", str(tmp_path / "run")]) == 2
+    assert "a launcher has started 2 (WORLD_SIZE)" in capsys.readouterr().err
 
 
 def test_a_classifier_writes_nothing(runs, capsys):

@@ -95,10 +95,12 @@ def train_command(
         report_to: What shows the training's curves, one or several; each needs the package of its name. TensorBoard's
             files are in the folder `logs` of the run. It changes no number, and may stand beside `--resume`.
     """
+    from safr.training.prepare import check_single_process
     from safr.training.reporting import check_report_to
 
     console = _console()
-    check_report_to(report_to)  # before its data are loaded, which may take a download
+    check_single_process()  # before its data are loaded, which may take a download
+    check_report_to(report_to)  # as above
     if resume is not None:
         from safr.runs import open_run
 
@@ -310,7 +312,7 @@ def explain_command(
     output: Path | None = None,
     text_column: str | tuple[str, ...] = "text",
     generate: int | None = None,
-    method: str = "occlusion",
+    method: str | None = None,
     device: str | None = None,
 ) -> None:
     """Show a prediction with its words coloured by capacity, or explain the texts of a file.
@@ -328,7 +330,8 @@ def explain_command(
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
         generate: How many tokens a language model writes at most, each with the words that it goes back to.
-        method: Attribution method that `--generate` explains the tokens by, as `occlusion` or `integrated_gradients`.
+        method: Attribution method that `--generate` explains the tokens by, as `integrated_gradients`. Default:
+            `occlusion`.
         device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     if generate is not None:
@@ -336,8 +339,10 @@ def explain_command(
             raise InputError(
                 "`safr explain --generate N` needs RUN and one TEXT, and takes --method, --json and --device"
             )
-        _explain_output(run, text, generate, method, device, as_json=json)
+        _explain_output(run, text, generate, method or "occlusion", device, as_json=json)
         return
+    if method is not None:
+        raise InputError("--method explains what a language model writes; pass --generate N beside it")
     if file is not None:
         if text or json or figures is not None:
             raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
