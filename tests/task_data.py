@@ -65,3 +65,19 @@ def mix(draw, words, number):
     everything = words + draw.choices(NEITHER.split(), k=draw.randint(5, 10)) + [str(number % 41)]
     draw.shuffle(everything)
     return " ".join(everything)
+
+
+COLOURS = ["red", "blue", "green", "white", "black", "pink", "gold", "grey"]
+
+
+def write_question(path, rows=500, seed=0):
+    """A CSV file of texts with one colour among other words, and that colour as the answer; returns its path."""
+    draw = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("question", "answer"))
+        for _ in range(rows):
+            words, colour = draw.choices(NEITHER.split(), k=9), draw.choice(COLOURS)
+            words.insert(draw.randrange(10), colour)
+            writer.writerow((" ".join(words), colour))
+    return path

@@ -17,8 +17,8 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
-Task = Literal["classification", "multi_label", "regression"]
-"""What a model says about a text: its one class, each of the classes that fit it, or a number."""
+Task = Literal["classification", "multi_label", "regression", "generation"]
+"""What a model says about a text: its one class, each of the classes that fit it, a number, or how it goes on."""
 
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
@@ -182,9 +182,21 @@ class Recipe:
     """Which epoch's weights are kept: that of the best dev accuracy, or the last, as the published code does. Where
     dev accuracy stays level while the losses still fall, the best is any of many."""
 
-    metric: Literal["auto", "accuracy", "macro_f1", "micro_f1", "balanced_accuracy", "mae", "rmse", "spearman"] = "auto"
+    metric: Literal[
+        "auto",
+        "accuracy",
+        "macro_f1",
+        "micro_f1",
+        "balanced_accuracy",
+        "mae",
+        "rmse",
+        "spearman",
+        "perplexity",
+        "token_accuracy",
+        "exact_match",
+    ] = "auto"
     """Metric on dev that the best epoch and `patience` go by. `auto`: accuracy; of numbers the mean absolute error,
-    `mae`."""
+    `mae`; of what a model writes `perplexity`."""
 
     batch_size: int = 32
     """Texts in a batch."""
@@ -263,9 +275,11 @@ class Settings:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    task: Literal["auto", "classification", "multi_label", "regression", "generation"] = "auto"
     """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
-    or several columns), or a number to predict. `auto` tells it from the labels."""
+    or several columns), a number to predict, or a text that a language model or an encoder-decoder is to write
+    (`generation`; with the text's own column as the label column, or a .txt file, the text itself). `auto` tells it
+    from the labels."""
 
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
@@ -381,7 +395,7 @@ class ModelData:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression"] = "auto"
+    task: Literal["auto", "classification", "multi_label", "regression", "generation"] = "auto"
     """What the model says about a text, where its config does not say so."""
 
     max_tokens: int | None = None

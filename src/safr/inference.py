@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
@@ -113,6 +114,28 @@ def iter_logits(
         with torch.inference_mode():
             logits = batch_logits(model, batch)
         yield batch, logits
+
+
+def iter_target_logits(
+    model: PreTrainedModel, texts: Sequence[EncodedText], labels: Sequence[Sequence[int]], ignored: int
+) -> Iterator[tuple[Batch, Float[Tensor, "batch token label"], Int[Tensor, "batch target"]]]:
+    """Run a model that writes text batch by batch, without gradients, each token being given those before it.
+
+    Args:
+        model: A causal language model or an encoder-decoder; it runs in evaluation mode.
+        texts: What it is given.
+        labels: Token ids to write for every text.
+        ignored: Label of a token that is not written, which fills the rows.
+
+    Yields:
+        Batches with the logits of all tokens, and with their labels.
+    """
+    for batch in iter_model_batches(model, texts):
+        rows = [torch.tensor(labels[index]) for index in batch.indices]
+        targets = pad_sequence(rows, batch_first=True, padding_value=ignored).to(model.device)
+        with evaluation_mode(model), torch.inference_mode():
+            logits = model(**batch.inputs, labels=targets).logits
+        yield batch, logits, targets
 
 
 def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
@@ -239,7 +262,7 @@ def predict_labels(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Shap
     """
     task = get_task(model)
     return _read_logits(model, texts, lambda logits: read_labels(task, logits)).astype(
-        np.int64 if task == "classification" else np.float64
+        np.int64 if task in ("classification", "generation") else np.float64
     )
 
 
@@ -260,11 +283,12 @@ def list_labels(task: Task, logits: Float[Tensor, "batch label"]) -> list[Label]
 
 
 def get_task(model: PreTrainedModel) -> Task:
-    """What a model says about a text, by its config; see `Task`. A language model's next token is its one class."""
+    """What a model says about a text, by its kind and its config; see `Task`."""
+    if model.can_generate():
+        return "generation"
     if is_regression(model):
         return "regression"
-    is_multi = not model.can_generate() and model.config.problem_type == PROBLEM_TYPES["multi_label"]
-    return "multi_label" if is_multi else "classification"
+    return "multi_label" if model.config.problem_type == PROBLEM_TYPES["multi_label"] else "classification"
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

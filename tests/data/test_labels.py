@@ -79,7 +79,10 @@ def test_classes_of_other_splits_are_found_in_any_spelling(write):
     ("make", "what"),
     [
         (lambda n: 1000 + n, r"ids, or values to predict"),
-        (lambda n: f"a whole answer {n}", "ids or free text"),
+        (
+            lambda n: f"a whole answer {n}",
+            "ids or free text, so name the one with the classes, or pass --task generation",
+        ),
     ],
 )
 def test_a_column_with_a_class_for_every_row_is_told_what_it_looks_like(write, make, what):

@@ -179,7 +179,7 @@ def test_splits_that_are_all_the_same_have_nothing_left():
         ("ab", (0, 1), "expected a list of texts, got "),
         ((("a", 1),), (0,), "text 0: expected a string, got a tuple of 2"),
         (("a", "b"), (0, -1), "label 1: expected a class id, a whole number of at least 0, got -1"),
-        (("a",), ("0",), "label 0: expected a class id"),
+        (("a", "b"), ("0", 1), "label 0: expected a class id"),
         (("a",), (True,), "label 0: expected a class id"),
         (("a",), (float("nan"),), "expected finite numbers as labels"),
     ],

@@ -102,6 +102,11 @@ def test_scores_are_shown_with_their_intervals(folder):
     assert "## Scores" not in model_card(folder)
 
 
+def test_an_estimate_that_is_no_share_is_shown_in_its_own_unit(folder):
+    card = model_card(folder, {"mean absolute error": {"value": 0.552, "low": 0.5, "high": 12.345, "is_share": False}})
+    assert "| mean absolute error | 0.552 [0.5, 12.35] |" in card
+
+
 def test_scores_of_unnamed_data_are_results_too(folder):
     card = ModelCard(model_card(folder, {"accuracy": 0.5}))
     assert [result.dataset_name for result in card.data.eval_results] == ["unknown"]

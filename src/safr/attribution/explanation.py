@@ -340,7 +340,8 @@ def class_names(model: PreTrainedModel, classes: Sequence[int], outputs: int) ->
 def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:
     """The tokens as text; those that look alike, such as parts of a character, with their numbers."""
     names = [str(tokenizer.decode([token])) for token in tokens]
-    return [name if names.count(name) == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
 
 
 def load_view(module: str, name: str) -> Callable[..., Any]:

@@ -742,7 +742,7 @@ def _load_model(
     from safr.training.adopt import is_model, load_trained
 
     if place.exists() and is_model(place):
-        model, tokenizer = load_trained(str(place), may_generate=True, device=device)
+        model, tokenizer = load_trained(str(place), device=device)
         return model, tokenizer, count_positions(model)
     run = open_trained_run(place)
     if run.has_pairs != is_pair:

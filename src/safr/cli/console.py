@@ -19,9 +19,10 @@ from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, printable
 from safr.evaluation.classification import describe_classes
 from safr.evaluation.evaluate import describe_parts_of_pairs, describe_unknown_words
+from safr.evaluation.generation import describe_generation
 from safr.evaluation.regression import describe_values
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
-from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER, get_main_metric
+from safr.evaluation.task_metrics import LOWER_IS_BETTER, SHARES, get_main_metric
 from safr.runs import Run
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def describe_epoch(name: str, epoch: float, metric: str, value: float, best: flo
     """
     is_lower_better = metric in LOWER_IS_BETTER
     is_best = best is None or (value < best if is_lower_better else value > best)
-    shown = f"{value:.3g}" if metric in DEV_METRICS["regression"] else f"{value:.1%}"
+    shown = f"{value:.1%}" if metric in SHARES else f"{value:.3g}"
     return f"  {name}, epoch {epoch:g}: dev {metric.replace('_', ' ')} {shown}{' *' if is_best else ''}"
 
 
@@ -178,10 +179,13 @@ def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> l
         max_tokens: How many tokens of a text it reads.
     """
     texts, truncated, unknown = scores["texts"], scores.get("truncated"), scores.get("unknown")
+    left_out = scores.get("not_judged", 0)
     notes = [
         describe_classes(scores),
         describe_values(scores),
+        describe_generation(scores),
         *describe_parts_of_pairs(scores),
+        f"{left_out:,} of {texts + left_out:,} texts have no next token to judge the model by" if left_out else "",
         f"{truncated:,} of {texts:,} texts were cut to {max_tokens} tokens" if truncated else "",
         describe_undeletable(scores["undeletable"], texts) if scores.get("undeletable") else "",
         describe_unknown_words(scores),

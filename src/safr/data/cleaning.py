@@ -19,6 +19,7 @@ from safr.data.labels import (
     normalize_label,
     normalize_label_list,
     read_bit,
+    read_target,
     replace_lone_surrogates,
     resolve_labels,
     says_missing,
@@ -51,7 +52,7 @@ Parts = Mapping[str, Sequence[LabelledText]]
 
 
 def clean_rows(
-    rows: Iterable[RawRow], columns: Columns, label_names: Sequence[str] = ()
+    rows: Iterable[RawRow], columns: Columns, label_names: Sequence[str] = (), task: Task | None = None
 ) -> tuple[list[LabelledText], Counter[str]]:
     """The usable rows, and counts of what was left out or replaced.
 
@@ -63,6 +64,8 @@ def clean_rows(
         rows: The cells; a label may also be a word that says it is missing, which `build_dataset` takes out.
         columns: Names of the columns.
         label_names: Names that the data declare for the labels 0, 1, ...; -1 is then a missing label.
+        task: What the labels are, where that is known. A target of `generation` is a text and stays as it is; it is
+            empty where the text's own column is the label column, since the text itself is then the target.
     """
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
@@ -71,7 +74,7 @@ def clean_rows(
         cells = zip(columns.texts, row.values, strict=False)
         texts = [_check_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
         values = row.values[len(columns.texts) :]
-        label = _read_label(values, columns.labels, label_names, row.place)
+        label = _read_label(values, columns, label_names, row.place, task)
         if not all(text.strip() for text in texts):
             cleaned["empty text left out"] += 1
         elif any(map(says_missing, texts)):
@@ -79,7 +82,8 @@ def clean_rows(
         elif label is None:
             cleaned["missing label left out"] += 1
         else:
-            if isinstance(values[0], str) and values[0] != values[0].strip() and not label_names:
+            has_space = isinstance(values[0], str) and values[0] != values[0].strip()
+            if has_space and not label_names and task != "generation":
                 cleaned["white space around a label left out"] += 1
             encodable = [replace_lone_surrogates(text) for text in texts]
             cleaned["lone surrogates replaced"] += sum(replaced for _, replaced in encodable)
@@ -120,6 +124,7 @@ def build_dataset(
         "classification": _prepare_classes,
         "multi_label": _prepare_class_lists,
         "regression": _prepare_values,
+        "generation": _prepare_targets,
     }[task]
     examples, names, changed = prepare(parts, columns, label_names, place)
     missing = [part for part in ("dev", "test") if part not in examples]
@@ -142,13 +147,16 @@ def _check_text(value: Any, place: str) -> str:
 
 
 def _read_label(
-    values: Sequence[Any], columns: Sequence[str], label_names: Sequence[str], place: str
+    values: Sequence[Any], columns: Columns, label_names: Sequence[str], place: str, task: Task | None
 ) -> NamedLabel | None:
     """The label in a row's cells, or None where it is missing."""
-    places = [f"{place}, column {shorten_text(column)!r}" for column in columns]
-    if len(columns) > 1:
+    names = columns.labels
+    places = [f"{place}, column {shorten_text(column)!r}" for column in names]
+    if task == "generation" and not label_names:
+        return "" if columns.text_is_target else read_target(values[0], places[0])
+    if len(names) > 1:
         bits = [read_bit(value, at) for value, at in zip(values, places, strict=True)]
-        return None if None in bits else tuple(column for column, bit in zip(columns, bits, strict=True) if bit)
+        return None if None in bits else tuple(column for column, bit in zip(names, bits, strict=True) if bit)
     value = values[0]
     if isinstance(value, list | tuple):
         if label_names:
@@ -254,6 +262,19 @@ def _prepare_values(
     return examples, (columns.labels[0],), changed
 
 
+def _prepare_targets(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with the text to write, empty where it is the text itself, and the column's name."""
+    if len(columns.texts) > 1 or len(columns.labels) > 1:
+        raise InputError(
+            f"{place}: expected one column of texts and one of what a model is to write after them, got "
+            f"{list_names(columns.names)}; join the others before"
+        )
+    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
+    return examples, (columns.labels[0],), Counter()
+
+
 def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:
     """The rows with the classes of their labels, without those whose label says that it is missing, and counts."""
     counts = Counter(str(row.label) for row in parts["train"])
@@ -352,7 +373,8 @@ def _check_classes(counts: Counter[str], rows: int, place: str) -> None:
 def _suspect_many_labels(counts: Counter[str]) -> str:
     if len(counts) <= MANY_CLASSES:
         return ""
-    advice = ", or pass --task regression" if all(map(is_number, counts)) else ""
+    task = "regression" if all(map(is_number, counts)) else "generation"
+    advice = f", or pass --task {task}"
     return f"; the column seems to hold {describe_many_labels(counts)}, so name the one with the classes{advice}"
 
 

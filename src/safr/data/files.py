@@ -1,4 +1,4 @@
-"""Reads chosen columns of CSV, TSV, JSONL and Parquet files, and finds the files of a folder's splits."""
+"""Reads chosen columns of CSV, TSV, JSONL and Parquet files and the lines of .txt, and finds a folder's splits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from safr.data.messages import list_names, refuse_unreadable, shorten_path
 from safr.errors import InputError, shorten_text
 from safr.storage import build_object
 
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+LINES = ".txt"
+"""The format without columns: one text a line, and no label."""
+
 COMPRESSED = ".gz"
 SPLIT_STEMS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 
@@ -53,6 +56,11 @@ class Columns:
 
     labels: tuple[str, ...] = ("label",)
     """One column, or several that hold 0 or 1, one a class."""
+
+    @property
+    def text_is_target(self) -> bool:
+        """Whether the text itself is what a model is to write, since one column is named for both."""
+        return self.labels == self.texts
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,8 +94,9 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
     A CSV file whose header has the columns only when it is cut at semicolons, tabs or vertical bars is cut there.
 
     Args:
-        path: A file ending in .csv, .tsv, .jsonl or .parquet; all but Parquet may be compressed (.csv.gz).
-        columns: Names of the columns; the last one holds the labels.
+        path: A file ending in .csv, .tsv, .jsonl, .parquet or .txt; all but Parquet may be compressed (.csv.gz).
+        columns: Names of the columns; the last one holds the labels. The line of a .txt file stands for the first
+            column, and the others are empty.
     """
     match find_format(path):
         case ".csv":
@@ -98,6 +107,8 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
             return RawTable(_iter_jsonl(path, columns))
         case ".parquet":
             return _open_parquet(path, columns)
+        case ".txt":
+            return RawTable(_iter_text_lines(path, columns))
     ending = shorten_text(path.suffix, 20) or "no ending"
     advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
     raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
@@ -138,8 +149,8 @@ def split_files(folder: Path) -> dict[str, Path]:
     if "train" not in file_of_split:
         names = list_names([path.name for path in files], 60).replace("'", "") or "no data file"
         raise InputError(
-            f"{place}: expected a file train.csv, train.tsv, train.jsonl or train.parquet (and dev.*, test.*), "
-            f"found {names}; name one file, or rename the one to train on"
+            f"{place}: expected a file train.csv, train.tsv, train.jsonl, train.parquet or train.txt "
+            f"(and dev.*, test.*), found {names}; name one file, or rename the one to train on"
         )
     return file_of_split
 
@@ -270,6 +281,12 @@ def _iter_jsonl(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
         yield RawRow(place, tuple(fields[column] for column in columns))
 
 
+def _iter_text_lines(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
+    shown, others = shorten_path(path), [""] * (len(columns) - 1)
+    for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
+        yield RawRow(f"{shown}, line {number}", (line.rstrip("\r\n"), *others))
+
+
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     try:
         fields = json.loads(line, object_pairs_hook=partial(build_object, complaint=_complain_of_key))
@@ -304,7 +321,7 @@ def _iter_parquet(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     largest = _limit_size(os.path.getsize(path))
     with _open_parquet_file(path) as file:
         _check_declared_size(file.metadata, columns, path, largest)
-        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False):
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(dict.fromkeys(columns)), use_threads=False):
             size += batch.nbytes
             if size > largest:
                 raise _make_size_error(path, largest)

@@ -89,7 +89,7 @@ def _build_from_splits(name: str, splits: dict[str, Any], columns: Columns, task
             if stem in splits and part not in parts:
                 split = splits[stem]
                 rows = _read_cells(split, f"{place}, {stem}", columns)
-                parts[part], split_cleaned = clean_rows(rows, columns, _read_class_names(split, columns))
+                parts[part], split_cleaned = clean_rows(rows, columns, _read_class_names(split, columns), task)
                 cleaned += split_cleaned
                 if not parts[part] and part != "train":
                     del parts[part]

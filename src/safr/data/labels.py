@@ -54,6 +54,17 @@ def normalize_label(value: Any, place: str = "label") -> str | None:
     return f"{whole}.{fraction}" if fraction else "0" if whole == "-0" else whole
 
 
+def read_target(value: Any, place: str = "label") -> str | None:
+    """The text that a model is to write, from a cell, or None where it is missing; numbers by `normalize_label`.
+
+    >>> [read_target(value) for value in ("Blue.", 4.0, " ", None)]
+    ['Blue.', '4', None, None]
+    """
+    if not isinstance(value, str):
+        return normalize_label(value, place)
+    return replace_lone_surrogates(value)[0] if value.strip() else None
+
+
 def normalize_label_list(values: Iterable[Any], place: str = "label") -> tuple[str, ...]:
     """The class names in a list of labels, each once, in their order.
 

@@ -22,7 +22,16 @@ from safr.data.archives import (
     locate_archive,
 )
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
-from safr.data.files import COMPRESSED, EXTENSIONS, Columns, open_table, read_rows, split_files
+from safr.data.files import (
+    COMPRESSED,
+    EXTENSIONS,
+    LINES,
+    Columns,
+    find_format,
+    open_table,
+    read_rows,
+    split_files,
+)
 from safr.data.hub import is_saved_dataset, load_from_hub, load_saved_dataset
 from safr.data.labels import normalize_label_names
 from safr.data.messages import shorten_path
@@ -240,13 +249,17 @@ def _load_path(name: str, path: Path, columns: Columns, task: Task | None) -> Te
     if path.is_dir() and is_saved_dataset(path):
         return load_saved_dataset(name, path, columns, task)
     files = split_files(path) if path.is_dir() else {"train": path}
+    if all(find_format(file) == LINES for file in files.values()):  # the lines themselves are what a model is to write
+        if task not in (None, "generation"):
+            raise InputError(f"{path}: holds texts without labels, for a model that writes text, got `task` {task!r}")
+        columns, task = Columns(columns.texts, columns.texts), "generation"
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
     label_names: list[str] = []
     for part, file in files.items():
         table = open_table(file, columns.names)
         names = normalize_label_names(table.label_names if len(columns.labels) == 1 else ())
-        parts[part], file_cleaned = clean_rows(table.rows, columns, names)
+        parts[part], file_cleaned = clean_rows(table.rows, columns, names, task)
         cleaned += file_cleaned
         if table.delimiter:
             cleaned[f"rows with {table.delimiter} between the fields"] += len(parts[part])

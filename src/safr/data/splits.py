@@ -20,8 +20,11 @@ from safr.errors import InputError, describe_value, shorten_text
 Text = str | tuple[str, str]
 """What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
 
-Label = int | float | tuple[int, ...]
-"""A class id, a number to predict, or 1 for every class that fits the text and 0 for the others, (label,)."""
+Label = int | float | str | tuple[int, ...]
+"""A class id, a number to predict, a text to write, or 1 for every class that fits and 0 for the others, (label,).
+
+A text to write comes after the text; where it is empty, the text itself is what is written.
+"""
 
 Example = tuple[Text, Label]
 SplitExamples = dict[str, list[Example]]  # "train", "dev", "test"
@@ -39,7 +42,7 @@ class Split:
     """Texts, or pairs of them as tuples, and their labels, in a fixed order.
 
     Labels are class ids; or rows of 0 and 1, one number a class, where a text may have any number of classes; or other
-    numbers, for regression.
+    numbers, for regression; or, for a model that writes text, what it is to write.
 
     Raises:
         InputError: A text is neither a string nor a pair of them, or a label is none of these.
@@ -176,6 +179,8 @@ class TextDataset:
         ]
 
     def _describe_labels(self) -> str:
+        if self.task == "generation":
+            return _describe_targets(self.train)
         labels = self.train.label_array
         if self.task == "regression":
             spread = (
@@ -200,7 +205,7 @@ class TextDataset:
         test = set(map(_normalize_space, self.test.texts))
         dev, dropped_of_dev = _drop_texts(self.dev, test)
         train, dropped_of_train = _drop_texts(self.train, test | set(map(_normalize_space, dev.texts)))
-        if len(dev) < 2 or len(set(train.labels)) < 2:
+        if len(dev) < 2 or len(set(train.texts if self.task == "generation" else train.labels)) < 2:
             raise InputError(
                 f"`drop_duplicates` would leave {len(train)} texts with {len(set(train.labels))} labels to train on "
                 f"and {len(dev)} to choose by, since the others are in another split too; bring splits that differ"
@@ -257,6 +262,8 @@ def write_label(data: TextDataset, label: Label) -> str:
     """A label in words: the name of its class, the names of all its classes with `;` between, or the number."""
     if isinstance(label, tuple):
         return "; ".join(name for name, fits in zip(data.label_names, label, strict=True) if fits)
+    if isinstance(label, str):
+        return label
     return data.label_names[label] if isinstance(label, int) else f"{label:g}"
 
 
@@ -333,6 +340,8 @@ def _check_labels(labels: Iterable[Any]) -> tuple[Label, ...]:
         InputError: A label is none, or they are of several kinds.
     """
     labels = tuple(labels)
+    if labels and all(isinstance(label, str) for label in labels):
+        return labels
     if labels and all(isinstance(label, Sequence | np.ndarray) and not isinstance(label, str) for label in labels):
         for number, label in enumerate(labels):
             if len(label) != max(len(labels[0]), 1) or any(bit not in (0, 1) for bit in label):
@@ -360,6 +369,13 @@ def _normalize_space(text: Text) -> Text:
     if isinstance(text, tuple):
         return " ".join(text[0].split()), " ".join(text[1].split())
     return " ".join(text.split())
+
+
+def _describe_targets(split: Split) -> str:
+    targets = [str(label) for label in split.labels]
+    what, texts = ("texts to write", targets) if any(targets) else ("texts to learn to write", split.texts)
+    words = [len(str(text).split()) for text in texts]
+    return f"{what} in train: {np.mean(words):.1f} words on average, {min(words):,} to {max(words):,}"
 
 
 def _drop_texts(split: Split, texts: Set[Text]) -> tuple[Split, int]:

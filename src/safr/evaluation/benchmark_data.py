@@ -17,9 +17,9 @@ from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationale
 from safr.data.splits import Label, hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
-from safr.evaluation.labels import align_labels, check_classes, check_labels, number_by_name
+from safr.evaluation.labels import align_labels, align_split, check_classes
 from safr.evaluation.srs import check_deletable
-from safr.inference import check_model, get_task, predict
+from safr.inference import check_model, predict
 from safr.runs import Run
 from safr.storage import hash_file
 
@@ -119,8 +119,8 @@ def load_run_data(
     """
     run.check_data(data)
     model, tokenizer = run.load_model(device=device)
-    data = align_labels(model, data)
     settings = run.settings
+    data = align_labels(model, tokenizer, data, settings.max_tokens)
     files = tuple(sorted(run.model_folder.glob("*.safetensors")))
     source = BenchmarkSource(run.name, settings.data, run.command, settings.recipe.seed, files)
     return _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
@@ -154,8 +154,7 @@ def make_model_data(
         raise InputError(f"expected data as a TextDataset or Split(texts, labels), got {describe_value(data)}")
     check_model(model)
     split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
-    labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
-    split = Split(split.texts, tuple(labels.tolist()))
+    split = align_split(model, tokenizer, data, split, max_tokens)
     source = BenchmarkSource("model", name)
     return _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
 

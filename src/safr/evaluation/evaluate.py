@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -12,7 +13,7 @@ import pyarrow
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.attribution.explanation import output_names
+from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
@@ -21,7 +22,8 @@ from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
 from safr.evaluation.classification import score_class_lists, score_classes
-from safr.evaluation.labels import align_labels, check_classes, check_labels, number_by_name
+from safr.evaluation.generation import score_generation
+from safr.evaluation.labels import align_labels, align_split, check_classes
 from safr.evaluation.regression import score_values
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
@@ -112,11 +114,12 @@ def evaluate(
     if tokenizer is None or data is None:
         raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
     check_model(run_or_model)
-    examples = _choose_split(data, split)
-    labels = check_labels(examples.texts, number_by_name(run_or_model, data, examples), get_task(run_or_model))
+    whole = _choose_split(data, split)
+    examples = align_split(run_or_model, tokenizer, data, whole, max_tokens)
     texts = encode(tokenizer, examples.texts, max_tokens)
-    check_classes(run_or_model, texts, labels)
-    scores = _score_texts(run_or_model, tokenizer, texts, labels, split, progress)[0]
+    check_classes(run_or_model, texts, examples.label_array)
+    scores = _score_texts(run_or_model, tokenizer, texts, examples.label_array, split, progress)[0]
+    _add_generation_scores(scores, run_or_model, tokenizer, whole, max_tokens)
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
@@ -128,10 +131,12 @@ def _evaluate_run(
         raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
     run.check_data(data)
     model, tokenizer = run.load_model(device=device)
-    data = align_labels(model, data)
+    whole, max_tokens = _choose_split(data, split), run.settings.max_tokens
+    data = align_labels(model, tokenizer, data, max_tokens)
     examples = _choose_split(data, split)
-    texts = encode(tokenizer, examples.texts, run.settings.max_tokens)
+    texts = encode(tokenizer, examples.texts, max_tokens)
     scores, internals = _score_texts(model, tokenizer, texts, examples.label_array, split, progress)
+    _add_generation_scores(scores, model, tokenizer, whole, max_tokens)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data)
@@ -140,6 +145,19 @@ def _evaluate_run(
         write_text(run.model_folder / "README.md", card)
         write_json(run.scores_file, scores)  # last, since it says that the run is evaluated
     return scores
+
+
+def _add_generation_scores(
+    scores: dict[str, Any],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    whole: Split,
+    max_tokens: int | None,
+) -> None:
+    """Add how well a model writes the whole targets of the texts, and how many texts have no token to judge it by."""
+    if any(isinstance(label, str) for label in whole.labels):
+        scores["generation"] |= score_generation(model, tokenizer, whole, max_tokens)
+        scores["not_judged"] = len(whole) - scores["texts"]
 
 
 def _choose_split(data: TextDataset | Split, split: str) -> Split:
@@ -283,10 +301,13 @@ def _scores(
 def _score_predictions(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, predictions: NDArray[Any], labels: NDArray[Any]
 ) -> dict[str, Any]:
-    """The task's standard metrics: `classes`, or `values` of a regression model."""
+    """The task's standard metrics: `classes`, `values` of a regression model, or `generation`."""
     task = get_task(model)
     if task == "regression":
         return {"values": score_values(labels, predictions)}
+    if task == "generation":
+        token, count = Counter(labels.tolist()).most_common(1)[0]
+        return {"generation": {"majority": {"label": token_names(tokenizer, [token])[0], "share": count / len(labels)}}}
     if task == "multi_label":
         names = output_names(model, tokenizer, range(labels.shape[1]), outputs=labels.shape[1])
         return {"classes": score_class_lists(labels, predictions, names)}
@@ -336,17 +357,20 @@ def _remove_estimates(scores: Mapping[str, Any]) -> dict[str, Any]:
 def _card_scores(scores: Mapping[str, Any]) -> dict[str, Score]:
     """What a model's card tells, by the name it has there."""
     k, metric = str(MAIN_PERCENT), get_main_metric(scores)
-    card: dict[str, Score] = {metric.name: scores[metric.key]}
+    unit = {"is_share": metric.is_share}
+    card: dict[str, Score] = {metric.name: scores[metric.key] | unit}
     if "classes" in scores:
         card["macro F1"] = scores["classes"]["macro_f1"]
+    elif "values" in scores:
+        card["Spearman's rank correlation"] = scores["values"]["spearman"] | {"is_share": False}
     else:
-        card["Spearman's rank correlation"] = scores["values"]["spearman"]
+        card["perplexity"] = scores["generation"]["perplexity"] | {"is_share": False}
     if reason := scores.get("srs_reason"):
         return card | {f"SRS({k})": f"{NOT_MEASURED} ({reason})"}
     return card | {
-        f"{metric.name}, random {k} % of words deleted": scores["deletion"]["random"][k],
-        f"{metric.name}, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k],
-        f"SRS({k})": scores["srs"][k],
+        f"{metric.name}, random {k} % of words deleted": scores["deletion"]["random"][k] | unit,
+        f"{metric.name}, {k} % of words with the highest capacity deleted": scores["deletion"]["capacity"][k] | unit,
+        f"SRS({k})": scores["srs"][k] | unit,
     }
 
 

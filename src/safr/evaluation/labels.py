@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int, Shaped
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text
+from safr.data.targets import make_prompts
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, get_task, iter_logits
 
@@ -52,7 +53,7 @@ def check_labels(
         raise InputError(f"expected a list of texts and as many labels, got {count} and {size}")
     if len(texts) < 2:
         raise InputError(f"an interval needs at least 2 texts, got {len(texts)}; bring more data")
-    if task == "classification":
+    if task in ("classification", "generation"):
         return _check_classes(array)
     is_number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
     if not is_number or not np.isfinite(array).all():
@@ -97,12 +98,31 @@ def _check_classes(array: np.ndarray) -> Int[np.ndarray, " text"]:
     return array.astype(np.int64)
 
 
-def align_labels(model: PreTrainedModel, data: TextDataset) -> TextDataset:
-    """The data with their labels as the model numbers its classes, and a name for each of the model's classes.
+def align_labels(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset, max_tokens: int | None = None
+) -> TextDataset:
+    """The data with their labels as the model numbers its outputs, and a name for each of these.
+
+    Of a model that writes text the labels of dev and test are ids of the tokens that come next; see `make_prompts`.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        data: The data set.
+        max_tokens: Tokens read of a text. Default: all.
 
     Raises:
-        InputError: See `number_by_name`.
+        InputError: See `number_by_name`, and of a model that writes text `make_prompts`.
     """
+    if model.can_generate():
+        _check_task(model, data)
+        most = max(len(tokenizer), model.config.get_text_config().vocab_size)
+        return replace(
+            data,
+            dev=_align_prompts(model, tokenizer, data.dev, max_tokens),
+            test=_align_prompts(model, tokenizer, data.test, max_tokens),
+            label_names=tuple(map(str, tokenizer.batch_decode([[token] for token in range(most)]))),
+        )
     numbers = {part: number_by_name(model, data, getattr(data, part)) for part in ("train", "dev", "test")}
     names_of_model = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
     is_renumbered = any(getattr(data, part).labels != labels for part, labels in numbers.items())
@@ -113,6 +133,40 @@ def align_labels(model: PreTrainedModel, data: TextDataset) -> TextDataset:
     if not is_renumbered:
         names[: len(data.label_names)] = data.label_names
     return replace(data, **splits, label_names=tuple(names))
+
+
+def align_split(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: TextDataset | Split,
+    split: Split,
+    max_tokens: int | None = None,
+) -> Split:
+    """A split of data, or data that are one, with labels as the model numbers its outputs; see `align_labels`.
+
+    Raises:
+        InputError: Also where the labels are none of the model's task.
+    """
+    if isinstance(data, TextDataset):
+        _check_task(model, data)
+    if model.can_generate() and any(isinstance(label, str) for label in split.labels):
+        return _align_prompts(model, tokenizer, split, max_tokens)
+    labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
+    return Split(split.texts, tuple(labels.tolist()))
+
+
+def _align_prompts(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None
+) -> Split:
+    return make_prompts(tokenizer, split, max_tokens, encoder_decoder=model.config.is_encoder_decoder)[0]
+
+
+def _check_task(model: PreTrainedModel, data: TextDataset) -> None:
+    if data.task != get_task(model):
+        raise InputError(
+            f"the data are for {data.task}, the model for {get_task(model)}; give labels of the model's kind, or load "
+            f"the data with task={get_task(model)!r}"
+        )
 
 
 def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Split) -> tuple[Label, ...]:
@@ -126,14 +180,9 @@ def number_by_name(model: PreTrainedModel, data: TextDataset | Split, split: Spl
         InputError: Some names are in both under other numbers, and others only in the data.
     """
     names_of_model = getattr(model.config, "id2label", None)
-    if isinstance(data, TextDataset) and data.task != get_task(model):
-        raise InputError(
-            f"the data are for {data.task}, the model for {get_task(model)}; give labels of the model's kind, or load "
-            f"the data with task={get_task(model)!r}"
-        )
-    if isinstance(data, TextDataset) and data.task == "regression":
-        return split.labels
-    if not isinstance(data, TextDataset) or not names_of_model or model.can_generate():
+    if isinstance(data, TextDataset):
+        _check_task(model, data)
+    if not isinstance(data, TextDataset) or data.task == "regression" or not names_of_model:
         return split.labels
     numbers: dict[str, list[int]] = {}
     for number, name in names_of_model.items():

@@ -50,8 +50,8 @@ class MainMetric:
         """What one text adds."""
         if self.key == "accuracy":
             return float(prediction == label)
-        assert not isinstance(prediction, tuple)
-        assert not isinstance(label, tuple)
+        assert isinstance(prediction, int | float)
+        assert isinstance(label, int | float)
         return abs(prediction - label)
 
     def worsening(
@@ -91,17 +91,27 @@ class MainMetric:
 ACCURACY = MainMetric("accuracy", "accuracy", "higher")
 MAE = MainMetric("mae", "mean absolute error", "lower")
 
-MAIN_METRICS: dict[Task, MainMetric] = {"classification": ACCURACY, "multi_label": ACCURACY, "regression": MAE}
-"""By task. Where a text may have several classes, it is right if all of them are, which is called subset accuracy."""
+MAIN_METRICS: dict[Task, MainMetric] = {
+    "classification": ACCURACY,
+    "multi_label": ACCURACY,
+    "regression": MAE,
+    "generation": ACCURACY,
+}
+"""By task. Where a text may have several classes, it is right if all of them are, which is called subset accuracy. Of a
+model that writes text it is whether the next token is right."""
 
 DEV_METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "balanced_accuracy"),
     "multi_label": ("accuracy", "macro_f1", "micro_f1"),
     "regression": ("mae", "rmse", "spearman"),
+    "generation": ("perplexity", "token_accuracy", "exact_match"),
 }
 """By task the metrics that the best epoch can be chosen by, the default first."""
 
-LOWER_IS_BETTER = frozenset({"mae", "rmse"})
+SHARES = frozenset({"accuracy", "macro_f1", "micro_f1", "balanced_accuracy", "token_accuracy", "exact_match"})
+"""Those of them that are shares, shown in per cent."""
+
+LOWER_IS_BETTER = frozenset({"mae", "rmse", "perplexity"})
 
 
 def get_main_metric(scores: Mapping[str, Any]) -> MainMetric:

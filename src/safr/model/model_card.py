@@ -38,7 +38,8 @@ def model_card(folder: Path, scores: Mapping[str, Score] | None = None, *, datas
 
     Args:
         folder: Holds the model's `config.json`, and the tokenizer if there is one.
-        scores: By name. Estimates are shares and shown in per cent; texts stay out of the front matter's results.
+        scores: By name. Estimates are shares and shown in per cent, unless their `is_share` is False; texts stay out
+            of the front matter's results.
         dataset: What the scores are on, as `load_data` takes it; of a path only the last part is shown.
         split: Which part of it.
     """
@@ -107,8 +108,10 @@ def _shown(score: Score) -> str:
     if isinstance(score, str):
         return score
     if isinstance(score, Mapping):
-        value, low, high = (100 * score[name] for name in ("value", "low", "high"))
-        return f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+        value, low, high = (score[name] for name in ("value", "low", "high"))
+        if not score.get("is_share", True):
+            return f"{value:.4g} [{low:.4g}, {high:.4g}]"
+        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{score:.4g}"
 
 

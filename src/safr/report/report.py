@@ -95,6 +95,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             metric=get_main_metric(scores[runs[0].name]),
             change="drop" if get_main_metric(scores[runs[0].name]).is_share else "growth",
             value_scores={name: score["values"] for name, score in scores.items() if "values" in score},
+            generation_scores={name: score["generation"] for name, score in scores.items() if "generation" in score},
             parts_of_pairs={name: score["within"] for name, score in scores.items() if "within" in score},
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),
@@ -150,7 +151,8 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
       interval of the difference on the same texts is above 0. Where nothing can be deleted, that is told instead.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
-    - A model tells classes apart if its accuracy's interval is above the share of the largest class. It predicts
+    - A model tells classes apart if its accuracy's interval is above the share of the largest class, or knows what
+      comes next if it is above that of the most frequent next token. It predicts
       numbers if its mean absolute error's interval is below that of the best constant answer.
     - Test texts that are in the training texts too are told, and words that were not read.
     - The audit warns if the mask is closed (mean keep probability below 0.05), if the vectors passed on are less than
@@ -349,9 +351,14 @@ def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
             f"{name}: the mean absolute error is not clearly below {constant:.3g}, that of always answering the "
             "median, so the model may predict nothing."
         )
-    majority = scores.get("classes", {}).get("majority")
+    majority = scores.get("classes", scores.get("generation", {})).get("majority")
     if majority is None or scores["accuracy"]["low"] > majority["share"]:
         return ""
+    if "generation" in scores:
+        return (
+            f"{name}: accuracy is not clearly above {100 * majority['share']:.1f} %, the share of the most frequent "
+            f"next token (“{shorten_text(majority['label'])}”), so the model may not have learned what comes next."
+        )
     return (
         f"{name}: accuracy is not clearly above {100 * majority['share']:.1f} %, the share of the largest class "
         f"({shorten_text(majority['label'])}), so the model may not tell the classes apart."

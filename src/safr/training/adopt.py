@@ -8,10 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSeq2SeqLM,
-    AutoModelForSequenceClassification,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -34,7 +30,7 @@ from safr.training.prepare import (
     fit_max_tokens,
     load_config,
     load_model_tokenizer,
-    load_pretrained,
+    load_with_head,
     record_data,
 )
 
@@ -60,40 +56,25 @@ def identify_model(name: str) -> str:
 
 
 def load_trained(
-    name: str, *, task: Literal["auto"] | Task = "auto", may_generate: bool = False, device: str | None = None
+    name: str, *, task: Literal["auto"] | Task = "auto", device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A trained classifier or regression model and its tokenizer, with SAFR on it where it was saved with it.
+    """A trained model that classifies, predicts a number or writes text, with SAFR where it has it; and its tokenizer.
 
     Args:
         name: A folder of `safr.save` or of transformers, or a hub's name.
         task: `regression` or `multi_label` for a model whose config does not say so.
         device: Where the model goes. Default: the GPU, where CUDA finds one.
-        may_generate: Whether a language model or an encoder-decoder that writes text will do too.
 
     Raises:
-        InputError: It is not there, is damaged, has no trained head, or says nothing about a text as a whole.
+        InputError: It is not there, is damaged, has no trained head, or one of another kind.
     """
     tokenizer = load_model_tokenizer(name)
     device = device or default_device()
     if _holds_safr(name):
         return load(name, device=device), tokenizer
     target = find_device(device)
-    config = load_config(name, {} if task == "auto" else {"problem_type": PROBLEM_TYPES[task]})
-    model, loading = load_pretrained(
-        _choose_class(name, config, may_generate).from_pretrained,
-        name,
-        config=config,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    if loading["missing_keys"]:
-        missing = ", ".join(sorted(loading["missing_keys"])[:3])
-        raise InputError(
-            f"model '{name}': expected a trained {type(model).__name__}, but it has no weights for {missing}; "
-            "fine-tune it first, as by `safr train --model`"
-        )
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    config = load_config(name, {"problem_type": PROBLEM_TYPES[task]} if task in PROBLEM_TYPES else {})
+    model: Any = load_with_head(name, config, tokenizer)
     return model.to(target).eval(), tokenizer
 
 
@@ -117,14 +98,19 @@ def adopt_model(
     run = Run(Path(output))
     check_is_new(run)
     model, tokenizer = load_trained(settings.model, task=settings.task)
+    if settings.task not in ("auto", get_task(model)):
+        raise InputError(
+            f"model '{settings.model}': is for {get_task(model)}, got `task` {settings.task!r}; leave it out"
+        )
     name, settings = settings.model, settings.changed(task=get_task(model))
     data = load_data(settings, data_dir=data_dir, progress=progress)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
-    aligned = align_labels(model, data)
+    aligned = align_labels(model, tokenizer, data, settings.max_tokens)
     check_classes(model, encode(tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array)
-    names: dict[int, str] = dict(enumerate(aligned.label_names))
-    model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}
+    if data.task != "generation":
+        names: dict[int, str] = dict(enumerate(aligned.label_names))
+        model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}
     if get_regularizer(model) is None:
         attach(model, _NO_SAFR, tokenizer=tokenizer)
     attached = get_regularizer(model)
@@ -134,22 +120,6 @@ def adopt_model(
         create_run(run.folder, settings, record_data(data), adopted=identify_model(name))
         save(model, run.model_folder, tokenizer=tokenizer)
     return run, data
-
-
-def _choose_class(name: str, config: PretrainedConfig, may_generate: bool) -> Any:
-    """The class of transformers that loads a model by its head."""
-    architecture = str((config.architectures or ["none"])[0])
-    if architecture.endswith("ForSequenceClassification"):
-        return AutoModelForSequenceClassification
-    if may_generate and architecture.endswith("ForConditionalGeneration"):
-        return AutoModelForSeq2SeqLM
-    if may_generate and architecture.endswith(("ForCausalLM", "LMHeadModel")):
-        return AutoModelForCausalLM
-    expected = "classifies texts, predicts a number or writes text" if may_generate else "classifies texts"
-    raise InputError(
-        f"model '{name}': expected a model that {expected}, got {architecture}; fine-tune it first, as by "
-        "`safr train --model`"
-    )
 
 
 def _holds_safr(name: str) -> bool:

@@ -11,6 +11,7 @@ from transformers import EvalPrediction, TrainerCallback, TrainerControl, Traine
 
 from safr.config import Recipe, Task
 from safr.errors import InputError
+from safr.evaluation.generation import compute_generation_metrics
 from safr.evaluation.task_metrics import compute_dev_metrics
 from safr.inference import read_labels
 
@@ -57,6 +58,10 @@ def score_dev(prediction: EvalPrediction, recipe: Recipe, task: Task) -> dict[st
     """The metrics on dev, as the Trainer asks for them; a DivergenceError if a logit is not a number."""
     outputs = prediction.predictions
     logits = outputs[0] if isinstance(outputs, tuple) else outputs  # of an encoder-decoder, its states come after
+    if task == "generation":
+        if not np.isfinite(logits).all():
+            raise _make_error("the model's loss on the dev split is not a finite number", recipe)
+        return compute_generation_metrics(logits)  # what `judge_tokens` has made of them
     if not np.isfinite(logits).all():
         raise _make_error("the model's logits on the dev split are not finite numbers", recipe)
     predictions = read_labels(task, torch.from_numpy(logits)).numpy()

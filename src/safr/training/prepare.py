@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     PretrainedConfig,
     PreTrainedModel,
@@ -24,8 +26,9 @@ from transformers import (
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import PAPER_MODEL, Recipe, Settings, Task
-from safr.data import TextDataset
-from safr.data.encoding import encode
+from safr.data import Split, TextDataset
+from safr.data.encoding import encode, special_token_ids
+from safr.data.targets import make_prompts, tokenize_targets
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
 from safr.evaluation.task_metrics import DEV_METRICS
@@ -73,17 +76,27 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
         InputError: The settings don't fit the model, the data or this machine.
     """
     _require_precision(settings.recipe)
+    if data.task == "generation" and settings.model == PAPER_MODEL:
+        raise InputError(
+            "the paper's transformer writes no text; pass --model with the folder or hub name of a causal language "
+            "model or an encoder-decoder"
+        )
     choose_metric(settings.recipe, data.task)
     if settings.recipe.class_weights == "balanced" and data.task != "classification":
         raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
+    if data.task == "generation" and any(data.train.labels):
+        tokenizer.truncation_side = "left"  # what is written comes after a text's end
     model = _build_model(settings, tokenizer, data)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, model, len(data.train))
-    _check_end_tokens(settings, model, tokenizer, data)
+    if data.task == "generation":
+        _check_targets(settings, model, tokenizer, data)
+    else:
+        _check_end_tokens(settings, model, tokenizer, data)
     _check_first_pass(settings, model, tokenizer, data)
     _check_space(model, output)
     return PreparedTraining(settings, model, tokenizer)
@@ -186,6 +199,8 @@ def load_model_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 
 def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
+    if data.task == "generation":
+        return _load_writer(settings.model, tokenizer, data)
     labels = dict(enumerate(data.label_names))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
@@ -240,6 +255,58 @@ def _load_classifier(name: str, head: dict[str, Any]) -> PreTrainedModel:
     body = {weight for weight in model.state_dict() if weight.startswith(f"{model.base_model_prefix}.")}
     if body and body <= set(loading["missing_keys"]):
         raise InputError(f"model '{name}': expected the weights of a {type(model).__name__}, found none of them there")
+    return model
+
+
+def load_with_head(name: str, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A pretrained model with the trained head that its config names, which classifies, predicts or writes text.
+
+    Raises:
+        InputError: There is no such model, its head is of another kind, or has no weights.
+    """
+    model, loading = load_pretrained(
+        _choose_class(name, config).from_pretrained,
+        name,
+        config=config,
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    if loading["missing_keys"]:
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise InputError(
+            f"model '{name}': expected a trained {type(model).__name__}, but it has no weights for {missing}; "
+            "fine-tune it first, as by `safr train --model`"
+        )
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _choose_class(name: str, config: PretrainedConfig) -> Any:
+    """The class of transformers that loads a model by its head."""
+    architecture = str((config.architectures or ["none"])[0])
+    if architecture.endswith("ForSequenceClassification"):
+        return AutoModelForSequenceClassification
+    if architecture.endswith("ForConditionalGeneration"):
+        return AutoModelForSeq2SeqLM
+    if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+        return AutoModelForCausalLM
+    raise InputError(
+        f"model '{name}': expected a model that classifies texts, predicts a number or writes text, got "
+        f"{architecture}; fine-tune it first, as by `safr train --model`"
+    )
+
+
+def _load_writer(name: str, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
+    """A model that writes text, which begins its output as the tokenizer begins the targets."""
+    model = load_with_head(name, load_config(name, {}), tokenizer)
+    if not model.can_generate():
+        raise InputError(f"model '{name}': expected a model that writes text, got {type(model).__name__}")
+    settings = model.generation_config
+    if model.config.is_encoder_decoder and settings is not None and settings.forced_bos_token_id is None:
+        first = tokenizer(text_target=str(data.train.labels[0]))["input_ids"][:1]
+        if first and first[0] in special_token_ids(tokenizer):  # as of BART, whose outputs all begin with <s>
+            settings.forced_bos_token_id = first[0]
     return model
 
 
@@ -321,6 +388,16 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
     fit_warmup(model, steps)
 
 
+def _check_targets(
+    settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
+) -> None:
+    """Raise an InputError where a model that writes text can't be trained on the data or judged by them."""
+    encoder_decoder = model.config.is_encoder_decoder
+    tokenize_targets(tokenizer, Split(data.train.texts[:1], data.train.labels[:1]), encoder_decoder=encoder_decoder)
+    for split in (data.dev, data.test):
+        make_prompts(tokenizer, split, settings.max_tokens, encoder_decoder=encoder_decoder)
+
+
 def _check_end_tokens(
     settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
 ) -> None:
@@ -351,7 +428,7 @@ def _check_first_pass(
     try:
         for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):
             logits = text_logits(model, trace.logits, batch)
-            if logits.shape[-1] != len(data.label_names):
+            if data.task != "generation" and logits.shape[-1] != len(data.label_names):
                 raise InputError(
                     f"model '{settings.model}': expected {len(data.label_names)} logits, one a label, got "
                     f"{logits.shape[-1]}"
@@ -364,7 +441,7 @@ def _check_first_pass(
         if settings.model == PAPER_MODEL:
             raise
         raise InputError(
-            f"model '{settings.model}': {type(model).__name__} can't classify a text of the data ({_reason(error)})"
+            f"model '{settings.model}': {type(model).__name__} can't read a text of the data ({_reason(error)})"
         ) from error
 
 

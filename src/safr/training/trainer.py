@@ -6,7 +6,7 @@ import functools
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
+    DataCollatorForSeq2Seq,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     PreTrainedModel,
@@ -32,12 +33,14 @@ from transformers import (
     set_seed,
 )
 
-from safr.config import Recipe, Settings
-from safr.data import TextDataset
+from safr.config import Recipe, Settings, Task
+from safr.data import Split, TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
+from safr.data.targets import make_target_dataset, tokenize_targets
 from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
-from safr.evaluation.task_metrics import LOWER_IS_BETTER, MAIN_METRICS
+from safr.evaluation.generation import judge_tokens
+from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
@@ -139,13 +142,14 @@ def _train_model(
 ) -> None:
     """Train from the last checkpoint on, if there is one, and save the model in the run."""
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
-    dev = tokenize_dataset(tokenizer, data.dev.texts, data.dev.labels, settings.max_tokens)
+    train_rows, dev = (_tokenize_split(prepared, split, data.task) for split in (data.train, data.dev))
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
+    collate = DataCollatorForSeq2Seq if data.task == "generation" else DataCollatorWithPadding
     own_callbacks = [
         EarlyStoppingCallback(settings.recipe.patience),
         DivergenceCheck(settings.recipe),
-        _History(run, dict.fromkeys((MAIN_METRICS[data.task].key, metric))),
+        _History(run, dict.fromkeys((DEV_METRICS[data.task][0], metric))),
         CheckpointManifest(),
         *([TermLogs()] if trackers else []),
     ]
@@ -154,13 +158,12 @@ def _train_model(
         trainer = _LengthGroupedTrainer(
             model=model,
             args=_build_arguments(run, settings, metric, trackers=trackers, logging_steps=logging_steps),
-            train_dataset=tokenize_dataset(tokenizer, data.train.texts, data.train.labels, settings.max_tokens),
+            train_dataset=train_rows,
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
-            data_collator=DataCollatorWithPadding(
-                tokenizer, padding="max_length" if padded_length else True, max_length=padded_length
-            ),
+            data_collator=collate(tokenizer, padding="max_length" if padded_length else True, max_length=padded_length),
             processing_class=tokenizer,
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, task=data.task),
+            preprocess_logits_for_metrics=_make_token_judge(model) if data.task == "generation" else None,
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe), None),
         )
@@ -300,6 +303,25 @@ def _build_arguments(
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # of several GPUs the first: the Trainer would use DataParallel, which copies SAFR's hooks
     return arguments
+
+
+def _tokenize_split(prepared: PreparedTraining, split: Split, task: Task) -> Dataset:
+    """The rows that the Trainer reads."""
+    tokenizer, max_tokens = prepared.tokenizer, prepared.settings.max_tokens
+    if task != "generation":
+        return tokenize_dataset(tokenizer, split.texts, split.labels, max_tokens)
+    encoder_decoder = prepared.model.config.is_encoder_decoder
+    return make_target_dataset(tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=encoder_decoder))
+
+
+def _make_token_judge(model: PreTrainedModel) -> Callable[[Any, Tensor], Tensor]:
+    """What the Trainer keeps of the logits on dev: not those of the whole vocabulary for every token."""
+
+    def judge(outputs: Any, labels: Tensor) -> Tensor:
+        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        return judge_tokens(logits, labels, encoder_decoder=model.config.is_encoder_decoder)
+
+    return judge
 
 
 def _balance_classes(data: TextDataset) -> Float[Tensor, " label"]:

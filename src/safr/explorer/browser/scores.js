@@ -12,9 +12,11 @@ const COLOUR_COUNT = 7; // colours of runs; further runs begin again with the fi
 const METRIC = isRegression ? "mae" : "accuracy"; // as in scores.json
 const METRIC_NAME = isRegression ? "mean absolute error" : "accuracy";
 const CHANGE = isRegression ? "growth" : "drop";
+const Y_TITLES = { dev_mae: METRIC_NAME, dev_accuracy: METRIC_NAME, dev_perplexity: "perplexity" };
 const TERMS = {
   dev_mae: "Mean absolute error on dev",
   dev_accuracy: "Accuracy on dev",
+  dev_perplexity: "Perplexity on dev",
   task: "Task loss",
   importance: "Importance loss",
   interaction: "Interaction loss",
@@ -143,7 +145,7 @@ function makeTrainingPanel(runs, runsWithTerm, term, title, width) {
   return makeChartPanel({
     title,
     xTitle: "epoch",
-    yTitle: isAccuracy || term === "dev_mae" ? METRIC_NAME : "loss",
+    yTitle: Y_TITLES[term] ?? "loss",
     lines,
     width,
     formatY: isAccuracy ? (value) => formatPercent(value) : formatNumber,

@@ -1,0 +1,162 @@
+"""The tokens that a model which writes text is trained on and judged by."""
+
+import functools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+from safr.data import Split
+from safr.data.encoding import encode
+from safr.data.targets import IGNORED, make_prompts, make_target_dataset, tokenize_targets
+from safr.errors import InputError
+from tests.tiny_tokenizers import TEXTS
+from tests.tiny_tokenizers import tokenizer as of_family
+
+CAUSAL = ("gpt2", "metaspace")
+TEXT, TARGET = "the film was unbelievably good", "the cast moves"
+WORDS = st.text(alphabet="abc é漢👩🏽.,'’ \u0300\n", max_size=40)
+
+
+@functools.cache
+def tokenizer(family):
+    """A tokenizer of a family, or one as Llama's, whose words begin with a mark."""
+    if family != "metaspace":
+        return of_family(family)
+    backend = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    backend.decoder = decoders.Metaspace(prepend_scheme="first")
+    special = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    backend.train_from_iterator(TEXTS, trainers.BpeTrainer(special_tokens=special, vocab_size=400))
+    backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def rows(family, texts, targets, max_tokens=None, *, encoder_decoder=False):
+    split = Split(tuple(texts), tuple(targets))
+    return tokenize_targets(tokenizer(family), split, max_tokens, encoder_decoder=encoder_decoder)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_causal_model_learns_the_target_and_its_end_but_not_the_text(family):
+    words = tokenizer(family)
+    (row,) = rows(family, [TEXT], [TARGET])
+    joined = encode(words, [f"{TEXT} {TARGET}"])[0].ids
+    end = () if words.eos_token_id is None else (words.eos_token_id,)
+    assert row.ids == joined + end
+    count = len(encode(words, [TEXT])[0].ids)
+    assert row.labels == (IGNORED,) * count + row.ids[count:]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_text_without_a_target_is_learned_whole(family):
+    (row,) = rows(family, [TEXT], [""])
+    assert row.labels == row.ids
+    assert row.ids[: len(encode(tokenizer(family), [TEXT])[0].ids)] == encode(tokenizer(family), [TEXT])[0].ids
+
+
+@pytest.mark.parametrize(("text", "target"), [("a ", "b"), ("a", " b"), ("a\n", "b"), ("a", "b")])
+def test_there_is_one_space_between_text_and_target_unless_there_is_white_space(text, target):
+    (row,) = rows("gpt2", [text], [target])
+    expected = text + target if " " in text + target or "\n" in text else f"{text} {target}"
+    assert tokenizer("gpt2").decode(row.ids, skip_special_tokens=True) == expected
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_long_text_loses_its_beginning_before_the_target_loses_its_end(family):
+    (whole,) = rows(family, [TEXT], [TARGET])
+    most = len(whole.ids) - 3
+    (cut,) = rows(family, [TEXT], [TARGET], most)
+    leading = whole.ids[0] in tokenizer(family).all_special_ids
+    assert cut.ids == whole.ids[:leading] + whole.ids[leading + 3 :]
+    assert cut.labels == whole.labels[:leading] + whole.labels[leading + 3 :]
+    (cut,) = rows(family, [TEXT], [f"{TARGET} " * 9], most)
+    assert len(cut.ids) == len(cut.labels) == most
+    assert cut.labels.count(IGNORED) == leading + 1  # one token of the text stays
+
+
+def test_a_long_text_without_a_target_loses_its_end():
+    whole, cut = rows("gpt2", [TEXT * 3], [""])[0], rows("gpt2", [TEXT * 3], [""], 10)[0]
+    assert cut.ids == cut.labels == whole.ids[:10]
+
+
+def test_an_encoder_decoder_reads_the_text_and_writes_the_target():
+    words = tokenizer("t5")
+    (row,) = rows("t5", [TEXT], [TARGET], encoder_decoder=True)
+    assert row.ids == tuple(words(TEXT)["input_ids"])
+    end = () if words.eos_token_id is None else (words.eos_token_id,)
+    written = tuple(words(text_target=TARGET)["input_ids"])
+    assert row.labels == written or row.labels == written + end
+    (cut,) = rows("t5", [TEXT], [TARGET], 4, encoder_decoder=True)
+    assert (len(cut.ids), len(cut.labels)) == (4, 4)
+
+
+def test_rows_without_a_label_are_no_training_rows():
+    split = Split(("a", "b"), ("x", "y"))
+    made = tokenize_targets(tokenizer("gpt2"), split, encoder_decoder=False)
+    dataset = make_target_dataset([made[0], type(made[0])(made[1].ids, (IGNORED,) * len(made[1].ids))])
+    assert dataset["input_ids"][:] == [list(made[0].ids)]
+    assert dataset["length"][:] == [len(made[0].ids)]
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(WORDS.filter(str.strip), min_size=2, max_size=3), targets=st.lists(WORDS, min_size=3, max_size=3))
+def test_the_token_that_comes_next_comes_next_in_the_whole_text(family, texts, targets):
+    words, targets = tokenizer(family), targets[: len(texts)]
+    split = Split(tuple(texts), tuple(targets))
+    whole = tokenize_targets(words, split, encoder_decoder=False)
+    try:
+        prompts, left_out = make_prompts(words, split, encoder_decoder=False)
+    except InputError:  # too little is left
+        return
+    assert len(prompts) + left_out == len(texts)
+    sequences = [row.ids for row in whole]
+    for text, token in zip(prompts.texts, prompts.labels, strict=True):
+        before = encode(words, [text])[0].ids
+        assert any(ids[: len(before) + 1] == (*before, token) for ids in sequences)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_a_text_alone_is_cut_before_a_word_with_two_before_it_and_always_there(family):
+    texts = ("the film was unbelievably good and the cast was dull", "a premise says that the story moves", "good film")
+    prompts, left_out = make_prompts(tokenizer(family), Split(texts, ("", "", "")), encoder_decoder=False)
+    assert left_out == 1
+    for text, prompt in zip(texts, prompts.texts, strict=False):
+        assert text.startswith(f"{prompt} ")
+        assert len(prompt.split()) >= 2
+    assert prompts == make_prompts(tokenizer(family), Split(texts, ("", "", "")), encoder_decoder=False)[0]
+
+
+def test_the_first_token_of_an_encoder_decoders_output_is_no_special_one():
+    words = tokenizer("roberta")
+    prompts, _ = make_prompts(words, Split((TEXT, TEXT), (TARGET, "good")), encoder_decoder=True)
+    assert prompts.texts == (TEXT, TEXT)
+    assert words.decode(prompts.labels[:1]).strip() in TARGET
+    assert not set(prompts.labels) & set(words.all_special_ids)
+
+
+def test_a_causal_text_whose_end_is_cut_off_has_no_next_token():
+    split = Split((TEXT, "good", "film"), (TARGET,) * 3)
+    prompts, left_out = make_prompts(tokenizer("gpt2"), split, 6, encoder_decoder=False)
+    assert (prompts.texts, left_out) == (("good", "film"), 1)
+
+
+@pytest.mark.parametrize(
+    ("split", "encoder_decoder", "message"),
+    [
+        (Split((("a", "b"), ("c", "d")), ("x", "y")), False, "reads single texts, and these are pairs"),
+        (Split(("a", "b"), ("", "")), True, "an encoder-decoder writes one text after reading another"),
+        (
+            Split(("a b", "c d"), ("", "")),
+            False,
+            "expected at least 2 texts with a token to write after them, got 0 of 2",
+        ),
+    ],
+)
+def test_what_can_not_be_written_is_one_line(split, encoder_decoder, message):
+    family = "t5" if encoder_decoder else "gpt2"
+    with pytest.raises(InputError, match=message):
+        make_prompts(tokenizer(family), split, encoder_decoder=encoder_decoder)
