@@ -81,3 +81,20 @@ def write_question(path, rows=500, seed=0):
             words.insert(draw.randrange(10), colour)
             writer.writerow((" ".join(words), colour))
     return path
+
+
+CUES = {"ANIMAL": ("wings", "cave", "blood"), "TOOL": ("game", "ball", "player")}
+
+
+def write_tags(path, rows=500, seed=0):
+    """A CoNLL file of texts with a bat, which is an animal or a tool by one other word; returns its path."""
+    draw = random.Random(seed)
+    texts = []
+    for _ in range(rows):
+        words = [(word, "O") for word in draw.choices(NEITHER.split(), k=7)]
+        kind = draw.choice(list(CUES))
+        words.insert(draw.randrange(8), (draw.choice(CUES[kind]), "O"))
+        words.insert(draw.randrange(9), ("bat", f"B-{kind}"))
+        texts.append("\n".join(f"{word} {tag}" for word, tag in words))
+    path.write_text("\n\n".join(texts) + "\n")
+    return path

@@ -17,8 +17,9 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
-Task = Literal["classification", "multi_label", "regression", "generation"]
-"""What a model says about a text: its one class, each of the classes that fit it, a number, or how it goes on."""
+Task = Literal["classification", "multi_label", "regression", "generation", "token_classification"]
+"""What a model says about a text: its one class, each of the classes that fit it, a number, how it goes on, or a tag
+for each of its words."""
 
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
@@ -194,9 +195,10 @@ class Recipe:
         "perplexity",
         "token_accuracy",
         "exact_match",
+        "entity_f1",
     ] = "auto"
     """Metric on dev that the best epoch and `patience` go by. `auto`: accuracy; of numbers the mean absolute error,
-    `mae`; of what a model writes `perplexity`."""
+    `mae`; of what a model writes `perplexity`; of tags `macro_f1` over all words."""
 
     batch_size: int = 32
     """Texts in a batch."""
@@ -275,11 +277,11 @@ class Settings:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression", "generation"] = "auto"
+    task: Literal["auto", "classification", "multi_label", "regression", "generation", "token_classification"] = "auto"
     """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
     or several columns), a number to predict, or a text that a language model or an encoder-decoder is to write
-    (`generation`; with the text's own column as the label column, or a .txt file, the text itself). `auto` tells it
-    from the labels."""
+    (`generation`; with the text's own column as the label column, or a .txt file, the text itself), or a tag for each
+    word (`token_classification`: two lists, or a .conll file). `auto` tells it from the labels."""
 
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
@@ -395,7 +397,7 @@ class ModelData:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression", "generation"] = "auto"
+    task: Literal["auto", "classification", "multi_label", "regression", "generation", "token_classification"] = "auto"
     """What the model says about a text, where its config does not say so."""
 
     max_tokens: int | None = None

@@ -20,8 +20,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
 from safr.data.batches import Batch, iter_batches
-from safr.data.encoding import EncodedText
-from safr.data.splits import Label
+from safr.data.encoding import EncodedText, encode
+from safr.data.splits import Label, Text
+from safr.data.tags import encode_marked
 from safr.errors import InputError, describe_value
 from safr.model.families import (
     add_decoder_start,
@@ -29,6 +30,7 @@ from safr.model.families import (
     ignores_padding,
     keeping_attention_type,
     takes_token_types,
+    unwrap,
 )
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, trace
@@ -220,6 +222,12 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         )
     if logits.dim() == 2:
         return logits
+    if logits.dim() == 3 and batch.asked is not None:
+        return logits[torch.arange(len(batch.asked), device=logits.device), batch.asked]
+    if logits.dim() == 3 and is_tagger(model):
+        raise InputError(
+            f"{type(model).__name__} gives each word a tag: mark the word that is asked about, as in John saw [[Paris]]"
+        )
     if logits.dim() != 3 or not model.can_generate():
         raise InputError(
             f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
@@ -262,7 +270,7 @@ def predict_labels(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Shap
     """
     task = get_task(model)
     return _read_logits(model, texts, lambda logits: read_labels(task, logits)).astype(
-        np.int64 if task in ("classification", "generation") else np.float64
+        np.float64 if task in ("regression", "multi_label") else np.int64
     )
 
 
@@ -286,9 +294,23 @@ def get_task(model: PreTrainedModel) -> Task:
     """What a model says about a text, by its kind and its config; see `Task`."""
     if model.can_generate():
         return "generation"
+    if is_tagger(model):
+        return "token_classification"
     if is_regression(model):
         return "regression"
     return "multi_label" if model.config.problem_type == PROBLEM_TYPES["multi_label"] else "classification"
+
+
+def is_tagger(model: PreTrainedModel) -> bool:
+    """Whether a model gives each token a tag."""
+    return type(unwrap(model)).__name__.endswith("ForTokenClassification")
+
+
+def encode_texts(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
+) -> list[EncodedText]:
+    """Texts as this model is asked about them: as `encode` has them, or as `encode_marked` for one that gives tags."""
+    return (encode_marked if is_tagger(model) else encode)(tokenizer, texts, max_tokens)
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

@@ -16,10 +16,11 @@ from safr.attribution.explanation import Explanation, Explanations, SiteScores, 
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.config import Task
 from safr.data.batches import Batch
-from safr.data.encoding import EncodedText, check_text, describe_left_out, encode, has_order, is_pair, read_texts
+from safr.data.encoding import EncodedText, check_text, describe_left_out, has_order, is_pair, read_texts
 from safr.data.splits import Text
+from safr.data.tags import remove_mark
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, get_task, iter_traces, probabilities, text_logits, to_numpy
+from safr.inference import check_model, encode_texts, get_task, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -150,7 +151,7 @@ def explain_texts(
         sites: What is kept with the explaining site. Default: of that its capacity alone.
         first: Number of the first text, for errors.
     """
-    encoded = encode(tokenizer, texts, max_tokens)
+    encoded = encode_texts(model, tokenizer, texts, max_tokens)
     if without := [number for number, text in enumerate(encoded, start=first) if not text.words]:
         more = f" and {len(without) - 1:,} more" if len(without) > 1 else ""
         reason = describe_no_words(max_tokens, encoded[without[0] - first].truncated)
@@ -186,7 +187,7 @@ def _explain_text(
     sites: Collection[str] | None,
 ) -> Explanation:
     """The explanation of one text, whose sites are computed when they are looked at."""
-    encoded = encode(tokenizer, [text], max_tokens)[0]
+    encoded = encode_texts(model, tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError(describe_no_words(max_tokens, encoded.truncated))
     explaining = get_explaining_site(model)
@@ -228,7 +229,7 @@ def _build_explanation(
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
-    left_out, note = describe_left_out(tokenizer, text, encoded)
+    left_out, note = describe_left_out(tokenizer, remove_mark(text)[0] if encoded.asked else text, encoded)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,

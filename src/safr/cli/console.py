@@ -22,6 +22,7 @@ from safr.evaluation.evaluate import describe_parts_of_pairs, describe_unknown_w
 from safr.evaluation.generation import describe_generation
 from safr.evaluation.regression import describe_values
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
+from safr.evaluation.tagging import describe_tags
 from safr.evaluation.task_metrics import LOWER_IS_BETTER, SHARES, get_main_metric
 from safr.runs import Run
 
@@ -184,8 +185,9 @@ def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> l
         describe_classes(scores),
         describe_values(scores),
         describe_generation(scores),
+        describe_tags(scores),
         *describe_parts_of_pairs(scores),
-        f"{left_out:,} of {texts + left_out:,} texts have no next token to judge the model by" if left_out else "",
+        f"{left_out:,} of {texts + left_out:,} texts have no token to judge the model by" if left_out else "",
         f"{truncated:,} of {texts:,} texts were cut to {max_tokens} tokens" if truncated else "",
         describe_undeletable(scores["undeletable"], texts) if scores.get("undeletable") else "",
         describe_unknown_words(scores),

@@ -63,6 +63,9 @@ class Batch:
     content_mask: Bool[Tensor, "batch token"]
     """True where a token belongs to a word, (batch, token)."""
 
+    asked: Int[Tensor, " batch"] | None = None
+    """Position of the token whose logits are asked for, (batch,); None where the answer is about whole texts."""
+
 
 def iter_batches(
     texts: Sequence[EncodedText],
@@ -98,7 +101,8 @@ def iter_batches(
         types = token_types and (zero_types or any(any(text.token_types) for text in rows))
         inputs, content_mask = _build_inputs(rows, longest, padding_id, types), _build_content_mask(rows, longest)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        yield Batch(tuple(indices), inputs, content_mask.to(device))
+        asked = torch.tensor([text.asked_token for text in rows], device=device) if rows[0].asked else None
+        yield Batch(tuple(indices), inputs, content_mask.to(device), asked)
 
 
 def _build_inputs(texts: Sequence[EncodedText], length: int, padding_id: int, token_types: bool) -> dict[str, Tensor]:

@@ -65,14 +65,16 @@ def clean_rows(
         columns: Names of the columns.
         label_names: Names that the data declare for the labels 0, 1, ...; -1 is then a missing label.
         task: What the labels are, where that is known. A target of `generation` is a text and stays as it is; it is
-            empty where the text's own column is the label column, since the text itself is then the target.
+            empty where the text's own column is the label column, since the text itself is then the target. Words and
+            tags of `token_classification` become two texts, with a space between.
     """
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
     names: dict[NamedLabel, NamedLabel] = {}  # so that a class name is held once
     for row in rows:
         cells = zip(columns.texts, row.values, strict=False)
-        texts = [_check_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
+        read_text = _join_words if task == "token_classification" else _check_text
+        texts = [read_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
         values = row.values[len(columns.texts) :]
         label = _read_label(values, columns, label_names, row.place, task)
         if not all(text.strip() for text in texts):
@@ -83,7 +85,7 @@ def clean_rows(
             cleaned["missing label left out"] += 1
         else:
             has_space = isinstance(values[0], str) and values[0] != values[0].strip()
-            if has_space and not label_names and task != "generation":
+            if has_space and not label_names and task not in ("generation", "token_classification"):
                 cleaned["white space around a label left out"] += 1
             encodable = [replace_lone_surrogates(text) for text in texts]
             cleaned["lone surrogates replaced"] += sum(replaced for _, replaced in encodable)
@@ -125,6 +127,7 @@ def build_dataset(
         "multi_label": _prepare_class_lists,
         "regression": _prepare_values,
         "generation": _prepare_targets,
+        "token_classification": _prepare_tags,
     }[task]
     examples, names, changed = prepare(parts, columns, label_names, place)
     missing = [part for part in ("dev", "test") if part not in examples]
@@ -140,10 +143,31 @@ def _check_text(value: Any, place: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str):
-        raise InputError(
-            f"{place}: expected text, got {describe_cell(value)}; put quotes around it, or name another column"
-        )
+        advice = "pass --task token_classification" if isinstance(value, list) else "put quotes around it"
+        raise InputError(f"{place}: expected text, got {describe_cell(value)}; {advice}, or name another column")
     return value
+
+
+def _join_words(value: Any, place: str) -> str:
+    """A text from the list of its words, or from a string in which white space parts them."""
+    if not isinstance(value, list | tuple):
+        return " ".join(_check_text(value, place).split())
+    for word in value:
+        if not isinstance(word, str) or len(word.split()) != 1:
+            raise InputError(f"{place}: expected a list of words without white space, got {describe_cell(word)} in it")
+    return " ".join(word.strip() for word in value)
+
+
+def _join_tags(value: Any, label_names: Sequence[str], place: str) -> str | None:
+    """The tags of a text with a space between, or None where one is missing."""
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{place}: expected the list of the words' tags, got {describe_cell(value)}")
+    tags = [_name_label(tag, label_names, place) if label_names else normalize_label(tag, place) for tag in value]
+    if spaced := [tag for tag in tags if tag is not None and len(tag.split()) != 1]:
+        raise InputError(f"{place}: expected tags without white space, got {shorten_text(spaced[0])!r}")
+    return None if None in tags else " ".join(map(str, tags))
 
 
 def _read_label(
@@ -152,6 +176,8 @@ def _read_label(
     """The label in a row's cells, or None where it is missing."""
     names = columns.labels
     places = [f"{place}, column {shorten_text(column)!r}" for column in names]
+    if task == "token_classification":
+        return _join_tags(values[0], label_names, places[0])
     if task == "generation" and not label_names:
         return "" if columns.text_is_target else read_target(values[0], places[0])
     if len(names) > 1:
@@ -273,6 +299,24 @@ def _prepare_targets(
         )
     examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
     return examples, (columns.labels[0],), Counter()
+
+
+def _prepare_tags(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with the tags of their words in one string, and the names of all tags."""
+    if len(columns.texts) > 1 or len(columns.labels) > 1:
+        raise InputError(f"{place}: expected one column of words and one of tags, got {list_names(columns.names)}")
+    names: set[str] = set()
+    for row in (row for rows in parts.values() for row in rows):
+        words, tags = str(row.text).split(), str(row.label).split()
+        if len(words) != len(tags):
+            raise InputError(f"{row.place}: expected a tag for each of the {len(words)} words, got {len(tags)} tags")
+        names |= set(tags)
+    if len(names) < 2:
+        raise InputError(f"{place}: expected at least two tags, all words have {list_names(sorted(names))}")
+    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
+    return examples, tuple(label_names) or sort_label_names(names), Counter()
 
 
 def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:

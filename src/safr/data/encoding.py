@@ -130,11 +130,30 @@ class EncodedText:
     unknown: frozenset[int] = frozenset()
     """Indices of the words that were not read as they are: to the model, all unknown tokens are one and the same."""
 
+    asked: tuple[int, ...] = ()
+    """Indices of the words whose tag is asked about, next to each other; they are never deleted. Empty where the answer
+    is about the whole text."""
+
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
         first = len(self.words) if self.second is None else self.second
         return (0,) * first + (1,) * (len(self.words) - first)
+
+    @cached_property
+    def group_of_word(self) -> tuple[int, ...]:
+        """The same, with 2 for the words that are asked about: words are deleted from the texts 0 and 1 alone."""
+        return tuple(2 if word in self.asked else text for word, text in enumerate(self.text_of_word))
+
+    @property
+    def asked_token(self) -> int:
+        """Position of the token whose logits are asked for, the first of the first word that is asked about."""
+        return self.word_of_token.index(self.asked[0])
+
+    @property
+    def most_deletable(self) -> int:
+        """How many words can be deleted together: of each text one stays, and so do those that are asked about."""
+        return len(self.words) - len(self.asked) - len({group for group in self.group_of_word if group < 2})
 
     @property
     def is_unknown(self) -> tuple[bool, ...]:
@@ -145,6 +164,7 @@ class EncodedText:
 
     def without(self, deleted: Collection[int]) -> EncodedText:
         """The text without the tokens of the deleted words; it is not decoded and tokenized again."""
+        deleted = set(deleted).difference(self.asked) if self.asked else deleted
         kept = [token for token, word in enumerate(self.word_of_token) if word is None or word not in deleted]
         kept_words = (word for word in range(len(self.words)) if word not in deleted)
         new_index = {word: index for index, word in enumerate(kept_words)}
@@ -157,6 +177,7 @@ class EncodedText:
             second=None if self.second is None else sum(word < self.second for word in new_index),
             token_types=tuple(self.token_types[token] for token in kept) if self.token_types else (),
             unknown=frozenset(new_index[word] for word in self.unknown if word in new_index),
+            asked=tuple(new_index[word] for word in self.asked),
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -23,9 +24,11 @@ from safr.data.messages import list_names, refuse_unreadable, shorten_path
 from safr.errors import InputError, shorten_text
 from safr.storage import build_object
 
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".conll")
 LINES = ".txt"
 """The format without columns: one text a line, and no label."""
+CONLL = ".conll"
+"""The format of words and tags: a word a line with its tag in the last column, and a blank line between texts."""
 
 COMPRESSED = ".gz"
 SPLIT_STEMS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
@@ -94,9 +97,9 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
     A CSV file whose header has the columns only when it is cut at semicolons, tabs or vertical bars is cut there.
 
     Args:
-        path: A file ending in .csv, .tsv, .jsonl, .parquet or .txt; all but Parquet may be compressed (.csv.gz).
+        path: A file ending in one of `EXTENSIONS`; all but Parquet may be compressed (.csv.gz).
         columns: Names of the columns; the last one holds the labels. The line of a .txt file stands for the first
-            column, and the others are empty.
+            column, and the others are empty. Of a .conll file the lists of words and of tags stand for the two columns.
     """
     match find_format(path):
         case ".csv":
@@ -109,6 +112,8 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
             return _open_parquet(path, columns)
         case ".txt":
             return RawTable(_iter_text_lines(path, columns))
+        case ".conll":
+            return RawTable(_iter_conll(path))
     ending = shorten_text(path.suffix, 20) or "no ending"
     advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
     raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
@@ -285,6 +290,22 @@ def _iter_text_lines(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     shown, others = shorten_path(path), [""] * (len(columns) - 1)
     for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
         yield RawRow(f"{shown}, line {number}", (line.rstrip("\r\n"), *others))
+
+
+def _iter_conll(path: Path) -> Iterator[RawRow]:
+    shown = shorten_path(path)
+    words: list[str] = []
+    tags: list[str] = []
+    for number, line in enumerate(chain(_iter_lines(path, newline="\n"), [""]), start=1):
+        fields = line.split()
+        if fields and not line.startswith("-DOCSTART-"):
+            if len(fields) < 2:
+                raise InputError(f"{shown}, line {number}: expected a word and its tag, got {shorten_text(line)!r}")
+            words.append(fields[0])
+            tags.append(fields[-1])
+        elif words:
+            yield RawRow(f"{shown}, line {number - len(words)}", (words, tags))
+            words, tags = [], []
 
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from safr.data.archives import (
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
 from safr.data.files import (
     COMPRESSED,
+    CONLL,
     EXTENSIONS,
     LINES,
     Columns,
@@ -50,6 +51,9 @@ from safr.errors import InputError
 from safr.progress import Progress
 
 __all__ = ["DataStatus", "Split", "TextDataset", "list_data", "load_data"]
+
+_TASK_OF_FORMAT: dict[str, Task] = {LINES: "generation", CONLL: "token_classification"}
+"""What the files of some formats are for; those of others are for any task."""
 
 _DESCRIPTIONS = {
     "rotten_tomatoes": "8,530 labelled sentences from film reviews, split by hash: 5,969 / 865 / 1,696",
@@ -249,10 +253,14 @@ def _load_path(name: str, path: Path, columns: Columns, task: Task | None) -> Te
     if path.is_dir() and is_saved_dataset(path):
         return load_saved_dataset(name, path, columns, task)
     files = split_files(path) if path.is_dir() else {"train": path}
-    if all(find_format(file) == LINES for file in files.values()):  # the lines themselves are what a model is to write
-        if task not in (None, "generation"):
-            raise InputError(f"{path}: holds texts without labels, for a model that writes text, got `task` {task!r}")
+    formats = set(map(find_format, files.values()))
+    for file_format, of_format in _TASK_OF_FORMAT.items():
+        if file_format in formats and task not in (None, of_format):
+            raise InputError(f"{path}: a {file_format} file is for the task {of_format}, got {task!r}; leave it out")
+    if formats == {LINES}:  # the lines themselves are what a model is to write
         columns, task = Columns(columns.texts, columns.texts), "generation"
+    if formats == {CONLL}:
+        task = "token_classification"
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
     label_names: list[str] = []

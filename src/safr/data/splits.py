@@ -21,9 +21,10 @@ Text = str | tuple[str, str]
 """What a model reads at a time: a string is a text, and a tuple of two strings is a pair of texts."""
 
 Label = int | float | str | tuple[int, ...]
-"""A class id, a number to predict, a text to write, or 1 for every class that fits and 0 for the others, (label,).
+"""A class id, a number to predict, a string, or 1 for every class that fits and 0 for the others, (label,).
 
-A text to write comes after the text; where it is empty, the text itself is what is written.
+A string is what a model is to write after the text, empty where that is the text itself; or the tags of the text's
+words, with white space between.
 """
 
 Example = tuple[Text, Label]
@@ -42,7 +43,7 @@ class Split:
     """Texts, or pairs of them as tuples, and their labels, in a fixed order.
 
     Labels are class ids; or rows of 0 and 1, one number a class, where a text may have any number of classes; or other
-    numbers, for regression; or, for a model that writes text, what it is to write.
+    numbers, for regression; or strings: what a model is to write, or the tags of the words.
 
     Raises:
         InputError: A text is neither a string nor a pair of them, or a label is none of these.
@@ -149,6 +150,11 @@ class TextDataset:
         )
 
     @property
+    def has_token_labels(self) -> bool:
+        """Whether the labels are strings, of tokens to write or of tags, and not of whole texts."""
+        return self.task in ("generation", "token_classification")
+
+    @property
     def has_pairs(self) -> bool:
         """Whether the texts are pairs."""
         return isinstance(self.train.texts[0], tuple)
@@ -181,6 +187,8 @@ class TextDataset:
     def _describe_labels(self) -> str:
         if self.task == "generation":
             return _describe_targets(self.train)
+        if self.task == "token_classification":
+            return self._describe_tags()
         labels = self.train.label_array
         if self.task == "regression":
             spread = (
@@ -196,6 +204,12 @@ class TextDataset:
         how = ", any number of them a text" if is_multi else ""
         return f"classes in train{how}: {', '.join(classes)}{more}{without}"
 
+    def _describe_tags(self) -> str:
+        counts = Counter(tag for label in self.train.labels for tag in str(label).split())
+        tags = [f"{shorten_text(tag, 30)} {count:,}" for tag, count in counts.most_common(_SHOWN)]
+        others = len(counts) - len(tags)
+        return f"tags of words in train: {', '.join(tags)}{f', and {others:,} more' if others else ''}"
+
     def without_shared_texts(self) -> TextDataset:
         """The data set without the texts of train that are in dev or test, and those of dev that are in test.
 
@@ -205,7 +219,7 @@ class TextDataset:
         test = set(map(_normalize_space, self.test.texts))
         dev, dropped_of_dev = _drop_texts(self.dev, test)
         train, dropped_of_train = _drop_texts(self.train, test | set(map(_normalize_space, dev.texts)))
-        if len(dev) < 2 or len(set(train.texts if self.task == "generation" else train.labels)) < 2:
+        if len(dev) < 2 or len(set(train.texts if self.has_token_labels else train.labels)) < 2:
             raise InputError(
                 f"`drop_duplicates` would leave {len(train)} texts with {len(set(train.labels))} labels to train on "
                 f"and {len(dev)} to choose by, since the others are in another split too; bring splits that differ"

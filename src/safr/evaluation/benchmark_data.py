@@ -12,14 +12,14 @@ from jaxtyping import Float, Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
 from safr.data.splits import Label, hash_text
 from safr.errors import InputError, describe_value
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import align_labels, align_split, check_classes
 from safr.evaluation.srs import check_deletable
-from safr.inference import check_model, predict
+from safr.inference import check_model, encode_texts, predict
 from safr.runs import Run
 from safr.storage import hash_file
 
@@ -171,7 +171,7 @@ def _choose_texts(
 ) -> BenchmarkData:
     # In the order of their hashes, since data come sorted by class, and what is costly is done on the first.
     chosen = sorted(range(len(split)), key=lambda number: hash_text(split.texts[number]))[:limit]
-    encoded = encode(tokenizer, [split.texts[number] for number in chosen], max_tokens)
+    encoded = encode_texts(model, tokenizer, [split.texts[number] for number in chosen], max_tokens)
     with_words = [(number, text) for number, text in zip(chosen, encoded, strict=True) if text.words]
     if len(with_words) < 2:
         raise InputError(f"expected at least 2 test texts with words, got {len(with_words)}; bring more data")

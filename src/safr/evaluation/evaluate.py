@@ -17,13 +17,13 @@ from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
 from safr.evaluation.audit import audit
 from safr.evaluation.classification import score_class_lists, score_classes
 from safr.evaluation.generation import score_generation
-from safr.evaluation.labels import align_labels, align_split, check_classes
+from safr.evaluation.labels import align_labels, align_split, check_classes, number_tags
 from safr.evaluation.regression import score_values
 from safr.evaluation.srs import (
     DELETION_PERCENTS,
@@ -36,8 +36,9 @@ from safr.evaluation.srs import (
     select_top_words,
 )
 from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
+from safr.evaluation.tagging import score_tags
 from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric, get_main_metric
-from safr.inference import check_model, get_task
+from safr.inference import check_model, encode_texts, get_task, is_tagger
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -116,10 +117,10 @@ def evaluate(
     check_model(run_or_model)
     whole = _choose_split(data, split)
     examples = align_split(run_or_model, tokenizer, data, whole, max_tokens)
-    texts = encode(tokenizer, examples.texts, max_tokens)
+    texts = encode_texts(run_or_model, tokenizer, examples.texts, max_tokens)
     check_classes(run_or_model, texts, examples.label_array)
     scores = _score_texts(run_or_model, tokenizer, texts, examples.label_array, split, progress)[0]
-    _add_generation_scores(scores, run_or_model, tokenizer, whole, max_tokens)
+    _add_token_scores(scores, run_or_model, tokenizer, whole, max_tokens, data)
     return scores | ({"duplicates": data.duplicates.to_dict()} if isinstance(data, TextDataset) else {})
 
 
@@ -134,9 +135,9 @@ def _evaluate_run(
     whole, max_tokens = _choose_split(data, split), run.settings.max_tokens
     data = align_labels(model, tokenizer, data, max_tokens)
     examples = _choose_split(data, split)
-    texts = encode(tokenizer, examples.texts, max_tokens)
+    texts = encode_texts(model, tokenizer, examples.texts, max_tokens)
     scores, internals = _score_texts(model, tokenizer, texts, examples.label_array, split, progress)
-    _add_generation_scores(scores, model, tokenizer, whole, max_tokens)
+    _add_token_scores(scores, model, tokenizer, whole, max_tokens, data)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data)
@@ -147,17 +148,23 @@ def _evaluate_run(
     return scores
 
 
-def _add_generation_scores(
+def _add_token_scores(
     scores: dict[str, Any],
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     whole: Split,
     max_tokens: int | None,
+    data: TextDataset | Split,
 ) -> None:
-    """Add how well a model writes the whole targets of the texts, and how many texts have no token to judge it by."""
-    if any(isinstance(label, str) for label in whole.labels):
+    """Add how well a model writes, or tags, all tokens of the texts, and how many texts have none to judge it by."""
+    if not any(isinstance(label, str) for label in whole.labels):
+        return
+    scores["not_judged"] = len(whole) - scores["texts"]
+    if is_tagger(model):
+        names = data.label_names if isinstance(data, TextDataset) else ()
+        scores["tags"] = score_tags(model, tokenizer, whole, number_tags(model, names), max_tokens)
+    else:
         scores["generation"] |= score_generation(model, tokenizer, whole, max_tokens)
-        scores["not_judged"] = len(whole) - scores["texts"]
 
 
 def _choose_split(data: TextDataset | Split, split: str) -> Split:

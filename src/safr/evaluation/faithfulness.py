@@ -170,7 +170,7 @@ class _RemovalOrder:
     @cached_property
     def words(self) -> list[int]:
         """The words that can be removed, the highest score first."""
-        return rank_words(self.scores, text_of_word=self.text.text_of_word)
+        return rank_words(self.scores, text_of_word=self.text.group_of_word)
 
     @property
     def steps(self) -> list[int]:
@@ -181,7 +181,7 @@ class _RemovalOrder:
 
     def count_removed(self, percent: float) -> int:
         """How many words are removed at k %."""
-        size = len(self.text.words)
+        size = len(self.text.words) - len(self.text.asked)
         return count_deleted(size, percent, texts=size - len(self.words))
 
     def select_top(self, count: int) -> WordSet:
@@ -190,7 +190,7 @@ class _RemovalOrder:
 
     def select_others(self, count: int) -> WordSet:
         """All words but the `count` highest; removed for sufficiency."""
-        return frozenset(range(len(self.text.words))) - self.select_top(count)
+        return frozenset(range(len(self.text.words))) - self.select_top(count) - set(self.text.asked)
 
     def list_single_words(self) -> list[WordSet]:
         """Every word alone, in the text's order; removed for leave-one-out."""
@@ -295,11 +295,11 @@ def _advance_beam(
 def _add_one_word(text: EncodedText, words: WordSet) -> list[WordSet]:
     """All sets of one more removed word that leave a word in both texts of a pair, or in the only text."""
     text_of_word = text.text_of_word
-    remaining = [word for word in range(len(text_of_word)) if word not in words]
+    remaining = [word for word in range(len(text_of_word)) if word not in words and word not in text.asked]
     single_word_texts = {owner for owner in text_of_word if sum(text_of_word[word] == owner for word in remaining) == 1}
     return [words | {word} for word in remaining if text_of_word[word] not in single_word_texts]
 
 
 def _count_removable(text: EncodedText) -> int:
     """How many words can be removed: all but one of every text."""
-    return len(text.words) - len(set(text.text_of_word))
+    return text.most_deletable

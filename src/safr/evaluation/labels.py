@@ -15,9 +15,10 @@ from safr.config import Task
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text
+from safr.data.tags import mark_texts
 from safr.data.targets import make_prompts
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, get_task, iter_logits
+from safr.inference import check_model, get_task, is_tagger, iter_logits
 
 
 def check_labels(
@@ -53,7 +54,7 @@ def check_labels(
         raise InputError(f"expected a list of texts and as many labels, got {count} and {size}")
     if len(texts) < 2:
         raise InputError(f"an interval needs at least 2 texts, got {len(texts)}; bring more data")
-    if task in ("classification", "generation"):
+    if task not in ("multi_label", "regression"):
         return _check_classes(array)
     is_number = np.issubdtype(array.dtype, np.number) or array.dtype == bool
     if not is_number or not np.isfinite(array).all():
@@ -103,7 +104,8 @@ def align_labels(
 ) -> TextDataset:
     """The data with their labels as the model numbers its outputs, and a name for each of these.
 
-    Of a model that writes text the labels of dev and test are ids of the tokens that come next; see `make_prompts`.
+    Of a model that writes text the labels of dev and test are ids of the tokens that come next; see `make_prompts`. Of
+    one that gives tags they are numbers of the tags of words that are marked in dev and test; see `mark_texts`.
 
     Args:
         model: The model.
@@ -112,8 +114,17 @@ def align_labels(
         max_tokens: Tokens read of a text. Default: all.
 
     Raises:
-        InputError: See `number_by_name`, and of a model that writes text `make_prompts`.
+        InputError: See `number_by_name`, `make_prompts` and `mark_texts`.
     """
+    if is_tagger(model):
+        _check_task(model, data)
+        ids = number_tags(model, data.label_names)
+        return replace(
+            data,
+            dev=mark_texts(tokenizer, data.dev, ids, max_tokens),
+            test=mark_texts(tokenizer, data.test, ids, max_tokens),
+            label_names=tuple(sorted(ids, key=lambda name: ids[name])),
+        )
     if model.can_generate():
         _check_task(model, data)
         most = max(len(tokenizer), model.config.get_text_config().vocab_size)
@@ -149,10 +160,33 @@ def align_split(
     """
     if isinstance(data, TextDataset):
         _check_task(model, data)
-    if model.can_generate() and any(isinstance(label, str) for label in split.labels):
-        return _align_prompts(model, tokenizer, split, max_tokens)
+    if any(isinstance(label, str) for label in split.labels):
+        if model.can_generate():
+            return _align_prompts(model, tokenizer, split, max_tokens)
+        if is_tagger(model):
+            names = data.label_names if isinstance(data, TextDataset) else ()
+            return mark_texts(tokenizer, split, number_tags(model, names), max_tokens)
     labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
     return Split(split.texts, tuple(labels.tolist()))
+
+
+def number_tags(model: PreTrainedModel, names: Sequence[str] = ()) -> dict[str, int]:
+    """The model's number of every tag, by name.
+
+    Args:
+        model: A model that gives tags.
+        names: The data's tags, in the order of their numbers, which stand for the model's where it names none of them.
+
+    Raises:
+        InputError: The model has some of the data's tags and lacks others, or has another number of them.
+    """
+    ids = {str(name): int(number) for number, name in (model.config.id2label or {}).items()}
+    if set(names) <= set(ids):
+        return ids
+    if set(names) & set(ids) or len(names) != len(ids):
+        missing = sorted(set(names) - set(ids))
+        raise InputError(f"the data's tags {_list_names(missing)} are none of the model's {_list_names(ids)}")
+    return {name: number for number, name in enumerate(names)}
 
 
 def _align_prompts(

@@ -16,13 +16,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
-from safr.data.encoding import EncodedText, encode, read_texts
+from safr.data.encoding import EncodedText, read_texts
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.evaluation.labels import check_classes, check_labels
 from safr.evaluation.statistics import Estimate
 from safr.evaluation.task_metrics import ACCURACY, MAE, MAIN_METRICS
-from safr.inference import check_model, get_task, predict_labels, to_numpy
+from safr.inference import check_model, encode_texts, get_task, predict_labels, to_numpy
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -154,7 +154,7 @@ def srs(
     texts = read_texts(texts)
     metric = MAIN_METRICS[get_task(model)]
     answers = check_labels(texts, labels, get_task(model))
-    encoded = encode(tokenizer, texts, max_tokens)
+    encoded = encode_texts(model, tokenizer, texts, max_tokens)
     check_classes(model, encoded, answers)
     check_deletable(encoded)
     if site is not None and not isinstance(site, str):
@@ -224,7 +224,8 @@ def select_top_words(
     Args:
         scores: One score per word.
         percent: k, of the words that may go.
-        text_of_word: For every word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        text_of_word: For every word the text that it is from, 0 or 1, or 2 where it may not go; see
+            `EncodedText.group_of_word`. Default: all are of one text.
         within: Which text's words may go; from both they go by one ranking, but the last word of a text stays.
 
     >>> sorted(select_top_words(np.array([0.1, 0.9, 0.9, 0.2]), 50))
@@ -243,7 +244,8 @@ def rank_words(
 
     Args:
         scores: One score per word.
-        text_of_word: For every word of a pair the text that it is from, 0 or 1. Default: all are of one text.
+        text_of_word: For every word the text that it is from, 0 or 1, or 2 where it may not go; see
+            `EncodedText.group_of_word`. Default: all are of one text.
         within: Which text's words may go.
 
     >>> rank_words(np.array([0.1, 0.9, 0.9, 0.2]))
@@ -272,7 +274,7 @@ def delete_words(
     if within == "second" and any(text.second is None for text in texts):
         raise InputError("expected pairs of texts to delete words in the second, got one text alone")
     return [
-        text.without(select_top_words(score, percent, text_of_word=text.text_of_word, within=within))
+        text.without(select_top_words(score, percent, text_of_word=text.group_of_word, within=within))
         for text, score in zip(texts, scores, strict=True)
     ]
 
@@ -387,7 +389,7 @@ def predict_after_deletion(
 
 def count_undeletable(texts: Sequence[EncodedText]) -> int:
     """How many texts hold one word or none (of a pair: each of its texts), so that nothing can be deleted from them."""
-    return sum(len(text.words) <= len(set(text.text_of_word)) for text in texts)
+    return sum(text.most_deletable < 1 for text in texts)
 
 
 def check_deletable(texts: Sequence[EncodedText]) -> None:

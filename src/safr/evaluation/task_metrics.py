@@ -96,19 +96,21 @@ MAIN_METRICS: dict[Task, MainMetric] = {
     "multi_label": ACCURACY,
     "regression": MAE,
     "generation": ACCURACY,
+    "token_classification": ACCURACY,
 }
 """By task. Where a text may have several classes, it is right if all of them are, which is called subset accuracy. Of a
-model that writes text it is whether the next token is right."""
+model that writes text it is whether the next token is right, and of tags whether that of one word is."""
 
 DEV_METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "balanced_accuracy"),
     "multi_label": ("accuracy", "macro_f1", "micro_f1"),
     "regression": ("mae", "rmse", "spearman"),
     "generation": ("perplexity", "token_accuracy", "exact_match"),
+    "token_classification": ("macro_f1", "token_accuracy", "entity_f1"),
 }
 """By task the metrics that the best epoch can be chosen by, the default first."""
 
-SHARES = frozenset({"accuracy", "macro_f1", "micro_f1", "balanced_accuracy", "token_accuracy", "exact_match"})
+SHARES = frozenset(name for names in DEV_METRICS.values() for name in names) - {"mae", "rmse", "spearman", "perplexity"}
 """Those of them that are shares, shown in per cent."""
 
 LOWER_IS_BETTER = frozenset({"mae", "rmse", "perplexity"})

@@ -12,13 +12,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
 from safr.attribution.internals import internal_scores
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText
 from safr.data.splits import Text
 from safr.errors import InputError
 from safr.evaluation.srs import MAIN_PERCENT, delete_words
 from safr.explorer.explanation_payload import RoundedValues, round_values
 from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
-from safr.inference import is_regression, predict, predict_probabilities
+from safr.inference import encode_texts, is_regression, predict, predict_probabilities
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 
@@ -58,7 +58,7 @@ class ModelSession:
         Raises:
             InputError: The text has no words.
         """
-        encoded = encode(self.tokenizer, [text], self.run.settings.max_tokens)[0]
+        encoded = encode_texts(self.model, self.tokenizer, [text], self.run.settings.max_tokens)[0]
         if not encoded.words:
             raise InputError("expected a text with at least one word, got none")
         return encoded
@@ -79,7 +79,7 @@ class ModelSession:
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
 
     def _compute_effects(self, texts: Sequence[Text]) -> RoundedValues:
-        encoded = encode(self.tokenizer, texts, self.run.settings.max_tokens)
+        encoded = encode_texts(self.model, self.tokenizer, texts, self.run.settings.max_tokens)
         scores = internal_scores(self.model, encoded, [self.site])
         shortened = delete_words(encoded, [np.nan_to_num(score.capacity[self.site]) for score in scores], MAIN_PERCENT)
         probabilities = predict_probabilities(self.model, [*encoded, *shortened])  # (2 * text, label)

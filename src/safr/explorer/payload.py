@@ -16,6 +16,7 @@ from safr.config import Task
 from safr.data.encoding import replace_surrogates
 from safr.data.splits import Text, hash_text, join_pair
 from safr.errors import InputError
+from safr.evaluation.labels import align_labels
 from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.what_if import WhatIf
 from safr.report.report import MAIN_K, check_same_data_and_names
@@ -168,7 +169,8 @@ def list_texts(runs: Sequence[Run]) -> list[TextRow]:
 def load_test_texts(run: Run) -> Mapping[int, Text]:
     """The texts that a run was evaluated on, by number.
 
-    They are read from the data. If those are not on this machine, they are joined from the words in the run's folder.
+    They are read from the data, up to the next token of a model that writes text and with a mark at the word whose tag
+    is judged. If the data are not on this machine, they are joined from the words in the run's folder.
     """
     if run.settings.data.startswith("hub:"):  # loading these would ask the hub
         return _join_words(run)
@@ -176,6 +178,8 @@ def load_test_texts(run: Run) -> Mapping[int, Text]:
         data = run.load_data(download=False)
     except (InputError, OSError):
         return _join_words(run)
+    if data.has_token_labels:
+        data = align_labels(*run.load_model(), data, run.settings.max_tokens)
     return dict(enumerate(data.test.texts))
 
 

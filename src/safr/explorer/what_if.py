@@ -91,11 +91,12 @@ def compute_what_if(
         seed: Seed of the random orders.
     """
     rng = np.random.default_rng(seed)
-    words, text_of_word = len(text.words), text.text_of_word
+    words, text_of_word = len(text.words), text.group_of_word
     orders = {name: rank_words(values, text_of_word=text_of_word) for name, values in scores.items()}
     random_orders = [rank_words(rng.random(words), text_of_word=text_of_word) for _ in range(RANDOM_DRAWS)]
     deletable = len(random_orders[0])
-    main = count_deleted(words, MAIN_PERCENT, texts=words - deletable)
+    words_to_delete = words - len(text.asked)
+    main = count_deleted(words_to_delete, MAIN_PERCENT, texts=words_to_delete - deletable)
     counts = deletion_counts(deletable, main)
     deletions = [frozenset(order[:count]) for order in (*orders.values(), *random_orders) for count in counts]
     single_deletions = [frozenset([word]) for word in range(words)] if 1 < words <= MAX_SINGLE_DELETIONS else []
@@ -128,11 +129,13 @@ def predict_without_words(
     """What a model says about a text without some of its words.
 
     Raises:
-        InputError: `deleted` holds a number that is no word's, or no word would be left of the text, or of one text of
-            a pair.
+        InputError: `deleted` holds a number that is no word's or the word whose tag is asked about, or no word would be
+            left of the text, or of one text of a pair.
     """
     if unknown := [word for word in deleted if not 0 <= word < len(text.words)]:
         raise InputError(f"expected words from 0 to {len(text.words) - 1} to delete, got {unknown[0]}")
+    if set(deleted).intersection(text.asked):
+        raise InputError("the word whose tag is asked about stays; delete others")
     shortened = text.without(deleted)
     if len(set(shortened.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")

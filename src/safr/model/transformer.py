@@ -13,9 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from safr.model.attention import safr_attention
@@ -109,8 +115,8 @@ class Layer(nn.Module):
         return self.feed_forward_norm(hidden + self.dropout(self.fc2(F.relu(self.fc1(hidden)))))
 
 
-class TransformerForSequenceClassification(PreTrainedModel):
-    """The paper's classifier: scaled embeddings, sinusoidal positions, layers, mean over tokens, one linear head."""
+class _Transformer(PreTrainedModel):
+    """What the paper's models have in common: scaled embeddings, sinusoidal positions, layers, and one linear head."""
 
     config_class = TransformerConfig
     base_model_prefix = ""
@@ -133,6 +139,39 @@ class TransformerForSequenceClassification(PreTrainedModel):
         if isinstance(module, (nn.Linear, nn.Embedding, nn.LayerNorm)):
             module.reset_parameters()
 
+    def _run_layers(
+        self,
+        input_ids: Int[Tensor, "batch token"] | None,
+        attention_mask: Int[Tensor, "batch token"] | None,
+        inputs_embeds: Float[Tensor, "batch token width"] | None,
+    ) -> tuple[Float[Tensor, "batch token width"], Tensor]:
+        """What the last layer gives, and 1 for tokens and 0 for padding."""
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("expected either `input_ids` or `inputs_embeds`, got both or neither")
+        hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        tokens = attention_mask if attention_mask is not None else hidden.new_ones(hidden.shape[:2])
+        # A text without tokens would leave a softmax over nothing; its first padding stands in and is pooled away.
+        visible = attention_mask if attention_mask is None else _at_least_one(attention_mask)
+        mask = create_bidirectional_mask(self.config, hidden, visible)
+        hidden = self.dropout(hidden + self._positions(tokens, hidden))
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return hidden, tokens
+
+    def _positions(self, tokens: Tensor, like: Tensor) -> Tensor:
+        """Sinusoidal positions (Vaswani et al. 2017, section 3.5), counted from the first token that is no padding."""
+        width = self.config.hidden_size
+        position = (tokens.cumsum(dim=-1) - 1).clamp_min(0).to(torch.float32)
+        if self.config.padded_length:
+            position = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32).expand(tokens.shape)
+        rate = torch.exp(torch.arange(0, width, 2, device=tokens.device) * (-math.log(10000.0) / width))
+        angle = position[..., None] * rate  # (batch, token, width / 2)
+        return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(start_dim=-2).to(like.dtype)
+
+
+class TransformerForSequenceClassification(_Transformer):
+    """The paper's classifier: scaled embeddings, sinusoidal positions, layers, mean over tokens, one linear head."""
+
     def forward(
         self,
         input_ids: Int[Tensor, "batch token"] | None = None,
@@ -151,17 +190,7 @@ class TransformerForSequenceClassification(PreTrainedModel):
                 binary cross-entropy.
             inputs_embeds: Embeddings, already scaled, in place of ids.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise ValueError("expected either `input_ids` or `inputs_embeds`, got both or neither")
-        hidden = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        tokens = attention_mask if attention_mask is not None else hidden.new_ones(hidden.shape[:2])
-        # A text without tokens would leave a softmax over nothing; its first padding stands in and is pooled away.
-        visible = attention_mask if attention_mask is None else _at_least_one(attention_mask)
-        mask = create_bidirectional_mask(self.config, hidden, visible)
-        hidden = self.dropout(hidden + self._positions(tokens, hidden))
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
-        logits = self.classifier(self._pool(hidden, tokens))
+        logits = self.classifier(self._pool(*self._run_layers(input_ids, attention_mask, inputs_embeds)))
         loss = None if labels is None else self._compute_loss(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
@@ -174,22 +203,37 @@ class TransformerForSequenceClassification(PreTrainedModel):
                 return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return F.cross_entropy(logits, labels)
 
-    def _positions(self, tokens: Tensor, like: Tensor) -> Tensor:
-        """Sinusoidal positions (Vaswani et al. 2017, section 3.5), counted from the first token that is no padding."""
-        width = self.config.hidden_size
-        position = (tokens.cumsum(dim=-1) - 1).clamp_min(0).to(torch.float32)
-        if self.config.padded_length:
-            position = torch.arange(tokens.shape[1], device=tokens.device, dtype=torch.float32).expand(tokens.shape)
-        rate = torch.exp(torch.arange(0, width, 2, device=tokens.device) * (-math.log(10000.0) / width))
-        angle = position[..., None] * rate  # (batch, token, width / 2)
-        return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(start_dim=-2).to(like.dtype)
-
     def _pool(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Mean over the tokens, or over padding too as in the published code; zeros for a text without tokens."""
         if self.config.padded_length:
             return hidden.mean(dim=1)
         weight = tokens[..., None].to(hidden.dtype)  # (batch, token, 1)
         return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+
+
+class TransformerForTokenClassification(_Transformer):
+    """The same layers with the head on every token, which gives each a tag."""
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch token"] | None = None,
+        attention_mask: Int[Tensor, "batch token"] | None = None,
+        labels: Int[Tensor, "batch token"] | None = None,
+        inputs_embeds: Float[Tensor, "batch token width"] | None = None,
+        **_: Any,
+    ) -> TokenClassifierOutput:
+        """Classify the tokens of a batch of texts.
+
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 for tokens, 0 for padding. Default: all tokens.
+            labels: Tag of each token, -100 for those that have none; with them the output holds the mean cross-entropy.
+            inputs_embeds: Embeddings, already scaled, in place of ids.
+        """
+        hidden, _tokens = self._run_layers(input_ids, attention_mask, inputs_embeds)
+        logits = self.classifier(hidden)  # (batch, token, label)
+        loss = None if labels is None else F.cross_entropy(logits.mT, labels)
+        return TokenClassifierOutput(loss=loss, logits=logits)
 
 
 def _at_least_one(attention_mask: Tensor) -> Tensor:
@@ -200,3 +244,4 @@ def _at_least_one(attention_mask: Tensor) -> Tensor:
 
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoModelForSequenceClassification.register(TransformerConfig, TransformerForSequenceClassification)
+AutoModelForTokenClassification.register(TransformerConfig, TransformerForTokenClassification)

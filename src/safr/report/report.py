@@ -96,6 +96,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             change="drop" if get_main_metric(scores[runs[0].name]).is_share else "growth",
             value_scores={name: score["values"] for name, score in scores.items() if "values" in score},
             generation_scores={name: score["generation"] for name, score in scores.items() if "generation" in score},
+            tag_scores={name: score["tags"] for name, score in scores.items() if "tags" in score},
             parts_of_pairs={name: score["within"] for name, score in scores.items() if "within" in score},
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),

@@ -14,10 +14,9 @@ from transformers import (
 
 from safr.config import Regularization, Settings, Task
 from safr.data import TextDataset, load_data
-from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.evaluation.labels import align_labels, check_classes
-from safr.inference import PROBLEM_TYPES, get_task
+from safr.inference import PROBLEM_TYPES, encode_texts, get_task
 from safr.model.attach import attach
 from safr.model.hub import model_folder
 from safr.model.regularizer import SETTINGS, get_regularizer
@@ -107,7 +106,9 @@ def adopt_model(
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
     aligned = align_labels(model, tokenizer, data, settings.max_tokens)
-    check_classes(model, encode(tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array)
+    check_classes(
+        model, encode_texts(model, tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array
+    )
     if data.task != "generation":
         names: dict[int, str] = dict(enumerate(aligned.label_names))
         model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from transformers import EvalPrediction, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from safr.config import Recipe, Task
+from safr.config import Recipe
+from safr.data import TextDataset
 from safr.errors import InputError
 from safr.evaluation.generation import compute_generation_metrics
+from safr.evaluation.tagging import compute_tag_metrics
 from safr.evaluation.task_metrics import compute_dev_metrics
 from safr.inference import read_labels
 
@@ -54,18 +56,18 @@ class DivergenceCheck(TrainerCallback):
             raise _make_error(f"the loss is not a finite number from step {step:.0f} on", self.recipe)
 
 
-def score_dev(prediction: EvalPrediction, recipe: Recipe, task: Task) -> dict[str, float]:
+def score_dev(prediction: EvalPrediction, recipe: Recipe, data: TextDataset) -> dict[str, float]:
     """The metrics on dev, as the Trainer asks for them; a DivergenceError if a logit is not a number."""
-    outputs = prediction.predictions
+    outputs, labels = prediction.predictions, np.asarray(prediction.label_ids)
     logits = outputs[0] if isinstance(outputs, tuple) else outputs  # of an encoder-decoder, its states come after
-    if task == "generation":
-        if not np.isfinite(logits).all():
-            raise _make_error("the model's loss on the dev split is not a finite number", recipe)
-        return compute_generation_metrics(logits)  # what `judge_tokens` has made of them
     if not np.isfinite(logits).all():
         raise _make_error("the model's logits on the dev split are not finite numbers", recipe)
-    predictions = read_labels(task, torch.from_numpy(logits)).numpy()
-    return compute_dev_metrics(task, predictions, np.asarray(prediction.label_ids))
+    if data.task == "generation":
+        return compute_generation_metrics(logits)  # what `judge_tokens` has made of them
+    if data.task == "token_classification":
+        return compute_tag_metrics(logits.astype(np.int64), labels, data.label_names)
+    predictions = read_labels(data.task, torch.from_numpy(logits)).numpy()
+    return compute_dev_metrics(data.task, predictions, labels)
 
 
 def _make_error(what: str, recipe: Recipe) -> DivergenceError:

@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -28,18 +29,24 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import Split, TextDataset
 from safr.data.encoding import encode, special_token_ids
-from safr.data.targets import make_prompts, tokenize_targets
+from safr.data.tags import mark_word, tokenize_tags
+from safr.data.targets import TargetRow, tokenize_targets
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
+from safr.evaluation.labels import align_labels, number_tags
 from safr.evaluation.task_metrics import DEV_METRICS
-from safr.inference import PROBLEM_TYPES, count_positions, iter_traces, text_logits
+from safr.inference import PROBLEM_TYPES, count_positions, encode_texts, is_tagger, iter_traces, text_logits
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
 from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.trainer_callback import fit_warmup
-from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
+from safr.model.transformer import (
+    TransformerConfig,
+    TransformerForSequenceClassification,
+    TransformerForTokenClassification,
+)
 
 MIN_TEXTS = 2
 """Texts of a split, without which nothing has an interval."""
@@ -93,8 +100,8 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, model, len(data.train))
-    if data.task == "generation":
-        _check_targets(settings, model, tokenizer, data)
+    if data.has_token_labels:
+        _check_token_labels(settings, model, tokenizer, data)
     else:
         _check_end_tokens(settings, model, tokenizer, data)
     _check_first_pass(settings, model, tokenizer, data)
@@ -205,7 +212,9 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
         # The data's, whatever the model had before.
-        model = _load_classifier(settings.model, names | {"problem_type": PROBLEM_TYPES[data.task]})
+        is_tagged = data.task == "token_classification"
+        head_class = AutoModelForTokenClassification if is_tagged else AutoModelForSequenceClassification
+        model = _load_classifier(head_class, settings.model, names | {"problem_type": PROBLEM_TYPES.get(data.task)})
         if model.config.pad_token_id is None:  # the model needs it to find a text's last token, which it classifies
             model.config.pad_token_id = tokenizer.pad_token_id
         return model
@@ -219,20 +228,22 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
         dropout=size.dropout,
         pad_token_id=tokenizer.pad_token_id,
         padded_length=settings.max_tokens if settings.regularization.padding == "count" else None,
-        problem_type=None if data.task == "classification" else PROBLEM_TYPES[data.task],
+        problem_type=None if data.task == "classification" else PROBLEM_TYPES.get(data.task),
         **names,
     )
+    if data.task == "token_classification":
+        return TransformerForTokenClassification(config)
     return TransformerForSequenceClassification(config)
 
 
-def _load_classifier(name: str, head: dict[str, Any]) -> PreTrainedModel:
+def _load_classifier(head_class: Any, name: str, head: dict[str, Any]) -> PreTrainedModel:
     """A pretrained model whose head has one logit a label; a head of another size is replaced by a new one.
 
     Raises:
         InputError: There is no such model, or its weights are not the ones that its config describes.
     """
     model, loading = load_pretrained(
-        AutoModelForSequenceClassification.from_pretrained,
+        head_class.from_pretrained,
         name,
         config=load_config(name, head),
         trust_remote_code=False,
@@ -287,13 +298,15 @@ def _choose_class(name: str, config: PretrainedConfig) -> Any:
     architecture = str((config.architectures or ["none"])[0])
     if architecture.endswith("ForSequenceClassification"):
         return AutoModelForSequenceClassification
+    if architecture.endswith("ForTokenClassification"):
+        return AutoModelForTokenClassification
     if architecture.endswith("ForConditionalGeneration"):
         return AutoModelForSeq2SeqLM
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return AutoModelForCausalLM
     raise InputError(
-        f"model '{name}': expected a model that classifies texts, predicts a number or writes text, got "
-        f"{architecture}; fine-tune it first, as by `safr train --model`"
+        f"model '{name}': expected a model that classifies texts or their words, predicts a number or writes "
+        f"text, got {architecture}; fine-tune it first, as by `safr train --model`"
     )
 
 
@@ -388,14 +401,26 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
     fit_warmup(model, steps)
 
 
-def _check_targets(
+def _check_token_labels(
     settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
 ) -> None:
-    """Raise an InputError where a model that writes text can't be trained on the data or judged by them."""
-    encoder_decoder = model.config.is_encoder_decoder
-    tokenize_targets(tokenizer, Split(data.train.texts[:1], data.train.labels[:1]), encoder_decoder=encoder_decoder)
-    for split in (data.dev, data.test):
-        make_prompts(tokenizer, split, settings.max_tokens, encoder_decoder=encoder_decoder)
+    """Raise an InputError where a model that writes, or tags words, can't be trained on the data or judged by them."""
+    first = Split(data.train.texts[:1], data.train.labels[:1])
+    tokenize_labels(model, tokenizer, first, data, settings.max_tokens)
+    align_labels(model, tokenizer, data, settings.max_tokens)
+
+
+def tokenize_labels(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    data: TextDataset,
+    max_tokens: int | None,
+) -> list[TargetRow]:
+    """The rows that a model is trained on which writes text, or tags words, with labels of tokens."""
+    if data.task == "token_classification":
+        return tokenize_tags(tokenizer, split, number_tags(model, data.label_names), max_tokens)
+    return tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=model.config.is_encoder_decoder)
 
 
 def _check_end_tokens(
@@ -423,7 +448,9 @@ def _check_first_pass(
 ) -> None:
     """Run the longest text through the model: whether it can be read, classified, and explained at the site."""
     longest = max(data.train.texts, key=lambda text: len("".join(text)))
-    texts = [text for text in encode(tokenizer, [longest], settings.max_tokens) if text.words]
+    if is_tagger(model):
+        longest = mark_word(str(longest), 0)
+    texts = [text for text in encode_texts(model, tokenizer, [longest], settings.max_tokens) if text.words]
     site = get_explaining_site(model)
     try:
         for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):

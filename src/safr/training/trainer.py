@@ -33,14 +33,15 @@ from transformers import (
     set_seed,
 )
 
-from safr.config import Recipe, Settings, Task
+from safr.config import Recipe, Settings
 from safr.data import Split, TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
-from safr.data.targets import make_target_dataset, tokenize_targets
+from safr.data.targets import make_target_dataset
 from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
 from safr.evaluation.generation import judge_tokens
 from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER
+from safr.inference import is_tagger
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
@@ -60,6 +61,7 @@ from safr.training.prepare import (
     choose_metric,
     prepare_training,
     record_data,
+    tokenize_labels,
 )
 from safr.training.reporting import (
     LOGGING_STEPS,
@@ -142,10 +144,11 @@ def _train_model(
 ) -> None:
     """Train from the last checkpoint on, if there is one, and save the model in the run."""
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
-    train_rows, dev = (_tokenize_split(prepared, split, data.task) for split in (data.train, data.dev))
+    train_rows, dev = (_tokenize_split(prepared, split, data) for split in (data.train, data.dev))
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
-    collate = DataCollatorForSeq2Seq if data.task == "generation" else DataCollatorWithPadding
+    # The collator for sequences pads the labels too.
+    collate = DataCollatorForSeq2Seq if data.has_token_labels else DataCollatorWithPadding
     own_callbacks = [
         EarlyStoppingCallback(settings.recipe.patience),
         DivergenceCheck(settings.recipe),
@@ -162,8 +165,8 @@ def _train_model(
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
             data_collator=collate(tokenizer, padding="max_length" if padded_length else True, max_length=padded_length),
             processing_class=tokenizer,
-            compute_metrics=functools.partial(score_dev, recipe=settings.recipe, task=data.task),
-            preprocess_logits_for_metrics=_make_token_judge(model) if data.task == "generation" else None,
+            compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
+            preprocess_logits_for_metrics=_make_token_judge(model) if data.has_token_labels else None,
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe), None),
         )
@@ -305,20 +308,21 @@ def _build_arguments(
     return arguments
 
 
-def _tokenize_split(prepared: PreparedTraining, split: Split, task: Task) -> Dataset:
+def _tokenize_split(prepared: PreparedTraining, split: Split, data: TextDataset) -> Dataset:
     """The rows that the Trainer reads."""
-    tokenizer, max_tokens = prepared.tokenizer, prepared.settings.max_tokens
-    if task != "generation":
-        return tokenize_dataset(tokenizer, split.texts, split.labels, max_tokens)
-    encoder_decoder = prepared.model.config.is_encoder_decoder
-    return make_target_dataset(tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=encoder_decoder))
+    model, tokenizer, max_tokens = prepared.model, prepared.tokenizer, prepared.settings.max_tokens
+    if data.has_token_labels:
+        return make_target_dataset(tokenize_labels(model, tokenizer, split, data, max_tokens))
+    return tokenize_dataset(tokenizer, split.texts, split.labels, max_tokens)
 
 
 def _make_token_judge(model: PreTrainedModel) -> Callable[[Any, Tensor], Tensor]:
     """What the Trainer keeps of the logits on dev: not those of the whole vocabulary for every token."""
 
     def judge(outputs: Any, labels: Tensor) -> Tensor:
-        logits = outputs[0] if isinstance(outputs, tuple) else outputs
+        logits: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+        if is_tagger(model):  # a logit that is no number stays one
+            return torch.where(logits.isfinite().all(dim=-1), logits.argmax(dim=-1).float(), torch.nan)
         return judge_tokens(logits, labels, encoder_decoder=model.config.is_encoder_decoder)
 
     return judge

@@ -1,0 +1,164 @@
+"""Texts whose words have tags: files, training rows, and the one word of a text that is asked about."""
+
+import json
+
+import pytest
+from datasets import ClassLabel, Dataset, Features, Sequence, Value
+from hypothesis import given
+from hypothesis import strategies as st
+
+from safr.data import Split, load_data
+from safr.data.encoding import encode
+from safr.data.tags import encode_marked, mark_texts, mark_word, remove_mark, tokenize_tags
+from safr.data.targets import IGNORED
+from safr.errors import InputError
+from tests.tiny_tokenizers import tokenizer
+
+TEXT = "the unbelievably good film , don't stop"
+TAGS = "O B-X I-X O O B-Y O"
+IDS = {"O": 0, "B-X": 1, "I-X": 2, "B-Y": 3}
+FAMILIES = ("wordpiece", "gpt2", "roberta", "t5", "llama")
+WORD = st.text(alphabet="abé漢'.-", min_size=1, max_size=5)
+
+
+@given(words=st.lists(WORD, min_size=1, max_size=6), data=st.data())
+def test_a_mark_comes_off_as_it_went_on(words, data):
+    number = data.draw(st.integers(0, len(words) - 1))
+    text = " ".join(words)
+    plain, (start, end) = remove_mark(mark_word(text, number))
+    assert plain == text
+    assert plain[start:end] == words[number]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("no mark", 0), ("[[a]] and [[b]]", 2), ("[[]] x", 0), ("[[ a]]", 0), (("a", "[[b]]"), 0)]
+)
+def test_a_text_without_one_mark_is_refused(text, count):
+    with pytest.raises(InputError, match=rf"expected a text with one marked word.* such as .*, got {count} marks in"):
+        remove_mark(text)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_marked_text_is_read_without_the_marks(family):
+    words = tokenizer(family)
+    for number in range(len(TEXT.split())):
+        (read,), (plain,) = encode_marked(words, [mark_word(TEXT, number)]), encode(words, [TEXT])
+        assert (read.ids, read.word_of_token) == (plain.ids, plain.word_of_token)
+        assert [word.replace("[[", "").replace("]]", "") for word in read.words] == list(plain.words)
+        assert TEXT.split()[number] in " ".join(plain.words[word] for word in read.asked).replace(" ", "")
+        assert read.word_of_token[read.asked_token] == read.asked[0]
+        assert " ".join(read.words).count("[[") == " ".join(read.words).count("]]") == 1
+
+
+def test_the_word_that_is_asked_about_is_never_deleted():
+    (read,) = encode_marked(tokenizer("wordpiece"), [mark_word(TEXT, 5)])
+    assert len(read.asked) == 3  # "don't" is three words to this tokenizer
+    left = read.without(range(len(read.words)))
+    assert left.words == tuple(read.words[word] for word in read.asked)
+    assert left.asked == (0, 1, 2)
+    assert read.most_deletable == len(read.words) - 3 - 1
+    assert [read.group_of_word[word] for word in read.asked] == [2, 2, 2]
+    assert read.without({0}).asked == tuple(word - 1 for word in read.asked)
+
+
+def test_a_marked_word_that_is_not_read_is_refused():
+    with pytest.raises(InputError, match="the marked word of .* is not among the tokens that are read; raise"):
+        encode_marked(tokenizer("gpt2"), [mark_word(TEXT, 6)], 4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_token_of_a_word_has_its_tag_and_the_others_none(family):
+    words = tokenizer(family)
+    (row,) = tokenize_tags(words, Split((TEXT,), (TAGS,)), IDS)
+    (read,) = encode(words, [TEXT])
+    assert row.ids == read.ids
+    labelled = [token for token, label in enumerate(row.labels) if label != IGNORED]
+    assert len(labelled) <= 7
+    tags = TAGS.split()
+    if family in ("wordpiece", "gpt2", "roberta", "t5"):  # in others a token may hold the ends of two words
+        assert [row.labels[token] for token in labelled] == [IDS[tag] for tag in tags]
+    for token in labelled:
+        assert read.word_of_token[token] is not None
+
+
+def test_tags_that_do_not_fit_are_refused():
+    words = tokenizer("gpt2")
+    with pytest.raises(InputError, match="expected a tag for each of the 2 words of 'a b', got 1"):
+        tokenize_tags(words, Split(("a b",), ("O",)), IDS)
+    with pytest.raises(InputError, match="the tag 'B-Z' is none of the model's; it has O, B-X"):
+        tokenize_tags(words, Split(("a b",), ("O B-Z",)), IDS)
+
+
+def test_a_word_with_a_tag_is_judged_where_there_is_one():
+    words = tokenizer("gpt2")
+    split = Split((TEXT, "a b c", "a [[b]] c", "film"), (TAGS, "O O O", "O O O", "B-X"))
+    marked = mark_texts(words, split, IDS)
+    assert len(marked) == 3  # one of the texts has brackets of its own
+    assert marked.labels[0] in (1, 2, 3)
+    assert marked.labels[1:] == (0, 1)
+    assert marked == mark_texts(words, split, IDS)
+    for text, plain in zip(marked.texts, (TEXT, "a b c", "film"), strict=True):
+        assert remove_mark(text)[0] == plain
+    (short, *_) = mark_texts(words, split, IDS, 6).texts
+    encode_marked(words, [short], 6)  # the word is among those that are read
+
+
+CONLL = "-DOCSTART- -X- O\n\nJohn NNP B-PER\nsaw VBD O\nParis NNP B-LOC\n\n\nit PRP O\nrained VBD O\n"
+
+
+def write_conll(path, copies=24):
+    path.write_text("\n".join(CONLL.replace("saw", f"saw{number}") for number in range(copies)))
+    return path
+
+
+def test_a_conll_file_is_read_as_words_with_their_last_column(tmp_path):
+    data = load_data(write_conll(tmp_path / "a.conll"))
+    assert data.task == "token_classification"
+    assert data.label_names == ("B-LOC", "B-PER", "O")
+    rows = [row for split in (data.train, data.dev, data.test) for row in zip(split.texts, split.labels, strict=True)]
+    assert ("John saw3 Paris", "B-PER O B-LOC") in rows
+    assert ("it rained", "O O") in rows
+    assert any(line.startswith("tags of words in train: O ") for line in data.describe())
+
+
+def test_lists_of_words_and_tags_are_read_from_jsonl_and_saved_data(tmp_path):
+    rows = [{"tokens": ["John", f"saw{n}", "Paris"], "tags": ["B-PER", "O", "B-LOC"]} for n in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = {"text_column": "tokens", "label_column": "tags"}
+    data = load_data(tmp_path / "a.jsonl", task="token_classification", **options)
+    features = Features(
+        {"tokens": Sequence(Value("string")), "tags": Sequence(ClassLabel(names=["O", "B-PER", "B-LOC"]))}
+    )
+    numbered = [{"tokens": row["tokens"], "tags": [1, 0, 2]} for row in rows]
+    Dataset.from_list(numbered, features=features).save_to_disk(str(tmp_path / "saved"))
+    saved = load_data(tmp_path / "saved", task="token_classification", **options)
+    assert set(data.train.texts) == set(saved.train.texts)
+    assert data.train.labels[0] == saved.train.labels[0] == "B-PER O B-LOC"
+    assert saved.label_names == ("O", "B-PER", "B-LOC")
+    with pytest.raises(InputError, match="expected text, got .*; pass --task token_classification, or name another"):
+        load_data(tmp_path / "a.jsonl", **options)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "tags", "message"),
+    [
+        (["a", "b"], ["O"], "expected a tag for each of the 2 words, got 1 tags"),
+        (["a", "b c"], ["O", "O"], "expected a list of words without white space"),
+        (["a", 3], ["O", "O"], "expected a list of words without white space"),
+        (["a", "b"], ["O", "B X"], "expected tags without white space"),
+        (["a", "b"], 3, "expected the list of the words' tags"),
+        (["a", "b"], ["O", "O"], "expected at least two tags, all words have 'O'"),
+    ],
+)
+def test_words_and_tags_that_do_not_fit_are_one_line(tokens, tags, message, tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join([json.dumps({"tokens": tokens, "tags": tags})] * 12))
+    with pytest.raises(InputError, match=message):
+        load_data(tmp_path / "a.jsonl", text_column="tokens", label_column="tags", task="token_classification")
+
+
+def test_a_line_of_conll_without_a_tag_names_its_place(tmp_path):
+    (tmp_path / "a.conll").write_text("a O\nb\n")
+    with pytest.raises(InputError, match=r"a\.conll, line 2: expected a word and its tag, got 'b"):
+        load_data(tmp_path / "a.conll")
+    with pytest.raises(InputError, match=r"a \.conll file is for the task token_classification, got 'regression'"):
+        load_data(tmp_path / "a.conll", task="regression")
