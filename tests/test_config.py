@@ -297,6 +297,14 @@ def test_texts_are_cut_as_in_the_paper_unless_a_setting_says_otherwise(data, giv
     assert Settings(data=data, recipe=Recipe(max_tokens=given)).max_tokens == expected
 
 
+@pytest.mark.parametrize(
+    ("data", "columns", "expected"),
+    [("mine.csv", "text", False), ("mine.csv", ("one", "other"), True), ("planted_pairs", "text", True)],
+)
+def test_texts_are_pairs_in_two_columns_and_in_the_planted_pairs(data, columns, expected):
+    assert Settings(data=data, text_column=columns).has_pairs == expected
+
+
 @given(texts, regularizations, architectures, recipes)
 def test_settings_come_back_from_json(texts, regularization, architecture, recipe):
     settings = settings_of(texts, regularization, architecture, recipe)

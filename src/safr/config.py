@@ -27,6 +27,7 @@ PAPER_MODEL = "transformer"
 """Name of the paper's transformer, which is trained from scratch."""
 
 _PAPER_DATA = ("sst2_paper", "imdb")
+_PAIR_DATA = ("planted_pairs",)
 _MOST_WEIGHTS = 10**11  # of the paper's transformer's layers; no machine trains more
 
 
@@ -302,6 +303,11 @@ class Settings:
     def text_columns(self) -> tuple[str, ...]:
         """The columns of the text, two for a pair."""
         return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the texts are pairs."""
+        return len(self.text_columns) == 2 or self.data in _PAIR_DATA
 
     @property
     def label_columns(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +23,8 @@ from transformers import (
 
 from safr.cli.commands import main
 from safr.config import Regularization
+from safr.data import sources
+from safr.data.planted_pairs import planted_pairs
 from safr.model.attach import attach
 from safr.runs import Run
 from tests import tiny
@@ -307,3 +310,22 @@ def test_every_head_is_trained_by_attach(kind, tmp_path):
     model(**inputs, **(targets if kind == "answers" else {"labels": labels[kind]})).loss.backward()
     assert {"task", "importance", "interaction"} <= set(model.safr.terms)
     assert all(weight.grad is not None for weight in model.safr.parameters() if weight.requires_grad)
+
+
+def test_planted_pairs_are_trained_explained_and_benchmarked_against_the_known_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "planted_pairs", partial(planted_pairs, train=300, dev=40, test=40))
+    run = Run(tmp_path / "run")
+    assert main(["train", "--data", "planted_pairs", *SIZES, "--output", str(run.folder)]) == 0
+    assert run.has_pairs
+    assert set(run.scores["within"]) == {"first", "second"}
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert main(["explain", str(run.folder), "the red box", "her box is red"]) == 0
+    assert main(["benchmark", str(run.folder), "--methods", "capacity", "occlusion", "--texts", "20"]) == 0
+    values = parquet.read_table(run.benchmark_values_file).to_pandas()
+    auprc = values[values["metric"] == "auprc"].dropna()
+    assert auprc.groupby("method")["text"].count().to_dict() == dict.fromkeys(
+        ["absolute_occlusion", "capacity", "occlusion", "random"], 20
+    )
+    capsys.readouterr()
+    assert main(["data"]) == 0
+    assert "planted_pairs" in capsys.readouterr().out
