@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from functools import partial
 
 import numpy as np
@@ -329,3 +330,36 @@ def test_planted_pairs_are_trained_explained_and_benchmarked_against_the_known_w
     capsys.readouterr()
     assert main(["data"]) == 0
     assert "planted_pairs" in capsys.readouterr().out
+
+
+def test_a_run_with_training_arguments_of_a_file_is_trained_reported_and_repeated_without_it(tmp_path, capsys):
+    data = str(write_task("multi_label", tmp_path / "data.csv", rows=200))
+    arguments = tmp_path / "args.yaml"
+    arguments.write_text("optim: adafactor\nadam_epsilon: 1e-6\nneftune_noise_alpha: 5\n")
+    run = Run(tmp_path / "run")
+    options = ["--data", data, *SIZES, "--training-arguments", str(arguments)]
+    assert main(["train", *options, "--output", str(run.folder)]) == 0
+    words = ("adam_epsilon=1e-06", "neftune_noise_alpha=5", "optim=adafactor")
+    assert run.settings.recipe.training_arguments == words
+    assert main(["report", str(run.folder)]) == 0
+    arguments.unlink()
+    again = Run(tmp_path / "again")
+    assert main([*shlex.split(run.settings.command)[1:], "--output", str(again.folder)]) == 0
+    one, other = (run.load_model(device="cpu")[0].state_dict() for run in (run, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    arguments.write_text("label_smoothing_factor: 0.1")
+    capsys.readouterr()
+    assert main(["train", *options, "--output", str(tmp_path / "smooth")]) == 2
+    assert "label_smoothing_factor is for one class a text" in capsys.readouterr().err
+    assert not (tmp_path / "smooth").exists()
+
+
+def test_the_report_of_a_run_with_smoothed_labels_shows_the_terms_that_there_are(tmp_path):
+    data = str(write_task("pairs", tmp_path / "data.csv", rows=200))
+    run = Run(tmp_path / "run")
+    options = ["--data", data, *OPTIONS["pairs"], *SIZES, "--training-arguments", "label_smoothing_factor=0.1"]
+    assert main(["train", *options, "--output", str(run.folder)]) == 0
+    assert "task" not in run.history[0]
+    assert run.history[0]["importance"] > 0
+    assert main(["report", str(run.folder)]) == 0

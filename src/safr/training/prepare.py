@@ -37,6 +37,7 @@ from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.trainer_callback import fit_warmup
 from safr.model.transformer import TransformerConfig, TransformerForSequenceClassification
+from safr.training.arguments import check_arguments_fit, check_training_arguments
 
 MIN_TEXTS = 2
 """Texts of a split, without which nothing has an interval."""
@@ -73,12 +74,14 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
         InputError: The settings don't fit the model, the data or this machine.
     """
     _require_precision(settings.recipe)
+    check_training_arguments(settings.recipe)
     choose_metric(settings.recipe, data.task)
     if settings.recipe.class_weights == "balanced" and data.task != "classification":
         raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
     model = _build_model(settings, tokenizer, data)
+    check_arguments_fit(settings.recipe, model, data.task)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
