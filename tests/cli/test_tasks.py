@@ -204,11 +204,29 @@ def test_a_file_of_pairs_is_explained_by_two_columns(runs, tmp_path):
     assert set(table["text_of_word"]) == {0, 1}
 
 
-def test_a_sweep_over_numbers_to_predict_says_why_not(runs, tmp_path, capsys):
-    options = ["--data", str(runs["regression"].settings.data), "--label-column", "stars", "--seeds", "1", *SIZES]
-    options += ["--output", str(tmp_path / "sweep"), "--vary", "importance=0.1", "--workers", "1"]
-    assert main(["sweep", *options]) == 2
-    assert "a sweep compares accuracies, and these data hold numbers to predict" in capsys.readouterr().err
+def test_a_sweep_over_numbers_to_predict_compares_their_errors(runs, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    options = ["--data", str(runs["regression"].settings.data), *OPTIONS["regression"], *SIZES]
+    options += ["--output", str(folder), "--vary", "importance=0.1", "--seeds", "2", "--workers", "1", "--test"]
+    assert main(["sweep", *options]) == 0
+    text = (folder / "table.md").read_text()
+    assert text.startswith("Dev split, in the labels' unit: mean over seeds")
+    assert "| setting | seeds | mean absolute error | random deletion | by capacity | SRS |" in text
+    assert "the settings whose mean absolute error is at most 2 % above that of the baseline (" in text
+    assert "accuracy" not in text
+    table = parquet.read_table(folder / "runs.parquet").to_pandas()
+    assert "accuracy" not in table
+    assert (table["mae_low"] < table["mae"]).all()
+    dev = table[table["split"] == "dev"].set_index("run")
+    for name in ("baseline,seed=0", "importance=0.1,seed=1"):
+        scores = json.loads((folder / name / "scores_dev.json").read_text())
+        assert dev.loc[name, "mae"] == scores["mae"]["value"]
+        assert dev.loc[name, "srs"] == scores["srs"]["30"]["value"]
+    picture = (folder / "pareto.svg").read_text()
+    assert "mean absolute error" in picture
+    assert "SRS: growth of the mean absolute error" in picture
+    assert "%" not in re.sub(r"<style.*?</style>|<[^>]*>", "", picture, flags=re.DOTALL)
+    capsys.readouterr()
 
 
 LANGUAGE = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}

@@ -170,7 +170,8 @@ def sweep_command(
         plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
         baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
         test: Score the test split too. The setting is recommended by the dev split all the same.
-        margin: Points of accuracy that the recommended setting may lose against the baseline.
+        margin: Points of accuracy that the recommended setting may lose against the baseline; of numbers to predict, by
+            how many per cent its error may be greater.
         engine: Processes of this machine, or tasks on a Ray cluster.
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.
