@@ -20,8 +20,10 @@ from safr.config import (
     Recipe,
     Regularization,
     Settings,
+    parse_training_arguments,
     regularization_from_dict,
     setting_names,
+    write_training_arguments,
 )
 from safr.errors import InputError
 
@@ -73,6 +75,7 @@ recipes = st.fixed_dictionaries(
         "kept_epoch": st.sampled_from(["best", "last"]),
         "max_tokens": st.none() | sizes,
         "precision": st.sampled_from(["float32", "bfloat16"]),
+        "training_arguments": st.none() | st.sampled_from([("optim=sgd",), ("a=1", 'b={"c": "d e"}', "f=--g")]),
     },
 )
 texts = st.fixed_dictionaries({}, optional=dict.fromkeys(("data", "text_column", "label_column", "model"), names))
@@ -205,6 +208,12 @@ def test_any_value_is_taken_or_refused_by_its_fields_name(field, value):
         (Recipe, "epochs", np.int64(3), 3),
         (Recipe, "learning_rate", np.float64(0.5), 0.5),
         (Recipe, "learning_rate", 1, 1.0),
+        (
+            Recipe,
+            "training_arguments",
+            ["optim=sgd", "adam_beta2=.98e0", "adam_beta1=9e-1"],
+            ("adam_beta1=0.9", "adam_beta2=.98e0", "optim=sgd"),
+        ),
         (Regularization, "vmask", np.bool_(False), False),
         (Regularization, "layers", (np.int32(0), -1), (0, -1)),
         (Regularization, "layers", [0, -1], (0, -1)),
@@ -297,6 +306,14 @@ def test_texts_are_cut_as_in_the_paper_unless_a_setting_says_otherwise(data, giv
     assert Settings(data=data, recipe=Recipe(max_tokens=given)).max_tokens == expected
 
 
+@pytest.mark.parametrize(
+    ("data", "columns", "expected"),
+    [("mine.csv", "text", False), ("mine.csv", ("one", "other"), True), ("planted_pairs", "text", True)],
+)
+def test_texts_are_pairs_in_two_columns_and_in_the_planted_pairs(data, columns, expected):
+    assert Settings(data=data, text_column=columns).has_pairs == expected
+
+
 @given(texts, regularizations, architectures, recipes)
 def test_settings_come_back_from_json(texts, regularization, architecture, recipe):
     settings = settings_of(texts, regularization, architecture, recipe)
@@ -382,3 +399,43 @@ def test_a_setting_that_had_another_name_is_still_read(old, value):
 def test_every_renamed_setting_is_tested_and_has_a_new_name():
     assert set(RENAMED_SETTINGS) == {"importance_at", "importance_weights"}
     assert set(RENAMED_SETTINGS.values()) <= set(setting_names())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**6), 10**6) | st.floats(-1e9, 1e9) | st.text(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(), parts, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["optim", "adam_beta1", "adam_beta2", "debugger"]), json_values))
+def test_training_arguments_come_back_from_their_words(values):
+    words = write_training_arguments(values)
+    assert parse_training_arguments(words) == values
+    assert words == tuple(sorted(words))
+    assert write_training_arguments(parse_training_arguments(words)) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("args.yaml",), "must be words as NAME=VALUE, got the text 'args.yaml'"),
+        (("optim=sgd", "optim=adafactor"), "has the text 'optim' twice; give it once"),
+        (("=3",), "must have names, got the text ''"),
+        (("adam beta=3",), "must have names, got the text 'adam beta'"),
+        (("adam_beta1=NaN",), "must have values that JSON can hold, got adam_beta1 nan (float)"),
+        (("learning_rate=1",), "must leave learning_rate to `safr train --learning-rate`"),
+        (("per_device_train_batch_size=1",), "must leave per_device_train_batch_size to `safr train --batch-size`"),
+        (("output_dir=a",), "must leave output_dir to `safr train --output`"),
+        (("lr_scheduler_type=linear",), "must leave lr_scheduler_type to `safr train --schedule`"),
+        (("eval_strategy=no",), "must leave out eval_strategy, which SAFR sets by itself or can't use"),
+    ],
+)
+def test_training_arguments_that_can_not_be_used_get_one_line(words, message):
+    with pytest.raises(InputError, match=f"^{re.escape('`training_arguments` ' + message)}$"):
+        Recipe(training_arguments=words)
+
+
+def test_a_value_that_json_can_not_hold_is_refused():
+    with pytest.raises(InputError, match="must have values that JSON can hold, got optim a set of 1"):
+        write_training_arguments({"optim": {1}})

@@ -458,7 +458,7 @@ def test_weight_decay_is_that_of_matrices_alone(tmp_path, own_rate):
     settings = with_recipe(weight_decay=0.1, vmask_learning_rate=own_rate)
     arguments = trainer._build_arguments(Run(tmp_path), settings, "accuracy")
     assert arguments.weight_decay == 0.1
-    optimizer = trainer._build_optimizer(tiny.model(Regularization(vmask_width=8)), settings.recipe)
+    optimizer = trainer._build_optimizer(tiny.model(Regularization(vmask_width=8)), settings.recipe, arguments)
     if own_rate is None:
         assert optimizer is None  # the Trainer makes its own
     else:

@@ -5,9 +5,10 @@ Imports no torch, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
@@ -28,6 +29,7 @@ PAPER_MODEL = "transformer"
 """Name of the paper's transformer, which is trained from scratch."""
 
 _PAPER_DATA = ("sst2_paper", "imdb")
+_PAIR_DATA = ("planted_pairs",)
 _MOST_WEIGHTS = 10**11  # of the paper's transformer's layers; no machine trains more
 
 
@@ -246,8 +248,15 @@ class Recipe:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
 
+    training_arguments: tuple[str, ...] | None = None
+    """Any other `TrainingArguments` of the Hugging Face Trainer: a YAML file of them, or each as NAME=VALUE, as in
+    `optim=adafactor label_smoothing_factor=0.1`. What SAFR has an option for is not among them."""
+
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.training_arguments is not None:  # so that equal settings are written alike
+            arguments = write_training_arguments(parse_training_arguments(self.training_arguments))
+            object.__setattr__(self, "training_arguments", arguments)
         _require_at_least_one(self, "epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens")
         if self.warmup_ratio and self.schedule == "constant":
             raise InputError("`warmup_ratio` needs a schedule that rises first; choose constant_with_warmup")
@@ -318,6 +327,11 @@ class Settings:
     def text_columns(self) -> tuple[str, ...]:
         """The columns of the text, two for a pair."""
         return (self.text_column,) if isinstance(self.text_column, str) else self.text_column
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether the texts are pairs."""
+        return len(self.text_columns) == 2 or self.data in _PAIR_DATA
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -466,6 +480,53 @@ def use_current_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED_SETTINGS.get(name, name): value for name, value in values.items()}
 
 
+_OPTION_OF_ARGUMENT = {
+    "output_dir": "--output",
+    "num_train_epochs": "--epochs",
+    "max_steps": "--epochs",
+    "per_device_train_batch_size": "--batch-size",
+    "auto_find_batch_size": "--batch-size",
+    "gradient_accumulation_steps": "--gradient-accumulation",
+    "learning_rate": "--learning-rate",
+    "lr_scheduler_type": "--schedule",
+    "warmup_steps": "--warmup-ratio",
+    "warmup_ratio": "--warmup-ratio",
+    "weight_decay": "--weight-decay",
+    "max_grad_norm": "--max-grad-norm",
+    "seed": "--seed",
+    "data_seed": "--seed",
+    "bf16": "--precision",
+    "fp16": "--precision",
+    "bf16_full_eval": "--precision",
+    "fp16_full_eval": "--precision",
+    "load_best_model_at_end": "--kept-epoch",
+    "metric_for_best_model": "--metric",
+    "greater_is_better": "--metric",
+    "report_to": "--report-to",
+    "run_name": "--output",
+    "project": "--report-to",
+    "resume_from_checkpoint": "--resume",
+}
+"""Training arguments that `safr train` has an option for."""
+
+_OWN_ARGUMENTS = (
+    *("eval_strategy", "eval_steps", "eval_delay", "eval_on_start", "per_device_eval_batch_size"),
+    *("prediction_loss_only", "eval_do_concat_batches", "eval_use_gather_object", "batch_eval_metrics"),
+    *("include_for_metrics", "save_strategy", "save_steps", "save_total_limit", "save_only_model", "save_on_each_node"),
+    *("enable_jit_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
+    *("logging_strategy", "logging_steps", "logging_first_step", "logging_nan_inf_filter", "log_on_each_node"),
+    *("log_level", "log_level_replica", "disable_tqdm", "use_cpu", "accelerator_config", "dataloader_pin_memory"),
+    *("dataloader_drop_last", "debug"),
+    *("remove_unused_columns", "label_names", "train_sampling_strategy", "group_by_length", "length_column_name"),
+    *("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push"),
+    *("hub_revision", "trackio_space_id", "trackio_bucket_id", "trackio_static_space_id"),
+    *("do_train", "do_eval", "do_predict", "local_rank", "deepspeed", "fsdp", "fsdp_config", "parallelism_config"),
+    *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend"),
+    *("ddp_timeout", "average_tokens_across_devices", "use_liger_kernel", "liger_kernel_config"),
+)
+"""Training arguments that SAFR sets by itself, or has no use for: one process trains one run on disk."""
+
+
 _TOO_MANY = 2**31
 """A count beyond what a tensor can be indexed by everywhere."""
 
@@ -517,9 +578,63 @@ def preset_options(name: str) -> list[list[str]]:
     return [options[setting] for setting in PRESETS[name]]
 
 
+def write_training_arguments(values: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Training arguments by name as the words NAME=VALUE, in the order of their names.
+
+    Raises:
+        InputError: A name is none, SAFR sets the argument itself or has an option for it, or a value is not JSON's.
+
+    >>> write_training_arguments({"optim": "adafactor", "lr_scheduler_kwargs": {"num_cycles": 2}})
+    ('lr_scheduler_kwargs={"num_cycles": 2}', 'optim=adafactor')
+    """
+    words = {}
+    for name, value in values.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise InputError(f"`training_arguments` must have names, got {describe_value(name)}")
+        if name in _OPTION_OF_ARGUMENT:
+            raise InputError(f"`training_arguments` must leave {name} to `safr train {_OPTION_OF_ARGUMENT[name]}`")
+        if name in _OWN_ARGUMENTS:
+            raise InputError(f"`training_arguments` must leave out {name}, which SAFR sets by itself or can't use")
+        try:
+            is_plain_text = isinstance(value, str) and _parse_argument(value) == value
+            words[name] = value if is_plain_text else json.dumps(value, allow_nan=False, sort_keys=True)
+        except (TypeError, ValueError, RecursionError):
+            raise InputError(
+                f"`training_arguments` must have values that JSON can hold, got {name} {describe_value(value)}"
+            ) from None
+    return tuple(f"{name}={word}" for name, word in sorted(words.items()))
+
+
+def parse_training_arguments(words: Iterable[str]) -> dict[str, Any]:
+    """Training arguments by name, from the words NAME=VALUE; a value that is not JSON is a text.
+
+    Raises:
+        InputError: A word has another form, or a name is given twice.
+
+    >>> parse_training_arguments(["optim=adafactor", "adam_beta2=0.98"])
+    {'optim': 'adafactor', 'adam_beta2': 0.98}
+    """
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise InputError(f"`training_arguments` must be words as NAME=VALUE, got {describe_value(word)}")
+        if name in values:
+            raise InputError(f"`training_arguments` has {describe_value(name)} twice; give it once")
+        values[name] = _parse_argument(value)
+    return values
+
+
 def regularization_from_dict(values: dict[str, Any]) -> Regularization:
     """The regularization that `asdict` wrote, also after a round through JSON."""
     return _from_dict(Regularization, values)
+
+
+def _parse_argument(word: str) -> Any:
+    try:
+        return json.loads(word)
+    except (ValueError, RecursionError):
+        return word
 
 
 def _from_dict(cls: type, values: dict[str, Any]) -> Any:

@@ -142,7 +142,7 @@ class Run:
     @property
     def has_pairs(self) -> bool:
         """Whether its texts are pairs."""
-        return len(self.settings.text_columns) == 2
+        return self.settings.has_pairs
 
     @property
     def settings(self) -> Settings:

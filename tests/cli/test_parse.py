@@ -1,4 +1,5 @@
 import os
+import shlex
 
 import pytest
 
@@ -33,6 +34,7 @@ COMMAND_NAMES = ", ".join(COMMANDS)
         ("train --layers", "`layers` must be 'all', a whole number or a tuple of whole numbers, got a tuple of 0"),
         ("train --padding cuont", "--padding must be 'mask' or 'count', got 'cuont'"),
         ("benchmark run --removals delete x", "--removals must be 'delete', 'replace', 'hide' or 'average', got 'x'"),
+        ("train --training-arguments", "`training_arguments` must be a tuple of strings or None, got a tuple of 0"),
         ("train --vmask=3", "--vmask takes no value: --NAME switches an option on, --no-NAME off"),
         ("train --no-vmask=true", "--no-vmask takes no value: --NAME switches an option on, --no-NAME off"),
         ("train extra", "`safr train` does not take 'extra'; see `safr train --help`"),
@@ -106,3 +108,72 @@ def test_an_unknown_preset_gets_one_line():
         parse_command(["train", "--preset", "worst"], COMMANDS)
     with pytest.raises(InputError, match=r"^no preset is called ''; known are best$"):
         parse_command(["train", "--preset"], COMMANDS)
+
+
+# --- a file of training arguments
+
+
+@pytest.fixture
+def write_yaml(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text):
+        (tmp_path / "args.yaml").write_text(text)
+
+    return write
+
+
+def parse_settings(typed):
+    return parse_command(typed.split(), COMMANDS).keywords["settings"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "train --training-arguments args.yaml --epochs 3",
+        "train --epochs 3 --training_arguments=args.yaml",
+        "sweep --output here --training-arguments args.yaml --epochs 3",
+    ],
+)
+def test_a_file_of_training_arguments_is_read_into_the_settings(write_yaml, typed):
+    write_yaml("optim: adafactor\nadam_epsilon: 1e-6\nlr_scheduler_kwargs: {min_lr: 2E-5}\nfull_determinism: true\n")
+    settings = parse_settings(typed)
+    words = ("adam_epsilon=1e-06", "full_determinism=true", 'lr_scheduler_kwargs={"min_lr": 2e-05}', "optim=adafactor")
+    assert settings.recipe.training_arguments == words
+    assert settings.recipe.epochs == 3
+    again = parse_command(shlex.split(settings.command)[1:], COMMANDS).keywords["settings"]
+    assert again == settings
+
+
+def test_training_arguments_stand_beside_a_file_and_without_one(write_yaml):
+    write_yaml("optim: adafactor")
+    settings = parse_settings("train --training-arguments args.yaml adam_beta2=0.98")
+    assert settings.recipe.training_arguments == ("adam_beta2=0.98", "optim=adafactor")
+    assert parse_settings("train --training-arguments optim=sgd").recipe.training_arguments == ("optim=sgd",)
+    with pytest.raises(InputError, match="`training_arguments` has the text 'optim' twice"):
+        parse_settings("train --training-arguments args.yaml optim=sgd")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "^args.yaml: expected training arguments as `name: value`, got None$"),
+        ("{}", "^args.yaml: expected training arguments as `name: value`, got a dict of 0$"),
+        ("- optim", "^args.yaml: expected training arguments as `name: value`, got a list of 1$"),
+        ("optim: [", r"^args.yaml, line 1: expected YAML \(.*\)$"),
+        ("optim: sgd\noptim: sgd", r"^args.yaml, line 1: expected YAML \('optim' is given twice\)$"),
+        ("optim: !!python/object:os.system {}", r"^args.yaml, line 1: expected YAML \(could not determine .*\)$"),
+        ("3: sgd", r"^`training_arguments` must have names, got 3 \(int\)$"),
+        ("optim: 2024-01-01", "^`training_arguments` must have values that JSON can hold, got optim a date$"),
+        ("learning_rate: 1e-4", "^`training_arguments` must leave learning_rate to `safr train --learning-rate`$"),
+    ],
+)
+def test_a_file_that_holds_something_else_gets_one_line(write_yaml, text, message):
+    write_yaml(text)
+    with pytest.raises(InputError, match=message):
+        parse_command(["train", "--training-arguments", "args.yaml"], COMMANDS)
+
+
+def test_a_file_that_is_not_there_is_named(write_yaml):
+    with pytest.raises(InputError, match=r"^args.yaml: expected a YAML file of settings \(.*No such file"):
+        parse_command(["train", "--training-arguments", "args.yaml"], COMMANDS)

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from transformers import (
 
 from safr.cli.commands import main
 from safr.config import Regularization
+from safr.data import sources
+from safr.data.planted_pairs import planted_pairs
 from safr.model.attach import attach
 from safr.runs import Run
 from tests import tiny
@@ -200,11 +204,29 @@ def test_a_file_of_pairs_is_explained_by_two_columns(runs, tmp_path):
     assert set(table["text_of_word"]) == {0, 1}
 
 
-def test_a_sweep_over_numbers_to_predict_says_why_not(runs, tmp_path, capsys):
-    options = ["--data", str(runs["regression"].settings.data), "--label-column", "stars", "--seeds", "1", *SIZES]
-    options += ["--output", str(tmp_path / "sweep"), "--vary", "importance=0.1", "--workers", "1"]
-    assert main(["sweep", *options]) == 2
-    assert "a sweep compares accuracies, and these data hold numbers to predict" in capsys.readouterr().err
+def test_a_sweep_over_numbers_to_predict_compares_their_errors(runs, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    options = ["--data", str(runs["regression"].settings.data), *OPTIONS["regression"], *SIZES]
+    options += ["--output", str(folder), "--vary", "importance=0.1", "--seeds", "2", "--workers", "1", "--test"]
+    assert main(["sweep", *options]) == 0
+    text = (folder / "table.md").read_text()
+    assert text.startswith("Dev split, in the labels' unit: mean over seeds")
+    assert "| setting | seeds | mean absolute error | random deletion | by capacity | SRS |" in text
+    assert "the settings whose mean absolute error is at most 2 % above that of the baseline (" in text
+    assert "accuracy" not in text
+    table = parquet.read_table(folder / "runs.parquet").to_pandas()
+    assert "accuracy" not in table
+    assert (table["mae_low"] < table["mae"]).all()
+    dev = table[table["split"] == "dev"].set_index("run")
+    for name in ("baseline,seed=0", "importance=0.1,seed=1"):
+        scores = json.loads((folder / name / "scores_dev.json").read_text())
+        assert dev.loc[name, "mae"] == scores["mae"]["value"]
+        assert dev.loc[name, "srs"] == scores["srs"]["30"]["value"]
+    picture = (folder / "pareto.svg").read_text()
+    assert "mean absolute error" in picture
+    assert "SRS: growth of the mean absolute error" in picture
+    assert "%" not in re.sub(r"<style.*?</style>|<[^>]*>", "", picture, flags=re.DOTALL)
+    capsys.readouterr()
 
 
 LANGUAGE = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
@@ -313,3 +335,55 @@ def test_every_head_is_trained_by_attach(kind, tmp_path):
     model(**inputs, **(targets if kind == "answers" else {"labels": labels[kind]})).loss.backward()
     assert {"task", "importance", "interaction"} <= set(model.safr.terms)
     assert all(weight.grad is not None for weight in model.safr.parameters() if weight.requires_grad)
+
+
+def test_planted_pairs_are_trained_explained_and_benchmarked_against_the_known_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sources, "planted_pairs", partial(planted_pairs, train=300, dev=40, test=40))
+    run = Run(tmp_path / "run")
+    assert main(["train", "--data", "planted_pairs", *SIZES, "--output", str(run.folder)]) == 0
+    assert run.has_pairs
+    assert set(run.scores["within"]) == {"first", "second"}
+    assert main(["evaluate", str(run.folder)]) == 0
+    assert main(["explain", str(run.folder), "the red box", "her box is red"]) == 0
+    assert main(["benchmark", str(run.folder), "--methods", "capacity", "occlusion", "--texts", "20"]) == 0
+    values = parquet.read_table(run.benchmark_values_file).to_pandas()
+    auprc = values[values["metric"] == "auprc"].dropna()
+    assert auprc.groupby("method")["text"].count().to_dict() == dict.fromkeys(
+        ["absolute_occlusion", "capacity", "occlusion", "random"], 20
+    )
+    capsys.readouterr()
+    assert main(["data"]) == 0
+    assert "planted_pairs" in capsys.readouterr().out
+
+
+def test_a_run_with_training_arguments_of_a_file_is_trained_reported_and_repeated_without_it(tmp_path, capsys):
+    data = str(write_task("multi_label", tmp_path / "data.csv", rows=200))
+    arguments = tmp_path / "args.yaml"
+    arguments.write_text("optim: adafactor\nadam_epsilon: 1e-6\nneftune_noise_alpha: 5\n")
+    run = Run(tmp_path / "run")
+    options = ["--data", data, *SIZES, "--training-arguments", str(arguments)]
+    assert main(["train", *options, "--output", str(run.folder)]) == 0
+    words = ("adam_epsilon=1e-06", "neftune_noise_alpha=5", "optim=adafactor")
+    assert run.settings.recipe.training_arguments == words
+    assert main(["report", str(run.folder)]) == 0
+    arguments.unlink()
+    again = Run(tmp_path / "again")
+    assert main([*shlex.split(run.settings.command)[1:], "--output", str(again.folder)]) == 0
+    one, other = (run.load_model(device="cpu")[0].state_dict() for run in (run, again))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert main(["train", "--resume", str(run.folder)]) == 0
+    arguments.write_text("label_smoothing_factor: 0.1")
+    capsys.readouterr()
+    assert main(["train", *options, "--output", str(tmp_path / "smooth")]) == 2
+    assert "label_smoothing_factor is for one class a text" in capsys.readouterr().err
+    assert not (tmp_path / "smooth").exists()
+
+
+def test_the_report_of_a_run_with_smoothed_labels_shows_the_terms_that_there_are(tmp_path):
+    data = str(write_task("pairs", tmp_path / "data.csv", rows=200))
+    run = Run(tmp_path / "run")
+    options = ["--data", data, *OPTIONS["pairs"], *SIZES, "--training-arguments", "label_smoothing_factor=0.1"]
+    assert main(["train", *options, "--output", str(run.folder)]) == 0
+    assert "task" not in run.history[0]
+    assert run.history[0]["importance"] > 0
+    assert main(["report", str(run.folder)]) == 0

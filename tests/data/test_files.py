@@ -88,7 +88,10 @@ ERRORS = {
     "list.jsonl": ('["a", 1]\n', r"line 1: expected a JSON object such as .*, got '\[\"a\", 1\]'"),
     "key.jsonl": ('{"text": "a", "label": 1}\n{"text": "b"}\n', r"line 2: expected a column 'label', found 'text'"),
     "text.parquet": ("text,label\n", r"text\.parquet: not a Parquet file, or a broken one; write it again"),
-    "a.xlsx": ("", r"a\.xlsx: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, got '\.xlsx'"),
+    "a.xlsx": (
+        "",
+        r"a\.xlsx: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, got '\.xlsx'",
+    ),
     "README": ("", r"expected a file ending in .*, got 'no ending'"),
 }
 

@@ -11,8 +11,9 @@ from safr.data import rationales as module
 from safr.data.archives import parse_tree
 from safr.data.encoding import EncodedText, encode
 from safr.data.planted import planted, planted_truth
+from safr.data.planted_pairs import planted_pair_truth, planted_pairs
 from safr.data.rationales import load_rationales, load_sst_rationales
-from safr.data.tokenizer import train_word_tokenizer
+from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError
 
 LINES = ["(3 (2 It) (3 (2 's) (4 moving)))", "(1 (2 not) (1 (3 good) (2 3\u00a0\\/4)))", "(2 (2 no) (1 news))"]
@@ -51,6 +52,19 @@ def test_a_cut_planted_sentence_has_the_rationale_of_what_is_left():
 
 def test_words_that_the_grammar_does_not_have_have_no_rationale():
     assert load_rationales("planted", [words("not", "gruesome"), words("good", "film", second=1)]) == [None, None]
+
+
+def test_planted_pairs_have_the_grammars_rationale_over_the_words_of_both_texts(minilm):
+    pairs = planted_pairs(train=2, dev=2, test=50).test.texts
+    truths = [planted_pair_truth(*pair).rationale for pair in pairs]
+    tokenizers = (train_word_tokenizer(pairs), train_subword_tokenizer(pairs), AutoTokenizer.from_pretrained(minilm))
+    for tokenizer in tokenizers:
+        assert as_tuples(load_rationales("planted_pairs", encode(tokenizer, pairs))) == truths
+
+
+def test_single_texts_and_other_words_are_no_planted_pairs():
+    texts = [words("red", "the", second=1), words("red", "the"), words("red", "gruesome", second=1)]
+    assert as_tuples(load_rationales("planted_pairs", texts)) == [(True, False), None, None]
 
 
 def test_a_word_of_the_treebank_counts_unless_it_is_neutral(small_treebank):
@@ -109,5 +123,7 @@ def test_a_pretrained_tokenizers_words_find_their_rationales_too(sst_archive, mi
 
 
 def test_other_data_are_answered_with_those_that_have_rationales():
-    with pytest.raises(InputError, match=r"^expected data with rationales, planted, sst2, sst2_paper, got 'imdb'$"):
+    with pytest.raises(
+        InputError, match=r"^expected data with rationales, planted, planted_pairs, sst2, sst2_paper, got 'imdb'$"
+    ):
         load_rationales("imdb", [])

@@ -62,7 +62,7 @@ def test_the_word_that_is_asked_about_is_never_deleted():
 
 
 def test_a_marked_word_that_is_not_read_is_refused():
-    with pytest.raises(InputError, match="the marked word of .* is not among the tokens that are read; raise"):
+    with pytest.raises(InputError, match=r"the marked word of .* is not among the tokens that are read; raise"):
         encode_marked(tokenizer("gpt2"), [mark_word(TEXT, 6)], 4)
 
 
@@ -135,7 +135,7 @@ def test_lists_of_words_and_tags_are_read_from_jsonl_and_saved_data(tmp_path):
     assert set(data.train.texts) == set(saved.train.texts)
     assert data.train.labels[0] == saved.train.labels[0] == "B-PER O B-LOC"
     assert saved.label_names == ("O", "B-PER", "B-LOC")
-    with pytest.raises(InputError, match="expected text, got .*; pass --task token_classification, or name another"):
+    with pytest.raises(InputError, match=r"expected text, got .*; pass --task token_classification, or name another"):
         load_data(tmp_path / "a.jsonl", **options)
 
 

@@ -59,7 +59,11 @@ def test_windows_line_ends_are_no_part_of_a_text_and_other_separators_are(tmp_pa
         ("a.csv", "text,id\na film,1\n  ,2", r"a\.csv, line 3: expected a text with at least one word, got an empty"),
         ("a.jsonl", '{"text": "a"}\n{"text": null}', r"a\.jsonl, line 2: expected a text or a pair .*, got None"),
         ("a.csv", "review,id\na film,1", r"a\.csv: expected a column 'text', found"),
-        ("a.pdf", "", r"a\.pdf: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, got '\.pdf'"),
+        (
+            "a.pdf",
+            "",
+            r"a\.pdf: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, got '\.pdf'",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_place(tmp_path, name, content, message):

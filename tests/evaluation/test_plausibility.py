@@ -4,7 +4,7 @@ import pytest
 from safr.attribution.words import random_scores
 from safr.data.encoding import encode
 from safr.data.planted import planted, planted_truth
-from safr.data.rationales import find_planted_pairs, load_rationales
+from safr.data.rationales import find_negated_pairs, load_rationales
 from safr.data.tokenizer import train_word_tokenizer
 from safr.evaluation.plausibility import f1_score, pair_auroc, plausibility, span_f1, true_spans
 
@@ -72,7 +72,7 @@ def test_runs_and_their_f1():
 
 
 def test_pairs_are_found_by_the_size_of_interference(sentences):
-    pairs = find_planted_pairs(sentences)
+    pairs = find_negated_pairs(sentences)
     assert pairs == [planted_truth(" ".join(text.words)).pairs for text in sentences]
     single = [len(each) == 1 for each in pairs]
     assert sum(single) > 10

@@ -200,7 +200,7 @@ GRID = "".join(
         ("layers: " + "[" * 50_000, r"expected YAML \(more than 20 levels\)"),
         ("{a: " * 20_000, r"expected YAML \(more than 20 levels\)"),
         ("- " * 40_000, r"expected YAML \(more than 20 levels\)"),
-        ("data: " + "x" * 10_000_000, "expected a plan of at most 100,000 bytes"),
+        ("data: " + "x" * 10_000_000, "expected at most 100,000 bytes of settings"),
         ("seeds: 1000000000", r"`seeds` must be at most 10,000, got 1000000000 \(int\)$"),
         (f"seeds: 1{'0' * 4000}", "`seeds` must be at most 10,000, got an int of 13,288 bits"),
         (f"seeds: 1{'0' * 6000}", "expected a YAML file of settings"),
@@ -249,3 +249,22 @@ def test_old_names_in_a_plan_and_in_a_list_are_still_read(tmp_path):
     new.write_text("also: {one: {seed: 1}}\nextra_runs: {one: {seed: 1}}")
     with pytest.raises(InputError, match="`also` is the old name of `extra_runs`; give one of them"):
         read_plan(new)
+
+
+def test_training_arguments_are_a_mapping_in_a_plan(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "baseline: false\nseeds: 1\nvary:\n  training_arguments: [{optim: adafactor}, {adam_beta2: 0.98, optim: sgd}]\n"
+    )
+    jobs = read_plan(path)
+    assert [settings.recipe.training_arguments for settings in jobs.values()] == [
+        ("optim=adafactor",),
+        ("adam_beta2=0.98", "optim=sgd"),
+    ]
+    assert list(jobs) == [
+        "training_arguments=optim=adafactor,seed=0",
+        "training_arguments=adam_beta2=0.98+optim=sgd,seed=0",
+    ]
+    assert parse_varied(["training_arguments=optim=sgd,optim=adafactor"]) == {
+        "training_arguments": [("optim=sgd",), ("optim=adafactor",)]
+    }

@@ -19,9 +19,10 @@ import torch
 from safr.config import Settings, setting_names
 from safr.errors import InputError
 from safr.evaluation.statistics import Estimate
+from safr.evaluation.task_metrics import ACCURACY, MAE
 from safr.experiments import runner
 from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
-from safr.experiments.run_table import SCORE_PATHS, group_rows, list_undeletable_notes, recommend_setting
+from safr.experiments.run_table import get_score_paths, group_rows, list_undeletable_notes, recommend_setting
 from safr.experiments.runner import Outcome, finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
 from safr.runs import Run
@@ -227,8 +228,8 @@ def test_the_recommended_setting_has_the_highest_srs_near_the_baselines_accuracy
     assert recommend_setting([near, far, best_accuracy], 0.02) == (best_accuracy, best_accuracy)
 
 
-def row(value, site="fc1.0", **changed):
-    scores = {f"{name}{end}": value for name in SCORE_PATHS for end in ("", "_low", "_high")}
+def row(value, site="fc1.0", metric=ACCURACY, **changed):
+    scores = {f"{name}{end}": value for name in get_score_paths(metric) for end in ("", "_low", "_high")}
     settings = Settings().changed(**changed)
     about = {"srs_site": site, "texts": 16, "undeletable": 0}
     return {name: settings.get(name) for name in setting_names()} | about | scores
@@ -236,7 +237,9 @@ def row(value, site="fc1.0", **changed):
 
 def row_of_single_words(accuracy, **changed):
     """A run whose texts all hold one word."""
-    missing = [f"{name}{end}" for name in SCORE_PATHS if name != "accuracy" for end in ("", "_low", "_high")]
+    missing = [
+        f"{name}{end}" for name in get_score_paths(ACCURACY) if name != "accuracy" for end in ("", "_low", "_high")
+    ]
     return row(accuracy, **changed) | dict.fromkeys(missing) | {"undeletable": 16}
 
 
@@ -245,6 +248,38 @@ def test_settings_are_averaged_over_their_seeds():
     assert found["seeds"] == 3
     assert found["srs"].value == pytest.approx(0.2)
     assert found["srs"].high == pytest.approx(0.448, abs=1e-3)
+
+
+def test_an_error_is_averaged_without_a_bound_above():
+    (found,) = group_rows([row(value, metric=MAE, seed=seed) for seed, value in enumerate([10, 20, 30])])
+    assert "accuracy" not in found
+    assert found["mae"].value == found["srs"].value == pytest.approx(20)
+    assert found["mae"].low == 0  # no error is below it
+    assert found["mae"].high == pytest.approx(44.8, abs=0.1)
+    assert found["srs"].low == pytest.approx(-4.8, abs=0.1)
+
+
+def test_of_errors_the_recommended_setting_has_the_highest_srs_near_the_baselines():
+    def error_group(mae, srs, *, vmask=True):
+        return {name: value for name, value in group(0, srs, vmask=vmask).items() if name != "accuracy"} | {
+            "mae": Estimate(mae, 0, 99)
+        }
+
+    plain, near, far = error_group(10.0, 1.0, vmask=False), error_group(10.1, 3.0), error_group(12.0, 6.0)
+    best = error_group(9.0, 2.0)
+    assert recommend_setting([plain, near, far, best], 0.02) == (near, plain)
+    assert recommend_setting([plain, near, far, best], 0.2) == (far, plain)
+    assert recommend_setting([near, far, best], 0.02) == (best, best)
+
+
+def test_a_table_of_errors_is_in_the_labels_unit():
+    rows = [row(12.5, metric=MAE, **BASELINE_SETTINGS), row(12.6, metric=MAE)]
+    lines = sweep_table(group_rows(rows), {}, 0.02).splitlines()
+    assert lines[0].startswith("Dev split, in the labels' unit: ")
+    assert lines[2] == "| setting | seeds | mean absolute error | random deletion | by capacity | SRS |"
+    assert lines[4] == "| SAFR | 1 | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] |"
+    near = "the settings whose mean absolute error is at most 2 % above that of the baseline (12.5)"
+    assert lines[-1] == f"Recommended: SAFR, the highest SRS among {near}."
 
 
 def test_settings_are_called_by_what_tells_them_apart():

@@ -26,6 +26,24 @@ def test_the_front_is_named_and_the_recommended_one_marked():
     assert "plain &lt;a&gt;" in figure_to_svg(figure)
 
 
+def test_of_an_error_less_is_better_and_nothing_is_in_per_cent():
+    points = {
+        "plain": ((0.5, 0.4, 0.6), (0.1, 0.0, 0.2)),
+        "best": ((0.6, 0.5, 0.7), (0.4, 0.3, 0.5)),
+        "worse": ((0.7, 0.6, 0.8), (0.3, 0.2, 0.4)),
+    }
+    axes = pareto_front(points, recommended="best", error="mean absolute error").axes[0]
+    assert {text.get_text() for text in axes.texts} == {"plain", "best"}
+    assert axes.lines[0].get_xydata().tolist() == [[0.5, 0.1], [0.6, 0.4]]
+    assert axes.get_xlabel() == "mean absolute error"
+    assert axes.get_ylabel() == "SRS: growth of the mean absolute error"
+    assert axes.get_xlim()[0] > 0.3
+
+
+def test_errors_of_0_are_drawn():
+    assert pareto_front({"plain": ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))}, error="mean absolute error").axes
+
+
 def test_nothing_to_draw_is_refused():
     with pytest.raises(InputError, match="at least one setting"):
         pareto_front({})

@@ -95,6 +95,7 @@ def train_command(
         report_to: What shows the training's curves, one or several; each needs the package of its name. TensorBoard's
             files are in the folder `logs` of the run. It changes no number, and may stand beside `--resume`.
     """
+    from safr.training.arguments import check_training_arguments
     from safr.training.prepare import check_single_process
     from safr.training.reporting import check_report_to
 
@@ -107,6 +108,7 @@ def train_command(
         run = open_run(resume)
         run.check_divergence()  # as above
         settings = run.settings
+    check_training_arguments(settings.recipe)  # as above
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None, report_to=report_to)
@@ -168,7 +170,8 @@ def sweep_command(
         plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
         baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
         test: Score the test split too. The setting is recommended by the dev split all the same.
-        margin: Points of accuracy that the recommended setting may lose against the baseline.
+        margin: Points of accuracy that the recommended setting may lose against the baseline; of numbers to predict, by
+            how many per cent its error may be greater.
         engine: Processes of this machine, or tasks on a Ray cluster.
         workers: Runs at a time. Default: one for each core.
         data_dir: Folder where archives of data are looked for first.

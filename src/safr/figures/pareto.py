@@ -1,4 +1,4 @@
-"""Pareto front: accuracy against SRS of many settings, with a line through those that no other setting beats."""
+"""Pareto front: accuracy or error against SRS of settings, with a line through those that no other setting beats."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,12 +15,16 @@ _CAPTION = (
 )
 
 Interval = tuple[float, float, float]
-"""A value, the lower and the upper end of its interval, as fractions."""
+"""A value, the lower and the upper end of its interval, as fractions; of an error in its own unit."""
 
 
 @figure_style()
 def pareto_front(
-    points: Mapping[str, tuple[Interval, Interval]], *, recommended: str | None = None, title: str | None = None
+    points: Mapping[str, tuple[Interval, Interval]],
+    *,
+    recommended: str | None = None,
+    title: str | None = None,
+    error: str | None = None,
 ) -> Figure:
     """Accuracy against SRS of several settings.
 
@@ -28,6 +32,7 @@ def pareto_front(
         points: Accuracy and SRS by name of the setting.
         recommended: Name of the setting that is marked.
         title: Text above the figure.
+        error: Name of the error that stands in the place of accuracy, of which less is better. SRS is its growth.
 
     Raises:
         InputError: There is no setting, or `recommended` is not one of them.
@@ -38,17 +43,18 @@ def pareto_front(
         raise InputError(f"`recommended` must be one of the settings, got {recommended!r}")
     figure = new_figure(6.4, 4.2, title=title, caption=_CAPTION)
     axes = figure.subplots()
-    front = find_pareto_optimal({name: (accuracy[0], srs[0]) for name, (accuracy, srs) in points.items()})
-    line = sorted((100 * points[name][0][0], 100 * points[name][1][0]) for name in front)
+    scale, sign = (100, 1) if error is None else (1, -1)
+    front = find_pareto_optimal({name: (sign * first[0], srs[0]) for name, (first, srs) in points.items()})
+    line = sorted((scale * points[name][0][0], scale * points[name][1][0]) for name in front)
     axes.plot(*zip(*line, strict=True), color=BAR_COLOUR, linewidth=1.0, zorder=1)
     for name, (accuracy, srs) in points.items():
         best = name == recommended
         colour = POSITIVE_COLOUR if best else BAR_COLOUR if name in front else "#888888"
         axes.errorbar(
-            100 * accuracy[0],
-            100 * srs[0],
-            xerr=_compute_errors(accuracy),
-            yerr=_compute_errors(srs),
+            scale * accuracy[0],
+            scale * srs[0],
+            xerr=_compute_errors(accuracy, scale),
+            yerr=_compute_errors(srs, scale),
             color=colour,
             marker="*" if best else "o",
             markersize=9 if best else 4,
@@ -57,16 +63,17 @@ def pareto_front(
         )
         if best or name in front:
             label = drawable_text(name, longest=LONGEST_NAME)
-            place = (100 * accuracy[0], 100 * srs[0])
+            place = (scale * accuracy[0], scale * srs[0])
             axes.annotate(label, place, xytext=(5, 5 if best else -11), textcoords="offset points", color=colour)
-    axes.set_xlabel("accuracy (%)")
-    axes.set_ylabel("SRS (points)")
+    axes.set_xlabel("accuracy (%)" if error is None else error)
+    axes.set_ylabel("SRS (points)" if error is None else f"SRS: growth of the {error}")
     axes.grid()
     axes.set_axisbelow(True)
     # The limits ignore the intervals, which with two seeds may be wider than the range of the values.
-    accuracies, scores = zip(*((100 * accuracy[0], 100 * srs[0]) for accuracy, srs in points.values()), strict=True)
-    axes.set_xlim(*_compute_limits(accuracies))
-    axes.set_ylim(*_compute_limits(scores))
+    accuracies, scores = zip(*((scale * first[0], scale * srs[0]) for first, srs in points.values()), strict=True)
+    least_room = 3.0 if error is None else 0.1 * max(accuracies) or 1.0
+    axes.set_xlim(*_compute_limits(accuracies, least_room))
+    axes.set_ylim(*_compute_limits(scores, least_room))
     return figure
 
 
@@ -83,13 +90,13 @@ def find_pareto_optimal(points: Mapping[str, tuple[float, float]]) -> list[str]:
     ]
 
 
-def _compute_limits(values: Sequence[float]) -> tuple[float, float]:
+def _compute_limits(values: Sequence[float], least_room: float) -> tuple[float, float]:
     """Lower and upper limit of an axis, with room for names and intervals."""
-    room = max(0.35 * (max(values) - min(values)), 3.0)
+    room = max(0.35 * (max(values) - min(values)), least_room)
     return min(values) - room, max(values) + room
 
 
-def _compute_errors(interval: Interval) -> list[list[float]]:
-    """Lengths of an interval below and above its value, in per cent."""
+def _compute_errors(interval: Interval, scale: float) -> list[list[float]]:
+    """Lengths of an interval below and above its value, in the axis's unit."""
     value, low, high = interval
-    return [[100 * max(value - low, 0)], [100 * max(high - value, 0)]]
+    return [[scale * max(value - low, 0)], [scale * max(high - value, 0)]]

@@ -47,6 +47,7 @@ from safr.model.transformer import (
     TransformerForSequenceClassification,
     TransformerForTokenClassification,
 )
+from safr.training.arguments import check_arguments_fit, check_training_arguments
 
 MIN_TEXTS = 2
 """Texts of a split, without which nothing has an interval."""
@@ -88,6 +89,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
             "the paper's transformer writes no text; pass --model with the folder or hub name of a causal language "
             "model or an encoder-decoder"
         )
+    check_training_arguments(settings.recipe)
     choose_metric(settings.recipe, data.task)
     if settings.recipe.class_weights == "balanced" and data.task != "classification":
         raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
@@ -96,6 +98,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     if data.task == "generation" and any(data.train.labels):
         tokenizer.truncation_side = "left"  # what is written comes after a text's end
     model = _build_model(settings, tokenizer, data)
+    check_arguments_fit(settings.recipe, model, data.task)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)

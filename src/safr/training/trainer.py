@@ -46,6 +46,7 @@ from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
 from safr.storage import find_disk_error, write_json, write_text
+from safr.training.arguments import read_training_arguments
 from safr.training.checkpoints import (
     KEPT_CHECKPOINTS,
     CheckpointManifest,
@@ -157,10 +158,11 @@ def _train_model(
         *([TermLogs()] if trackers else []),
     ]
     logging_steps = choose_logging_steps(settings.recipe, len(data.train))
+    arguments = _build_arguments(run, settings, metric, trackers=trackers, logging_steps=logging_steps)
     with _name_failed_writes(run), _record_divergence(run), prepare_trackers(run, trackers):
         trainer = _LengthGroupedTrainer(
             model=model,
-            args=_build_arguments(run, settings, metric, trackers=trackers, logging_steps=logging_steps),
+            args=arguments,
             train_dataset=train_rows,
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
             data_collator=collate(tokenizer, padding="max_length" if padded_length else True, max_length=padded_length),
@@ -168,7 +170,7 @@ def _train_model(
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
             preprocess_logits_for_metrics=_make_token_judge(model) if data.has_token_labels else None,
             callbacks=[*own_callbacks, *callbacks],
-            optimizers=(_build_optimizer(model, settings.recipe), None),
+            optimizers=(_build_optimizer(model, settings.recipe, arguments), None),
         )
         if settings.recipe.class_weights == "balanced":
             trainer.class_weights = _balance_classes(data).to(trainer.args.device)
@@ -226,7 +228,8 @@ class _LengthGroupedTrainer(Trainer):
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.class_weights is not None and model.training:
             logits, weights = outputs["logits"].float(), self.class_weights
-            loss = loss + F.cross_entropy(logits, labels, weights) - F.cross_entropy(logits, labels)
+            cross_entropy = functools.partial(F.cross_entropy, label_smoothing=self.args.label_smoothing_factor)
+            loss = loss + cross_entropy(logits, labels, weights) - cross_entropy(logits, labels)
         return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
@@ -302,6 +305,7 @@ def _build_arguments(
         report_to=list(trackers) or "none",
         run_name=run.name,
         project=os.environ.get("TRACKIO_PROJECT", PROJECT),
+        **read_training_arguments(recipe),
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # of several GPUs the first: the Trainer would use DataParallel, which copies SAFR's hooks
@@ -337,8 +341,10 @@ def _balance_classes(data: TextDataset) -> Float[Tensor, " label"]:
     return weights
 
 
-def _build_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer | None:
-    """Adam with the parts' own learning rates; None if there are none, so that the Trainer makes its own."""
+def _build_optimizer(
+    model: PreTrainedModel, recipe: Recipe, arguments: TrainingArguments
+) -> torch.optim.Optimizer | None:
+    """The optimizer with the parts' own learning rates; None if there are none, so that the Trainer makes its own."""
     own_rates = recipe.vmask_learning_rate, recipe.embedding_learning_rate
     if own_rates == (None, None):
         return None
@@ -348,4 +354,5 @@ def _build_optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Opti
         for decay in dict.fromkeys((recipe.weight_decay, 0.0))
         if (weights := [w for w in group["params"] if decay == (recipe.weight_decay if w.ndim > 1 else 0.0)])
     ]
-    return torch.optim.AdamW(groups, fused=True)  # fused, like the Trainer's own
+    optimizer_class, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    return optimizer_class(groups, **options)
