@@ -187,7 +187,7 @@ class Recipe:
     `mae`."""
 
     batch_size: int = 32
-    """Texts in a batch."""
+    """Texts in a batch, of all processes together."""
 
     learning_rate: float = 1e-4
     """Learning rate of Adam."""

@@ -558,7 +558,7 @@ def _end_if_connected(status: int) -> None:
     Python would wait while it ends for what torch has sent and nobody takes, for half an hour.
     """
     torch = sys.modules.get("torch")
-    if torch is not None and torch.distributed.is_available() and torch.distributed.is_initialized():
+    if count_processes() > 1 and torch is not None and torch.distributed.is_initialized():
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         os._exit(status)
@@ -625,11 +625,8 @@ def _complain(message: object) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
     """Show a warning of ours as a line; those of the libraries are for who writes code with them."""
-    if (
-        is_first_process()
-        and category is UserWarning
-        and str(place[0] if place else "").find(f"{os.sep}safr{os.sep}") >= 0
-    ):
+    is_ours = category is UserWarning and f"{os.sep}safr{os.sep}" in str(place[0] if place else "")
+    if is_ours and is_first_process():
         _complain(message)
 
 

@@ -75,8 +75,7 @@ def join_processes(recipe: Recipe) -> None:
             f"`batch_size` {recipe.batch_size} counts the texts of all processes together, which {processes} can't "
             f"share equally; give a multiple of {processes}"
         )
-    if not distributed.is_initialized():
-        PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)
+    PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)  # connects them unless they are
 
 
 def leave_processes() -> None:
@@ -104,7 +103,8 @@ def agree_on_errors() -> Iterator[None]:
         failure = error
     message = str(failure) if isinstance(failure, InputError) else "another process of this training has failed"
     messages: list[str | None] = [None] * count_processes()
-    distributed.all_gather_object(messages, None if failure is None else message)
+    with name_lost_process("launch them again"):
+        distributed.all_gather_object(messages, None if failure is None else message)
     if failure is not None and not isinstance(failure, InputError):
         raise failure
     if first := next((message for message in messages if message is not None), None):
@@ -176,7 +176,7 @@ class SharedBatches(Sampler[list[int]]):
 
     The processes' gradients are averaged, so each must have as many texts for every text to count the same. Of an
     epoch's last batch, which may be incomplete, some may have one text less, or one that another has too. There the
-    step is not exactly that of a single process: a text of a smaller part counts a little more.
+    step is not exactly that of a single process: a text of a smaller part counts more.
 
     Args:
         sampler: The order of all texts.
