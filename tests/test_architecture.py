@@ -16,6 +16,7 @@ from safr.losses import importance_loss
 SOURCE = Path(safr.__file__).parent
 ORDER = [
     "errors",
+    "launcher",
     "config",
     "progress",
     "storage",

@@ -350,13 +350,6 @@ def test_of_several_gpus_a_run_takes_the_first(tmp_path, monkeypatch):
     assert trainer._build_arguments(Run(tmp_path), SETTINGS, "accuracy").n_gpu == 1
 
 
-def test_one_of_several_processes_is_refused_in_one_line_and_writes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match=r"^a run is trained by one process, and a launcher has started 2 "):
-        train(SETTINGS, small_data(), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_no_step_reads_a_number_from_the_device(tmp_path):
     """Every such read would stop a GPU until it has finished the step before."""
     reads = []

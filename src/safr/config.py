@@ -203,7 +203,7 @@ class Recipe:
     `mae`; of what a model writes `perplexity`; of tags `macro_f1` over all words."""
 
     batch_size: int = 32
-    """Texts in a batch."""
+    """Texts in a batch, of all processes together."""
 
     learning_rate: float = 1e-4
     """Learning rate of Adam."""

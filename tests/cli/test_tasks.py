@@ -308,12 +308,6 @@ def test_what_is_wrong_with_generating_is_one_line(options, message, tmp_path, c
     assert message in capsys.readouterr().err
 
 
-def test_one_of_several_processes_is_refused_before_data_are_looked_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["train", "--data", str(tmp_path / "nothing.csv"), "--output", str(tmp_path / "run")]) == 2
-    assert "a launcher has started 2 (WORLD_SIZE)" in capsys.readouterr().err
-
-
 def test_a_classifier_writes_nothing(runs, capsys):
     assert main(["explain", str(runs["multi_label"].folder), "a dull film", "--generate", "2"]) == 2
     assert "expected a model that writes text, got " in capsys.readouterr().err

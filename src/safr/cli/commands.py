@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,12 +23,17 @@ import tyro
 from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
 from safr.config import ModelData, ReportTo, Settings
 from safr.errors import InputError, printable
+from safr.launcher import count_processes, is_first_process
 
 DEMO_TEXTS = 30
 """Test texts of the demonstration's explorer, which is written in ten seconds."""
 
 INTERRUPTED_STATUS, BROKEN_PIPE_STATUS, TERMINATED_STATUS = 130, 141, 143
 """What a shell reports of a program that SIGINT, SIGPIPE or SIGTERM ends."""
+
+SECONDS_FOR_FIRST = 5
+"""How long another process that a launcher has started stays after an error, so that the first can say what it is: a
+launcher ends all of them as soon as one has ended."""
 
 _NO_DATA = ModelData()
 
@@ -96,12 +102,10 @@ def train_command(
             files are in the folder `logs` of the run. It changes no number, and may stand beside `--resume`.
     """
     from safr.training.arguments import check_training_arguments
-    from safr.training.prepare import check_single_process
     from safr.training.reporting import check_report_to
 
     console = _console()
-    check_single_process()  # before its data are loaded, which may take a download
-    check_report_to(report_to)  # as above
+    check_report_to(report_to)  # before its data are loaded, which may take a download
     if resume is not None:
         from safr.runs import open_run
 
@@ -112,7 +116,8 @@ def train_command(
     folder = resume or output or Path("runs") / default_run_name(settings)
     settings = settings if resume else resolve_paths(settings)
     run = _train_and_evaluate(settings, folder, console, data_dir, resume=resume is not None, report_to=report_to)
-    _show_scores([run], console)
+    if is_first_process():
+        _show_scores([run], console)
 
 
 def evaluate_command(
@@ -482,6 +487,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Torch's threads wait for each other by spinning. On two cores with other work on them that made a training step 3
     # to 12 times slower than waiting asleep does. Read when torch is loaded, so a user's own choice stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if count_processes() > 1:  # else torch writes its hints on each process's training to standard error
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     words = list(sys.argv[1:] if arguments is None else arguments)
     _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
@@ -492,14 +499,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = _show_warning
             status = _run_command(words)
             sys.stdout.flush()
-        return status
     except (Exception, KeyboardInterrupt) as error:
         status, message = _describe_end(error, f"safr {words[0]}" if words else "safr")
         if isinstance(error, OSError):
             _discard_output()
-        if message is not None:
+        if not is_first_process() and isinstance(error, InputError | KeyboardInterrupt):
+            _leave_it_to_first(error)
+        elif message is not None:
             _complain(message)
-        return status
+    _end_if_connected(status)
+    return status
 
 
 def _run_command(words: Sequence[str]) -> int:
@@ -512,6 +521,11 @@ def _run_command(words: Sequence[str]) -> int:
         command = parse_command(words, COMMANDS)
     except SystemExit:  # of the parser, when it has shown its help
         return 0
+    if count_processes() > 1 and words[0] != "train":
+        raise InputError(
+            f"`safr {words[0]}` is run by one process, and a launcher has started {count_processes()} (WORLD_SIZE); "
+            "call it without the launcher"
+        )
     return command() or 0
 
 
@@ -532,6 +546,25 @@ def _describe_end(error: BaseException, command: str) -> tuple[int, str | None]:
     if _is_out_of_memory(error):
         return 2, f"out of memory; give `{command}` smaller batches, fewer texts or a smaller model"
     raise error
+
+
+def _leave_it_to_first(error: BaseException) -> None:
+    """Say nothing of an error that all processes of a launcher have, and give the first the time to say it."""
+    if isinstance(error, InputError):
+        with suppress(KeyboardInterrupt):  # the launcher ends this process too
+            time.sleep(SECONDS_FOR_FIRST)
+
+
+def _end_if_connected(status: int) -> None:
+    """End this process here if it is still connected with others of its launcher.
+
+    Python would wait while it ends for what torch has sent and nobody takes, for half an hour.
+    """
+    torch = sys.modules.get("torch")
+    if count_processes() > 1 and torch is not None and torch.distributed.is_initialized():
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(status)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -595,7 +628,8 @@ def _complain(message: object) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **options: object) -> None:
     """Show a warning of ours as a line; those of the libraries are for who writes code with them."""
-    if category is UserWarning and str(place[0] if place else "").find(f"{os.sep}safr{os.sep}") >= 0:
+    is_ours = category is UserWarning and f"{os.sep}safr{os.sep}" in str(place[0] if place else "")
+    if is_ours and is_first_process():
         _complain(message)
 
 
@@ -606,7 +640,8 @@ def _console() -> Console:
     from safr.data.quiet import silence_libraries
 
     silence_libraries()
-    return Console(stderr=False, soft_wrap=True, markup=False)  # paths and labels may hold brackets
+    # Paths and labels may hold brackets. Of a launcher's processes the first alone tells.
+    return Console(stderr=False, soft_wrap=True, markup=False, quiet=not is_first_process())
 
 
 def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:
@@ -664,11 +699,14 @@ def _train_and_evaluate(
     resume: bool,
     report_to: Sequence[ReportTo],
 ) -> Run:
-    """Train and evaluate what of it is not done yet."""
+    """Train and evaluate what of it is not done yet; of several processes, all train and the first evaluates."""
     from safr.cli.console import TrainingProgress
     from safr.training import train as train_run
+    from safr.training.distributed import join_processes, leave_processes, take_turns
 
-    loaded = _load(settings, data_dir, console)
+    _name_unused_gpus(console)
+    join_processes(settings.recipe)
+    loaded = take_turns(lambda: _load(settings, data_dir, console))
     with TrainingProgress(console, folder.name) as progress:
         try:
             run = train_run(settings, loaded, folder, resume=resume, report_to=report_to, callbacks=[progress])
@@ -677,11 +715,26 @@ def _train_and_evaluate(
             reported = "" if set(report_to) <= {"none"} else f" --report-to {' '.join(report_to)}"
             console.print(f"stopped; go on with: safr train --resume {folder}{reported}", highlight=False)
             raise
+    if not is_first_process():
+        return run
+    leave_processes()  # the others end now, and don't wait until the test split is evaluated
     with run.lock():
         if not run.scores_file.exists():
             _evaluate(run, loaded, console)
         _draw_figures(run)
     return run
+
+
+def _name_unused_gpus(console: Console) -> None:
+    """Say how to train on all GPUs, where one process takes the first of several."""
+    import torch
+
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and count_processes() == 1:
+        console.print(
+            f"training on the first of {gpus} GPUs; all of them: torchrun --nproc-per-node {gpus} -m safr train ...",
+            highlight=False,
+        )
 
 
 def _draw_figures(run: Run) -> None:

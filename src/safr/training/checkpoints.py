@@ -16,8 +16,10 @@ from transformers.trainer_pt_utils import safe_globals
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from safr.errors import InputError
+from safr.launcher import count_processes
 from safr.runs import Run
-from safr.storage import hash_file, write_json
+from safr.storage import hash_file, replace_file, write_json
+from safr.training.distributed import wait_for_others
 
 MANIFEST = "files.json"
 """Written last into a checkpoint: the size in bytes and the SHA-256 of every file in it."""
@@ -26,8 +28,11 @@ KEPT_CHECKPOINTS = 2
 """The last and one before it, or the best: if one is damaged, the other is there to go on from."""
 
 _STATE = "trainer_state.json"
-_NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", "rng_state.pth", _STATE)
+_NEEDED = ("config.json", "optimizer.pt", "scheduler.pt", _STATE)
 """Files without which a training would go on to other weights; those of the weights come beside them."""
+
+_RANDOM_STATE, _RANDOM_STATE_OF_FIRST = "rng_state.pth", "rng_state_0.pth"
+"""Names of the random numbers' state, of a single process and of the first of several."""
 
 _FOREIGN = ("scaler.pt",)
 """Files that the Trainer would read, and that no training of ours writes."""
@@ -38,6 +43,9 @@ class CheckpointManifest(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write the manifest of the checkpoint that the Trainer has just finished."""
+        wait_for_others()  # until each has written the state of its random numbers
+        if not state.is_world_process_zero:
+            return
         _write_manifest(Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}")
 
 
@@ -73,7 +81,7 @@ def find_last_checkpoint(run: Run) -> Path | None:
         )
     if damaged:
         follows = "training begins again" if usable is None else f"going on from {usable.name}"
-        warnings.warn(f"{run.folder}: {'; '.join(damaged)}; {follows}", stacklevel=4)
+        warnings.warn(f"{run.folder}: {'; '.join(damaged)}; {follows}", stacklevel=6)
     for checkpoint in newer:
         shutil.rmtree(checkpoint)
     return usable
@@ -92,6 +100,25 @@ def update_best_checkpoint(checkpoint: Path, run: Run) -> None:
         (checkpoint / MANIFEST).unlink(missing_ok=True)  # until it fits again, every file is read instead
         write_json(checkpoint / _STATE, state | {"best_model_checkpoint": path})
         _write_manifest(checkpoint)
+
+
+def fit_random_state(checkpoint: Path) -> None:
+    """Write the random numbers' state under the name that this number of processes reads, if it was another before.
+
+    The Trainer would silently go on with other random numbers, and so with the texts in another order.
+    """
+    names = [_RANDOM_STATE, _RANDOM_STATE_OF_FIRST]
+    name, other = names if count_processes() == 1 else reversed(names)
+    if (checkpoint / name).is_file():
+        return
+    with safe_globals():
+        state = torch.load(checkpoint / other, map_location="cpu", weights_only=True)
+    if "cuda" in state:  # a list of all GPUs' where there are several processes
+        state["cuda"] = state["cuda"][0] if isinstance(state["cuda"], list) else [state["cuda"]]
+    (checkpoint / MANIFEST).unlink(missing_ok=True)  # until it fits again, every file is read instead
+    with replace_file(checkpoint / name) as temporary:
+        torch.save(state, temporary)
+    _write_manifest(checkpoint)
 
 
 def read_final_epoch(checkpoint: Path) -> float | None:
@@ -149,7 +176,10 @@ def _find_unreadable(checkpoint: Path) -> str | None:
         return "it holds no weights"
     if foreign := [name for name in _FOREIGN if (checkpoint / name).exists()]:
         return f"{foreign[0]} is none of its files"
-    for name in (*_NEEDED, *weights):
+    random_states = sorted(path.name for path in checkpoint.glob("rng_state*.pth"))
+    if _RANDOM_STATE not in random_states and _RANDOM_STATE_OF_FIRST not in random_states:
+        return f"{_RANDOM_STATE} is missing"
+    for name in (*_NEEDED, *random_states, *weights):
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"

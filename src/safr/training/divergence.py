@@ -16,6 +16,7 @@ from safr.evaluation.generation import compute_generation_metrics
 from safr.evaluation.tagging import compute_tag_metrics
 from safr.evaluation.task_metrics import compute_dev_metrics
 from safr.inference import read_labels
+from safr.training.distributed import take_minimum
 
 CHECK_INTERVAL = 100
 """Steps after which the device is asked whether the loss was always finite; it is asked at an epoch's end too."""
@@ -51,7 +52,8 @@ class DivergenceCheck(TrainerCallback):
         self._check()
 
     def _check(self) -> None:
-        step = float("inf") if self.first_bad_step is None else float(self.first_bad_step)
+        # All processes must raise in the same step, or the others would wait for the one that has.
+        step = float("inf") if self.first_bad_step is None else float(take_minimum(self.first_bad_step))
         if step < float("inf"):
             raise _make_error(f"the loss is not a finite number from step {step:.0f} on", self.recipe)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import warnings
 from collections import Counter
@@ -147,19 +146,6 @@ def count_steps(recipe: Recipe, texts: int) -> int:
     9
     """
     return recipe.epochs * math.ceil(texts / recipe.batch_size)
-
-
-def check_single_process() -> None:
-    """Raise an InputError in one of several processes that a launcher such as torchrun has started.
-
-    Each of them would write the same run.
-    """
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if processes != "1":
-        raise InputError(
-            f"a run is trained by one process, and a launcher has started {processes} (WORLD_SIZE); call it without "
-            "the launcher, or train with `safr.attach` in a script of your own, which may run in several"
-        )
 
 
 def _require_precision(recipe: Recipe) -> None:

@@ -7,19 +7,21 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
+from accelerate.data_loader import prepare_data_loader
 from datasets import Dataset
 from jaxtyping import Float
 from safetensors import SafetensorError
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from transformers import (
     DataCollatorForSeq2Seq,
     DataCollatorWithPadding,
@@ -42,6 +44,7 @@ from safr.errors import InputError
 from safr.evaluation.generation import judge_tokens
 from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER
 from safr.inference import is_tagger
+from safr.launcher import count_processes, is_first_process
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.runs import Run, check_is_new, create_run, open_run
@@ -52,13 +55,23 @@ from safr.training.checkpoints import (
     CheckpointManifest,
     delete_checkpoints,
     find_last_checkpoint,
+    fit_random_state,
     read_final_epoch,
     update_best_checkpoint,
+)
+from safr.training.distributed import (
+    SharedBatches,
+    agree_on_errors,
+    average_over_processes,
+    join_processes,
+    name_lost_process,
+    run_on_first,
+    seed_others,
+    take_turns,
 )
 from safr.training.divergence import DivergenceCheck, DivergenceError, score_dev
 from safr.training.prepare import (
     PreparedTraining,
-    check_single_process,
     choose_metric,
     prepare_training,
     record_data,
@@ -88,6 +101,9 @@ def train(
     The same settings on the same machine give the same weights, also if training was stopped and resumed. Settings that
     don't fit the model or the data are refused before anything is written; a lock keeps other processes out of the run.
 
+    Processes that a launcher such as torchrun has started train it together, each on its part of a batch, and all call
+    this. The first of them writes the run. They are still connected when it returns.
+
     Args:
         settings: The model, the data and the recipe.
         data: The data set from `load_data(settings.data)`.
@@ -98,29 +114,46 @@ def train(
         callbacks: More callbacks of the Trainer, such as a progress bar.
 
     Raises:
-        InputError: A launcher has started several processes, the folder holds another run, the run to resume has other
-            settings or data, another process works on it, the settings don't fit the model, the data or this machine, a
-            package that `report_to` needs is missing, training diverges, or the disk is full.
+        InputError: The folder holds another run, the run to resume has other settings or data, another process works on
+            it, the settings don't fit the model, the data, this machine or the launcher, a package that `report_to`
+            needs is missing, training diverges, or the disk is full.
     """
-    check_single_process()
-    trackers = check_report_to(report_to)
+    join_processes(settings.recipe)
     run = Run(Path(output))
-    if resume:
-        _check_resumable(run, settings, data)
-        with run.lock():
-            if not run.is_trained:
-                run.check_divergence()
-                _train_model(run, _prepare(run.settings, data, run), data, trackers, callbacks)
-            delete_checkpoints(run)  # also those left over if training was killed at its very end
-        return run
-    check_is_new(run)
+    with name_lost_process(f"go on with `safr train --resume {run.folder}`"), ExitStack() as locked:
+        with agree_on_errors():
+            trackers = check_report_to(report_to)
+            begin = _reopen_run if resume else _begin_run
+            prepared = begin(run, settings, data, locked)
+        if prepared is not None:
+            _train_model(run, prepared, data, trackers, callbacks)
+        with agree_on_errors():
+            if is_first_process():
+                delete_checkpoints(run)  # also those left over if training was killed at its very end
+    return run
+
+
+def _begin_run(run: Run, settings: Settings, data: TextDataset, locked: ExitStack) -> PreparedTraining:
+    """The model of a new run, which the first process makes and locks."""
+    if is_first_process():
+        check_is_new(run)
     prepared = _prepare(settings, data, run)
-    with run.lock():
+    if is_first_process():
+        locked.enter_context(run.lock())
         was_cut = prepared.settings != settings
         create_run(run.folder, prepared.settings, record_data(data), max_tokens_cut=was_cut)
-        _train_model(run, prepared, data, trackers, callbacks)
-        delete_checkpoints(run)
-    return run
+    return prepared
+
+
+def _reopen_run(run: Run, settings: Settings, data: TextDataset, locked: ExitStack) -> PreparedTraining | None:
+    """The model of a run that was stopped, which the first process locks; None if its training is finished."""
+    _check_resumable(run, settings, data)
+    if is_first_process():
+        locked.enter_context(run.lock())
+    if run.is_trained:
+        return None
+    run.check_divergence()
+    return _prepare(run.settings, data, run)
 
 
 def _check_resumable(run: Run, settings: Settings, data: TextDataset) -> None:
@@ -145,7 +178,7 @@ def _train_model(
 ) -> None:
     """Train from the last checkpoint on, if there is one, and save the model in the run."""
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
-    train_rows, dev = (_tokenize_split(prepared, split, data) for split in (data.train, data.dev))
+    train_rows, dev = take_turns(lambda: [_tokenize_split(prepared, split, data) for split in (data.train, data.dev)])
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
     # The collator for sequences pads the labels too.
@@ -176,13 +209,24 @@ def _train_model(
             trainer.class_weights = _balance_classes(data).to(trainer.args.device)
         # The Trainer would print its reports; ours come through the callbacks.
         trainer.pop_callback(transformers.PrinterCallback)
-        checkpoint = find_last_checkpoint(run)
-        if checkpoint is not None:
-            update_best_checkpoint(checkpoint, run)
-        if checkpoint is not None and (epochs := read_final_epoch(checkpoint)) is not None:
+        checkpoint, epochs = run_on_first(functools.partial(_find_start, run))
+        if epochs is not None:
             trainer.args.num_train_epochs = epochs  # else the Trainer trains for one more epoch before it checks
+        seed_others(settings.recipe.seed)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        save(model, run.model_folder, tokenizer=tokenizer)
+        with agree_on_errors():  # at its end all have read the best epoch's checkpoint, which may then be deleted
+            if is_first_process():
+                save(model, run.model_folder, tokenizer=tokenizer)
+
+
+def _find_start(run: Run) -> tuple[Path | None, float | None]:
+    """The checkpoint that training goes on from, if any, and its number of epochs if it had ended there."""
+    checkpoint = find_last_checkpoint(run)
+    if checkpoint is None:
+        return None, None
+    update_best_checkpoint(checkpoint, run)
+    fit_random_state(checkpoint)
+    return checkpoint, read_final_epoch(checkpoint)
 
 
 @contextmanager
@@ -191,7 +235,8 @@ def _record_divergence(run: Run) -> Iterator[None]:
     try:
         yield
     except DivergenceError as error:
-        write_json(run.divergence_file, {"reason": str(error)})
+        if is_first_process():
+            write_json(run.divergence_file, {"reason": str(error)})
         raise
 
 
@@ -229,17 +274,44 @@ class _LengthGroupedTrainer(Trainer):
         if self.class_weights is not None and model.training:
             logits, weights = outputs["logits"].float(), self.class_weights
             cross_entropy = functools.partial(F.cross_entropy, label_smoothing=self.args.label_smoothing_factor)
-            loss = loss + cross_entropy(logits, labels, weights) - cross_entropy(logits, labels)
+            weighted = cross_entropy(logits, labels, weights)
+            if count_processes() > 1:  # it is a share of this process's weights, and should be one of the whole batch's
+                own = weights[labels].sum()
+                weighted = weighted * own / average_over_processes({"weight": own})["weight"]
+            loss = loss + weighted - cross_entropy(logits, labels)
         return (loss, outputs) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> LengthGroupedSampler:
         # The argument lacks the columns that the model does not read, among them the lengths.
         dataset: Any = self.train_dataset
-        return LengthGroupedSampler(dataset["length"], self.args.train_batch_size)
+        return LengthGroupedSampler(dataset["length"], self.args.train_batch_size * count_processes())
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of about equally long texts; of several processes, each one's part of them."""
+        if count_processes() == 1:
+            return super().get_train_dataloader()
+        sampler = self._get_train_sampler()
+        batches = SharedBatches(sampler, sampler.batch_size)
+        dataset = self._remove_unused_columns(self.train_dataset, description="training")
+        loader = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        # They are shared out already, and accelerate would share them out again.
+        return prepare_data_loader(
+            loader,
+            self.args.device,
+            num_processes=1,
+            process_index=0,
+            put_on_device=True,
+            non_blocking=self.args.dataloader_pin_memory,
+        )
 
 
 class _History(TrainerCallback):
-    """Writes one line per epoch: the mean of every loss term, metrics on dev and the seconds."""
+    """Writes one line per epoch: the mean of every loss term over steps and processes, metrics on dev, the seconds."""
 
     def __init__(self, run: Run, metrics: Iterable[str]) -> None:
         self.run = run
@@ -261,7 +333,10 @@ class _History(TrainerCallback):
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         epoch = round(state.epoch or 0)
         line: dict[str, float] = {"epoch": epoch, "step": state.global_step}
-        line |= {name: float(value) / max(self.steps, 1) for name, value in self.sums.items()}
+        sums = average_over_processes(self.sums)
+        if not is_first_process():
+            return
+        line |= {name: float(value) / max(self.steps, 1) for name, value in sums.items()}
         line |= {f"dev_{name}": kwargs["metrics"][f"eval_{name}"] for name in self.metrics}
         line["seconds"] = time.monotonic() - self.started
         # A resumed training repeats the epochs after its last checkpoint, so their lines are replaced.
@@ -276,7 +351,7 @@ def _build_arguments(
     arguments = TrainingArguments(
         output_dir=str(run.checkpoints_folder),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.batch_size // count_processes(),
         gradient_accumulation_steps=recipe.gradient_accumulation,
         per_device_eval_batch_size=max(TOKENS_PER_BATCH // settings.max_tokens, 1),
         learning_rate=recipe.learning_rate,

@@ -1,0 +1,143 @@
+"""Trains tiny runs by `safr.train`, for test_distributed.py; run by torchrun as several processes."""
+
+import copy
+import os
+import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from transformers import TrainerCallback
+
+from safr import storage
+from safr.config import Settings
+from safr.data import Split
+from safr.model import save
+from safr.model.vmask import VMASK
+from safr.runs import Run
+from safr.training import train, trainer
+from safr.training.divergence import DivergenceError
+from tests import tiny
+
+SETTINGS = tiny.settings("safr")
+SETTINGS = replace(
+    SETTINGS,
+    architecture=replace(SETTINGS.architecture, dropout=0.0),  # each process draws its own
+    recipe=replace(SETTINGS.recipe, epochs=3, kept_epoch="last", learning_rate=0.05),
+)
+BALANCED = SETTINGS.changed(class_weights="balanced")
+
+
+class Expected(VMASK):
+    """A mask that multiplies by the keep probability also in training, since each process draws its own samples."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+class StopAfter(TrainerCallback):
+    """Ctrl-C, in all processes at the first step of an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.epoch > self.epoch:
+            raise KeyboardInterrupt
+
+
+class Die(TrainerCallback):
+    """The second process is killed in the third step."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 3 and os.environ.get("RANK") == "1":
+            os._exit(9)
+
+
+class Poison(TrainerCallback):
+    """The loss of the second process alone is no number in the third step."""
+
+    def on_pre_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step == 2 and os.environ["RANK"] == "1":
+            kwargs["model"].safr.terms["task"] = torch.tensor(float("nan"))
+
+
+def data():
+    """60 training texts, of which the last batch of 8 holds 4, in classes of 20 and 40."""
+    made = tiny.dataset()
+    labels = tuple(int(number % 3 > 0) for number in range(len(made.train)))
+    return replace(made, train=Split(made.train.texts, labels))
+
+
+def train_without_chance(settings: Settings, folder: Path, **options) -> Run:
+    """A run in which nothing is drawn but the order of the texts and the first weights."""
+    prepare, build_optimizer = trainer.prepare_training, trainer._build_optimizer
+
+    def prepare_without_samples(*arguments):
+        prepared = prepare(*arguments)
+        prepared.model.safr.vmask.__class__ = Expected
+        prepared.model.safr.vmask.train()
+        return prepared
+
+    def build_sgd(model, recipe):
+        # Adam would turn the last bits of a gradient that is 0, as that of a key's bias, into whole steps.
+        return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
+
+    trainer.prepare_training, trainer._build_optimizer = prepare_without_samples, build_sgd
+    try:
+        return train(settings, data(), folder, **options)
+    finally:
+        trainer.prepare_training, trainer._build_optimizer = prepare, build_optimizer
+
+
+def measure_sharding():
+    """By how much the loss and the gradients differ where each process holds a part of the weights (FSDP2)."""
+    torch.manual_seed(0)
+    whole = tiny.model(replace(tiny.REGULARIZATIONS["safr"], information=0.1), dropout=0.0)
+    whole.safr.vmask.__class__ = Expected
+    parts = copy.deepcopy(whole)
+    mesh = init_device_mesh("cpu", (2,))
+    for module in (*parts.layers, parts):
+        fully_shard(module, mesh=mesh)
+    ids = torch.randint(4, 30, (3, 6))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1, 1])}
+    losses = [model.train()(**batch).loss for model in (whole, parts)]
+    for loss in losses:
+        loss.backward()
+    gradients = {name: weight.grad.full_tensor() for name, weight in parts.named_parameters()}
+    differences = [abs(gradient - whole.get_parameter(name).grad).max() for name, gradient in gradients.items()]
+    return float(torch.stack([abs(losses[0] - losses[1]).detach(), *differences]).max())
+
+
+def refuse_to_write(*arguments, **options):
+    raise AssertionError("only the first process writes")
+
+
+def main(folder, what):
+    if os.environ["RANK"] != "0":
+        storage.replace_file = save.update_folder = Run.lock = refuse_to_write
+    if what == "die":
+        train(SETTINGS, data(), folder / "dead", callbacks=[Die()])
+    train_without_chance(SETTINGS, folder / "whole")
+    train_without_chance(BALANCED, folder / "balanced")
+    train_without_chance(SETTINGS, folder / "begun by one", resume=True)
+    for name in ("stopped", "begun by two"):
+        with suppress(KeyboardInterrupt):
+            train_without_chance(SETTINGS, folder / name, callbacks=[StopAfter(1)])
+    train_without_chance(SETTINGS, folder / "stopped", resume=True)
+    with suppress(DivergenceError):
+        train(SETTINGS, data(), folder / "diverged", callbacks=[Poison()])
+        raise AssertionError("every process must raise")
+    difference = measure_sharding()
+    if os.environ["RANK"] == "0":
+        (folder / "sharding.txt").write_text(str(difference))
+    distributed.barrier()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
+    os._exit(0)  # gloo's threads, which are left at the end, sometimes abort a process that ends in the usual way
