@@ -188,7 +188,7 @@ def test_a_model_that_somebody_else_trained_is_judged_on_the_data(runs, folder, 
         ([*COLUMNS, "--model", "gpt2", "--metric", "accuracy"], "`metric` 'accuracy' is none of generation"),
         ([*COLUMNS, "--model", "gpt2", "--class-weights", "balanced"], "`class_weights` is for one class a text"),
         (["--data", "lines.txt", "--model", "t5"], "an encoder-decoder writes one text after reading another"),
-        (["--data", "lines.txt", "--task", "regression"], "holds texts without labels"),
+        (["--data", "lines.txt", "--task", "regression"], "a .txt file is for the task generation, got 'regression'"),
         ([*COLUMNS[:1], "question", "answer", *COLUMNS[2:], "--model", "gpt2"], "expected one column of texts and one"),
     ],
 )

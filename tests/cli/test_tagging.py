@@ -81,7 +81,7 @@ def test_the_benchmark_finds_the_word_that_decides(run):
     table = parquet.read_table(run.attributions_folder / "occlusion.parquet").to_pandas()
     best = table.loc[table.groupby("text")["score"].idxmax(), "word"]
     cues = {word for words in CUES.values() for word in words}
-    assert best.isin(cues).mean() > 0.9
+    assert best.isin(cues).mean() > 0.8
 
 
 def test_report_and_page_show_the_marked_word(run, tmp_path):

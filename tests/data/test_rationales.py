@@ -124,6 +124,7 @@ def test_a_pretrained_tokenizers_words_find_their_rationales_too(sst_archive, mi
 
 def test_other_data_are_answered_with_those_that_have_rationales():
     with pytest.raises(
-        InputError, match=r"^expected data with rationales, planted, planted_pairs, sst2, sst2_paper, got 'imdb'$"
+        InputError,
+        match=r"^expected data with rationales, planted, planted_pairs, planted_tags, sst2, sst2_paper, got 'imdb'$",
     ):
         load_rationales("imdb", [])

@@ -14,7 +14,7 @@ from safr.config import Settings
 from safr.data import TextDataset, list_data, load_data, sources
 from safr.errors import InputError
 
-NAMES = ["rotten_tomatoes", "imdb_train", "sst2", "sst2_paper", "imdb", "planted", "planted_pairs"]
+NAMES = ["rotten_tomatoes", "imdb_train", "sst2", "sst2_paper", "imdb", "planted", "planted_pairs", "planted_tags"]
 any_text = st.text(st.characters(exclude_categories=()), max_size=30)
 any_rows = st.lists(st.tuples(any_text, st.sampled_from(["good", "bad", "1", ""]) | any_text), max_size=20)
 
@@ -116,17 +116,15 @@ def test_every_name_is_listed_with_the_way_to_get_it(tmp_path):
     (tmp_path / "aclImdb_v1.tar.gz").write_bytes(b"")
     statuses = {status.name: status for status in list_data(tmp_path)}
     assert list(statuses) == NAMES
-    assert [status.ready for status in statuses.values()] == [True, True, False, False, True, True, True]
-    assert statuses["planted"].where == statuses["planted_pairs"].where == "made on the spot"
+    assert [status.ready for status in statuses.values()] == [True, True, False, False, True, True, True, True]
+    assert statuses["planted"].where == statuses["planted_tags"].where == "made on the spot"
     assert statuses["imdb"].where == str(tmp_path / "aclImdb_v1.tar.gz")
     assert "downloaded when first used; or fetch https://nlp.stanford.edu/" in statuses["sst2"].where
     assert all(status.description for status in statuses.values())
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest():
-    message = (
-        r"no data set 'sst3'; expected rotten_tomatoes, .*, planted, planted_pairs, a file, .*; did you mean sst2\?"
-    )
+    message = r"no data set 'sst3'; expected rotten_tomatoes, .*, planted, .*, a file, .*; did you mean sst2\?"
     with pytest.raises(InputError, match=message):
         load_data("sst3")
 

@@ -83,7 +83,7 @@ def train_without_chance(settings: Settings, folder: Path, **options) -> Run:
         prepared.model.safr.vmask.train()
         return prepared
 
-    def build_sgd(model, recipe):
+    def build_sgd(model, recipe, arguments):
         # Adam would turn the last bits of a gradient that is 0, as that of a key's bias, into whole steps.
         return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
 

@@ -22,6 +22,9 @@ _VALUE = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _BITS = {"0": False, "1": True, "false": False, "true": True}
 _SEPARATOR = ";"
 
+OUTSIDE = "O"
+"""Tag of a word that is outside of everything, as of the names in named-entity recognition."""
+
 NamedLabel = str | tuple[str, ...]
 """The name of a text's class, also where it is a number to predict, or the names of all classes that fit it."""
 _SURROGATE = re.compile(r"[\ud800-\udfff]")

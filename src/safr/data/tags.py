@@ -10,12 +10,10 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
 from safr.data.encoding import EncodedText, Span, encode, replace_surrogates, tokenize
+from safr.data.labels import OUTSIDE
 from safr.data.splits import Split, Text, hash_text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, shorten_text
-
-OUTSIDE = "O"
-"""Tag of a word that is outside of everything, as of the names in named-entity recognition."""
 
 _MARK = re.compile(r"\[\[(?=\S)(.*?\S)\]\]", re.DOTALL)
 _EXAMPLE = "John saw [[Paris]]"

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split
 from safr.data.encoding import EncodedText
-from safr.data.tags import OUTSIDE, tokenize_tags
+from safr.data.labels import OUTSIDE
+from safr.data.tags import tokenize_tags
 from safr.data.targets import IGNORED
 from safr.errors import InputError
 from safr.evaluation.classification import score_classes
