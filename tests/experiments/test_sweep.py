@@ -441,3 +441,31 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
     assert len(begun) == 2
     assert all(epochs == ["0"] for epochs in begun.values()), "no other is begun anew"
     assert contents(tmp_path / "cluster") == contents(whole[0])
+
+
+def note_device(name, settings, folder, splits, data_dir=None, parent=None):
+    """In place of a run: write down which GPUs Ray has given it."""
+    (folder / name).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+    return runner.Outcome(name, 0.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpus", [1.0, 0.5])
+def test_ray_sets_gpus_apart_for_each_run(gpus, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(runner, "run_job", note_device)
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    try:
+        jobs = {name: Settings() for name in "abcd"}
+        outcomes = list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", workers=2, gpus=gpus))
+        with pytest.raises(InputError, match="--gpus asks for 3 on one machine, and the cluster's machines have 2 at"):
+            list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", gpus=3.0))
+    finally:
+        ray.shutdown()
+    assert [outcome.error for outcome in outcomes] == [None] * 4
+    assert {(tmp_path / name).read_text() for name in jobs} <= {"0", "1"}
+
+
+def test_gpus_are_for_ray(tmp_path):
+    with pytest.raises(InputError, match="--gpus is at least 0 and for --engine ray, got 1 with --engine joblib"):
+        list(runner.run_jobs({"a": Settings()}, tmp_path, ("dev",), gpus=1.0))

@@ -160,6 +160,7 @@ def sweep_command(
     margin: float = 2.0,
     engine: Literal["joblib", "ray"] = "joblib",
     workers: int | None = None,
+    gpus: float = 0.0,
     data_dir: Path | None = None,
 ) -> int:
     """Train with every combination of some settings and seeds, and say which is worth its price in accuracy.
@@ -179,6 +180,7 @@ def sweep_command(
             how many per cent its error may be greater.
         engine: Processes of this machine, or tasks on a Ray cluster.
         workers: Runs at a time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.cli.console import EpochLines, outcome_printer
@@ -193,6 +195,7 @@ def sweep_command(
             output,
             engine=engine,
             workers=workers,
+            gpus=gpus,
             test=test,
             margin=margin / 100,
             data_dir=data_dir,
@@ -210,6 +213,7 @@ def reproduce_command(
     quick: bool = False,
     engine: Literal["joblib", "ray"] = "joblib",
     workers: int | None = None,
+    gpus: float = 0.0,
     data_dir: Path | None = None,
 ) -> int:
     """Make the paper's tables and figures, its numbers beside ours, as CSV, Markdown and one HTML page.
@@ -225,6 +229,7 @@ def reproduce_command(
             page.
         engine: Processes of this machine, or tasks on a Ray cluster.
         workers: Runs at a time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
         data_dir: Folder where archives of data are looked for first.
     """
     from safr.cli.console import EpochLines, outcome_printer
@@ -244,6 +249,7 @@ def reproduce_command(
             quick=quick,
             engine=engine,
             workers=workers,
+            gpus=gpus,
             data_dir=data_dir,
             progress=outcome_printer(console),
         )

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -139,6 +140,7 @@ def run_jobs(
     *,
     engine: Engine = "joblib",
     workers: int | None = None,
+    gpus: float = 0.0,
     data_dir: Path | None = None,
     progress: OutcomeCallback | None = None,
 ) -> Iterator[Outcome]:
@@ -152,22 +154,26 @@ def run_jobs(
             one.
         workers: Number of runs at a time. The cores are divided by this number, also while fewer runs remain. Default:
             the number of cores of the machine, or of the cluster with `ray`.
+        gpus: GPUs that `ray` sets apart for each run, or the share of one, as 0.5. Default: none.
         data_dir: Folder where archives of data are looked for first.
         progress: See `OutcomeCallback`.
 
     Raises:
-        InputError: The engine is not installed or can't be reached, or a file is where the folder should be.
+        InputError: The engine is not installed or can't be reached, no machine has so many GPUs, or a file is where the
+            folder should be.
     """
     folder = folder.resolve()
     if not (unfinished := find_unfinished(jobs, folder, splits)):
         return
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
+    if gpus < 0 or (gpus and engine != "ray"):
+        raise InputError(f"--gpus is at least 0 and for --engine ray, got {gpus:g} with --engine {engine}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{folder}: expected a folder for the runs, found a file there") from None
-    run_unfinished = _run_on_ray if engine == "ray" else _run_on_this_machine
+    run_unfinished = partial(_run_on_ray, gpus=gpus) if engine == "ray" else _run_on_this_machine
     if progress is not None:
         progress(None, 0, len(unfinished))
     outcomes = run_unfinished(unfinished, folder, (tuple(splits), data_dir and data_dir.resolve()), workers)
@@ -247,7 +253,7 @@ def _record_killed_run(folder: Path, name: str, error: str) -> Outcome:
 
 
 def _run_on_ray(
-    jobs: Mapping[str, Settings], folder: Path, options: tuple[Any, ...], workers: int | None
+    jobs: Mapping[str, Settings], folder: Path, options: tuple[Any, ...], workers: int | None, *, gpus: float
 ) -> Iterator[Outcome]:
     try:
         import ray
@@ -259,11 +265,14 @@ def _run_on_ray(
         raise InputError(
             f"the Ray cluster can't be reached ({str(error).splitlines()[0]}); see docs/sweeps.md"
         ) from error
-    cores = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(resources.get("CPU", 0)) for resources in nodes]
+    if gpus > (most := max((resources.get("GPU", 0) for resources in nodes), default=0)):
+        raise InputError(f"--gpus asks for {gpus:g} on one machine, and the cluster's machines have {most:g} at most")
     # A task runs on one machine. If it asked for more cores than any machine has, it would wait for ever.
     threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
     # Ray gives a task as many threads as the task asks for cores.
-    remote = ray.remote(num_cpus=threads, max_retries=MAX_TRIES - 1)(run_job)
+    remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=MAX_TRIES - 1)(run_job)
     remaining_jobs, names_by_task = iter(jobs.items()), {}
 
     def start_tasks(count: int) -> None:

@@ -52,6 +52,7 @@ def run_sweep(
     *,
     engine: Engine = "joblib",
     workers: int | None = None,
+    gpus: float = 0.0,
     test: bool = False,
     margin: float = ACCURACY_MARGIN,
     data_dir: Path | None = None,
@@ -67,6 +68,7 @@ def run_sweep(
         folder: Folder of all runs.
         engine: See `run_jobs`.
         workers: See `run_jobs`.
+        gpus: See `run_jobs`.
         test: Score the test split too, and add it to `runs.parquet`.
         margin: Accuracy, as a fraction, that the recommended setting may lose; of numbers to predict, the share of the
             baseline's error that it may add.
@@ -81,7 +83,9 @@ def run_sweep(
     if not 0 <= margin < 1:
         raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
     splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
-    outcomes = run_jobs(jobs, folder, splits, engine=engine, workers=workers, data_dir=data_dir, progress=progress)
+    outcomes = run_jobs(
+        jobs, folder, splits, engine=engine, workers=workers, gpus=gpus, data_dir=data_dir, progress=progress
+    )
     failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error is not None}
     finished = [Run(folder / name) for name in jobs if name not in failed]
     if not finished:

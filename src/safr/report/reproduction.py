@@ -71,6 +71,7 @@ def reproduce_paper(
     quick: bool = False,
     engine: Engine = "joblib",
     workers: int | None = None,
+    gpus: float = 0.0,
     data_dir: Path | None = None,
     progress: OutcomeCallback | None = None,
 ) -> Reproduction:
@@ -83,6 +84,7 @@ def reproduce_paper(
         quick: Whether to run the small version of "sst2", on data that need no download.
         engine: See `run_jobs`.
         workers: See `run_jobs`.
+        gpus: See `run_jobs`.
         data_dir: Folder where archives of data are looked for first.
         progress: See `run_jobs`.
 
@@ -98,7 +100,14 @@ def reproduce_paper(
     failed: dict[str, str] = {}
     try:
         for outcome in run_jobs(
-            requested_jobs, runs, ("test",), engine=engine, workers=workers, data_dir=data_dir, progress=progress
+            requested_jobs,
+            runs,
+            ("test",),
+            engine=engine,
+            workers=workers,
+            gpus=gpus,
+            data_dir=data_dir,
+            progress=progress,
         ):
             if outcome.error is not None:
                 failed[outcome.name] = outcome.error
