@@ -5,6 +5,7 @@ import shutil
 import traceback
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -494,3 +495,19 @@ def test_the_best_epoch_is_that_of_the_chosen_metric(tmp_path):
     model, tokenizer = run.load_model()
     predictions = predict(model, encode(tokenizer, dev.texts))
     assert f1_score(dev.labels, predictions, average="macro") == pytest.approx(best["dev_macro_f1"])
+
+
+@pytest.mark.usefixtures("without_type_checks")
+def test_the_history_holds_a_language_models_loss_per_token_where_passes_share_a_step(tmp_path):
+    history = trainer._History(Run(tmp_path), ["perplexity"])
+    regularizer = SimpleNamespace(
+        terms={"task": torch.tensor(1.5), "importance": torch.tensor(0.2)}, batch_fraction=0.5
+    )
+    model, state = SimpleNamespace(safr=regularizer), SimpleNamespace(epoch=1.0, global_step=2)
+    history.on_epoch_begin(None, state, None)
+    for _ in range(2):
+        history.on_step_end(None, state, None, model=model)
+    history.on_evaluate(None, state, None, metrics={"eval_perplexity": 9.0})
+    (line,) = Run(tmp_path).history
+    assert (line["task"], line["dev_perplexity"]) == (3.0, 9.0)
+    assert line["importance"] == pytest.approx(0.2)

@@ -327,8 +327,11 @@ class _History(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.steps += 1
-        for name, value in kwargs["model"].safr.terms.items():
-            self.sums[name] = self.sums.get(name, 0) + value  # stays on the device: reading it would stop a GPU
+        regularizer = kwargs["model"].safr
+        for name, value in regularizer.terms.items():
+            # A language model's loss is its share of that of all tokens in the step, which other passes hold too.
+            whole = value / regularizer.batch_fraction if name == "task" else value
+            self.sums[name] = self.sums.get(name, 0) + whole  # stays on the device: reading it would stop a GPU
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         epoch = round(state.epoch or 0)
