@@ -98,9 +98,10 @@ def explain(
     pair. The texts of a list are run in batches, and every number is what the text gets alone.
 
     Args:
-        model: A classifier, a regression model or a language model, with SAFR on it or not. It runs in evaluation mode
-            and gets its own mode back. Of an encoder-decoder that writes text, the first token of its output is
-            explained by the words of the text.
+        model: A model that classifies texts or words, predicts a number or writes text, with SAFR on it or not. It runs
+            in evaluation mode and gets its own mode back. Of an encoder-decoder that writes text, the first token of
+            its output is explained by the words of the text. Of a model that gives each word a tag, the tag of the word
+            is explained that stands in double brackets in the text, as in "John saw [[Paris]]".
         tokenizer: Its tokenizer.
         text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column, longer
             tuple or other iterable of texts and pairs, which is read whole.

@@ -139,7 +139,7 @@ def make_model_data(
     """A model and labelled texts: the test split of a data set, or a split of one's own.
 
     Args:
-        model: A classifier or regression model; it runs in evaluation mode.
+        model: Any model that `evaluate` takes; it runs in evaluation mode.
         tokenizer: Its tokenizer.
         data: The texts and their labels.
         folder: Where results are kept.

@@ -89,10 +89,12 @@ def evaluate(
     """Score a run, or a model with its tokenizer, on one split of its data.
 
     Args:
-        run_or_model: A trained run, whose scores are also written down, or a classifier or regression model.
+        run_or_model: A trained run, whose scores are also written down, or a model that classifies texts or words,
+            predicts a number or writes text.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, whose classes are found in the model by name if both have the same names in another order, or
-            a split of one: `Split(texts, labels)`.
+            a split of one: `Split(texts, labels)`. Labels are numbers; or, for a model that writes text, what it is to
+            write after each text, and for one that gives tags, the tags of each text's words with spaces between.
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
