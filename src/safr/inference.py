@@ -121,12 +121,13 @@ def iter_logits(
 def iter_target_logits(
     model: PreTrainedModel, texts: Sequence[EncodedText], labels: Sequence[Sequence[int]], ignored: int
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch token label"], Int[Tensor, "batch target"]]]:
-    """Run a model that writes text batch by batch, without gradients, each token being given those before it.
+    """Run a model on texts with labels of tokens batch by batch, without gradients, each label given those before it.
 
     Args:
-        model: A causal language model or an encoder-decoder; it runs in evaluation mode.
+        model: A causal language model, an encoder-decoder, or a model that gives each token a tag; it runs in
+            evaluation mode.
         texts: What it is given.
-        labels: Token ids to write for every text.
+        labels: Token ids to write for every text, or numbers of tags.
         ignored: Label of a token that is not written, which fills the rows.
 
     Yields:

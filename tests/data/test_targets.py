@@ -77,9 +77,17 @@ def test_a_long_text_loses_its_beginning_before_the_target_loses_its_end(family)
     assert cut.labels.count(IGNORED) == leading + 1  # one token of the text stays
 
 
-def test_a_long_text_without_a_target_loses_its_end():
-    whole, cut = rows("gpt2", [TEXT * 3], [""])[0], rows("gpt2", [TEXT * 3], [""], 10)[0]
-    assert cut.ids == cut.labels == whole.ids[:10]
+def test_a_long_text_without_a_target_is_learned_in_pieces():
+    (whole,), pieces = rows("gpt2", [TEXT * 3], [""]), rows("gpt2", ["good", TEXT * 3], ["", ""], 10)
+    assert [piece.text for piece in pieces] == [0] + [1] * (len(pieces) - 1)
+    assert all(piece.ids == piece.labels and 0 < len(piece.ids) <= 10 for piece in pieces)
+    assert sum((piece.ids for piece in pieces[1:]), ()) == whole.ids
+
+
+def test_texts_with_and_without_a_target_may_stand_together():
+    split = Split(("good", "good film moves", "film"), (TARGET, "", TARGET))
+    prompts, left_out = make_prompts(tokenizer("gpt2"), split, 6, encoder_decoder=False)
+    assert (prompts.texts, left_out) == (("good", "film"), 1)
 
 
 def test_an_encoder_decoder_reads_the_text_and_writes_the_target():

@@ -115,3 +115,21 @@ def test_ids_of_tokens_are_labels_too():
     scores = safr.evaluate(model, split, tokenizer=words)
     assert set(scores["generation"]) == {"majority"}
     assert describe_generation(scores).startswith("always ")
+
+
+def test_a_text_in_pieces_counts_once():
+    model, words = build(GPT2LMHeadModel)
+    texts = ("the film was good and the cast was dull and the story moves", "a premise says that the film moves")
+    split, size = Split(texts, ("", "")), 6
+    rows = tokenize_targets(words, split, size, encoder_decoder=False)
+    assert len(rows) > 4
+    scores = score_generation(model, words, split, size)
+    assert scores["tokens"] == sum(len(row.ids) - 1 for row in rows)
+    losses = []
+    for row in rows:
+        with torch.no_grad():
+            losses.append(
+                float(model(torch.tensor([row.ids]), labels=torch.tensor([row.ids])).loss) if row.ids[1:] else 0
+            )
+    weights = [len(row.ids) - 1 for row in rows]
+    assert scores["perplexity"]["value"] == pytest.approx(math.exp(np.average(losses, weights=weights)), rel=1e-4)

@@ -33,6 +33,9 @@ class TargetRow:
     labels: tuple[int, ...]
     """Token ids to write, an id of `ids` each, or those of a decoder's output; `IGNORED` where nothing is written."""
 
+    text: int = 0
+    """Number of the text; a long one that is itself the target has several rows."""
+
 
 def tokenize_targets(
     tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None, *, encoder_decoder: bool
@@ -40,8 +43,9 @@ def tokenize_targets(
     """The rows that a model which writes text is trained on, in the order of the texts.
 
     A causal model reads the text, a space unless there is white space, the target, and the end token; only target and
-    end token are to be written, or all where there is no target but the text itself. Where they are too long, the text
-    loses its beginning, and then the target its end. An encoder-decoder reads the text and writes the target.
+    end token are to be written. Where they are too long, the text loses its beginning, and then the target its end. A
+    text that is itself the target is written whole, in several rows where it is too long for one. An encoder-decoder
+    reads the text and writes the target.
 
     Args:
         tokenizer: A fast tokenizer.
@@ -64,8 +68,8 @@ def tokenize_targets(
     limit = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens}
     outputs = tokenizer(text_target=targets, **limit)["input_ids"]
     return [
-        TargetRow(tuple(encoding.ids), tuple(_add_end(tokenizer, output)[:max_tokens]))
-        for encoding, output in zip(inputs, outputs, strict=True)
+        TargetRow(tuple(encoding.ids), tuple(_add_end(tokenizer, output)[:max_tokens]), number)
+        for number, (encoding, output) in enumerate(zip(inputs, outputs, strict=True))
     ]
 
 
@@ -125,18 +129,23 @@ def _tokenize_causal(
     joined = [(_join(text, target),) for text, target in zip(texts, targets, strict=True)]
     special_ids = special_token_ids(tokenizer)
     rows = []
-    for text, target, encoding in zip(texts, targets, tokenize(tokenizer, joined), strict=True):
+    for number, (text, target, encoding) in enumerate(zip(texts, targets, tokenize(tokenizer, joined), strict=True)):
         ids = _add_end(tokenizer, encoding.ids)
+        if not target:
+            size = max_tokens or len(ids) or 1
+            pieces = [tuple(ids[start : start + size]) for start in range(0, len(ids), size)]
+            rows += [TargetRow(piece, piece, number) for piece in pieces]
+            continue
         # The target begins with the first token that reaches beyond the text.
-        beyond = [number for number, (_, end) in enumerate(encoding.offsets) if end > len(text)]
-        first = (beyond[0] if beyond else len(encoding.ids)) if target else 0
+        beyond = [position for position, (_, end) in enumerate(encoding.offsets) if end > len(text)]
+        first = beyond[0] if beyond else len(encoding.ids)
         labels = [IGNORED] * first + ids[first:]
         if max_tokens is not None and (surplus := len(ids) - max_tokens) > 0:
             leading = len(list(takewhile(special_ids.__contains__, ids)))
             cut = min(surplus, max(first - leading - 1, 0))
             ids = (ids[:leading] + ids[leading + cut :])[:max_tokens]
             labels = (labels[:leading] + labels[leading + cut :])[:max_tokens]
-        rows.append(TargetRow(tuple(ids), tuple(labels)))
+        rows.append(TargetRow(tuple(ids), tuple(labels), number))
     return rows
 
 
@@ -163,13 +172,15 @@ def _find_first_targets(
     special_ids, texts = special_token_ids(tokenizer), _read_texts(split)
     alone = tokenize(tokenizer, [(text,) for text in texts])
     loses_end = max_tokens is not None and tokenizer.truncation_side == "right"
-    prompts: list[tuple[str, int] | None] = []
-    for text, row, encoding in zip(texts, rows, alone, strict=True):
+    prompts: list[tuple[str, int] | None] = [None] * len(texts)
+    for row in rows:
+        encoding = alone[row.text]
         written = [label for label in row.labels if label != IGNORED]
         tokens = [label for label in written if label not in special_ids]
         is_next = row.ids[: -len(written)] == _strip_end(encoding.ids, special_ids)
         is_read = not (loses_end and len(encoding.ids) > (max_tokens or 0))
-        prompts.append((text, tokens[0]) if tokens and (encoder_decoder or (is_next and is_read)) else None)
+        if tokens and split.labels[row.text] and (encoder_decoder or (is_next and is_read)):
+            prompts[row.text] = texts[row.text], tokens[0]
     return prompts
 
 

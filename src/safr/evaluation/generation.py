@@ -87,14 +87,18 @@ def score_generation(
     rows = tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=encoder_decoder)
     # A causal model writes nothing before its first token.
     rows = [row for row in rows if any(label != IGNORED for label in row.labels[0 if encoder_decoder else 1 :])]
-    if len(rows) < 2:
-        raise InputError(f"expected at least 2 texts with tokens to write, got {len(rows)}; bring more data")
+    by_row = np.zeros((len(rows), 4))
     texts = [EncodedText(row.ids, (), (None,) * len(row.ids), truncated=False) for row in rows]
-    judged = np.zeros((len(rows), 4))
     for batch, logits, labels in iter_target_logits(model, texts, [row.labels for row in rows], IGNORED):
         with torch.inference_mode():
             sums = judge_tokens(logits, labels, encoder_decoder=encoder_decoder)
-        judged[list(batch.indices)] = sums.numpy(force=True)
+        by_row[list(batch.indices)] = sums.numpy(force=True)
+    _, owners = np.unique([row.text for row in rows], return_inverse=True)
+    judged = np.zeros((len(set(owners.tolist())), 4))
+    np.add.at(judged, owners, by_row)
+    judged[:, 3] = judged[:, 3] == np.bincount(owners)  # a text is whole if all its pieces are
+    if len(judged) < 2:
+        raise InputError(f"expected at least 2 texts with tokens to write, got {len(judged)}; bring more texts")
     losses, right, counts, exact = judged.T
     loss = bootstrap_mean(losses / counts, counts)
     perplexity = Estimate(*(float(np.exp(value)) for value in (loss.value, loss.low, loss.high)))
