@@ -306,7 +306,8 @@ def test_modules_that_adapters_copy_are_masked_and_recorded_once(copied, tmp_pat
     model = attach(tiny("bert"), WEIGHTS).eval()
     before = model(**batch()).logits
     lora = get_peft_model(model, LoraConfig(target_modules=["query"], modules_to_save=[copied], r=2)).eval()
-    assert torch.equal(lora(**batch()).logits, before)
+    # A copied matrix lies elsewhere in memory, which changes the last bits on some processors.
+    torch.testing.assert_close(lora(**batch()).logits, before, rtol=0, atol=1e-6)
     assert list(trace(lora, batch(), ["fc1"]).vectors) == ["fc1.0", "fc1.1"]
     torch.testing.assert_close(load(save(lora, tmp_path / "model"))(**batch()).logits, before)
 
