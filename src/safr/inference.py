@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
 from safr.data.batches import Batch, iter_batches
-from safr.data.encoding import EncodedText, encode
+from safr.data.encoding import EncodedText, count_end_tokens, encode
 from safr.data.splits import Label, Text
 from safr.data.tags import encode_marked
 from safr.errors import InputError, describe_value
@@ -136,6 +137,9 @@ def iter_target_logits(
     for batch in iter_model_batches(model, texts):
         rows = [torch.tensor(labels[index]) for index in batch.indices]
         targets = pad_sequence(rows, batch_first=True, padding_value=ignored).to(model.device)
+        if not model.config.is_encoder_decoder:  # a label for each token, also for those of padding
+            length = batch.inputs["input_ids"].shape[1]
+            targets = F.pad(targets, (0, length - targets.shape[1]), value=ignored)
         with evaluation_mode(model), torch.inference_mode():
             logits = model(**batch.inputs, labels=targets).logits
         yield batch, logits, targets
@@ -310,8 +314,18 @@ def is_tagger(model: PreTrainedModel) -> bool:
 def encode_texts(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
 ) -> list[EncodedText]:
-    """Texts as this model is asked about them: as `encode` has them, or as `encode_marked` for one that gives tags."""
-    return (encode_marked if is_tagger(model) else encode)(tokenizer, texts, max_tokens)
+    """Texts as this model is asked about them, by `encode`.
+
+    For a model that gives tags they are marked; see `encode_marked`. A causal language model goes on with a text, so
+    that it reads none of the tokens that its tokenizer puts behind one.
+    """
+    if is_tagger(model):
+        return encode_marked(tokenizer, texts, max_tokens)
+    encoded = encode(tokenizer, texts, max_tokens)
+    if not model.can_generate() or model.config.is_encoder_decoder:
+        return encoded
+    count = count_end_tokens(tokenizer)
+    return [text.without_end(count) for text in encoded]
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

@@ -211,3 +211,41 @@ def test_a_classifier_does_not_learn_to_write(folder, tmp_path, capsys):
     options = ["--data", str(folder / "data.csv"), *COLUMNS, "--model", str(tmp_path / "classifier")]
     assert main(["train", *options, "--output", str(tmp_path / "run")]) == 2
     assert "safr: model '" in capsys.readouterr().err
+
+
+def test_a_causal_run_keeps_reading_the_ends_of_long_texts(folder, tmp_path):
+    rows = list(csv.reader((folder / "data.csv").read_text().splitlines()))
+    with (tmp_path / "long.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([rows[0], *([f"{'the film ' * 12}{text}", answer] for text, answer in rows[1:101])])
+    options = ["--data", str(tmp_path / "long.csv"), *COLUMNS, "--model", str(folder / "gpt2"), "--max-tokens", "16"]
+    assert main(["train", *options, "--epochs", "1", "--output", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run")
+    assert run.load_model()[1].truncation_side == "left"
+    assert (run.scores["not_judged"], run.scores["truncated"]) == (0, run.scores["texts"])
+    words = parquet.read_table(run.words_file).to_pandas().groupby("text")["word"].last()
+    test = run.load_data().test.texts
+    assert list(words) == [text.split()[-1] for text in test]
+
+
+def test_padding_at_the_left_changes_no_dev_metric(folder, tmp_path):
+    words = PreTrainedTokenizerFast.from_pretrained(folder / "gpt2", padding_side="left")
+    GPT2LMHeadModel.from_pretrained(folder / "gpt2").save_pretrained(tmp_path / "model")
+    words.save_pretrained(tmp_path / "model")
+    options = ["--data", str(folder / "lines.txt"), "--model", str(tmp_path / "model"), *RECIPE, "--epochs", "2"]
+    assert main(["train", *options, "--output", str(tmp_path / "run")]) == 0
+    run = Run(tmp_path / "run")
+    best = min(line["dev_perplexity"] for line in run.history)
+    assert safr.evaluate(run, split="dev")["generation"]["perplexity"]["value"] == pytest.approx(best, rel=1e-4)
+
+
+def test_runs_of_two_tokenizers_are_not_shown_together(runs, folder, tmp_path, capsys):
+    model = GPT2LMHeadModel.from_pretrained(folder / "gpt2")
+    words = PreTrainedTokenizerFast.from_pretrained(folder / "gpt2")
+    words.add_tokens(["neverseen"])
+    model.resize_token_embeddings(len(words))
+    model.save_pretrained(tmp_path / "other")
+    words.save_pretrained(tmp_path / "other")
+    options = ["--data", str(folder / "data.csv"), *COLUMNS[:4], "--max-tokens", "32"]
+    assert main(["evaluate", str(tmp_path / "other"), *options, "--output", str(tmp_path / "run")]) == 0
+    assert main(["report", str(runs["gpt2"].folder), str(tmp_path / "run"), "--output", str(tmp_path / "a.html")]) == 2
+    assert "cut texts into tokens in different ways" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyarrow import parquet
 from seqeval.metrics import f1_score
-from transformers import BertConfig, BertForTokenClassification
+from transformers import BertConfig, BertForTokenClassification, T5Config, T5ForTokenClassification
 
 from safr.cli.commands import main
 from safr.data.tags import tokenize_tags
@@ -113,3 +113,37 @@ def test_a_pretrained_encoder_gets_a_head_and_is_judged_as_it_is(run, tmp_path):
     trained = Run(tmp_path / "run")
     assert main(["evaluate", str(trained.model_folder), "--data", str(data), "--output", str(tmp_path / "other")]) == 0
     assert Run(tmp_path / "other").scores["tags"] == trained.scores["tags"]
+
+
+def test_texts_padded_to_one_length_and_many_tags_are_shown_by_name(tmp_path, capsys):
+    kinds = ("AA", "BB", "CC", "DD", "EE", "FF", "GG")
+    texts = [f"the O\n{kinds[n % 7].lower()}{n} B-{kinds[n % 7]}\nfilm O" for n in range(140)]
+    (tmp_path / "data.conll").write_text("\n\n".join(texts) + "\n")
+    options = ["--data", str(tmp_path / "data.conll"), "--width", "32", "--heads", "4", "--feed-forward", "64"]
+    options += ["--padding", "count", "--max-tokens", "12"]
+    assert main(["train", *options, "--epochs", "1", "--output", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    assert main(["explain", str(tmp_path / "run"), "the [[film]]", "--json"]) == 0
+    explained = json.loads(capsys.readouterr().out)
+    assert set(explained["labels"]) == {f"B-{kind}" for kind in kinds} | {"O"}
+
+
+def test_a_model_whose_embeddings_can_not_be_seen_is_refused_before_training(tmp_path, capsys):
+    words = tiny.tokenizer()
+    config = T5Config(
+        vocab_size=len(words),
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+        num_labels=3,
+    )
+    T5ForTokenClassification(config).save_pretrained(tmp_path / "t5")
+    words.save_pretrained(tmp_path / "t5")
+    data = write_tags(tmp_path / "data.conll", rows=60)
+    options = ["--data", str(data), "--model", str(tmp_path / "t5"), "--no-vmask", "--importance-sites", "fc1.0"]
+    assert main(["train", *options, "--epochs", "1", "--output", str(tmp_path / "run")]) == 2
+    assert "SAFR can't see where T5ForTokenClassification looks up its tokens" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

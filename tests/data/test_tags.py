@@ -162,3 +162,60 @@ def test_a_line_of_conll_without_a_tag_names_its_place(tmp_path):
         load_data(tmp_path / "a.conll")
     with pytest.raises(InputError, match=r"a \.conll file is for the task token_classification, got 'regression'"):
         load_data(tmp_path / "a.conll", task="regression")
+
+
+def test_brackets_at_a_words_end_stay_within_the_mark():
+    for word in ("x]", "]", "[x", "x]y", "["):
+        assert remove_mark(mark_word(f"a {word} b", 1)) == (f"a {word} b", (2, 2 + len(word)))
+
+
+def test_a_word_that_is_a_special_token_is_not_judged():
+    words = tokenizer("wordpiece")
+    split = Split(("a [SEP] film", "good [SEP]", "film"), ("O B-X O", "O B-X", "B-X"))
+    marked = mark_texts(words, split, IDS)
+    assert "[[[SEP]]]" not in " ".join(marked.texts)
+    encode_marked(words, marked.texts)
+
+
+@pytest.mark.parametrize("label", ["O O B-Z O", "O"])
+def test_texts_are_marked_only_if_all_tags_fit(label):
+    with pytest.raises(InputError, match="expected a tag for each of the 4 words|the tag 'B-Z' is none of the model's"):
+        mark_texts(tokenizer("gpt2"), Split(("a b c d",) * 2, ("O O O O", label)), IDS)
+
+
+def test_comments_and_other_white_space_of_a_conll_file(tmp_path):
+    text = "# id 7 domain=train\n10\u00a0000\tO\tB-X\nNew York\tN\tI-X\n# SYM O\n\n# O\na B-X\n\n"
+    (tmp_path / "a.conll").write_text(text * 12)
+    with pytest.raises(
+        InputError, match=r"a\.conll, line 1, column 'text': expected a list of words without white space"
+    ):
+        load_data(tmp_path / "a.conll")
+    texts = (text.replace("New York", f"York{number}").replace("a B-X", f"a{number} B-X") for number in range(12))
+    (tmp_path / "a.conll").write_text("".join(texts))
+    data = load_data(tmp_path / "a.conll")
+    rows = [row for split in (data.train, data.dev, data.test) for row in zip(split.texts, split.labels, strict=True)]
+    assert ("10\u00a0000 York3 #", "B-X I-X O") in rows
+    assert ("# a3", "O B-X") in rows
+    assert len(rows) == 24
+
+
+def test_rows_without_words_or_tags_are_left_out_and_counted(tmp_path):
+    good = [{"tokens": ["John", f"saw{n}"], "tags": ["B-PER", "O"]} for n in range(30)]
+    bad = [{"tokens": None, "tags": None}, {"tokens": ["a", ""], "tags": ["O", "O"]}, {"tokens": ["a"], "tags": None}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, good + bad)))
+    options = {"text_column": "tokens", "label_column": "tags", "task": "token_classification"}
+    data = load_data(tmp_path / "a.jsonl", **options)
+    assert data.cleaned == {"empty text left out": 2, "missing label left out": 1}
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, [{"tokens": ["a"], "tags": [-100]}, *good])))
+    with pytest.raises(InputError, match=r"-100 marks tokens without a tag, and each word needs one; write O"):
+        load_data(tmp_path / "a.jsonl", **options)
+
+
+def test_a_tag_that_train_lacks_is_told(tmp_path):
+    write_conll(tmp_path / "train.conll")
+    (tmp_path / "test.conll").write_text("a B-NEW\nb O\n\nc B-NEW\n\nd O\n")
+    data = load_data(tmp_path)
+    assert data.cleaned["text with the tag 'B-NEW', which train lacks, kept"] == 2
+    (tmp_path / "test.conll").rename(tmp_path / "test.txt")
+    with pytest.raises(InputError, match=r"expected splits of one kind, found train\.conll, test\.txt"):
+        load_data(tmp_path)

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast
 
 from safr.data import Split
-from safr.data.encoding import encode
+from safr.data.encoding import count_end_tokens, encode
 from safr.data.targets import IGNORED, make_prompts, make_target_dataset, tokenize_targets
 from safr.errors import InputError
 from tests.tiny_tokenizers import TEXTS
@@ -87,7 +87,7 @@ def test_a_long_text_without_a_target_is_learned_in_pieces():
 def test_texts_with_and_without_a_target_may_stand_together():
     split = Split(("good", "good film moves", "film"), (TARGET, "", TARGET))
     prompts, left_out = make_prompts(tokenizer("gpt2"), split, 6, encoder_decoder=False)
-    assert (prompts.texts, left_out) == (("good", "film"), 1)
+    assert ([text.strip() for text in prompts.texts], left_out) == (["good", "good film", "film"], 0)
 
 
 def test_an_encoder_decoder_reads_the_text_and_writes_the_target():
@@ -104,9 +104,15 @@ def test_an_encoder_decoder_reads_the_text_and_writes_the_target():
 def test_rows_without_a_label_are_no_training_rows():
     split = Split(("a", "b"), ("x", "y"))
     made = tokenize_targets(tokenizer("gpt2"), split, encoder_decoder=False)
-    dataset = make_target_dataset([made[0], type(made[0])(made[1].ids, (IGNORED,) * len(made[1].ids))])
-    assert dataset["input_ids"][:] == [list(made[0].ids)]
-    assert dataset["length"][:] == [len(made[0].ids)]
+    dataset = make_target_dataset(
+        [made[0], type(made[0])(made[1].ids, (IGNORED,) * len(made[1].ids)), made[0]], shifted=True
+    )
+    assert dataset["input_ids"][:] == [list(made[0].ids)] * 2
+    assert dataset["length"][:] == [len(made[0].ids)] * 2
+    with pytest.raises(
+        InputError, match="expected at least 2 texts with tokens to learn, got 0 of 2; raise `max_tokens`"
+    ):
+        make_target_dataset([type(made[0])((5,), (5,))] * 2, shifted=True)
 
 
 @pytest.mark.parametrize("family", CAUSAL)
@@ -133,7 +139,7 @@ def test_a_text_alone_is_cut_before_a_word_with_two_before_it_and_always_there(f
     prompts, left_out = make_prompts(tokenizer(family), Split(texts, ("", "", "")), encoder_decoder=False)
     assert left_out == 1
     for text, prompt in zip(texts, prompts.texts, strict=False):
-        assert text.startswith(f"{prompt} ")
+        assert text.startswith(prompt)
         assert len(prompt.split()) >= 2
     assert prompts == make_prompts(tokenizer(family), Split(texts, ("", "", "")), encoder_decoder=False)[0]
 
@@ -168,3 +174,34 @@ def test_what_can_not_be_written_is_one_line(split, encoder_decoder, message):
     family = "t5" if encoder_decoder else "gpt2"
     with pytest.raises(InputError, match=message):
         make_prompts(tokenizer(family), split, encoder_decoder=encoder_decoder)
+
+
+def test_a_long_target_keeps_its_beginning_and_its_end_token():
+    words = of_family("roberta")
+    (whole,), (cut,) = (rows("roberta", [TEXT], [TARGET], most, encoder_decoder=True) for most in (None, 5))
+    assert cut.labels == (*whole.labels[:4], whole.labels[-1])
+    assert cut.labels[-1] == words.eos_token_id
+
+
+def test_white_space_at_a_texts_end_goes_to_the_target():
+    split = Split((f"{TEXT} \nA: ", "good: "), ("film", "good"))
+    prompts, left_out = make_prompts(tokenizer("metaspace"), split, encoder_decoder=False)
+    assert left_out == 0
+    assert [prompt.rstrip() for prompt in prompts.texts] == [f"{TEXT} \nA:", "good:"]
+
+
+def test_tokens_behind_every_text_are_not_between_text_and_target():
+    words = of_family("roberta")  # <s> text </s>
+    split = Split(("the film", "good film"), ("was good", "moves"))
+    prompts, _ = make_prompts(words, split, encoder_decoder=False)
+    made = tokenize_targets(words, split, encoder_decoder=False)
+    for text, token in zip(prompts.texts, prompts.labels, strict=True):
+        before = encode(words, [text])[0].without_end(count_end_tokens(words)).ids
+        assert any(row.ids[: len(before) + 1] == (*before, token) for row in made)
+
+
+def test_no_mark_of_a_space_is_judged():
+    split = Split(("how many", "how many films"), ("漢", "字"))
+    words = tokenizer("metaspace")
+    prompts, _ = make_prompts(words, split, encoder_decoder=False)
+    assert all(words.decode([token]).strip() for token in prompts.labels)

@@ -280,7 +280,7 @@ def _read_outputs(
     """Of every text the names and values of all classes or of the likeliest next tokens, and which is the highest."""
     logits = text_logits(model, trace.logits, batch)
     values = probabilities(model, logits)  # (batch, label)
-    if trace.logits is not None and trace.logits.dim() > 2:
+    if model.can_generate():
         likeliest = values.topk(min(NEXT_TOKENS, values.shape[-1]))
         rows = zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True)
         return [(output_names(model, tokenizer, tokens), shares, 0) for tokens, shares in rows]

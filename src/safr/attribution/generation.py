@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explain import describe_no_words
 from safr.attribution.explanation import json_values, load_view, output_names
 from safr.attribution.registry import get_method
-from safr.data.encoding import EncodedText, describe_left_out, encode
+from safr.data.encoding import EncodedText, describe_left_out
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, iter_logits, probabilities
+from safr.inference import check_model, encode_texts, iter_logits, probabilities
 from safr.model.families import continuing_output
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def explain_output(
     if not isinstance(text, str):
         raise InputError(f"expected one text, got {describe_value(text)}")
     score = get_method(method).score
-    encoded = encode(tokenizer, [text], max_tokens)[0]
+    encoded = encode_texts(model, tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError(describe_no_words(max_tokens, encoded.truncated))
     written, shares = _write_greedily(model, encoded, _find_ends(model, tokenizer), max_new_tokens)

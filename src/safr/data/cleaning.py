@@ -31,6 +31,7 @@ from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, Text
 from safr.errors import InputError, shorten_text
 
 FEWEST_ROWS = 10
+_IGNORED = "-100"  # label of a token that does not count, as in transformers
 FEWEST_HELD_OUT = 2
 """Texts of dev and of test at least: an interval needs two."""
 
@@ -153,20 +154,22 @@ def _join_words(value: Any, place: str) -> str:
     if not isinstance(value, list | tuple):
         return " ".join(_check_text(value, place).split())
     for word in value:
-        if not isinstance(word, str) or len(word.split()) != 1:
+        if not isinstance(word, str) or len(word.split(" ")) != 1 or any(space in word for space in "\t\r\n"):
             raise InputError(f"{place}: expected a list of words without white space, got {describe_cell(word)} in it")
-    return " ".join(word.strip() for word in value)
+    return " ".join(value) if all(value) else ""  # with an empty word the row is left out, as with an empty text
 
 
 def _join_tags(value: Any, label_names: Sequence[str], place: str) -> str | None:
     """The tags of a text with a space between, or None where one is missing."""
-    if isinstance(value, str):
-        return " ".join(value.split())
+    if value is None or isinstance(value, str):
+        return None if value is None else " ".join(value.split())
     if not isinstance(value, list | tuple):
         raise InputError(f"{place}: expected the list of the words' tags, got {describe_cell(value)}")
     tags = [_name_label(tag, label_names, place) if label_names else normalize_label(tag, place) for tag in value]
     if spaced := [tag for tag in tags if tag is not None and len(tag.split()) != 1]:
         raise InputError(f"{place}: expected tags without white space, got {shorten_text(spaced[0])!r}")
+    if _IGNORED in tags:
+        raise InputError(f"{place}: {_IGNORED} marks tokens without a tag, and each word needs one; write O")
     return None if None in tags else " ".join(map(str, tags))
 
 
@@ -309,14 +312,20 @@ def _prepare_tags(
         raise InputError(f"{place}: expected one column of words and one of tags, got {list_names(columns.names)}")
     names: set[str] = set()
     for row in (row for rows in parts.values() for row in rows):
-        words, tags = str(row.text).split(), str(row.label).split()
+        words, tags = str(row.text).split(" "), str(row.label).split()
         if len(words) != len(tags):
             raise InputError(f"{row.place}: expected a tag for each of the {len(words)} words, got {len(tags)} tags")
         names |= set(tags)
     if len(names) < 2:
         raise InputError(f"{place}: expected at least two tags, all words have {list_names(sorted(names))}")
+    known = {tag for row in parts["train"] for tag in str(row.label).split()}
+    changed: Counter[str] = Counter()
+    for rows in (rows for part, rows in parts.items() if part != "train"):
+        for row in rows:
+            for tag in set(str(row.label).split()) - known:
+                changed[f"text with the tag {shorten_text(tag)!r}, which train lacks, kept"] += 1
     examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
-    return examples, tuple(label_names) or sort_label_names(names), Counter()
+    return examples, tuple(label_names) or sort_label_names(names), changed
 
 
 def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:

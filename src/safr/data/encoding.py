@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any
@@ -154,6 +154,17 @@ class EncodedText:
     def most_deletable(self) -> int:
         """How many words can be deleted together: of each text one stays, and so do those that are asked about."""
         return len(self.words) - len(self.asked) - len({group for group in self.group_of_word if group < 2})
+
+    def without_end(self, count: int) -> EncodedText:
+        """The text without its last tokens, which belong to no word."""
+        if not count:
+            return self
+        return replace(
+            self,
+            ids=self.ids[:-count],
+            word_of_token=self.word_of_token[:-count],
+            token_types=self.token_types[:-count],
+        )
 
     @property
     def is_unknown(self) -> tuple[bool, ...]:
@@ -351,6 +362,12 @@ def tokenize(
             )
         limit = {"truncation": True, "max_length": int(max_tokens)}
     return tokenizer(*columns, add_special_tokens=True, **limit).encodings
+
+
+def count_end_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many special tokens the tokenizer puts behind a text, such as an end token."""
+    mask = tokenizer("a").encodings[0].special_tokens_mask
+    return len(mask) - max((position + 1 for position, is_special in enumerate(mask) if not is_special), default=0)
 
 
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

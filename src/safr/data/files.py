@@ -294,18 +294,31 @@ def _iter_text_lines(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
 
 def _iter_conll(path: Path) -> Iterator[RawRow]:
     shown = shorten_path(path)
-    words: list[str] = []
-    tags: list[str] = []
+    lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate(chain(_iter_lines(path, newline="\n"), [""]), start=1):
-        fields = line.split()
+        fields = _split_conll(line)
         if fields and not line.startswith("-DOCSTART-"):
-            if len(fields) < 2:
-                raise InputError(f"{shown}, line {number}: expected a word and its tag, got {shorten_text(line)!r}")
-            words.append(fields[0])
-            tags.append(fields[-1])
-        elif words:
-            yield RawRow(f"{shown}, line {number - len(words)}", (words, tags))
-            words, tags = [], []
+            lines.append((number, fields))
+        elif lines:
+            yield RawRow(f"{shown}, line {lines[0][0]}", _read_conll(lines, shown))
+            lines = []
+
+
+def _split_conll(line: str) -> list[str]:
+    """The columns of a line, between tabs if there are some, else between spaces; a word may hold other white space."""
+    line = line.strip(" \t\r\n")
+    return [field.strip(" ") for field in line.split("\t")] if "\t" in line else line.split(" ") if line else []
+
+
+def _read_conll(lines: list[tuple[int, list[str]]], shown: str) -> tuple[list[str], list[str]]:
+    """The words and the tags of one text, without comments before it, which have another number of columns."""
+    columns = len(lines[-1][1])
+    while len(lines) > 1 and lines[0][1][0].startswith("#") and len(lines[0][1]) != columns:
+        lines = lines[1:]
+    for number, fields in lines:
+        if len(fields) < 2:
+            raise InputError(f"{shown}, line {number}: expected a word and its tag, got {shorten_text(fields[0])!r}")
+    return [fields[0] for _, fields in lines], [fields[-1] for _, fields in lines]
 
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:

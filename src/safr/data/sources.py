@@ -265,6 +265,10 @@ def _load_path(name: str, path: Path, columns: Columns, task: Task | None) -> Te
     for file_format, of_format in _TASK_OF_FORMAT.items():
         if file_format in formats and task not in (None, of_format):
             raise InputError(f"{path}: a {file_format} file is for the task {of_format}, got {task!r}; leave it out")
+    if len(formats) > 1 and formats & set(_TASK_OF_FORMAT):
+        raise InputError(
+            f"{path}: expected splits of one kind, found {', '.join(file.name for file in files.values())}"
+        )
     if formats == {LINES}:  # the lines themselves are what a model is to write
         columns, task = Columns(columns.texts, columns.texts), "generation"
     if formats == {CONLL}:

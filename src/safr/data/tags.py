@@ -15,12 +15,13 @@ from safr.data.splits import Split, Text, hash_text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, shorten_text
 
-_MARK = re.compile(r"\[\[(?=\S)(.*?\S)\]\]", re.DOTALL)
+_MARK = re.compile(r"\[\[(?=\S)(.*?\S)\]\](?!\])", re.DOTALL)
+_WORD = re.compile(r"[^ ]+")  # a number such as 10 000 may hold another white space
 _EXAMPLE = "John saw [[Paris]]"
 
 
 def mark_word(text: str, number: int) -> str:
-    """The text with double brackets around one of its words, which are parted by white space.
+    """The text with double brackets around one of its words, which are parted by spaces.
 
     >>> mark_word("John saw Paris .", 2)
     'John saw [[Paris]] .'
@@ -90,7 +91,7 @@ def tokenize_tags(
 
     Args:
         tokenizer: A fast tokenizer.
-        split: Texts, and for each the tags of its words with white space between.
+        split: Texts, and for each the tags of its words with spaces between.
         ids: Numbers of the tags.
         max_tokens: Most tokens of a text. Default: no limit.
 
@@ -102,15 +103,9 @@ def tokenize_tags(
     for text, label, encoding in zip(
         texts, split.labels, tokenize(tokenizer, [(text,) for text in texts], max_tokens), strict=True
     ):
-        words, tags = _find_words(text), str(label).split()
-        if len(words) != len(tags):
-            raise InputError(
-                f"expected a tag for each of the {len(words)} words of {shorten_text(text, 40)!r}, got {len(tags)}"
-            )
+        words, tags = _find_words(text), _check_tags(text, str(label), ids)
         labels = [IGNORED] * len(encoding.ids)
         for place, tag in zip(words, tags, strict=True):
-            if tag not in ids:
-                raise InputError(f"the tag {shorten_text(tag)!r} is none of the model's; it has {', '.join(ids)}")
             for token in _find_tokens(encoding, place)[:1]:
                 labels[token] = ids[tag]
         rows.append(TargetRow(tuple(encoding.ids), tuple(labels)))
@@ -127,7 +122,7 @@ def mark_texts(
 
     Args:
         tokenizer: A fast tokenizer.
-        split: Texts, and for each the tags of its words with white space between.
+        split: Texts, and for each the tags of its words with spaces between.
         ids: Numbers of the tags.
         max_tokens: Most tokens of a text. Default: no limit.
 
@@ -136,11 +131,17 @@ def mark_texts(
     """
     texts: list[str] = []
     labels: list[int] = []
-    encodings = tokenize(tokenizer, [(replace_surrogates(str(text)),) for text in split.texts], max_tokens)
-    for text, label, encoding in zip(map(str, split.texts), split.labels, encodings, strict=True):
-        tags = str(label).split()
-        read = [number for number, place in enumerate(_find_words(text)) if _find_tokens(encoding, place)]
-        chosen = [number for number in read if tags[number] != OUTSIDE] or read
+    plain = [replace_surrogates(str(text)) for text in split.texts]
+    encodings = tokenize(tokenizer, [(text,) for text in plain], max_tokens)
+    encoded = encode(tokenizer, plain, max_tokens)
+    for text, label, encoding, read in zip(plain, split.labels, encodings, encoded, strict=True):
+        tags = _check_tags(text, str(label), ids)
+        numbers = [
+            number
+            for number, place in enumerate(_find_words(text))
+            if any(read.word_of_token[token] is not None for token in _find_tokens(encoding, place))
+        ]
+        chosen = [number for number in numbers if tags[number] != OUTSIDE] or numbers
         if chosen and not any(bracket in text for bracket in ("[[", "]]")):
             number = chosen[int(hash_text(text), 16) % len(chosen)]
             texts.append(mark_word(text, number))
@@ -150,8 +151,18 @@ def mark_texts(
     return Split(tuple(texts), tuple(labels))
 
 
+def _check_tags(text: str, label: str, ids: Mapping[str, int]) -> list[str]:
+    """The tags of a text's words; an InputError where they are not as many, or one has no number."""
+    tags, words = label.split(), len(_find_words(text))
+    if len(tags) != words:
+        raise InputError(f"expected a tag for each of the {words} words of {shorten_text(text, 40)!r}, got {len(tags)}")
+    if unknown := [tag for tag in tags if tag not in ids]:
+        raise InputError(f"the tag {shorten_text(unknown[0])!r} is none of the model's; it has {', '.join(ids)}")
+    return tags
+
+
 def _find_words(text: str) -> list[Span]:
-    return [match.span() for match in re.finditer(r"\S+", text)]
+    return [match.span() for match in _WORD.finditer(text)]
 
 
 def _find_tokens(encoding: Encoding, place: Span) -> list[int]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from datasets import Dataset
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerBase
 
-from safr.data.encoding import encode, replace_surrogates, special_token_ids, tokenize
+from safr.data.encoding import count_end_tokens, encode, replace_surrogates, special_token_ids, tokenize
 from safr.data.splits import Split, hash_text
 from safr.errors import InputError
 
@@ -21,6 +22,10 @@ _WORDS_BEFORE = 2
 
 _MOST_TRIES = 8
 """Places where a text is cut until its beginning has the same tokens alone as in the whole text."""
+
+
+_Cut = tuple[int, str]
+"""Number of a token, and the text before it."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,31 @@ def tokenize_targets(
             "of both by --text-column and --label-column"
         )
     inputs = tokenize(tokenizer, [(text,) for text in texts], max_tokens)
-    limit = {} if max_tokens is None else {"truncation": True, "max_length": max_tokens}
-    outputs = tokenizer(text_target=targets, **limit)["input_ids"]
+    outputs = tokenizer(text_target=targets)["input_ids"]
     return [
-        TargetRow(tuple(encoding.ids), tuple(_add_end(tokenizer, output)[:max_tokens]), number)
+        TargetRow(tuple(encoding.ids), _cut_output(tokenizer, output, max_tokens), number)
         for number, (encoding, output) in enumerate(zip(inputs, outputs, strict=True))
     ]
 
 
-def make_target_dataset(rows: Sequence[TargetRow]) -> Dataset:
-    """The rows for the Trainer: `input_ids`, their number as `length`, and `labels`; those without a label left out."""
-    kept = [row for row in rows if any(label != IGNORED for label in row.labels)]
+def make_target_dataset(rows: Sequence[TargetRow], *, shifted: bool) -> Dataset:
+    """The rows for the Trainer: `input_ids`, their number as `length`, and `labels`.
+
+    Rows without anything to learn are left out.
+
+    Args:
+        rows: From `tokenize_targets` or `tokenize_tags`.
+        shifted: Whether a token is written after those before it, as in a causal model, so that the first is not.
+
+    Raises:
+        InputError: Fewer than two rows are left.
+    """
+    kept = [row for row in rows if any(label != IGNORED for label in row.labels[shifted:])]
+    if len(kept) < 2:
+        raise InputError(
+            f"expected at least 2 texts with tokens to learn, got {len(kept)} of {len(rows)}; raise `max_tokens`, or "
+            "bring others"
+        )
     return Dataset.from_dict(
         {
             "input_ids": [row.ids for row in kept],
@@ -90,9 +109,11 @@ def make_prompts(
 ) -> tuple[Split, int]:
     """Texts with the id of the token that comes next, by which a model is judged, and how many texts have none.
 
-    The token is the first one of the target. Where the text itself is the target, it is cut before a word that its
-    SHA-256 chooses, with two words before it at least. Left out are texts that can't be cut so, those whose last token
-    melts into the target's first, and those of a causal model whose end is cut off.
+    The token is the first one of the target that can be seen: a mark of a space alone goes to the text of a causal
+    model. Where the text itself is the target, it is cut before a word that its SHA-256 chooses, with two words before
+    it at least. Left out are texts that can't be cut so, those with a token that reaches into the target or changes
+    without it, those of a causal model whose end is cut off, and those of an encoder-decoder whose output begins with a
+    mark.
 
     Args:
         tokenizer: A fast tokenizer.
@@ -103,11 +124,10 @@ def make_prompts(
     Raises:
         InputError: As `tokenize_targets`, or fewer than two texts are left.
     """
-    if encoder_decoder or any(split.labels):
-        rows = tokenize_targets(tokenizer, split, encoder_decoder=encoder_decoder)
-        prompts = _find_first_targets(tokenizer, split, rows, max_tokens, encoder_decoder=encoder_decoder)
+    if encoder_decoder:
+        prompts = _find_first_outputs(tokenizer, split)
     else:
-        prompts = _cut_texts(tokenizer, _read_texts(split), max_tokens)
+        prompts = _find_next_tokens(tokenizer, split, max_tokens)
     kept = [prompt for prompt in prompts if prompt is not None]
     if len(kept) < 2:
         raise InputError(
@@ -149,6 +169,15 @@ def _tokenize_causal(
     return rows
 
 
+def _cut_output(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], most: int | None) -> tuple[int, ...]:
+    """The ids of a target with the end token, of which a long one loses what stands before that."""
+    whole = _add_end(tokenizer, ids)
+    if most is None or len(whole) <= most:
+        return tuple(whole)
+    ends = whole[-1:] if whole[-1] in special_token_ids(tokenizer) else []
+    return (*whole[: most - len(ends)], *ends)
+
+
 def _join(text: str, target: str) -> str:
     has_space = not target or text[-1:].isspace() or target[:1].isspace()
     return text + target if has_space else f"{text} {target}"
@@ -160,57 +189,70 @@ def _add_end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[int
     return [*ids] if end is None or ids[-1:] == [end] else [*ids, end]
 
 
-def _find_first_targets(
-    tokenizer: PreTrainedTokenizerBase,
-    split: Split,
-    rows: Sequence[TargetRow],
-    max_tokens: int | None,
-    *,
-    encoder_decoder: bool,
-) -> list[tuple[str, int] | None]:
-    """Every text with the first token of its target; None where there is none, or it does not come after the text."""
-    special_ids, texts = special_token_ids(tokenizer), _read_texts(split)
-    alone = tokenize(tokenizer, [(text,) for text in texts])
-    loses_end = max_tokens is not None and tokenizer.truncation_side == "right"
-    prompts: list[tuple[str, int] | None] = [None] * len(texts)
-    for row in rows:
-        encoding = alone[row.text]
-        written = [label for label in row.labels if label != IGNORED]
-        tokens = [label for label in written if label not in special_ids]
-        is_next = row.ids[: -len(written)] == _strip_end(encoding.ids, special_ids)
-        is_read = not (loses_end and len(encoding.ids) > (max_tokens or 0))
-        if tokens and split.labels[row.text] and (encoder_decoder or (is_next and is_read)):
-            prompts[row.text] = texts[row.text], tokens[0]
+def _find_first_outputs(tokenizer: PreTrainedTokenizerBase, split: Split) -> list[tuple[str, int] | None]:
+    """Every text with the first token of its target; None where nobody can see that token."""
+    special_ids = special_token_ids(tokenizer)
+    prompts: list[tuple[str, int] | None] = []
+    for text, row in zip(_read_texts(split), tokenize_targets(tokenizer, split, encoder_decoder=True), strict=True):
+        first = next((label for label in row.labels if label not in special_ids), None)
+        is_seen = first is not None and str(tokenizer.decode([first])).strip()
+        prompts.append((text, first) if first is not None and is_seen else None)
     return prompts
 
 
-def _cut_texts(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int | None
+def _find_next_tokens(
+    tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None
 ) -> list[tuple[str, int] | None]:
-    """The beginning of every text and the token after it; None where there is no place to cut it."""
-    special_ids = special_token_ids(tokenizer)
-    encoded = encode(tokenizer, texts, max_tokens)
-    encodings = tokenize(tokenizer, [(text,) for text in texts], max_tokens)
-    places = []  # by text, the tokens that it may be cut before
-    for text, read in zip(texts, encoded, strict=True):
-        words = range(_WORDS_BEFORE, len(read.words))
-        turn = int(hash_text(text), 16) % len(words) if words else 0
-        places.append([read.word_of_token.index(word) for word in [*words[turn:], *words[:turn]][:_MOST_TRIES]])
+    """Beginnings of texts with the token after them; None where there is no place to cut a text."""
+    texts, ends = _read_texts(split), count_end_tokens(tokenizer)
+    wholes = [_join(text, replace_surrogates(str(target))) for text, target in zip(texts, split.labels, strict=True)]
+    encodings = tokenize(tokenizer, [(whole,) for whole in wholes])
+    places = [
+        _list_target_cuts(whole, len(text), encoding, max_tokens if tokenizer.truncation_side == "right" else None)
+        if target
+        else _list_word_cuts(tokenizer, whole, encoding, max_tokens)
+        for text, target, whole, encoding in zip(texts, split.labels, wholes, encodings, strict=True)
+    ]
     prompts: list[tuple[str, int] | None] = [None] * len(texts)
-    for turn in range(_MOST_TRIES):
+    for turn in range(max(map(len, places), default=0)):
         numbers = [number for number, prompt in enumerate(prompts) if prompt is None and turn < len(places[number])]
         if not numbers:
             break
-        cuts = [texts[number][: encodings[number].offsets[places[number][turn]][0]].rstrip() for number in numbers]
-        alone = tokenize(tokenizer, [(cut,) for cut in cuts])
-        for number, cut, encoding in zip(numbers, cuts, alone, strict=True):
-            place, ids = places[number][turn], encodings[number].ids
-            if _strip_end(encoding.ids, special_ids) == tuple(ids[:place]):
+        alone = tokenize(tokenizer, [(places[number][turn][1],) for number in numbers])
+        for number, encoding in zip(numbers, alone, strict=True):
+            (place, cut), ids = places[number][turn], encodings[number].ids
+            if encoding.ids[: len(encoding.ids) - ends] == ids[:place]:
                 prompts[number] = cut, ids[place]
     return prompts
 
 
-def _strip_end(ids: Sequence[int], special_ids: frozenset[int]) -> tuple[int, ...]:
-    """The ids without the special tokens at their end."""
-    surplus = len(list(takewhile(special_ids.__contains__, reversed(ids))))
-    return tuple(ids[: len(ids) - surplus])
+def _list_target_cuts(whole: str, length: int, encoding: Encoding, most: int | None) -> list[_Cut]:
+    """The places before the first token of the target, which begins after so many characters of the whole."""
+    for place, (start, end) in enumerate(encoding.offsets):
+        if whole[max(start, length) : end].strip():
+            reaches_back = bool(whole[start:length].strip())
+            is_read = most is None or place <= most
+            return [] if reaches_back or not is_read else _list_cuts(whole, encoding, place)
+    return []
+
+
+def _list_word_cuts(
+    tokenizer: PreTrainedTokenizerBase, text: str, encoding: Encoding, max_tokens: int | None
+) -> list[_Cut]:
+    """The places before words, those that the text's hash chooses first; at least two words stand before each."""
+    (read,) = encode(tokenizer, [text])
+    words = range(_WORDS_BEFORE, len({owner for owner in read.word_of_token[:max_tokens] if owner is not None}))
+    turn = int(hash_text(text), 16) % len(words) if words else 0
+    cuts: list[_Cut] = []
+    for word in [*words[turn:], *words[:turn]][:_MOST_TRIES]:
+        tokens = [token for token, owner in enumerate(read.word_of_token) if owner == word]
+        seen = [token for token in tokens if text[slice(*encoding.offsets[token])].strip()]
+        cuts += _list_cuts(text, encoding, seen[0]) if seen else []
+    return cuts
+
+
+def _list_cuts(whole: str, encoding: Encoding, place: int) -> list[_Cut]:
+    """The whole up to a token, without the white space before it, which is the token's own, or with it."""
+    start, end = encoding.offsets[place]
+    before = whole[: end - len(whole[start:end].lstrip())]
+    return [(place, cut) for cut in dict.fromkeys((before.rstrip(), before)) if cut.strip()]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safr.data.encoding import check_text
-from safr.data.files import LINES, find_format, open_table
+from safr.data.files import CONLL, LINES, find_format, open_table
 from safr.data.splits import Text, split_pair
 from safr.errors import InputError
 
@@ -22,6 +22,11 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
         InputError: The file can't be read or has no such column, or a text is none or empty; the message names the
             place.
     """
+    if find_format(path) == CONLL:
+        raise InputError(
+            f"{path}: holds words with tags; write texts with double brackets around the word that is asked about, one "
+            "a line, into a .txt file"
+        )
     if find_format(path) == LINES:
         columns = columns[:1]
     for row in open_table(path, columns).rows:

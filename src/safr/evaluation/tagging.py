@@ -75,12 +75,14 @@ def score_tags(
     Returns:
         As JSON values: `token_accuracy`; `macro_f1`, without an interval; `entity_f1`, where tags are those of
         entities, as seqeval has it: an entity is right if its first and last word and its kind are; `tokens`, how many
-        words; `per_class`, each tag's precision, recall, F1 and support.
+        words; `not_read`, how many more have no token, or one beyond `max_tokens`; `per_class`, each tag's precision,
+        recall, F1 and support.
 
     Raises:
         InputError: Fewer than two texts hold a word with a tag.
     """
     rows = tokenize_tags(tokenizer, split, ids, max_tokens)
+    words = sum(len(str(label).split()) for label in split.labels)
     rows = [row for row in rows if any(label != IGNORED for label in row.labels)]
     if len(rows) < 2:
         raise InputError(f"expected at least 2 texts with tagged words, got {len(rows)}; bring more data")
@@ -100,6 +102,7 @@ def score_tags(
         "token_accuracy": bootstrap_mean(hits, [len(row) for row in right], limits=SHARE).to_dict(),
         "macro_f1": classes["macro_f1"]["value"],
         "tokens": len(all_right),
+        "not_read": words - len(all_right),
         "per_class": classes["per_class"],
     }
     if _are_entities(list(ids)):
@@ -117,6 +120,7 @@ def describe_tags(scores: Mapping[str, Any]) -> str:
     return (
         f"{entities}of {tags['tokens']:,} tags {format_percent(tags['token_accuracy'])} right, macro F1 of tags "
         f"{100 * tags['macro_f1']:.1f}; accuracy and SRS are about one word a text"
+        + (f"; {tags['not_read']:,} more words were not read" if tags["not_read"] else "")
     )
 
 

@@ -45,7 +45,7 @@ from safr.figures import (
 )
 from safr.figures.inputs import UNKNOWN_MARK
 from safr.runs import Run, check_same_data
-from safr.storage import write_text
+from safr.storage import hash_file, write_text
 
 HISTORY_TERMS = ("task", "importance", "interaction", "information")
 """The loss terms of a training history, in the order in which they are drawn; metrics on dev come after them."""
@@ -176,11 +176,16 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def check_same_data_and_names(runs: Sequence[Run]) -> None:
-    """Raise an InputError if two runs share a name or were made from different data."""
+    """Raise an InputError if two runs share a name, were made from different data, or predict tokens of two kinds."""
     names = [run.name for run in runs]
     if len(set(names)) < len(names):
         raise InputError(f"the runs' folders need different names, got {', '.join(names)}")
     check_same_data(runs)
+    if runs[0].task == "generation" and len({hash_file(run.model_folder / "tokenizer.json") for run in runs}) > 1:
+        raise InputError(
+            f"the runs {', '.join(names)} cut texts into tokens in different ways, so that their next tokens are not "
+            "the same; show those of one tokenizer together"
+        )
 
 
 def draw_deletion_curves(runs_by_name: Mapping[str, Sequence[Run]]) -> Figure | None:

@@ -27,8 +27,8 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import Split, TextDataset
-from safr.data.encoding import encode, special_token_ids
-from safr.data.tags import mark_word, tokenize_tags
+from safr.data.encoding import EncodedText, encode, special_token_ids
+from safr.data.tags import mark_texts, tokenize_tags
 from safr.data.targets import TargetRow, tokenize_targets
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
@@ -56,6 +56,7 @@ CHECKPOINT_SHARE = 3
 
 _MOST_LAYERS = 1_000  # of a pretrained model, so that a damaged config does not ask for a million
 _REASON_LENGTH = 200
+_FEW_TEXTS = 100  # among which one is looked for that a model which gives tags can be asked about
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
         raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
-    if data.task == "generation" and any(data.train.labels):
-        tokenizer.truncation_side = "left"  # what is written comes after a text's end
     model = _build_model(settings, tokenizer, data)
+    if data.task == "generation" and any(data.train.labels) and not model.config.is_encoder_decoder:
+        # What is written comes after a text's end. Only initial values are saved with a tokenizer.
+        tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "left"
     check_arguments_fit(settings.recipe, model, data.task)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
@@ -196,7 +198,7 @@ def load_model_tokenizer(name: str) -> PreTrainedTokenizerBase:
 
 def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
     if data.task == "generation":
-        return _load_writer(settings.model, tokenizer, data)
+        return _load_writer(settings.model, tokenizer)
     labels = dict(enumerate(data.label_names))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
@@ -279,6 +281,8 @@ def load_with_head(name: str, config: PretrainedConfig, tokenizer: PreTrainedTok
         )
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if model.can_generate():
+        _force_first_token(model, tokenizer)
     return model
 
 
@@ -299,17 +303,21 @@ def _choose_class(name: str, config: PretrainedConfig) -> Any:
     )
 
 
-def _load_writer(name: str, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
-    """A model that writes text, which begins its output as the tokenizer begins the targets."""
+def _load_writer(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     model = load_with_head(name, load_config(name, {}), tokenizer)
     if not model.can_generate():
         raise InputError(f"model '{name}': expected a model that writes text, got {type(model).__name__}")
-    settings = model.generation_config
-    if model.config.is_encoder_decoder and settings is not None and settings.forced_bos_token_id is None:
-        first = tokenizer(text_target=str(data.train.labels[0]))["input_ids"][:1]
-        if first and first[0] in special_token_ids(tokenizer):  # as of BART, whose outputs all begin with <s>
-            settings.forced_bos_token_id = first[0]
     return model
+
+
+def _force_first_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let an encoder-decoder begin its output with the special token that begins all targets, as <s> does BART's."""
+    settings = getattr(model, "generation_config", None)
+    if not model.config.is_encoder_decoder or settings is None or settings.forced_bos_token_id is not None:
+        return
+    first = tokenizer(text_target="a")["input_ids"][0]
+    if first in special_token_ids(tokenizer) and first != tokenizer.eos_token_id:
+        settings.forced_bos_token_id = first
 
 
 def load_config(name: str, head: dict[str, Any]) -> PretrainedConfig:
@@ -436,10 +444,7 @@ def _check_first_pass(
     settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
 ) -> None:
     """Run the longest text through the model: whether it can be read, classified, and explained at the site."""
-    longest = max(data.train.texts, key=lambda text: len("".join(text)))
-    if is_tagger(model):
-        longest = mark_word(str(longest), 0)
-    texts = [text for text in encode_texts(model, tokenizer, [longest], settings.max_tokens) if text.words]
+    texts = _choose_longest(settings, model, tokenizer, data)
     site = get_explaining_site(model)
     try:
         for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):
@@ -448,6 +453,11 @@ def _check_first_pass(
                 raise InputError(
                     f"model '{settings.model}': expected {len(data.label_names)} logits, one a label, got "
                     f"{logits.shape[-1]}"
+                )
+            if "embedding" not in trace.vectors:
+                raise InputError(
+                    f"model '{settings.model}': SAFR can't see where {type(model).__name__} looks up its tokens; "
+                    "choose another"
                 )
             if site not in trace.vectors:
                 raise InputError(f"`site` {site!r} is none of this model's; it has {', '.join(trace.vectors)}")
@@ -459,6 +469,18 @@ def _check_first_pass(
         raise InputError(
             f"model '{settings.model}': {type(model).__name__} can't read a text of the data ({_reason(error)})"
         ) from error
+
+
+def _choose_longest(
+    settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
+) -> list[EncodedText]:
+    """The longest training text, as the model is asked about it; none if it holds no word."""
+    numbers = sorted(range(len(data.train)), key=lambda number: -len("".join(data.train.texts[number])))[:_FEW_TEXTS]
+    longest = Split(*zip(*((data.train.texts[number], data.train.labels[number]) for number in numbers), strict=True))
+    if is_tagger(model):
+        longest = mark_texts(tokenizer, longest, number_tags(model, data.label_names), settings.max_tokens)
+    encoded = encode_texts(model, tokenizer, longest.texts[:1], settings.max_tokens)
+    return [text for text in encoded if text.words]
 
 
 def _check_space(model: PreTrainedModel, output: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import os
@@ -181,8 +182,11 @@ def _train_model(
     train_rows, dev = take_turns(lambda: [_tokenize_split(prepared, split, data) for split in (data.train, data.dev)])
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
-    # The collator for sequences pads the labels too.
+    # The collator for sequences pads the labels too; at the right, as in evaluation, since positions count from there.
     collate = DataCollatorForSeq2Seq if data.has_token_labels else DataCollatorWithPadding
+    padder = copy.deepcopy(tokenizer)
+    if data.has_token_labels:
+        padder.padding_side = "right"
     own_callbacks = [
         EarlyStoppingCallback(settings.recipe.patience),
         DivergenceCheck(settings.recipe),
@@ -198,7 +202,7 @@ def _train_model(
             args=arguments,
             train_dataset=train_rows,
             eval_dataset=dev.select(np.argsort(dev["length"]), keep_in_memory=True),  # so that little is padded
-            data_collator=collate(tokenizer, padding="max_length" if padded_length else True, max_length=padded_length),
+            data_collator=collate(padder, padding="max_length" if padded_length else True, max_length=padded_length),
             processing_class=tokenizer,
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
             preprocess_logits_for_metrics=_make_token_judge(model) if data.has_token_labels else None,
@@ -394,7 +398,8 @@ def _tokenize_split(prepared: PreparedTraining, split: Split, data: TextDataset)
     """The rows that the Trainer reads."""
     model, tokenizer, max_tokens = prepared.model, prepared.tokenizer, prepared.settings.max_tokens
     if data.has_token_labels:
-        return make_target_dataset(tokenize_labels(model, tokenizer, split, data, max_tokens))
+        shifted = model.can_generate() and not model.config.is_encoder_decoder
+        return make_target_dataset(tokenize_labels(model, tokenizer, split, data, max_tokens), shifted=shifted)
     return tokenize_dataset(tokenizer, split.texts, split.labels, max_tokens)
 
 
