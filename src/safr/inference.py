@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
-from safr.data.batches import Batch, iter_batches
+from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
 from safr.data.encoding import EncodedText, count_end_tokens, encode
 from safr.data.splits import Label, Text
 from safr.data.tags import encode_marked
@@ -47,6 +47,9 @@ PROBLEM_TYPES: dict[Task, ProblemType] = {
     "regression": "regression",
 }
 """What transformers calls the tasks, in a model's config."""
+
+_MOST_LOGITS = 2**26
+"""Logits of all tokens that are in memory at once, a quarter of a gigabyte."""
 
 _mode_lock = Lock()
 _paused_modules: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
@@ -134,7 +137,9 @@ def iter_target_logits(
     Yields:
         Batches with the logits of all tokens, and with their labels.
     """
-    for batch in iter_model_batches(model, texts):
+    longer = max((len(row) / len(text.ids) for row, text in zip(labels, texts, strict=True)), default=1.0)
+    most = int(_MOST_LOGITS / model.config.get_text_config().vocab_size / max(longer, 1.0))
+    for batch in iter_model_batches(model, texts, tokens_per_batch=max(min(most, TOKENS_PER_BATCH), 1)):
         rows = [torch.tensor(labels[index]) for index in batch.indices]
         targets = pad_sequence(rows, batch_first=True, padding_value=ignored).to(model.device)
         if not model.config.is_encoder_decoder:  # a label for each token, also for those of padding
@@ -145,8 +150,15 @@ def iter_target_logits(
         yield batch, logits, targets
 
 
-def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
+def iter_model_batches(
+    model: PreTrainedModel, texts: Sequence[EncodedText], *, tokens_per_batch: int | None = None
+) -> Iterator[Batch]:
     """Batches as this model needs them, so that every text gets the logits that it gets alone.
+
+    Args:
+        model: The model.
+        texts: Encoded texts.
+        tokens_per_batch: See `iter_batches`. Default: its own.
 
     Raises:
         InputError: What is to be run is no encoded text, or a token is beyond the model's vocabulary.
@@ -155,18 +167,20 @@ def iter_model_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> 
     check_mask_present(model)
     _check_tokens(model, texts)
     for group in _group_by_end_tokens(model, texts):
-        for batch in _iter_padded_batches(model, [texts[number] for number in group]):
+        for batch in _iter_padded_batches(model, [texts[number] for number in group], tokens_per_batch):
             yield replace(batch, indices=tuple(group[index] for index in batch.indices))
 
 
-def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Iterator[Batch]:
+def _iter_padded_batches(
+    model: PreTrainedModel, texts: Sequence[EncodedText], tokens_per_batch: int | None
+) -> Iterator[Batch]:
     """Batches on the model's device and padded as it pads.
 
     Texts of one length come together where padding changes what the model computes; one text at a time where it has no
     padding.
     """
     config = model.config.get_text_config()
-    alone = {} if takes_batches(model) else {"tokens_per_batch": 1}
+    size = tokens_per_batch if takes_batches(model) else 1
     types = getattr(config, "type_vocab_size", None)
     return iter_batches(
         texts,
@@ -178,7 +192,7 @@ def _iter_padded_batches(model: PreTrainedModel, texts: Sequence[EncodedText]) -
         zero_types=types is None,
         equal_lengths=not ignores_padding(model),
         device=model.device,
-        **alone,
+        **({} if size is None else {"tokens_per_batch": size}),
     )
 
 
