@@ -4,11 +4,20 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from transformers import T5ForConditionalGeneration
 
 from safr.attribution.gradients import NOISE_LEVEL, NOISE_SAMPLES, gradient_x_input, integrated_gradients, smooth_grad
 from safr.attribution.internals import attention_received, attention_rollout, compute_rollout
 from safr.attribution.perturbation import SAMPLES_PER_WORD, kernel_shap, lime, occlusion, shapley
-from safr.attribution.registry import ABSOLUTE_PREFIX, METHODS, attribute, default_methods, get_method, is_signed
+from safr.attribution.registry import (
+    ABSOLUTE_PREFIX,
+    METHODS,
+    attribute,
+    check_methods,
+    default_methods,
+    get_method,
+    is_signed,
+)
 from safr.config import Regularization
 from safr.data.encoding import encode
 from safr.errors import InputError
@@ -16,6 +25,7 @@ from safr.inference import iter_traces, log_odds, predict, probabilities, text_l
 from safr.model.interventions import intervene
 from safr.model.trace import trace
 from tests import linear, tiny
+from tests.tiny_tokenizers import model as build
 
 TEXTS = (
     "a lovely film",
@@ -264,3 +274,19 @@ def test_names_of_methods():
     with pytest.raises(InputError, match="keep needs a model with VMASK"):
         get_method("keep").score(tiny.model(), encoded())
     assert "keep" not in default_methods(tiny.model())
+
+
+@pytest.mark.parametrize(
+    ("name", "lack"),
+    [
+        ("keep", "a model with VMASK, this one has none"),
+        ("integrated_gradients", "a model without a decoder of its own"),
+        (f"{ABSOLUTE_PREFIX}gradient_x_input", "a model without a decoder of its own"),
+    ],
+)
+def test_a_method_that_a_model_does_not_allow_is_named_before_any_is_run(name, lack):
+    model, _ = build(T5ForConditionalGeneration)
+    with pytest.raises(InputError, match=rf"the method {name} needs {lack}.*; leave it out"):
+        check_methods(model, ["occlusion", name])
+    assert name not in default_methods(model)
+    check_methods(model, default_methods(model))

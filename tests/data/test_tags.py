@@ -179,7 +179,9 @@ def test_a_word_that_is_a_special_token_is_not_judged():
 
 @pytest.mark.parametrize("label", ["O O B-Z O", "O"])
 def test_texts_are_marked_only_if_all_tags_fit(label):
-    with pytest.raises(InputError, match="expected a tag for each of the 4 words|the tag 'B-Z' is none of the model's"):
+    with pytest.raises(
+        InputError, match=r"expected a tag for each of the 4 words|the tag 'B-Z' is none of the model's"
+    ):
         mark_texts(tokenizer("gpt2"), Split(("a b c d",) * 2, ("O O O O", label)), IDS)
 
 

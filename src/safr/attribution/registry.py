@@ -6,11 +6,11 @@ A method is a plain function from a model and texts to one score per word.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,6 +47,8 @@ class AttributionMethod:
     score: AttributionFunction
     signed: bool = False
     """Whether words that speak against the predicted class score below 0. Other methods ignore the class."""
+    needs: Literal["vmask", "attention", "gradients"] | None = None
+    """What a model must have for it: the word mask, attention that can be seen, or gradients of what it reads."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,12 @@ def random_baseline(model: PreTrainedModel, texts: Sequence[EncodedText], seed: 
 
 METHODS: dict[str, AttributionMethod] = {
     "capacity": AttributionMethod(capacity_scores),
-    "keep": AttributionMethod(keep_scores),
-    "attention": AttributionMethod(attention_received),
-    "attention_rollout": AttributionMethod(attention_rollout),
-    "gradient_x_input": AttributionMethod(gradient_x_input, signed=True),
-    "smooth_grad": AttributionMethod(smooth_grad, signed=True),
-    "integrated_gradients": AttributionMethod(integrated_gradients, signed=True),
+    "keep": AttributionMethod(keep_scores, needs="vmask"),
+    "attention": AttributionMethod(attention_received, needs="attention"),
+    "attention_rollout": AttributionMethod(attention_rollout, needs="attention"),
+    "gradient_x_input": AttributionMethod(gradient_x_input, signed=True, needs="gradients"),
+    "smooth_grad": AttributionMethod(smooth_grad, signed=True, needs="gradients"),
+    "integrated_gradients": AttributionMethod(integrated_gradients, signed=True, needs="gradients"),
     "occlusion": AttributionMethod(occlusion, signed=True),
     "shapley": AttributionMethod(shapley, signed=True),
     "kernel_shap": AttributionMethod(kernel_shap, signed=True),
@@ -113,7 +115,7 @@ def get_method(name: str) -> AttributionMethod:
         return AttributionMethod(partial(capacity_scores, site=name.partition("@")[2]))
     method = METHODS.get(name.removeprefix(ABSOLUTE_PREFIX))
     if name.startswith(ABSOLUTE_PREFIX) and method is not None and method.signed:
-        return AttributionMethod(partial(absolute_scores, method.score))
+        return AttributionMethod(partial(absolute_scores, method.score), needs=method.needs)
     if name not in METHODS:
         raise InputError(
             f"no attribution method is called {name!r}; known are {', '.join(METHODS)}, capacity@SITE, and "
@@ -138,14 +140,25 @@ def is_signed(name: str) -> bool:
 
 def default_methods(model: PreTrainedModel) -> list[str]:
     """Names of the methods that a model is evaluated with by default: all that it allows, but for `COSTLY_METHODS`."""
-    names = [name for name in METHODS if name not in COSTLY_METHODS]
-    if (regularizer := get_regularizer(model)) is None or regularizer.vmask is None:
-        names.remove("keep")
-    if not has_visible_attention(unwrap(model)):
-        names = [name for name in names if not name.startswith("attention")]
-    if model.config.is_encoder_decoder:
-        names = [name for name in names if not name.endswith(("_input", "_gradients"))]
-    return names
+    return [name for name, method in METHODS.items() if name not in COSTLY_METHODS and not _find_lack(model, method)]
+
+
+def check_methods(model: PreTrainedModel, names: Iterable[str]) -> None:
+    """Raise an InputError for the name of no method, or of one that the model does not allow."""
+    for name in names:
+        if lack := _find_lack(model, get_method(name)):
+            raise InputError(f"the method {name} needs {lack}; leave it out")
+
+
+def _find_lack(model: PreTrainedModel, method: AttributionMethod) -> str:
+    """What the model lacks for a method, in words; "" where it lacks nothing."""
+    if method.needs == "vmask" and ((regularizer := get_regularizer(model)) is None or regularizer.vmask is None):
+        return "a model with VMASK, this one has none"
+    if method.needs == "attention" and not has_visible_attention(unwrap(model)):
+        return "attention that can be seen, which this model's can't"
+    if method.needs == "gradients" and model.config.is_encoder_decoder:
+        return "a model without a decoder of its own, which reads the text once more"
+    return ""
 
 
 def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: AttributionFunction) -> AttributionResult:

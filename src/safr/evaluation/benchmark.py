@@ -20,6 +20,7 @@ from safr.attribution.registry import (
     ABSOLUTE_PREFIX,
     AttributionResult,
     attribute,
+    check_methods,
     default_methods,
     get_method,
     is_method,
@@ -127,6 +128,7 @@ def _judge(
     removals: Sequence[Removal] | None,
     progress: PartProgress,
 ) -> dict[str, Any]:
+    check_methods(data.model, methods or ())
     file_scores = {name: read_scores(path, data.texts, data.numbers) for name, path in files.items()}
     attributions = _attribute_all(data, methods or default_methods(data.model), progress)
     attributions |= {name: AttributionResult(scores) for name, scores in file_scores.items()}
