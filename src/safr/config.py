@@ -288,7 +288,7 @@ class Settings:
 
     task: Literal["auto", "classification", "multi_label", "regression", "generation", "token_classification"] = "auto"
     """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
-    or several columns), a number to predict, or a text that a language model or an encoder-decoder is to write
+    or several columns), a number to predict, a text that a language model or an encoder-decoder is to write
     (`generation`; with the text's own column as the label column, or a .txt file, the text itself), or a tag for each
     word (`token_classification`: two lists, or a .conll file). `auto` tells it from the labels."""
 
@@ -524,7 +524,7 @@ _OWN_ARGUMENTS = (
     *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend"),
     *("ddp_timeout", "average_tokens_across_devices", "use_liger_kernel", "liger_kernel_config"),
 )
-"""Training arguments that SAFR sets by itself, or has no use for: one process trains one run on disk."""
+"""Training arguments that SAFR sets by itself, or has no use for."""
 
 
 _TOO_MANY = 2**31
