@@ -221,3 +221,25 @@ def test_a_tag_that_train_lacks_is_told(tmp_path):
     (tmp_path / "test.conll").rename(tmp_path / "test.txt")
     with pytest.raises(InputError, match=r"expected splits of one kind, found train\.conll, test\.txt"):
         load_data(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("John\tX\tB-PER\nsaw\tX\t\n", "line 2: expected 3 columns|line 1: expected 2 columns"),
+        ("\tX\tB-PER\nsaw\tX\tO\n", "line 1: expected a word and its tag"),
+        ("John X B-PER\nsaw X\nParis X B-LOC\n", "line 2: expected 3 columns as in the text's last line, got 2"),
+    ],
+)
+def test_empty_and_missing_cells_of_a_conll_file_are_refused(text, message, tmp_path):
+    (tmp_path / "a.conll").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_data(tmp_path / "a.conll")
+
+
+def test_blocks_of_comments_and_comments_with_values_are_passed_over(tmp_path):
+    text = "# a comment of a file\n\n# id 7 domain=train\nJohn _ _ B-PER\n# within text\nsaw{n} _ _ O\n\n"
+    (tmp_path / "a.conll").write_text("".join(text.format(n=n) for n in range(24)))
+    data = load_data(tmp_path / "a.conll")
+    assert data.label_names == ("B-PER", "O")
+    assert len(data.train) + len(data.dev) + len(data.test) == 24

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from safr.data import Split
 from safr.data.encoding import count_end_tokens, encode
-from safr.data.targets import IGNORED, make_prompts, make_target_dataset, tokenize_targets
+from safr.data.targets import IGNORED, find_common_mark, make_prompts, make_target_dataset, tokenize_targets
 from safr.errors import InputError
 from tests.tiny_tokenizers import TEXTS
 from tests.tiny_tokenizers import tokenizer as of_family
@@ -205,3 +205,29 @@ def test_no_mark_of_a_space_is_judged():
     words = tokenizer("metaspace")
     prompts, _ = make_prompts(words, split, encoder_decoder=False)
     assert all(words.decode([token]).strip() for token in prompts.labels)
+
+
+@pytest.mark.parametrize("family", CAUSAL)
+def test_more_white_space_than_the_tokens_own_is_part_of_the_text(family):
+    split = Split(("def f():", "def g(): "), ("\n    return red", " blue"))
+    prompts, left_out = make_prompts(tokenizer(family), split, encoder_decoder=False)
+    assert left_out == 0
+    made = tokenize_targets(tokenizer(family), split, encoder_decoder=False)
+    for text, token, row in zip(prompts.texts, prompts.labels, made, strict=True):
+        before = encode(tokenizer(family), [text])[0].ids
+        assert row.ids[: len(before) + 1] == (*before, token)
+
+
+def test_a_special_token_at_a_targets_beginning_is_not_judged():
+    words = tokenizer("metaspace")
+    prompts, _ = make_prompts(words, Split(("good", "film"), ("</s> moves", "</s> film")), encoder_decoder=False)
+    assert not set(prompts.labels) & set(words.all_special_ids)
+
+
+def test_the_mark_that_begins_all_targets_is_found_and_not_judged():
+    words, split = tokenizer("metaspace"), Split(("good", "film"), ("語", "書"))
+    mark = find_common_mark(words, split)
+    assert words.convert_ids_to_tokens(mark) == "▁"
+    prompts, left_out = make_prompts(words, split, encoder_decoder=True, forced=mark)
+    assert (left_out, mark in prompts.labels) == (0, False)
+    assert find_common_mark(words, Split(("a", "b"), ("good", "語"))) is None

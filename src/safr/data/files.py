@@ -297,28 +297,44 @@ def _iter_conll(path: Path) -> Iterator[RawRow]:
     lines: list[tuple[int, list[str]]] = []
     for number, line in enumerate(chain(_iter_lines(path, newline="\n"), [""]), start=1):
         fields = _split_conll(line)
-        if fields and not line.startswith("-DOCSTART-"):
+        if fields and fields[0] != "-DOCSTART-":
             lines.append((number, fields))
         elif lines:
-            yield RawRow(f"{shown}, line {lines[0][0]}", _read_conll(lines, shown))
+            if text := _read_conll(lines, shown):
+                yield RawRow(f"{shown}, line {lines[0][0]}", text)
             lines = []
 
 
 def _split_conll(line: str) -> list[str]:
     """The columns of a line, between tabs if there are some, else between spaces; a word may hold other white space."""
-    line = line.strip(" \t\r\n")
-    return [field.strip(" ") for field in line.split("\t")] if "\t" in line else line.split(" ") if line else []
+    line = line.strip(" \r\n")
+    if not line.strip("\t "):
+        return []
+    if "\t" in line:
+        return [field.strip(" ") for field in line.removesuffix("\t").split("\t")]
+    return [field for field in line.split(" ") if field]
 
 
-def _read_conll(lines: list[tuple[int, list[str]]], shown: str) -> tuple[list[str], list[str]]:
-    """The words and the tags of one text, without comments before it, which have another number of columns."""
+def _read_conll(lines: list[tuple[int, list[str]]], shown: str) -> tuple[list[str], list[str]] | None:
+    """The words and tags of a text; None of comments alone, which have other columns than the text, or set a value."""
     columns = len(lines[-1][1])
-    while len(lines) > 1 and lines[0][1][0].startswith("#") and len(lines[0][1]) != columns:
-        lines = lines[1:]
+    if columns != 2 and all(fields[0].startswith("#") for _, fields in lines):
+        return None
+    lines = [
+        (number, fields)
+        for number, fields in lines
+        if not fields[0].startswith("#") or (len(fields) == columns and "=" not in fields[-1])
+    ]
     for number, fields in lines:
-        if len(fields) < 2:
-            raise InputError(f"{shown}, line {number}: expected a word and its tag, got {shorten_text(fields[0])!r}")
-    return [fields[0] for _, fields in lines], [fields[-1] for _, fields in lines]
+        if len(fields) < 2 or not (fields[0] and fields[-1]):
+            text = shorten_text(" ".join(fields))
+            raise InputError(f"{shown}, line {number}: expected a word and its tag, got {text!r}")
+    for number, fields in lines:
+        if len(fields) != columns:
+            raise InputError(
+                f"{shown}, line {number}: expected {columns} columns as in the text's last line, got {len(fields)}"
+            )
+    return ([fields[0] for _, fields in lines], [fields[-1] for _, fields in lines]) if lines else None
 
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:

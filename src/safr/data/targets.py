@@ -105,7 +105,12 @@ def make_target_dataset(rows: Sequence[TargetRow], *, shifted: bool) -> Dataset:
 
 
 def make_prompts(
-    tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None, *, encoder_decoder: bool
+    tokenizer: PreTrainedTokenizerBase,
+    split: Split,
+    max_tokens: int | None = None,
+    *,
+    encoder_decoder: bool,
+    forced: int | None = None,
 ) -> tuple[Split, int]:
     """Texts with the id of the token that comes next, by which a model is judged, and how many texts have none.
 
@@ -120,19 +125,24 @@ def make_prompts(
         split: Texts, and what is to be written after each, or "" for the text itself.
         max_tokens: Most tokens of a text. Default: no limit.
         encoder_decoder: Whether the model is one.
+        forced: The token that begins every output of an encoder-decoder, which is not judged.
 
     Raises:
         InputError: As `tokenize_targets`, or fewer than two texts are left.
     """
     if encoder_decoder:
-        prompts = _find_first_outputs(tokenizer, split)
+        prompts = _find_first_outputs(tokenizer, split, forced)
     else:
         prompts = _find_next_tokens(tokenizer, split, max_tokens)
     kept = [prompt for prompt in prompts if prompt is not None]
     if len(kept) < 2:
+        advice = (
+            "the tokens of the others part text and target in another way, or begin a target with a mark of a space"
+            if any(split.labels)
+            else f"bring texts of more than {_WORDS_BEFORE} words, or targets"
+        )
         raise InputError(
-            f"expected at least 2 texts with a token to write after them, got {len(kept)} of {len(split)}; bring texts "
-            f"of more than {_WORDS_BEFORE} words, or targets"
+            f"expected at least 2 texts with a token to write after them, got {len(kept)} of {len(split)}; {advice}"
         )
     return Split(tuple(text for text, _ in kept), tuple(token for _, token in kept)), len(split) - len(kept)
 
@@ -189,12 +199,24 @@ def _add_end(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list[int
     return [*ids] if end is None or ids[-1:] == [end] else [*ids, end]
 
 
-def _find_first_outputs(tokenizer: PreTrainedTokenizerBase, split: Split) -> list[tuple[str, int] | None]:
+def find_common_mark(tokenizer: PreTrainedTokenizerBase, split: Split) -> int | None:
+    """The mark of a space that begins every target of an encoder-decoder, as of Chinese ones; None if there is none."""
+    special_ids = special_token_ids(tokenizer)
+    rows = tokenize_targets(tokenizer, split, encoder_decoder=True)
+    first = {next((label for label in row.labels if label not in special_ids), None) for row in rows}
+    (mark,) = first if len(first) == 1 else (None,)
+    return None if mark is None or str(tokenizer.decode([mark])).strip() else mark
+
+
+def _find_first_outputs(
+    tokenizer: PreTrainedTokenizerBase, split: Split, forced: int | None
+) -> list[tuple[str, int] | None]:
     """Every text with the first token of its target; None where nobody can see that token."""
     special_ids = special_token_ids(tokenizer)
     prompts: list[tuple[str, int] | None] = []
     for text, row in zip(_read_texts(split), tokenize_targets(tokenizer, split, encoder_decoder=True), strict=True):
-        first = next((label for label in row.labels if label not in special_ids), None)
+        tokens = [label for label in row.labels if label not in special_ids]
+        first = next(iter(tokens[tokens[:1] == [forced] :]), None)
         is_seen = first is not None and str(tokenizer.decode([first])).strip()
         prompts.append((text, first) if first is not None and is_seen else None)
     return prompts
@@ -204,11 +226,13 @@ def _find_next_tokens(
     tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None
 ) -> list[tuple[str, int] | None]:
     """Beginnings of texts with the token after them; None where there is no place to cut a text."""
-    texts, ends = _read_texts(split), count_end_tokens(tokenizer)
+    texts, ends, special_ids = _read_texts(split), count_end_tokens(tokenizer), special_token_ids(tokenizer)
+    # A text that loses its end is no longer what comes before the token.
+    most = None if max_tokens is None or tokenizer.truncation_side == "left" else max_tokens - ends
     wholes = [_join(text, replace_surrogates(str(target))) for text, target in zip(texts, split.labels, strict=True)]
     encodings = tokenize(tokenizer, [(whole,) for whole in wholes])
     places = [
-        _list_target_cuts(whole, len(text), encoding, max_tokens if tokenizer.truncation_side == "right" else None)
+        _list_target_cuts(whole, len(text), encoding, most, special_ids)
         if target
         else _list_word_cuts(tokenizer, whole, encoding, max_tokens)
         for text, target, whole, encoding in zip(texts, split.labels, wholes, encodings, strict=True)
@@ -226,10 +250,12 @@ def _find_next_tokens(
     return prompts
 
 
-def _list_target_cuts(whole: str, length: int, encoding: Encoding, most: int | None) -> list[_Cut]:
+def _list_target_cuts(
+    whole: str, length: int, encoding: Encoding, most: int | None, special_ids: frozenset[int]
+) -> list[_Cut]:
     """The places before the first token of the target, which begins after so many characters of the whole."""
     for place, (start, end) in enumerate(encoding.offsets):
-        if whole[max(start, length) : end].strip():
+        if whole[max(start, length) : end].strip() and encoding.ids[place] not in special_ids:
             reaches_back = bool(whole[start:length].strip())
             is_read = most is None or place <= most
             return [] if reaches_back or not is_read else _list_cuts(whole, encoding, place)
@@ -252,7 +278,8 @@ def _list_word_cuts(
 
 
 def _list_cuts(whole: str, encoding: Encoding, place: int) -> list[_Cut]:
-    """The whole up to a token, without the white space before it, which is the token's own, or with it."""
+    """The whole up to a token, without the white space before it, with a part of it that is not the token's, or all."""
     start, end = encoding.offsets[place]
     before = whole[: end - len(whole[start:end].lstrip())]
-    return [(place, cut) for cut in dict.fromkeys((before.rstrip(), before)) if cut.strip()]
+    cuts = dict.fromkeys((before.rstrip(), whole[:start], before[:-1], before))
+    return [(place, cut) for cut in cuts if cut.strip() and not whole[len(cut) : len(before)].strip()]

@@ -192,7 +192,9 @@ def number_tags(model: PreTrainedModel, names: Sequence[str] = ()) -> dict[str, 
 def _align_prompts(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None
 ) -> Split:
-    return make_prompts(tokenizer, split, max_tokens, encoder_decoder=model.config.is_encoder_decoder)[0]
+    forced = getattr(getattr(model, "generation_config", None), "forced_bos_token_id", None)
+    encoder_decoder = model.config.is_encoder_decoder
+    return make_prompts(tokenizer, split, max_tokens, encoder_decoder=encoder_decoder, forced=forced)[0]
 
 
 def _check_task(model: PreTrainedModel, data: TextDataset) -> None:

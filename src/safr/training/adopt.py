@@ -30,6 +30,7 @@ from safr.training.prepare import (
     load_config,
     load_model_tokenizer,
     load_with_head,
+    prepare_writer,
     record_data,
 )
 
@@ -104,6 +105,8 @@ def adopt_model(
     name, settings = settings.model, settings.changed(task=get_task(model))
     data = load_data(settings, data_dir=data_dir, progress=progress)
     check_vocabulary(settings, model, tokenizer)
+    if data.task == "generation":
+        prepare_writer(model, tokenizer, data)
     settings = fit_max_tokens(settings, model)
     aligned = align_labels(model, tokenizer, data, settings.max_tokens)
     check_classes(

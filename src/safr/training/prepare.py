@@ -29,7 +29,7 @@ from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText, encode, special_token_ids
 from safr.data.tags import mark_texts, tokenize_tags
-from safr.data.targets import TargetRow, tokenize_targets
+from safr.data.targets import TargetRow, find_common_mark, tokenize_targets
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
 from safr.evaluation.labels import align_labels, number_tags
@@ -96,9 +96,8 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
     model = _build_model(settings, tokenizer, data)
-    if data.task == "generation" and any(data.train.labels) and not model.config.is_encoder_decoder:
-        # What is written comes after a text's end. Only initial values are saved with a tokenizer.
-        tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "left"
+    if data.task == "generation":
+        prepare_writer(model, tokenizer, data)
     check_arguments_fit(settings.recipe, model, data.task)
     check_vocabulary(settings, model, tokenizer)
     settings = fit_max_tokens(settings, model)
@@ -308,6 +307,16 @@ def _load_writer(name: str, tokenizer: PreTrainedTokenizerBase) -> PreTrainedMod
     if not model.can_generate():
         raise InputError(f"model '{name}': expected a model that writes text, got {type(model).__name__}")
     return model
+
+
+def prepare_writer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> None:
+    """Let a causal model read the ends of long texts, and an encoder-decoder begin with the mark of all targets."""
+    settings = getattr(model, "generation_config", None)
+    if not model.config.is_encoder_decoder:
+        # What is written comes after a text's end. Only initial values are saved with a tokenizer.
+        tokenizer.truncation_side = tokenizer.init_kwargs["truncation_side"] = "left"
+    elif settings is not None and settings.forced_bos_token_id is None and any(data.train.labels):
+        settings.forced_bos_token_id = find_common_mark(tokenizer, data.train)
 
 
 def _force_first_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
