@@ -14,13 +14,13 @@ never first.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 from typing import Literal
 
-from safr.data.splits import Example, TextDataset
+from safr.data.splits import Example, SplitExamples, Text, TextDataset
 from safr.errors import InputError
 
 Kind = Literal["negative", "positive", "negator", "filler"]
@@ -98,8 +98,7 @@ def planted(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed: int 
         InputError: A split is too small to hold both classes.
     """
     sizes = {"test": test, "dev": dev, "train": train}  # the test split first, so that no other size changes it
-    used_texts: set[str] = set()
-    parts = {part: _generate_examples(part, size, seed, used_texts) for part, size in sizes.items()}
+    parts = generate_splits(sizes, _generate_example, seed=seed, kind="sentences, one of each class")
     return TextDataset.from_parts(
         "planted",
         parts,
@@ -107,6 +106,36 @@ def planted(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed: int 
         origin=f"sentences of a small grammar, made on the spot, seed {seed}",
         cleaned={},
     )
+
+
+def generate_splits(
+    sizes: Mapping[str, int], generate: Callable[[Random, int], Example], *, seed: int, kind: str, sequence: str = ""
+) -> SplitExamples:
+    """Splits of different examples of a grammar, of its two classes in turn.
+
+    Args:
+        sizes: Number of examples by split, in the order in which texts are taken.
+        generate: Draws an example of class 0 or 1.
+        seed: Any whole number.
+        kind: What a split needs two of, for errors.
+        sequence: Begins the name of a grammar's own random sequences.
+
+    Raises:
+        InputError: A split is too small to hold both classes.
+    """
+    used: set[Text] = set()
+    parts: SplitExamples = {}
+    for part, size in sizes.items():
+        if size < 2:
+            raise InputError(f"`{part}` must be at least 2 {kind}, got {size}; give more")
+        draw = Random(f"{sequence}{part} {seed}")
+        examples = parts[part] = []
+        while len(examples) < size:
+            example = generate(draw, len(examples) % 2)
+            if example[0] not in used:
+                used.add(example[0])
+                examples.append(example)
+    return parts
 
 
 def planted_truth(text: str) -> PlantedTruth:
@@ -148,26 +177,15 @@ def generate_sentence(draw: Random, label: int) -> tuple[str, PlantedTruth]:
     return " ".join(_draw_word(draw, kind) for kind in kinds), PlantedTruth(rationale, tuple(pairs), label)
 
 
+def _generate_example(draw: Random, label: int) -> Example:
+    return generate_sentence(draw, label)[0], label
+
+
 def _find_negator(kinds: Sequence[Kind], word: int) -> int | None:
     """Place of a word's negator: directly before the word, or before a filler directly before the word; or None."""
     if word > 0 and kinds[word - 1] == "negator":
         return word - 1
     return word - 2 if word > 1 and kinds[word - 2 : word] == ["negator", "filler"] else None
-
-
-def _generate_examples(part: str, size: int, seed: int, used_texts: set[str]) -> list[Example]:
-    """Alternating negative and positive sentences that are not in `used_texts`, to which they are added."""
-    if size < 2:
-        raise InputError(f"`{part}` must be at least 2 sentences, one of each class, got {size}; give more")
-    draw = Random(f"{part} {seed}")
-    examples: list[Example] = []
-    while len(examples) < size:
-        label = len(examples) % 2
-        text, _ = generate_sentence(draw, label)
-        if text not in used_texts:
-            used_texts.add(text)
-            examples.append((text, label))
-    return examples
 
 
 def _draw_targets(draw: Random, words: int, label: int) -> list[int]:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from safr.data.planted import LETTERS, WORDS
+from safr.data.planted import LETTERS, WORDS, generate_splits
 from safr.data.splits import Example, TextDataset
-from safr.errors import InputError
 
 _FEWEST_WORDS, _MOST_WORDS = 6, 14
 _FILLERS_OF_LENGTH = 16  # so that a text's eight fillers, in the mean, are drawn from eight times as many words
@@ -68,8 +67,7 @@ def planted_pairs(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed
         InputError: A split is too small to hold both classes.
     """
     sizes = {"test": test, "dev": dev, "train": train}  # the test split first, so that no other size changes it
-    used_pairs: set[tuple[str, str]] = set()
-    parts = {part: _generate_examples(part, size, seed, used_pairs) for part, size in sizes.items()}
+    parts = generate_splits(sizes, _generate_example, seed=seed, kind="pairs, one of each class", sequence="pairs ")
     return TextDataset.from_parts(
         "planted_pairs",
         parts,
@@ -102,19 +100,8 @@ def generate_pair(draw: Random, label: int) -> tuple[str, str]:
     return first, second
 
 
-def _generate_examples(part: str, size: int, seed: int, used_pairs: set[tuple[str, str]]) -> list[Example]:
-    """Pairs of two colours and of one, in turn, that are not in `used_pairs`, to which they are added."""
-    if size < 2:
-        raise InputError(f"`{part}` must be at least 2 pairs, one of each class, got {size}; give more")
-    draw = Random(f"pairs {part} {seed}")
-    examples: list[Example] = []
-    while len(examples) < size:
-        label = len(examples) % 2
-        pair = generate_pair(draw, label)
-        if pair not in used_pairs:
-            used_pairs.add(pair)
-            examples.append((pair, label))
-    return examples
+def _generate_example(draw: Random, label: int) -> Example:
+    return generate_pair(draw, label), label
 
 
 def _draw_words(draw: Random, words: tuple[str, ...], *, same: bool) -> tuple[str, str]:

@@ -13,9 +13,9 @@ from random import Random
 from typing import Literal
 
 from safr.data.labels import OUTSIDE
+from safr.data.planted import generate_splits
 from safr.data.planted_pairs import FILLERS
 from safr.data.splits import Example, TextDataset
-from safr.errors import InputError
 
 _FEWEST_WORDS, _MOST_WORDS = 6, 14
 
@@ -51,8 +51,7 @@ def planted_tags(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed:
         InputError: A split is too small to hold both tags.
     """
     sizes = {"test": test, "dev": dev, "train": train}  # the test split first, so that no other size changes it
-    used: set[str] = set()
-    parts = {part: _generate_examples(part, size, seed, used) for part, size in sizes.items()}
+    parts = generate_splits(sizes, _generate_example, seed=seed, kind="texts, one with each tag", sequence="tags ")
     return TextDataset.from_parts(
         "planted_tags",
         parts,
@@ -72,15 +71,5 @@ def generate_tagged_text(draw: Random, kind: Literal["ANIMAL", "THING"]) -> tupl
     return " ".join(words), " ".join(f"B-{kind}" if word == noun else OUTSIDE for word in words)
 
 
-def _generate_examples(part: str, size: int, seed: int, used: set[str]) -> list[Example]:
-    """Texts with an animal and with a thing, in turn, that are not in `used`, to which they are added."""
-    if size < 2:
-        raise InputError(f"`{part}` must be at least 2 texts, one with each tag, got {size}; give more")
-    draw = Random(f"tags {part} {seed}")
-    examples: list[Example] = []
-    while len(examples) < size:
-        text, tags = generate_tagged_text(draw, "THING" if len(examples) % 2 else "ANIMAL")
-        if text not in used:
-            used.add(text)
-            examples.append((text, tags))
-    return examples
+def _generate_example(draw: Random, label: int) -> Example:
+    return generate_tagged_text(draw, "THING" if label else "ANIMAL")
