@@ -24,6 +24,7 @@ from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
 from safr.data.encoding import EncodedText, count_end_tokens, encode
 from safr.data.splits import Label, Text
 from safr.data.tags import encode_marked
+from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, describe_value
 from safr.model.families import (
     add_decoder_start,
@@ -123,28 +124,27 @@ def iter_logits(
 
 
 def iter_target_logits(
-    model: PreTrainedModel, texts: Sequence[EncodedText], labels: Sequence[Sequence[int]], ignored: int
+    model: PreTrainedModel, rows: Sequence[TargetRow]
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch token label"], Int[Tensor, "batch target"]]]:
     """Run a model on texts with labels of tokens batch by batch, without gradients, each label given those before it.
 
     Args:
         model: A causal language model, an encoder-decoder, or a model that gives each token a tag; it runs in
             evaluation mode.
-        texts: What it is given.
-        labels: Token ids to write for every text, or numbers of tags.
-        ignored: Label of a token that is not written, which fills the rows.
+        rows: What it is given, with the token ids to write or the numbers of tags.
 
     Yields:
         Batches with the logits of all tokens, and with their labels.
     """
-    longer = max((len(row) / len(text.ids) for row, text in zip(labels, texts, strict=True)), default=1.0)
+    texts = [EncodedText(row.ids, (), (None,) * len(row.ids), truncated=False) for row in rows]
+    longer = max((len(row.labels) / len(row.ids) for row in rows), default=1.0)
     most = int(_MOST_LOGITS / model.config.get_text_config().vocab_size / max(longer, 1.0))
     for batch in iter_model_batches(model, texts, tokens_per_batch=max(min(most, TOKENS_PER_BATCH), 1)):
-        rows = [torch.tensor(labels[index]) for index in batch.indices]
-        targets = pad_sequence(rows, batch_first=True, padding_value=ignored).to(model.device)
+        labels = [torch.tensor(rows[index].labels) for index in batch.indices]
+        targets = pad_sequence(labels, batch_first=True, padding_value=IGNORED).to(model.device)
         if not model.config.is_encoder_decoder:  # a label for each token, also for those of padding
             length = batch.inputs["input_ids"].shape[1]
-            targets = F.pad(targets, (0, length - targets.shape[1]), value=ignored)
+            targets = F.pad(targets, (0, length - targets.shape[1]), value=IGNORED)
         with evaluation_mode(model), torch.inference_mode():
             logits = model(**batch.inputs, labels=targets).logits
         yield batch, logits, targets

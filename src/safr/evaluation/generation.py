@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split
-from safr.data.encoding import EncodedText
 from safr.data.targets import IGNORED, tokenize_targets
 from safr.errors import InputError, shorten_text
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, format_number, format_percent
@@ -88,8 +87,7 @@ def score_generation(
     # A causal model writes nothing before its first token.
     rows = [row for row in rows if any(label != IGNORED for label in row.labels[0 if encoder_decoder else 1 :])]
     by_row = np.zeros((len(rows), 4))
-    texts = [EncodedText(row.ids, (), (None,) * len(row.ids), truncated=False) for row in rows]
-    for batch, logits, labels in iter_target_logits(model, texts, [row.labels for row in rows], IGNORED):
+    for batch, logits, labels in iter_target_logits(model, rows):
         with torch.inference_mode():
             sums = judge_tokens(logits, labels, encoder_decoder=encoder_decoder)
         by_row[list(batch.indices)] = sums.numpy(force=True)

@@ -13,7 +13,6 @@ from sklearn.metrics import f1_score
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split
-from safr.data.encoding import EncodedText
 from safr.data.labels import OUTSIDE
 from safr.data.tags import tokenize_tags
 from safr.data.targets import IGNORED
@@ -86,10 +85,9 @@ def score_tags(
     rows = [row for row in rows if any(label != IGNORED for label in row.labels)]
     if len(rows) < 2:
         raise InputError(f"expected at least 2 texts with tagged words, got {len(rows)}; bring more data")
-    texts = [EncodedText(row.ids, (), (None,) * len(row.ids), truncated=False) for row in rows]
     names = {number: name for name, number in ids.items()}
     predictions: dict[int, list[int]] = {}
-    for batch, logits, labels in iter_target_logits(model, texts, [row.labels for row in rows], IGNORED):
+    for batch, logits, labels in iter_target_logits(model, rows):
         given = logits.argmax(dim=-1).tolist()
         for index, row, right in zip(batch.indices, given, labels.tolist(), strict=True):
             predictions[index] = [tag for tag, label in zip(row, right, strict=False) if label != IGNORED]
