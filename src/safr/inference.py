@@ -22,8 +22,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.config import Task
 from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
 from safr.data.encoding import EncodedText, count_end_tokens, encode
+from safr.data.marks import FIRST_ASKED, LAST_ASKED, encode_marked
 from safr.data.splits import Label, Text
-from safr.data.tags import encode_marked
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, describe_value
 from safr.model.families import (
@@ -242,7 +242,8 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
     if logits.dim() == 2:
         return logits
     if logits.dim() == 3 and batch.asked is not None:
-        return logits[torch.arange(len(batch.asked), device=logits.device), batch.asked]
+        first, _ = _find_asked(batch.asked)
+        return logits[torch.arange(len(first), device=logits.device), first]
     if logits.dim() == 3 and is_tagger(model):
         raise InputError(
             f"{type(model).__name__} gives each word a tag: mark the word that is asked about, as in John saw [[Paris]]"
@@ -256,6 +257,12 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         return logits[:, -1]
     last = _find_last_tokens(batch.inputs["attention_mask"])
     return logits[torch.arange(len(last), device=last.device), last]
+
+
+def _find_asked(asked: Int[Tensor, "batch token"]) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+    """Positions of every text's first and last token that is asked about; see `label_asked`."""
+    first, last = ((asked > 0) & (asked & what > 0) for what in (FIRST_ASKED, LAST_ASKED))
+    return first.int().argmax(dim=-1), last.int().argmax(dim=-1)
 
 
 def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor, " batch"]:

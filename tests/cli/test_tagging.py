@@ -70,7 +70,7 @@ def test_one_words_tag_is_explained(run, capsys):
     assert re.match(r"predicted B-ANIMAL \(\d", lines[0])
     assert lines[2].endswith("  [[bat]]")
     assert main(["explain", str(run.folder), "the bat of a story has wings"]) == 2
-    assert "expected a text with one marked word, whose tag is asked about, such as" in capsys.readouterr().err
+    assert "expected a text with one mark at what is asked about, such as" in capsys.readouterr().err
 
 
 def test_the_benchmark_finds_the_word_that_decides(run):

@@ -9,9 +9,10 @@ from sklearn.naive_bayes import MultinomialNB
 
 from safr.data import load_data
 from safr.data.encoding import encode
+from safr.data.marks import encode_marked, remove_mark
 from safr.data.planted_tags import CUES, KIND_OF_TAG_WORD, NOUNS, planted_tags
 from safr.data.rationales import load_rationales
-from safr.data.tags import encode_marked, mark_texts, remove_mark
+from safr.data.tags import mark_texts
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError
 

@@ -11,7 +11,8 @@ import safr
 from safr.attribution.registry import METHODS
 from safr.config import Regularization
 from safr.data import Split
-from safr.data.tags import encode_marked, mark_word, tokenize_tags
+from safr.data.marks import encode_marked
+from safr.data.tags import mark_word, tokenize_tags
 from safr.data.targets import IGNORED
 from safr.errors import InputError
 from safr.evaluation.faithfulness import faithfulness
@@ -109,7 +110,7 @@ def test_the_answer_is_that_of_the_marked_word_also_in_a_batch(number):
 
 def test_a_text_without_a_mark_is_refused_with_an_example():
     model, words = tagger()
-    with pytest.raises(InputError, match=r"expected a text with one marked word, .* such as John saw \[\[Paris\]\]"):
+    with pytest.raises(InputError, match=r"expected a text with one mark at .*, such as John saw \[\[Paris\]\]"):
         safr.explain(model, words, "no mark here")
 
 
@@ -141,7 +142,7 @@ def test_gradients_are_those_of_the_marked_words_log_odds():
     (text,) = encode_marked(words, [mark_word(SPLIT.texts[0], 5)])
     (scores,) = METHODS["gradient_x_input"].score(model, [text])
     embedded = model.get_input_embeddings()(torch.tensor([text.ids])).detach().requires_grad_()
-    logits = model(inputs_embeds=embedded, attention_mask=torch.ones(1, len(text.ids))).logits[0, text.asked_token]
+    logits = model(inputs_embeds=embedded, attention_mask=torch.ones(1, len(text.ids))).logits[0, text.asked_tokens[0]]
     chosen = int(logits.argmax())
     others = torch.cat([logits[:chosen], logits[chosen + 1 :]]).logsumexp(dim=0)
     (gradient,) = torch.autograd.grad(logits[chosen] - others, embedded)

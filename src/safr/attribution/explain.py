@@ -17,8 +17,8 @@ from safr.attribution.words import attention_per_word, batch_scores_per_word, pa
 from safr.config import Task
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText, check_text, describe_left_out, has_order, is_pair, read_texts
+from safr.data.marks import unmark
 from safr.data.splits import Text
-from safr.data.tags import remove_mark
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, encode_texts, get_task, iter_traces, probabilities, text_logits, to_numpy
 from safr.model.forward_pass import SITES
@@ -230,7 +230,7 @@ def _build_explanation(
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
-    left_out, note = describe_left_out(tokenizer, remove_mark(text)[0] if encoded.asked else text, encoded)
+    left_out, note = describe_left_out(tokenizer, unmark(text)[0] if encoded.asked else text, encoded)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,

@@ -134,7 +134,7 @@ def _attribute_words(model: PreTrainedModel, texts: Sequence[EncodedText], attri
         classes = text_logits(model, trace.logits, batch).argmax(dim=-1).clone()
         names, inputs = zip(*batch.inputs.items(), strict=True)
         has_asked = batch.asked is not None
-        asked = torch.zeros_like(classes) if batch.asked is None else batch.asked
+        asked = torch.zeros_like(classes) if batch.asked is None else batch.asked.clone()
 
         def compute_log_odds(
             vectors: Tensor,

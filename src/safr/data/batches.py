@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from safr.data.encoding import EncodedText
+from safr.data.marks import label_asked
+from safr.data.targets import IGNORED
 
 TOKENS_PER_BATCH = 4096
 """Padded tokens in a batch when nothing is trained; larger batches leave the processor's cache."""
@@ -63,8 +65,8 @@ class Batch:
     content_mask: Bool[Tensor, "batch token"]
     """True where a token belongs to a word, (batch, token)."""
 
-    asked: Int[Tensor, " batch"] | None = None
-    """Position of the token whose logits are asked for, (batch,); None where the answer is about whole texts."""
+    asked: Int[Tensor, "batch token"] | None = None
+    """Which tokens are asked about, as `label_asked` says; None where the model says something about whole texts."""
 
 
 def iter_batches(
@@ -101,7 +103,7 @@ def iter_batches(
         types = token_types and (zero_types or any(any(text.token_types) for text in rows))
         inputs, content_mask = _build_inputs(rows, longest, padding_id, types), _build_content_mask(rows, longest)
         inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-        asked = torch.tensor([text.asked_token for text in rows], device=device) if rows[0].asked else None
+        asked = _pad([label_asked(text) for text in rows], longest, IGNORED).to(device) if rows[0].asked else None
         yield Batch(tuple(indices), inputs, content_mask.to(device), asked)
 
 

@@ -131,8 +131,14 @@ class EncodedText:
     """Indices of the words that were not read as they are: to the model, all unknown tokens are one and the same."""
 
     asked: tuple[int, ...] = ()
-    """Indices of the words whose tag is asked about, next to each other; they are never deleted. Empty where the answer
-    is about the whole text."""
+    """Indices of the words that are asked about, next to each other: the word whose tag is explained, or an answer.
+    They are never deleted. Empty where the model says something about the whole text."""
+
+    asked_tokens: tuple[int, ...] = ()
+    """Positions of the first and of the last token that is asked about; empty like `asked`."""
+
+    asked_text: str = ""
+    """What is asked about, as it stands in the text."""
 
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
@@ -144,11 +150,6 @@ class EncodedText:
     def group_of_word(self) -> tuple[int, ...]:
         """The same, with 2 for the words that are asked about: words are deleted from the texts 0 and 1 alone."""
         return tuple(2 if word in self.asked else text for word, text in enumerate(self.text_of_word))
-
-    @property
-    def asked_token(self) -> int:
-        """Position of the token whose logits are asked for, the first of the first word that is asked about."""
-        return self.word_of_token.index(self.asked[0])
 
     @property
     def most_deletable(self) -> int:
@@ -189,6 +190,8 @@ class EncodedText:
             token_types=tuple(self.token_types[token] for token in kept) if self.token_types else (),
             unknown=frozenset(new_index[word] for word in self.unknown if word in new_index),
             asked=tuple(new_index[word] for word in self.asked),
+            asked_tokens=tuple(kept.index(token) for token in self.asked_tokens),
+            asked_text=self.asked_text,
         )
 
 
@@ -202,7 +205,11 @@ def replace_surrogates(text: str) -> str:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[Text],
+    max_tokens: int | None = None,
+    *,
+    places: Sequence[Span] | None = None,
 ) -> list[EncodedText]:
     """The tokens and the words of texts, or of pairs of texts.
 
@@ -213,6 +220,8 @@ def encode(
         texts: Any strings, or pairs such as a premise and a hypothesis; see `read_texts`.
         max_tokens: Most tokens of a text, special ones included; of a pair the longer text is cut first. Default: no
             limit.
+        places: What is asked about in every text, or in the second text of a pair. Where none of it is read, `asked`
+            is empty. Default: the whole texts.
 
     Raises:
         InputError: The tokenizer is not a fast one, a text is neither a string nor a tuple of two, or `max_tokens` is
@@ -229,8 +238,22 @@ def encode(
         indices = [index for index, text in enumerate(parts) if len(text) == count]
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
-            encoded[index] = _build_encoded_text(parts[index], encoding, special_ids, unknown_id, has_token_types)
+            text = _build_encoded_text(parts[index], encoding, special_ids, unknown_id, has_token_types)
+            if places is not None:
+                text = _ask_about(text, find_tokens(encoding, places[index]), parts[index][-1][slice(*places[index])])
+            encoded[index] = text
     return [encoded[index] for index in range(len(parts))]
+
+
+def find_tokens(encoding: Encoding, place: Span) -> list[int]:
+    """The tokens that share a character with a place in the text, or in the second text of a pair."""
+    start, end = place
+    last_text = max((number for number in encoding.sequence_ids if number is not None), default=0)
+    return [
+        token
+        for token, ((first, last), text) in enumerate(zip(encoding.offsets, encoding.sequence_ids, strict=True))
+        if first < last and first < end and last > start and text == last_text
+    ]
 
 
 def has_order(values: Any) -> bool:
@@ -384,6 +407,15 @@ def _advise_about_tokenizer(value: Any) -> str:
     if hasattr(value, "forward") and hasattr(value, "config"):
         return "; the model comes first, then its tokenizer"
     return ""
+
+
+def _ask_about(text: EncodedText, tokens: Sequence[int], asked_text: str) -> EncodedText:
+    """The text with these tokens and their words as what is asked about; as it is where they are no word's."""
+    words = {token: word for token in tokens if (word := text.word_of_token[token]) is not None}
+    if not words:
+        return text
+    ends = min(words), max(words)
+    return replace(text, asked=tuple(dict.fromkeys(words.values())), asked_tokens=ends, asked_text=asked_text)
 
 
 def _trim_span(text: str, start: int, end: int) -> Span:

@@ -13,10 +13,10 @@ from jaxtyping import Bool
 
 from safr.data.archives import SST, locate_archive
 from safr.data.encoding import EncodedText
+from safr.data.marks import remove_mark
 from safr.data.planted import KIND_OF_WORD, planted_truth
 from safr.data.planted_pairs import KIND_OF_PAIR_WORD
 from safr.data.planted_tags import KIND_OF_TAG_WORD
-from safr.data.tags import remove_mark
 from safr.errors import InputError
 
 DATA_WITH_RATIONALES = ("planted", "planted_pairs", "planted_tags", "sst2", "sst2_paper")
