@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from safr.data import files
+from safr.data import lines
 from safr.data.files import open_table, read_rows, split_files
 from safr.errors import InputError
 
@@ -201,9 +201,9 @@ def test_columns_that_are_probably_meant_are_named_as_options(header, advice, wr
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet"])
 def test_a_file_that_holds_far_more_than_it_stores_is_refused(name, write, monkeypatch):
-    monkeypatch.setattr(files, "_SMALL_FILE", 100_000)
-    monkeypatch.setattr(files, "_MAX_EXPANSION", 2)
-    monkeypatch.setattr(files, "_LARGEST_FILE", 1_000_000)
+    monkeypatch.setattr(lines, "_SMALL_FILE", 100_000)
+    monkeypatch.setattr(lines, "_MAX_EXPANSION", 2)
+    monkeypatch.setattr(lines, "_LARGEST_FILE", 1_000_000)
     rows = ["a" * 100] * 20_000
     content = ("text,label\n" + "".join(f"{text},1\n" for text in rows)).encode()
     path = write(name, gzip.compress(content) if name.endswith(".gz") else content)
@@ -214,7 +214,7 @@ def test_a_file_that_holds_far_more_than_it_stores_is_refused(name, write, monke
 
 
 def test_a_line_without_end_is_refused(write, monkeypatch):
-    monkeypatch.setattr(files, "_LONGEST_LINE", 1_000)
+    monkeypatch.setattr(lines, "LONGEST_LINE", 1_000)
     with pytest.raises(InputError, match=r"expected lines of at most 1,000 characters"):
         read_rows(write("a.csv", "text,label\n" + "a" * 2_000), COLUMNS)
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import csv
-import gzip
-import io
 import json
 import os
 import shlex
-import stat
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
+from safr.data.conll import iter_conll
+from safr.data.lines import (
+    COMPRESSED,
+    LONGEST_LINE,
+    is_compressed,
+    iter_lines,
+    limit_size,
+    make_empty_error,
+    make_size_error,
+    open_regular_file,
+)
 from safr.data.messages import list_names, refuse_unreadable, shorten_path
 from safr.errors import InputError, shorten_text
 from safr.storage import build_object
@@ -30,13 +34,8 @@ LINES = ".txt"
 CONLL = ".conll"
 """The format of words and tags: a word a line with its tag in the last column, and a blank line between texts."""
 
-COMPRESSED = ".gz"
 SPLIT_STEMS = {"train": ("train",), "dev": ("dev", "validation", "valid", "val"), "test": ("test",)}
 
-_LARGEST_FILE = 8_000_000_000  # bytes of text; more than any labelled texts that fit into memory
-_LONGEST_LINE = 50_000_000  # characters; a whole book has a million
-_MAX_EXPANSION = 200  # bytes of text a stored byte; repetitive tables reach 50, what is made to fill a memory 1,000
-_SMALL_FILE = 100_000_000  # bytes of text that a file may always have, however little of it is stored
 _ROWS_AT_ONCE = 1_000
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -113,7 +112,7 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
         case ".txt":
             return RawTable(_iter_text_lines(path, columns))
         case ".conll":
-            return RawTable(_iter_conll(path))
+            return RawTable(RawRow(place, values) for place, values in iter_conll(path))
     ending = shorten_text(path.suffix, 20) or "no ending"
     advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
     raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
@@ -145,7 +144,7 @@ def split_files(folder: Path) -> dict[str, Path]:
     file_of_split: dict[str, Path] = {}
     for split, stems in SPLIT_STEMS.items():
         candidates = [path for path in files if path.name.lower().split(".")[0] in stems]
-        candidates = [path for path in candidates if path.name.count(".") == (2 if _is_compressed(path) else 1)]
+        candidates = [path for path in candidates if path.name.count(".") == (2 if is_compressed(path) else 1)]
         if len(candidates) > 1:
             names = ", ".join(path.name for path in candidates[:4])
             raise InputError(f"{place}: expected one file for {split}, found {names}; keep one of them")
@@ -179,34 +178,10 @@ def column_positions(columns: Sequence[str], names: Sequence[str], place: str) -
 def iter_json_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSONL file with their places; blank lines are skipped."""
     shown = shorten_path(path)
-    for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
+    for number, line in enumerate(iter_lines(path, newline="\n"), start=1):
         if line.strip():
             place = f"{shown}, line {number}"
             yield place, _parse_json_object(line, place)
-
-
-def open_regular_file(path: Path) -> io.BufferedIOBase:
-    """The opened file; only a regular file is opened, since others may never end or never begin."""
-    place = shorten_path(path)
-    if not os.path.exists(path):
-        reason = "a link to nothing" if os.path.islink(path) else "no such file"
-        raise InputError(f"{place}: {reason}; check the path")
-    if not path.is_file():
-        raise InputError(f"{place}: expected a file, and it is none; name a file or a folder of splits")
-    try:
-        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115, the caller closes it
-    except OSError as error:
-        raise InputError(f"{place}: cannot be read ({error.strerror}); check its permissions") from None
-    size = os.fstat(file.fileno())
-    if not stat.S_ISREG(size.st_mode) or size.st_size > _LARGEST_FILE:
-        file.close()
-        raise InputError(f"{place}: expected a file of at most {_LARGEST_FILE:,} bytes, it is larger; split it")
-    return file
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Where the name has become that of a pipe by now, opening it would wait for a writer.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _open_delimited(path: Path, columns: Sequence[str], delimiter: str) -> RawTable:
@@ -233,7 +208,7 @@ def _iter_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Itera
         lines = _iter_csv_records(path, delimiter)
         header = next(lines, (0, []))[1]
         if not header:
-            raise _make_empty_error(path)
+            raise make_empty_error(path)
         shown = shorten_path(path)
         positions = column_positions(columns, header, shown)
         for line, fields in lines:
@@ -253,7 +228,7 @@ def _iter_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Itera
 
 def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a file that are not blank, with the number of the line where they start."""
-    reader = csv.reader(_iter_lines(path, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(iter_lines(path, newline=""), delimiter=delimiter, strict=True)
     while True:
         start = reader.line_num + 1
         try:
@@ -272,7 +247,7 @@ def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[st
 @contextmanager
 def _allow_long_fields() -> Iterator[None]:
     # The limit belongs to the whole process, so it is restored.
-    previous_limit = csv.field_size_limit(_LONGEST_LINE)
+    previous_limit = csv.field_size_limit(LONGEST_LINE)
     try:
         yield
     finally:
@@ -288,53 +263,8 @@ def _iter_jsonl(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
 
 def _iter_text_lines(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     shown, others = shorten_path(path), [""] * (len(columns) - 1)
-    for number, line in enumerate(_iter_lines(path, newline="\n"), start=1):
+    for number, line in enumerate(iter_lines(path, newline="\n"), start=1):
         yield RawRow(f"{shown}, line {number}", (line.rstrip("\r\n"), *others))
-
-
-def _iter_conll(path: Path) -> Iterator[RawRow]:
-    shown = shorten_path(path)
-    lines: list[tuple[int, list[str]]] = []
-    for number, line in enumerate(chain(_iter_lines(path, newline="\n"), [""]), start=1):
-        fields = _split_conll(line)
-        if fields and fields[0] != "-DOCSTART-":
-            lines.append((number, fields))
-        elif lines:
-            if text := _read_conll(lines, shown):
-                yield RawRow(f"{shown}, line {lines[0][0]}", text)
-            lines = []
-
-
-def _split_conll(line: str) -> list[str]:
-    """The columns of a line, between tabs if there are some, else between spaces; a word may hold other white space."""
-    line = line.strip(" \r\n")
-    if not line.strip("\t "):
-        return []
-    if "\t" in line:
-        return [field.strip(" ") for field in line.removesuffix("\t").split("\t")]
-    return [field for field in line.split(" ") if field]
-
-
-def _read_conll(lines: list[tuple[int, list[str]]], shown: str) -> tuple[list[str], list[str]] | None:
-    """The words and tags of a text; None of comments alone, which have other columns than the text, or set a value."""
-    columns = len(lines[-1][1])
-    if columns != 2 and all(fields[0].startswith("#") for _, fields in lines):
-        return None
-    lines = [
-        (number, fields)
-        for number, fields in lines
-        if not fields[0].startswith("#") or (len(fields) == columns and "=" not in fields[-1])
-    ]
-    for number, fields in lines:
-        if len(fields) < 2 or not (fields[0] and fields[-1]):
-            text = shorten_text(" ".join(fields))
-            raise InputError(f"{shown}, line {number}: expected a word and its tag, got {text!r}")
-    for number, fields in lines:
-        if len(fields) != columns:
-            raise InputError(
-                f"{shown}, line {number}: expected {columns} columns as in the text's last line, got {len(fields)}"
-            )
-    return ([fields[0] for _, fields in lines], [fields[-1] for _, fields in lines]) if lines else None
 
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:
@@ -368,13 +298,13 @@ def _open_parquet(path: Path, columns: Sequence[str]) -> RawTable:
 
 def _iter_parquet(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
     place, row, size = shorten_path(path), 0, 0
-    largest = _limit_size(os.path.getsize(path))
+    largest = limit_size(os.path.getsize(path))
     with _open_parquet_file(path) as file:
         _check_declared_size(file.metadata, columns, path, largest)
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=list(dict.fromkeys(columns)), use_threads=False):
             size += batch.nbytes
             if size > largest:
-                raise _make_size_error(path, largest)
+                raise make_size_error(path, largest)
             values = [batch.column(column).to_pylist() for column in columns]
             for cells in zip(*values, strict=True):
                 row += 1
@@ -411,7 +341,7 @@ def _check_declared_size(metadata: Any, columns: Sequence[str], path: Path, larg
             if column.path_in_schema.split(".")[0] in columns:
                 size += column.total_uncompressed_size
     if size > largest:
-        raise _make_size_error(path, largest)
+        raise make_size_error(path, largest)
 
 
 def _read_class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, ...]:
@@ -424,93 +354,6 @@ def _read_class_names(metadata: dict[bytes, bytes], column: str) -> tuple[str, .
     except (KeyError, TypeError, ValueError, RecursionError):
         return ()
     return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
-
-
-def _iter_lines(path: Path, newline: str) -> Iterator[str]:
-    """The lines of a text file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
-
-    Encoded lone surrogates are kept here; they are replaced and counted later.
-    """
-    place, is_empty = shorten_path(path), True
-    with open_regular_file(path) as stored, _open_text(stored, path) as file:
-        encoding = _find_encoding(file, place)
-        text = io.TextIOWrapper(cast("IO[bytes]", file), encoding, "surrogatepass", newline=newline)
-        limit, largest = _LONGEST_LINE + 1, _limit_size(os.path.getsize(path))
-        try:
-            while line := text.readline(limit):
-                if len(line) == limit:
-                    raise InputError(f"{place}: expected lines of at most {_LONGEST_LINE:,} characters; cut it")
-                if _is_compressed(path) and file.tell() > largest:
-                    raise _make_size_error(path, largest)
-                is_empty = is_empty and not line.strip()
-                yield line
-        except UnicodeDecodeError:
-            raise _make_encoding_error(path, encoding) from None
-        except (EOFError, OSError, zlib.error) as error:
-            reason = shorten_text(error)
-            raise InputError(f"{place}: cannot be read ({reason}); check the file and the disk") from None
-    if is_empty:
-        raise _make_empty_error(path)
-
-
-@contextmanager
-def _open_text(stored: io.BufferedIOBase, path: Path) -> Iterator[io.BufferedIOBase]:
-    if not _is_compressed(path):
-        yield stored
-        return
-    with gzip.GzipFile(fileobj=stored) as file:
-        yield file
-
-
-def _find_encoding(file: io.BufferedIOBase, place: str) -> str:
-    """The encoding that the byte order mark names; the file stands after the mark."""
-    with refuse_unreadable(place, "not a gzip file, or a broken one", "write it again"):
-        beginning = file.read(4) or b""
-    if beginning.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
-        raise InputError(f"{place}: expected UTF-8, found UTF-32; save the file as UTF-8")
-    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        file.seek(0)  # the mark tells the decoder the order of the bytes
-        return "utf-16"
-    if len(beginning) == 4 and b"\0\0" in (beginning[::2], beginning[1::2]) and any(beginning):
-        raise InputError(f"{place}: looks like UTF-16 without a byte order mark; save the file as UTF-8")
-    file.seek(len(codecs.BOM_UTF8) if beginning.startswith(codecs.BOM_UTF8) else 0)
-    return "utf-8"
-
-
-def _make_encoding_error(path: Path, encoding: str) -> InputError:
-    """The error that names the line of the first byte which is not in the encoding."""
-    lines = 1
-    decoder = codecs.getincrementaldecoder(encoding)("surrogatepass")
-    with open_regular_file(path) as stored, _open_text(stored, path) as file:
-        # Of a damaged compressed file the end may not be readable either.
-        try:
-            with contextlib.suppress(EOFError, OSError, zlib.error):
-                while chunk := file.read(1 << 20):
-                    lines += decoder.decode(chunk).count("\n")
-                decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
-            lines += error.object[: error.start].decode(encoding, "ignore").count("\n")
-    return InputError(f"{shorten_path(path)}, line {lines}: not {encoding.upper()}; save the file as UTF-8")
-
-
-def _is_compressed(path: Path) -> bool:
-    return path.suffix.lower() == COMPRESSED
-
-
-def _limit_size(stored: int) -> int:
-    """Most bytes that a file of this many stored bytes may hold."""
-    return min(_LARGEST_FILE, max(_SMALL_FILE, _MAX_EXPANSION * stored))
-
-
-def _make_size_error(path: Path, largest: int) -> InputError:
-    return InputError(
-        f"{shorten_path(path)}: expected at most {largest:,} bytes of text, it holds more; "
-        "it is damaged, or made to fill the memory"
-    )
-
-
-def _make_empty_error(path: Path) -> InputError:
-    return InputError(f"{shorten_path(path)}: the file is empty; expected one labelled text a row")
 
 
 def _suggest_columns(columns: Sequence[str], names: Sequence[str]) -> str:

@@ -23,7 +23,6 @@ from safr.data.archives import (
 )
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows
 from safr.data.files import (
-    COMPRESSED,
     CONLL,
     EXTENSIONS,
     LINES,
@@ -35,6 +34,7 @@ from safr.data.files import (
 )
 from safr.data.hub import is_saved_dataset, load_from_hub, load_saved_dataset
 from safr.data.labels import normalize_label_names
+from safr.data.lines import COMPRESSED
 from safr.data.messages import shorten_path
 from safr.data.planted import planted
 from safr.data.planted_pairs import planted_pairs
