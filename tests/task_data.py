@@ -1,6 +1,7 @@
 """Small data for every task, made by grammars: pairs, any number of classes a text, and numbers to predict."""
 
 import csv
+import json
 import random
 
 from tests.tiny import BAD, GOOD, NEITHER
@@ -97,4 +98,26 @@ def write_tags(path, rows=500, seed=0):
         words.insert(draw.randrange(9), ("bat", f"B-{kind}"))
         texts.append("\n".join(f"{word} {tag}" for word, tag in words))
     path.write_text("\n\n".join(texts) + "\n")
+    return path
+
+
+ANSWERS = {
+    "who": ("Anna", "Ben", "Clara", "David", "Emma", "Felix"),
+    "where": ("Rome", "Paris", "Berlin", "New York", "Cairo", "Cape Town"),
+    "when": ("Monday", "Friday", "June", "last year", "May", "Sunday"),
+}
+
+
+def write_answers(path, rows=500, seed=0):
+    """A SQuAD file of texts with a person, a place and a time, and a question about one of them; returns its path."""
+    draw, paragraphs = random.Random(seed), []
+    for number in range(rows):
+        said = {question: draw.choice(answers) for question, answers in ANSWERS.items()}
+        parts = [*said.values(), *draw.choices(NEITHER.split(), k=5)]
+        draw.shuffle(parts)
+        question, context = draw.choice(list(ANSWERS)), " ".join(parts)
+        answer = {"text": said[question], "answer_start": f" {context} ".index(f" {said[question]} ")}
+        asked = {"id": str(number), "question": f"{question} was it , please ?", "answers": [answer]}
+        paragraphs.append({"context": context, "qas": [asked]})
+    path.write_text(json.dumps({"version": "1.1", "data": [{"title": "a title", "paragraphs": paragraphs}]}))
     return path

@@ -18,9 +18,11 @@ from safr.errors import InputError, describe_value
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
-Task = Literal["classification", "multi_label", "regression", "generation", "token_classification"]
-"""What a model says about a text: its one class, each of the classes that fit it, a number, how it goes on, or a tag
-for each of its words."""
+Task = Literal[
+    "classification", "multi_label", "regression", "generation", "token_classification", "question_answering"
+]
+"""What a model says about a text: its one class, each of the classes that fit it, a number, how it goes on, a tag for
+each of its words, or where in it the answer to a question stands."""
 
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
@@ -198,9 +200,10 @@ class Recipe:
         "token_accuracy",
         "exact_match",
         "entity_f1",
+        "answer_f1",
     ] = "auto"
     """Metric on dev that the best epoch and `patience` go by. `auto`: accuracy; of numbers the mean absolute error,
-    `mae`; of what a model writes `perplexity`; of tags `macro_f1` over all words."""
+    `mae`; of what a model writes `perplexity`; of tags `macro_f1` over all words; of answers `exact_match`."""
 
     batch_size: int = 32
     """Texts in a batch, of all processes together."""
@@ -243,7 +246,8 @@ class Recipe:
     embedding of a word that is seen ten times moves ten times. Default: the same."""
 
     max_tokens: int | None = None
-    """Tokens kept of each text. Default: 256 for IMDB, 128 otherwise, as in the authors' published code."""
+    """Tokens kept of each text. Default: 256 for IMDB, 384 of a question and the text that answers it, 128 otherwise,
+    as in the authors' published code."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
     """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
@@ -286,11 +290,12 @@ class Settings:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression", "generation", "token_classification"] = "auto"
+    task: Literal["auto"] | Task = "auto"
     """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
     or several columns), a number to predict, a text that a language model or an encoder-decoder is to write
-    (`generation`; with the text's own column as the label column, or a .txt file, the text itself), or a tag for each
-    word (`token_classification`: two lists, or a .conll file). `auto` tells it from the labels."""
+    (`generation`; with the text's own column as the label column, or a .txt file, the text itself), a tag for each
+    word (`token_classification`: two lists, or a .conll file), or the answers to a question and where they stand in
+    the text (`question_answering`: columns as those of SQuAD, or a .json file). `auto` tells it from the labels."""
 
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
@@ -341,7 +346,11 @@ class Settings:
     @property
     def max_tokens(self) -> int:
         """Tokens kept of each text."""
-        return self.recipe.max_tokens or (256 if self.data.startswith("imdb") else 128)
+        if self.recipe.max_tokens:
+            return self.recipe.max_tokens
+        if self.task == "question_answering" or self.data.lower().endswith((".json", ".json.gz")):
+            return 384
+        return 256 if self.data.startswith("imdb") else 128
 
     @property
     def reads_words(self) -> bool:
@@ -411,7 +420,7 @@ class ModelData:
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, or several columns of 0 and 1, one a class."""
 
-    task: Literal["auto", "classification", "multi_label", "regression", "generation", "token_classification"] = "auto"
+    task: Literal["auto"] | Task = "auto"
     """What the model says about a text, where its config does not say so."""
 
     max_tokens: int | None = None

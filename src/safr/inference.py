@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Shaped
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,12 +20,13 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
+from safr.data.answers import THE_ANSWER, read_questions
 from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
-from safr.data.encoding import EncodedText, count_end_tokens, encode
-from safr.data.marks import FIRST_ASKED, LAST_ASKED, encode_marked
+from safr.data.encoding import EncodedText, Span, count_end_tokens, encode, replace_surrogates, tokenize
+from safr.data.marks import FIRST_ASKED, LAST_ASKED, count_marks, encode_marked, label_asked, mark_words
 from safr.data.splits import Label, Text
 from safr.data.targets import IGNORED, TargetRow
-from safr.errors import InputError, describe_value
+from safr.errors import InputError, describe_value, shorten_text
 from safr.model.families import (
     add_decoder_start,
     get_encoder,
@@ -35,7 +36,7 @@ from safr.model.families import (
     unwrap,
 )
 from safr.model.regularizer import check_mask_present
-from safr.model.trace import Trace, trace
+from safr.model.trace import Trace, read_output_logits, trace
 
 POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 """How families call the table of their learned positions; a model without one reads texts of any length."""
@@ -51,6 +52,11 @@ PROBLEM_TYPES: dict[Task, ProblemType] = {
 
 _MOST_LOGITS = 2**26
 """Logits of all tokens that are in memory at once, a quarter of a gigabyte."""
+
+_IMPOSSIBLE = -1e9
+"""Logit of what is no answer; not infinite, so that gradients stay numbers."""
+
+_Outputs = TypeVar("_Outputs", Tensor, NDArray[Any])
 
 _mode_lock = Lock()
 _paused_modules: WeakKeyDictionary[nn.Module, tuple[int, list[nn.Module]]] = WeakKeyDictionary()
@@ -215,17 +221,19 @@ def batch_logits(
     """
     with keeping_attention_type(model), evaluation_mode(model):
         outputs = model(**add_decoder_start(model, batch.inputs if inputs is None else inputs))
-    return text_logits(model, outputs.get("logits"), batch)
+    return text_logits(model, read_output_logits(outputs), batch)
 
 
 def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> Float[Tensor, "batch label"]:
-    """The logits of texts as wholes: of their classes, or of the token that would come next.
+    """The logits of texts as wholes: of their classes, of the token that would come next, or of an answer in them.
 
-    Of an encoder-decoder that writes text, the next token is the first one of its output.
+    Of an encoder-decoder that writes text, the next token is the first one of its output. Of a model that finds answers
+    they are those of `ANSWER_NAMES`.
 
     Args:
-        model: A classifier or a language model.
-        logits: (batch, label), (batch, token, label) of a language model, or None of a model without a head.
+        model: A classifier, a language model, or a model that gives tags or finds answers.
+        logits: (batch, label), (batch, token, label) of a model that says something about every token, or None of a
+            model without a head.
         batch: What the model was given.
 
     Raises:
@@ -241,8 +249,10 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         )
     if logits.dim() == 2:
         return logits
+    if logits.dim() == 3 and batch.asked is not None and finds_answers(model):
+        return _compare_answers(logits, batch.asked)
     if logits.dim() == 3 and batch.asked is not None:
-        first, _ = _find_asked(batch.asked)
+        first, _ = find_asked(batch.asked)
         return logits[torch.arange(len(first), device=logits.device), first]
     if logits.dim() == 3 and is_tagger(model):
         raise InputError(
@@ -259,10 +269,45 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
     return logits[torch.arange(len(last), device=last.device), last]
 
 
-def _find_asked(asked: Int[Tensor, "batch token"]) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+def find_asked(asked: Int[Tensor, "batch token"]) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
     """Positions of every text's first and last token that is asked about; see `label_asked`."""
     first, last = ((asked > 0) & (asked & what > 0) for what in (FIRST_ASKED, LAST_ASKED))
     return first.int().argmax(dim=-1), last.int().argmax(dim=-1)
+
+
+def _compare_answers(
+    logits: Float[Tensor, "batch token 2"], asked: Int[Tensor, "batch token"]
+) -> Float[Tensor, "batch 3"]:
+    """Logits of the likeliest other answer, of the one that is asked about, and of all others together."""
+    scores = score_spans(logits, asked != IGNORED)  # (batch, token, token)
+    texts = torch.arange(len(scores), device=scores.device)
+    answer = scores[texts, *find_asked(asked)]
+    others = scores.index_put((texts, *find_asked(asked)), scores.new_tensor(_IMPOSSIBLE)).flatten(1)
+    best = others.argmax(dim=-1, keepdim=True)
+    rest = others.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
+    return torch.stack([others.gather(1, best)[:, 0], answer, rest], dim=-1)
+
+
+def choose_spans(
+    logits: Float[Tensor, "batch token 2"], possible: Bool[Tensor, "batch token"]
+) -> Int[Tensor, "batch 2"]:
+    """First and last token of the answer with the highest logit; arguments are those of `score_spans`."""
+    best = score_spans(logits, possible).flatten(1).argmax(dim=-1)
+    return torch.stack([best // possible.shape[1], best % possible.shape[1]], dim=-1)
+
+
+def score_spans(
+    logits: Float[Tensor, "batch token 2"], possible: Bool[Tensor, "batch token"]
+) -> Float[Tensor, "batch token token"]:
+    """Logit of every answer, by its first and its last token: the sum of theirs.
+
+    Args:
+        logits: Of every token as an answer's first and as its last.
+        possible: True where a token may be in an answer. Others, and last tokens before the first, get -1e9.
+    """
+    first, last = logits.float().unbind(dim=-1)
+    is_span = (possible[:, :, None] & possible[:, None, :]).triu()
+    return torch.where(is_span, first[:, :, None] + last[:, None, :], _IMPOSSIBLE)
 
 
 def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor, " batch"]:
@@ -280,7 +325,7 @@ def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndar
         model: A model; it runs in evaluation mode.
         texts: Encoded texts. Those with the same tokens are run once.
     """
-    return _read_logits(model, texts, lambda logits: logits.argmax(dim=-1)).astype(np.int64)
+    return _read_logits(model, texts, lambda logits: drop_rest(model, logits).argmax(dim=-1)).astype(np.int64)
 
 
 def predict_labels(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Shaped[np.ndarray, "text ..."]:
@@ -307,7 +352,19 @@ def read_labels(task: Task, logits: Float[Tensor, "batch label"]) -> Shaped[Tens
             return logits[:, 0].float()
         case "multi_label":
             return (logits > 0).float()
+        case "question_answering":
+            return logits[:, : THE_ANSWER + 1].argmax(dim=-1)
     return logits.argmax(dim=-1)
+
+
+def drop_rest(model: PreTrainedModel, outputs: _Outputs) -> _Outputs:
+    """The outputs that a model can choose: of one that finds answers not the last, all other answers together.
+
+    Args:
+        model: The model.
+        outputs: Logits or probabilities, as a tensor or an array, (..., label).
+    """
+    return outputs[..., : THE_ANSWER + 1] if finds_answers(model) else outputs
 
 
 def list_labels(task: Task, logits: Float[Tensor, "batch label"]) -> list[Label]:
@@ -322,6 +379,8 @@ def get_task(model: PreTrainedModel) -> Task:
         return "generation"
     if is_tagger(model):
         return "token_classification"
+    if finds_answers(model):
+        return "question_answering"
     if is_regression(model):
         return "regression"
     return "multi_label" if model.config.problem_type == PROBLEM_TYPES["multi_label"] else "classification"
@@ -332,21 +391,87 @@ def is_tagger(model: PreTrainedModel) -> bool:
     return type(unwrap(model)).__name__.endswith("ForTokenClassification")
 
 
+def finds_answers(model: PreTrainedModel) -> bool:
+    """Whether a model finds the answer to a question in a text."""
+    return type(unwrap(model)).__name__.removesuffix("Simple").endswith("ForQuestionAnswering")
+
+
 def encode_texts(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
 ) -> list[EncodedText]:
     """Texts as this model is asked about them, by `encode`.
 
-    For a model that gives tags they are marked; see `encode_marked`. A causal language model goes on with a text, so
-    that it reads none of the tokens that its tokenizer puts behind one.
+    For a model that gives tags they are marked; see `encode_marked`. For one that finds answers they are pairs, with a
+    mark at the answer that is asked about, or without one to ask about the model's own. A causal language model goes on
+    with a text, so that it reads none of the tokens that its tokenizer puts behind one.
     """
     if is_tagger(model):
         return encode_marked(tokenizer, texts, max_tokens)
+    if finds_answers(model):
+        return _encode_questions(model, tokenizer, read_questions(texts), max_tokens)
     encoded = encode(tokenizer, texts, max_tokens)
     if not model.can_generate() or model.config.is_encoder_decoder:
         return encoded
     count = count_end_tokens(tokenizer)
     return [text.without_end(count) for text in encoded]
+
+
+def _encode_questions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    max_tokens: int | None,
+) -> list[EncodedText]:
+    """Questions with the texts that answer them, where what is asked about is marked or found by the model."""
+    unmarked = [number for number, (_, text) in enumerate(pairs) if not count_marks(text)]
+    marked = [number for number in range(len(pairs)) if number not in set(unmarked)]
+    encoded = dict(zip(marked, encode_marked(tokenizer, [pairs[n] for n in marked], max_tokens), strict=True))
+    texts = [pairs[number] for number in unmarked]
+    places = find_answers(model, tokenizer, texts, max_tokens)
+    for number, read in zip(unmarked, encode(tokenizer, texts, max_tokens, places=places), strict=True):
+        if not read.asked:
+            raise InputError(
+                f"expected a text with a word that could be the answer, got {shorten_text(pairs[number][1], 40)!r}"
+            )
+        encoded[number] = mark_words(read)
+    return [encoded[number] for number in range(len(pairs))]
+
+
+def find_answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    max_tokens: int | None = None,
+) -> list[Span]:
+    """Where in its text the model's answer to every question stands: of all places the one with the highest logit.
+
+    Args:
+        model: A model that finds answers; it runs in evaluation mode.
+        tokenizer: Its tokenizer.
+        pairs: Questions, each with the text that answers it.
+        max_tokens: See `encode`.
+
+    Returns:
+        First character and the one after the last; equal where no word of the text is read.
+    """
+    if not pairs:
+        return []
+    texts = encode(tokenizer, pairs, max_tokens)
+    encodings = tokenize(tokenizer, [(replace_surrogates(a), replace_surrogates(b)) for a, b in pairs], max_tokens)
+    places: dict[int, Span] = {}
+    for batch in iter_model_batches(model, texts):
+        rows = [torch.tensor(label_asked(texts[index])) for index in batch.indices]
+        asked = pad_sequence(rows, batch_first=True, padding_value=IGNORED).to(model.device)
+        asked = F.pad(asked, (0, batch.content_mask.shape[1] - asked.shape[1]), value=IGNORED)
+        with keeping_attention_type(model), evaluation_mode(model), torch.inference_mode():
+            logits = read_output_logits(model(**batch.inputs))
+        if logits is None:
+            raise InputError(f"{type(model).__name__} gives no logits of an answer's first and last token")
+        spans = choose_spans(logits, asked != IGNORED).tolist()
+        for index, (first, last) in zip(batch.indices, spans, strict=True):
+            offsets = encodings[index].offsets
+            places[index] = (offsets[first][0], offsets[last][1]) if texts[index].text_of_word.count(1) else (0, 0)
+    return [places[number] for number in range(len(pairs))]
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

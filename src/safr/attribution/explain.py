@@ -17,10 +17,20 @@ from safr.attribution.words import attention_per_word, batch_scores_per_word, pa
 from safr.config import Task
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText, check_text, describe_left_out, has_order, is_pair, read_texts
-from safr.data.marks import unmark
+from safr.data.marks import drop_mark
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, encode_texts, get_task, iter_traces, probabilities, text_logits, to_numpy
+from safr.inference import (
+    check_model,
+    drop_rest,
+    encode_texts,
+    finds_answers,
+    get_task,
+    iter_traces,
+    probabilities,
+    text_logits,
+    to_numpy,
+)
 from safr.model.forward_pass import SITES
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
@@ -98,10 +108,12 @@ def explain(
     pair. The texts of a list are run in batches, and every number is what the text gets alone.
 
     Args:
-        model: A model that classifies texts or words, predicts a number or writes text, with SAFR on it or not. It runs
-            in evaluation mode and gets its own mode back. Of an encoder-decoder that writes text, the first token of
-            its output is explained by the words of the text. Of a model that gives each word a tag, the tag of the word
-            is explained that stands in double brackets in the text, as in "John saw [[Paris]]".
+        model: A model that classifies texts or words, predicts a number, writes text or finds answers, with SAFR on it
+            or not. It runs in evaluation mode and gets its own mode back. Of an encoder-decoder that writes text, the
+            first token of its output is explained by the words of the text. Of a model that gives each word a tag, the
+            tag of the word is explained that stands in double brackets in the text, as in "John saw [[Paris]]". Of one
+            that finds the answer to a question in a text, it is the answer in double brackets in the text, or its own
+            where there are none.
         tokenizer: Its tokenizer.
         text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column, longer
             tuple or other iterable of texts and pairs, which is read whole.
@@ -166,7 +178,7 @@ def explain_texts(
             columns = [to_numpy(capacity_from_overlaps(trace.site(explaining), trace.content_mask))]
             columns += [] if trace.keep is None else [to_numpy(trace.keep)]
             scores = batch_scores_per_word(rows, np.stack(columns, axis=-1))  # of each text (word, column)
-            outputs = _read_outputs(model, tokenizer, trace, batch)
+            outputs = _read_outputs(model, tokenizer, trace, batch, rows)
             for row, number in enumerate(batch.indices):
                 explanations[number] = build(
                     texts[number],
@@ -198,7 +210,7 @@ def _explain_text(
         tokenizer,
         text,
         encoded,
-        _read_outputs(model, tokenizer, trace, batch)[0],
+        _read_outputs(model, tokenizer, trace, batch, [encoded])[0],
         keep=None if trace.keep is None else scores_per_word(encoded, to_numpy(trace.keep[0])),
         sites=_score_sites(encoded, trace, 0),
         attention=_average_attention(encoded, trace, 0),
@@ -230,7 +242,7 @@ def _build_explanation(
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
-    left_out, note = describe_left_out(tokenizer, unmark(text)[0] if encoded.asked else text, encoded)
+    left_out, note = describe_left_out(tokenizer, drop_mark(text) if encoded.asked else text, encoded)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,
@@ -275,9 +287,16 @@ def _score_site(text: EncodedText, vectors: Tensor, content_mask: Tensor) -> Sit
 
 
 def _read_outputs(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, trace: Trace, batch: Batch
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    trace: Trace,
+    batch: Batch,
+    texts: Sequence[EncodedText],
 ) -> list[_Outputs]:
-    """Of every text the names and values of all classes or of the likeliest next tokens, and which is the highest."""
+    """Of every text the names and values of all classes or of the likeliest next tokens, and which is the highest.
+
+    An answer that is asked about is named as it stands in the text.
+    """
     logits = text_logits(model, trace.logits, batch)
     values = probabilities(model, logits)  # (batch, label)
     if model.can_generate():
@@ -286,9 +305,12 @@ def _read_outputs(
         return [(output_names(model, tokenizer, tokens), shares, 0) for tokens, shares in rows]
     count = values.shape[-1]
     names = output_names(model, tokenizer, range(count), outputs=count)
-    return [
-        (names, shares, number) for shares, number in zip(values.tolist(), logits.argmax(dim=-1).tolist(), strict=True)
-    ]
+    predicted = drop_rest(model, logits).argmax(dim=-1).tolist()
+    names_of_texts = [names] * len(texts)
+    if finds_answers(model):
+        another, _, others = names
+        names_of_texts = [[another, text.asked_text, others] for text in texts]
+    return list(zip(names_of_texts, values.tolist(), predicted, strict=True))
 
 
 def _make_unique(names: Sequence[str], predicted: int, values: Sequence[float]) -> list[str]:

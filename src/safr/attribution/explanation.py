@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
+from safr.data.answers import ANSWER_NAMES
 from safr.data.encoding import describe_unknown, replace_surrogates
 from safr.errors import InputError, shorten_text
+from safr.inference import finds_answers
 
 if TYPE_CHECKING:
     import pandas
@@ -311,7 +313,7 @@ def build_word_table(explanations: Iterable[Explanation], first: int = 0) -> pya
 def output_names(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int], *, outputs: int | None = None
 ) -> list[str]:
-    """Names of a classifier's classes, or of the tokens that a language model would put next.
+    """Names of a classifier's classes, of the tokens that a language model would put next, or of `ANSWER_NAMES`.
 
     Args:
         model: A classifier or a causal language model.
@@ -321,6 +323,8 @@ def output_names(
     """
     if model.can_generate():
         return token_names(tokenizer, numbers)
+    if finds_answers(model):
+        return [ANSWER_NAMES[number] for number in numbers]
     return class_names(model, numbers, max(numbers, default=0) + 1 if outputs is None else outputs)
 
 

@@ -14,7 +14,7 @@ from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import TOKENS_PER_BATCH, Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import batch_logits, iter_traces, log_odds, takes_batches, text_logits, to_numpy
+from safr.inference import batch_logits, drop_rest, iter_traces, log_odds, takes_batches, text_logits, to_numpy
 from safr.model.interventions import intervene
 
 INTEGRATION_STEPS = 50
@@ -131,7 +131,7 @@ def _attribute_words(model: PreTrainedModel, texts: Sequence[EncodedText], attri
         # Tensors from inference mode can't be differentiated; copies can.
         vectors = trace.vectors.get("vmask", trace.vectors["embedding"]).clone()
         content_mask = batch.content_mask[..., None]
-        classes = text_logits(model, trace.logits, batch).argmax(dim=-1).clone()
+        classes = drop_rest(model, text_logits(model, trace.logits, batch)).argmax(dim=-1).clone()
         names, inputs = zip(*batch.inputs.items(), strict=True)
         has_asked = batch.asked is not None
         asked = torch.zeros_like(classes) if batch.asked is None else batch.asked.clone()

@@ -17,6 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, printable
+from safr.evaluation.answering import describe_answers
 from safr.evaluation.classification import describe_classes
 from safr.evaluation.evaluate import describe_parts_of_pairs, describe_unknown_words
 from safr.evaluation.generation import describe_generation
@@ -186,6 +187,7 @@ def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> l
         describe_values(scores),
         describe_generation(scores),
         describe_tags(scores),
+        describe_answers(scores),
         *describe_parts_of_pairs(scores),
         f"{left_out:,} of {texts + left_out:,} texts have no token to judge the model by" if left_out else "",
         f"{truncated:,} of {texts:,} texts were cut to {max_tokens} tokens" if truncated else "",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from safr.config import Task
+from safr.data.answers import read_answers
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
     NamedLabel,
@@ -67,7 +68,8 @@ def clean_rows(
         label_names: Names that the data declare for the labels 0, 1, ...; -1 is then a missing label.
         task: What the labels are, where that is known. A target of `generation` is a text and stays as it is; it is
             empty where the text's own column is the label column, since the text itself is then the target. Words and
-            tags of `token_classification` become two texts, with a space between.
+            tags of `token_classification` become two texts, with a space between, and answers of `question_answering`
+            their places; see `read_answers`.
     """
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
@@ -77,16 +79,23 @@ def clean_rows(
         read_text = _join_words if task == "token_classification" else _check_text
         texts = [read_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
         values = row.values[len(columns.texts) :]
-        label = _read_label(values, columns, label_names, row.place, task)
+        label: NamedLabel | None
+        if task == "question_answering":
+            at = f"{row.place}, column {shorten_text(columns.labels[0])!r}"
+            label, is_ambiguous = read_answers(values[0], replace_lone_surrogates(texts[-1])[0], at)
+            cleaned["answer that its text holds more than once, taken where it stands first"] += is_ambiguous
+        else:
+            label = _read_label(values, columns, label_names, row.place, task)
         if not all(text.strip() for text in texts):
             cleaned["empty text left out"] += 1
         elif any(map(says_missing, texts)):
             cleaned["text that only says that it is missing, such as NaN, left out"] += 1
         elif label is None:
-            cleaned["missing label left out"] += 1
+            what = "question without an answer" if task == "question_answering" else "missing label"
+            cleaned[f"{what} left out"] += 1
         else:
             has_space = isinstance(values[0], str) and values[0] != values[0].strip()
-            if has_space and not label_names and task not in ("generation", "token_classification"):
+            if has_space and not label_names and task in (None, "classification", "multi_label", "regression"):
                 cleaned["white space around a label left out"] += 1
             encodable = [replace_lone_surrogates(text) for text in texts]
             cleaned["lone surrogates replaced"] += sum(replaced for _, replaced in encodable)
@@ -129,10 +138,11 @@ def build_dataset(
         "regression": _prepare_values,
         "generation": _prepare_targets,
         "token_classification": _prepare_tags,
+        "question_answering": _prepare_answers,
     }[task]
     examples, names, changed = prepare(parts, columns, label_names, place)
     missing = [part for part in ("dev", "test") if part not in examples]
-    completed = _fill_missing_parts(examples, place, by_class=task == "classification")
+    completed = _fill_missing_parts(examples, place, task)
     if missing:
         origin += f"; {' and '.join(missing)} taken from train by hash"
     return TextDataset.from_parts(
@@ -187,6 +197,8 @@ def _read_label(
         bits = [read_bit(value, at) for value, at in zip(values, places, strict=True)]
         return None if None in bits else tuple(column for column, bit in zip(names, bits, strict=True) if bit)
     value = values[0]
+    if isinstance(value, dict) and "answer_start" in value:
+        raise InputError(f"{places[0]}: holds answers in a text; pass --task question_answering")
     if isinstance(value, list | tuple):
         if label_names:
             return tuple(name for number in value if (name := _name_label(number, label_names, places[0])) is not None)
@@ -328,6 +340,19 @@ def _prepare_tags(
     return examples, tuple(label_names) or sort_label_names(names), changed
 
 
+def _prepare_answers(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with the places of their answers, and the column's name."""
+    if len(columns.texts) != 2 or len(columns.labels) > 1:
+        raise InputError(
+            f"{place}: expected two columns, of questions and of texts, and one of answers, got "
+            f"{list_names(columns.names)}; pass --text-column question context --label-column answers"
+        )
+    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
+    return examples, (columns.labels[0],), Counter()
+
+
 def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:
     """The rows with the classes of their labels, without those whose label says that it is missing, and counts."""
     counts = Counter(str(row.label) for row in parts["train"])
@@ -358,7 +383,7 @@ def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter
     return resolved, Counter({what: count for what, count in cleaned.items() if count})
 
 
-def _fill_missing_parts(examples: SplitExamples, place: str, *, by_class: bool) -> SplitExamples:
+def _fill_missing_parts(examples: SplitExamples, place: str, task: Task) -> SplitExamples:
     """All three parts; those that are absent are taken from "train"."""
     parts = dict(examples)
     if not ("dev" in examples and "test" in examples):
@@ -366,7 +391,8 @@ def _fill_missing_parts(examples: SplitExamples, place: str, *, by_class: bool) 
             examples["train"],
             dev=0 if "dev" in examples else DEV_SHARE,
             test=0 if "test" in examples else TEST_SHARE,
-            one_class=not by_class,
+            one_class=task != "classification",
+            by_second=task == "question_answering",  # one text has many questions
         )
         parts |= {part: examples[part] for part in ("dev", "test") if part in examples}
         if not (parts["dev"] and parts["test"]):

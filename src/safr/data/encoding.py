@@ -59,7 +59,7 @@ def find_word_spans(
     for number, ((start, end), group) in enumerate(zip(tokens, groups, strict=True)):
         marks = marks if number and group == groups[number - 1] else 0
         if len(text[start:end].strip()) != end - start:  # seldom, and a call costs more than all else here
-            start, end = _trim_span(text, start, end)
+            start, end = trim_span(text, start, end)
         word_of_token.append(None)
         if group is None or start == end:
             marks += 1
@@ -138,7 +138,7 @@ class EncodedText:
     """Positions of the first and of the last token that is asked about; empty like `asked`."""
 
     asked_text: str = ""
-    """What is asked about, as it stands in the text."""
+    """What is asked about as it stands in the text, as far as it is read."""
 
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
@@ -239,9 +239,7 @@ def encode(
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
             text = _build_encoded_text(parts[index], encoding, special_ids, unknown_id, has_token_types)
-            if places is not None:
-                text = _ask_about(text, find_tokens(encoding, places[index]), parts[index][-1][slice(*places[index])])
-            encoded[index] = text
+            encoded[index] = text if places is None else _ask_about(text, encoding, parts[index][-1], places[index])
     return [encoded[index] for index in range(len(parts))]
 
 
@@ -409,16 +407,22 @@ def _advise_about_tokenizer(value: Any) -> str:
     return ""
 
 
-def _ask_about(text: EncodedText, tokens: Sequence[int], asked_text: str) -> EncodedText:
-    """The text with these tokens and their words as what is asked about; as it is where they are no word's."""
-    words = {token: word for token in tokens if (word := text.word_of_token[token]) is not None}
+def _ask_about(read: EncodedText, encoding: Encoding, text: str, place: Span) -> EncodedText:
+    """What was read of a text with the tokens and words at a place as what is asked about; as it is where none is."""
+    words = {token: word for token in find_tokens(encoding, place) if (word := read.word_of_token[token]) is not None}
     if not words:
-        return text
-    ends = min(words), max(words)
-    return replace(text, asked=tuple(dict.fromkeys(words.values())), asked_tokens=ends, asked_text=asked_text)
+        return read
+    first, last = min(words), max(words)
+    return replace(
+        read,
+        asked=tuple(dict.fromkeys(words.values())),
+        asked_tokens=(first, last),
+        asked_text=text[encoding.offsets[first][0] : encoding.offsets[last][1]].strip(),
+    )
 
 
-def _trim_span(text: str, start: int, end: int) -> Span:
+def trim_span(text: str, start: int, end: int) -> Span:
+    """A place in a text without the white space at its ends."""
     visible = text[start:end].lstrip()
     first = end - len(visible)
     return first, first + len(visible.rstrip())

@@ -24,13 +24,16 @@ from safr.data.lines import (
     make_size_error,
     open_regular_file,
 )
-from safr.data.messages import list_names, refuse_unreadable, shorten_path
+from safr.data.messages import complain_of_key, list_names, refuse_unreadable, shorten_path
+from safr.data.squad import ANSWERS, CONTEXT, QUESTION, iter_squad
 from safr.errors import InputError, shorten_text
 from safr.storage import build_object
 
-EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".conll")
+EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt", ".conll", ".json")
 LINES = ".txt"
 """The format without columns: one text a line, and no label."""
+SQUAD = ".json"
+"""The format of texts with questions and answers; one JSON object a line is .jsonl."""
 CONLL = ".conll"
 """The format of words and tags: a word a line with its tag in the last column, and a blank line between texts."""
 
@@ -70,6 +73,10 @@ class Columns:
         return self.texts + self.labels
 
 
+SQUAD_COLUMNS = Columns((QUESTION, CONTEXT), (ANSWERS,))
+"""The columns of SQuAD on the hub, for which a .json file's questions, texts and answers stand."""
+
+
 @dataclass(frozen=True, slots=True)
 class RawRow:
     """One row: the values of the chosen columns, and their place, such as "reviews.csv, line 7"."""
@@ -98,7 +105,8 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
     Args:
         path: A file ending in one of `EXTENSIONS`; all but Parquet may be compressed (.csv.gz).
         columns: Names of the columns; the last one holds the labels. The line of a .txt file stands for the first
-            column, and the others are empty. Of a .conll file the lists of words and of tags stand for the two columns.
+            column, and the others are empty. Of a .conll file the lists of words and of tags stand for the two columns,
+            of a .json file question, text and answers for the first three.
     """
     match find_format(path):
         case ".csv":
@@ -113,6 +121,8 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
             return RawTable(_iter_text_lines(path, columns))
         case ".conll":
             return RawTable(RawRow(place, values) for place, values in iter_conll(path))
+        case ".json":
+            return RawTable(RawRow(place, values[: len(columns)]) for place, values in iter_squad(path))
     ending = shorten_text(path.suffix, 20) or "no ending"
     advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
     raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
@@ -269,7 +279,7 @@ def _iter_text_lines(path: Path, columns: Sequence[str]) -> Iterator[RawRow]:
 
 def _parse_json_object(line: str, place: str) -> dict[str, Any]:
     try:
-        fields = json.loads(line, object_pairs_hook=partial(build_object, complaint=_complain_of_key))
+        fields = json.loads(line, object_pairs_hook=partial(build_object, complaint=complain_of_key))
     except (ValueError, RecursionError) as error:
         advice = "write one object a line"
         if line.lstrip().startswith("["):
@@ -281,10 +291,6 @@ def _parse_json_object(line: str, place: str) -> dict[str, Any]:
         shown = shorten_text(line.strip(), 40)
         raise InputError(f'{place}: expected a JSON object such as {{"text": "...", "label": 1}}, got {shown!r}')
     return fields
-
-
-def _complain_of_key(name: str) -> str:
-    return f"the key '{shorten_text(name, 40)}' occurs twice"
 
 
 def _open_parquet(path: Path, columns: Sequence[str]) -> RawTable:

@@ -90,6 +90,11 @@ def encode_marked(
     return marked
 
 
+def drop_mark(text: Text) -> Text:
+    """A text, or a pair whose second text may be marked, without the mark if there is one."""
+    return unmark(text)[0] if count_marks(split_pair(text)[-1]) == 1 else text
+
+
 def unmark(text: Text) -> tuple[Text, Span]:
     """A text, or a pair whose second text is marked, without the mark, and where that was; see `remove_mark`."""
     plain, place = remove_mark(split_pair(text)[-1])

@@ -50,6 +50,11 @@ def list_names(names: Sequence[object], limit: int = _LONGEST_LIST) -> str:
     return ", ".join(quoted) + (", ..." if len(quoted) < len(names) else "")
 
 
+def complain_of_key(name: str) -> str:
+    """What is wrong with a JSON object that has a key twice."""
+    return f"the key '{shorten_text(name, 40)}' occurs twice"
+
+
 @contextmanager
 def refuse_unreadable(place: str, expected: str, advice: str) -> Iterator[None]:
     """A context in which other libraries read what a user brought; any error of theirs becomes an `InputError`.

@@ -26,6 +26,8 @@ from safr.data.files import (
     CONLL,
     EXTENSIONS,
     LINES,
+    SQUAD,
+    SQUAD_COLUMNS,
     Columns,
     find_format,
     open_table,
@@ -54,7 +56,11 @@ from safr.progress import Progress
 
 __all__ = ["DataStatus", "Split", "TextDataset", "list_data", "load_data"]
 
-_TASK_OF_FORMAT: dict[str, Task] = {LINES: "generation", CONLL: "token_classification"}
+_TASK_OF_FORMAT: dict[str, Task] = {
+    LINES: "generation",
+    CONLL: "token_classification",
+    SQUAD: "question_answering",
+}
 """What the files of some formats are for; those of others are for any task."""
 
 _DESCRIPTIONS = {
@@ -131,6 +137,8 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
     name = settings.data
     columns = Columns(settings.text_columns, settings.label_columns)
     task: Task | None = None if settings.task == "auto" else settings.task
+    if task == "question_answering" and columns == Columns():
+        columns = SQUAD_COLUMNS
     match name:
         case "rotten_tomatoes":
             return _load_rotten_tomatoes()
@@ -273,6 +281,8 @@ def _load_path(name: str, path: Path, columns: Columns, task: Task | None) -> Te
         columns, task = Columns(columns.texts, columns.texts), "generation"
     if formats == {CONLL}:
         task = "token_classification"
+    if formats == {SQUAD}:
+        columns, task = SQUAD_COLUMNS, "question_answering"
     parts: dict[str, list[LabelledText]] = {}
     cleaned: Counter[str] = Counter()
     label_names: list[str] = []

@@ -24,7 +24,7 @@ Label = int | float | str | tuple[int, ...]
 """A class id, a number to predict, a string, or 1 for every class that fits and 0 for the others, (label,).
 
 A string is what a model is to write after the text, empty where that is the text itself; or the tags of the text's
-words, with white space between.
+words, with white space between; or the places of the answers to a question, as START:END in characters.
 """
 
 Example = tuple[Text, Label]
@@ -43,7 +43,7 @@ class Split:
     """Texts, or pairs of them as tuples, and their labels, in a fixed order.
 
     Labels are class ids; or rows of 0 and 1, one number a class, where a text may have any number of classes; or other
-    numbers, for regression; or strings: what a model is to write, or the tags of the words.
+    numbers, for regression; or strings: what a model is to write, the tags of the words, or the places of answers.
 
     Raises:
         InputError: A text is neither a string nor a pair of them, or a label is none of these.
@@ -151,8 +151,8 @@ class TextDataset:
 
     @property
     def has_token_labels(self) -> bool:
-        """Whether the labels are strings, of tokens to write or of tags, and not of whole texts."""
-        return self.task in ("generation", "token_classification")
+        """Whether the labels are strings, which say something about tokens and not about whole texts."""
+        return self.task in ("generation", "token_classification", "question_answering")
 
     @property
     def has_pairs(self) -> bool:
@@ -189,6 +189,8 @@ class TextDataset:
             return _describe_targets(self.train)
         if self.task == "token_classification":
             return self._describe_tags()
+        if self.task == "question_answering":
+            return _describe_questions(self.train)
         labels = self.train.label_array
         if self.task == "regression":
             spread = (
@@ -326,15 +328,25 @@ def split_by_rank(examples: Iterable[Example], *, dev: int, test: int) -> SplitE
 
 
 def split_by_class(
-    examples: Sequence[Example], *, dev: float = DEV_SHARE, test: float = TEST_SHARE, one_class: bool = False
+    examples: Sequence[Example],
+    *,
+    dev: float = DEV_SHARE,
+    test: float = TEST_SHARE,
+    one_class: bool = False,
+    by_second: bool = False,
 ) -> SplitExamples:
     """A share of every class for dev and for test, and the remaining texts for training; suits small data too.
 
     Within a class, different texts are ranked by their hash: the first go to dev and the next to test, at least one to
     dev and one to test. A class of fewer than three texts stays in training. Equal texts stay together, and a text with
     two labels goes to training. The parts keep the order of `examples`. A share of 0 leaves its part empty. With
-    `one_class` all texts count as one class, as where labels are numbers or sets of classes.
+    `one_class` all texts count as one class, as where labels are numbers or sets of classes. With `by_second` pairs
+    with the same second text stay together, as a text's questions do; shares are then of second texts.
     """
+    if by_second:
+        parts_of_texts = split_by_class([(text[1], 0) for text, _ in examples], dev=dev, test=test)
+        part_of_text = {text: part for part, rows in parts_of_texts.items() for text, _ in rows}
+        return {part: [row for row in examples if part_of_text[row[0][1]] == part] for part in _PARTS}
     part_of: dict[Text, str] = {}
     for texts in _texts_by_class([(text, 0) for text, _ in examples] if one_class else examples).values():
         ranked = sorted(texts, key=hash_text) if len(texts) >= 3 else []
@@ -390,6 +402,12 @@ def _describe_targets(split: Split) -> str:
     what, texts = ("texts to write", targets) if any(targets) else ("texts to learn to write", split.texts)
     words = [len(str(text).split()) for text in texts]
     return f"{what} in train: {np.mean(words):.1f} words on average, {min(words):,} to {max(words):,}"
+
+
+def _describe_questions(split: Split) -> str:
+    answers = sum(len(str(label).split()) for label in split.labels)
+    texts = len({text[1] for text in split.texts})
+    return f"questions in train: {len(split):,} about {texts:,} texts, with {answers:,} answers"
 
 
 def _drop_texts(split: Split, texts: Set[Text]) -> tuple[Split, int]:

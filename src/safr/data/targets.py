@@ -41,6 +41,9 @@ class TargetRow:
     text: int = 0
     """Number of the text; a long one that is itself the target has several rows."""
 
+    token_types: tuple[int, ...] = ()
+    """Token type ids, which tell the texts of a pair apart; empty if the tokenizer makes none."""
+
 
 def tokenize_targets(
     tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None, *, encoder_decoder: bool
@@ -78,12 +81,12 @@ def tokenize_targets(
 
 
 def make_target_dataset(rows: Sequence[TargetRow], *, shifted: bool) -> Dataset:
-    """The rows for the Trainer: `input_ids`, their number as `length`, and `labels`.
+    """The rows for the Trainer: `input_ids`, their number as `length`, `labels`, and `token_type_ids` if there are any.
 
     Rows without anything to learn are left out.
 
     Args:
-        rows: From `tokenize_targets` or `tokenize_tags`.
+        rows: From `tokenize_targets`, `tokenize_tags` or `tokenize_answers`.
         shifted: Whether a token is written after those before it, as in a causal model, so that the first is not.
 
     Raises:
@@ -95,11 +98,13 @@ def make_target_dataset(rows: Sequence[TargetRow], *, shifted: bool) -> Dataset:
             f"expected at least 2 texts with tokens to learn, got {len(kept)} of {len(rows)}; raise `max_tokens`, or "
             "bring others"
         )
+    types = {"token_type_ids": [row.token_types for row in kept]} if kept[0].token_types else {}
     return Dataset.from_dict(
         {
             "input_ids": [row.ids for row in kept],
             "length": [len(row.ids) for row in kept],
             "labels": [row.labels for row in kept],
+            **types,
         }
     )
 

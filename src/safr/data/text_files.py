@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from safr.data.encoding import check_text
-from safr.data.files import CONLL, LINES, find_format, open_table
+from safr.data.files import CONLL, LINES, SQUAD, SQUAD_COLUMNS, find_format, open_table
 from safr.data.splits import Text, split_pair
 from safr.errors import InputError
 
@@ -16,7 +16,7 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
 
     Args:
         path: A file that `open_table` reads, such as a .csv, or a .txt with one text a line.
-        columns: The column that holds the texts, or the two of pairs; of no account for .txt.
+        columns: The column that holds the texts, or the two of pairs; of no account for .txt and .json.
 
     Raises:
         InputError: The file can't be read or has no such column, or a text is none or empty; the message names the
@@ -29,6 +29,8 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
         )
     if find_format(path) == LINES:
         columns = columns[:1]
+    if find_format(path) == SQUAD:
+        columns = SQUAD_COLUMNS.texts
     for row in open_table(path, columns).rows:
         text = check_text(row.values[0] if len(columns) == 1 else row.values, f"{row.place}: ")
         if not all(part.strip() for part in split_pair(text)):

@@ -20,6 +20,7 @@ from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
+from safr.evaluation.answering import score_answers
 from safr.evaluation.audit import audit
 from safr.evaluation.classification import score_class_lists, score_classes
 from safr.evaluation.generation import score_generation
@@ -38,7 +39,7 @@ from safr.evaluation.srs import (
 from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
 from safr.evaluation.tagging import score_tags
 from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric, get_main_metric
-from safr.inference import check_model, encode_texts, get_task, is_tagger
+from safr.inference import check_model, encode_texts, finds_answers, get_task, is_tagger
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -90,11 +91,12 @@ def evaluate(
 
     Args:
         run_or_model: A trained run, whose scores are also written down, or a model that classifies texts or words,
-            predicts a number or writes text.
+            predicts a number, writes text or finds answers.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, whose classes are found in the model by name if both have the same names in another order, or
             a split of one: `Split(texts, labels)`. Labels are numbers; or, for a model that writes text, what it is to
-            write after each text, and for one that gives tags, the tags of each text's words with spaces between.
+            write after each text, for one that gives tags, the tags of each text's words with spaces between, and for
+            one that finds answers, their places in the text, such as 4:9.
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
@@ -165,6 +167,8 @@ def _add_token_scores(
     if is_tagger(model):
         names = data.label_names if isinstance(data, TextDataset) else ()
         scores["tags"] = score_tags(model, tokenizer, whole, number_tags(model, names), max_tokens)
+    elif finds_answers(model):
+        scores["answers"] = score_answers(model, tokenizer, whole, max_tokens)
     else:
         scores["generation"] |= score_generation(model, tokenizer, whole, max_tokens)
 
@@ -310,8 +314,10 @@ def _scores(
 def _score_predictions(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, predictions: NDArray[Any], labels: NDArray[Any]
 ) -> dict[str, Any]:
-    """The task's standard metrics: `classes`, `values` of a regression model, or `generation`."""
+    """The task's standard metrics: `classes`, `values` of a regression model, or `generation`; none of answers."""
     task = get_task(model)
+    if task == "question_answering":
+        return {}
     if task == "regression":
         return {"values": score_values(labels, predictions)}
     if task == "generation":
@@ -372,7 +378,9 @@ def _card_scores(scores: Mapping[str, Any]) -> dict[str, Score]:
         card["macro F1"] = scores["classes"]["macro_f1"]
     elif "values" in scores:
         card["Spearman's rank correlation"] = scores["values"]["spearman"] | {"is_share": False}
-    else:
+    elif "answers" in scores:
+        card |= {"exact match": scores["answers"]["exact_match"], "F1": scores["answers"]["f1"]}
+    elif "generation" in scores:
         card["perplexity"] = scores["generation"]["perplexity"] | {"is_share": False}
     if reason := scores.get("srs_reason"):
         return card | {f"SRS({k})": f"{NOT_MEASURED} ({reason})"}

@@ -13,12 +13,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Task
 from safr.data import Split, TextDataset
+from safr.data.answers import ANSWER_NAMES, mark_answers
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text
 from safr.data.tags import mark_texts
 from safr.data.targets import make_prompts
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, get_task, is_tagger, iter_logits
+from safr.inference import check_model, finds_answers, get_task, is_tagger, iter_logits
 
 
 def check_labels(
@@ -105,7 +106,8 @@ def align_labels(
     """The data with their labels as the model numbers its outputs, and a name for each of these.
 
     Of a model that writes text the labels of dev and test are ids of the tokens that come next; see `make_prompts`. Of
-    one that gives tags they are numbers of the tags of words that are marked in dev and test; see `mark_texts`.
+    one that gives tags they are numbers of the tags of words that are marked in dev and test; see `mark_texts`. Of one
+    that finds answers all are `THE_ANSWER`, and the right answers are marked; see `mark_answers`.
 
     Args:
         model: The model.
@@ -114,7 +116,7 @@ def align_labels(
         max_tokens: Tokens read of a text. Default: all.
 
     Raises:
-        InputError: See `number_by_name`, `make_prompts` and `mark_texts`.
+        InputError: See `number_by_name`, `make_prompts`, `mark_texts` and `mark_answers`.
     """
     if is_tagger(model):
         _check_task(model, data)
@@ -125,6 +127,10 @@ def align_labels(
             test=mark_texts(tokenizer, data.test, ids, max_tokens),
             label_names=tuple(sorted(ids, key=lambda name: ids[name])),
         )
+    if finds_answers(model):
+        _check_task(model, data)
+        dev, test = (mark_answers(tokenizer, split, max_tokens) for split in (data.dev, data.test))
+        return replace(data, dev=dev, test=test, label_names=ANSWER_NAMES)
     if model.can_generate():
         _check_task(model, data)
         most = max(len(tokenizer), model.config.get_text_config().vocab_size)
@@ -166,6 +172,8 @@ def align_split(
         if is_tagger(model):
             names = data.label_names if isinstance(data, TextDataset) else ()
             return mark_texts(tokenizer, split, number_tags(model, names), max_tokens)
+        if finds_answers(model):
+            return mark_answers(tokenizer, split, max_tokens)
     labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
     return Split(split.texts, tuple(labels.tolist()))
 

@@ -97,9 +97,11 @@ MAIN_METRICS: dict[Task, MainMetric] = {
     "regression": MAE,
     "generation": ACCURACY,
     "token_classification": ACCURACY,
+    "question_answering": ACCURACY,
 }
 """By task. Where a text may have several classes, it is right if all of them are, which is called subset accuracy. Of a
-model that writes text it is whether the next token is right, and of tags whether that of one word is."""
+model that writes text it is whether the next token is right, of tags whether that of one word is, and of answers
+whether the model finds exactly the right one."""
 
 DEV_METRICS: dict[Task, tuple[str, ...]] = {
     "classification": ("accuracy", "macro_f1", "balanced_accuracy"),
@@ -107,6 +109,7 @@ DEV_METRICS: dict[Task, tuple[str, ...]] = {
     "regression": ("mae", "rmse", "spearman"),
     "generation": ("perplexity", "token_accuracy", "exact_match"),
     "token_classification": ("macro_f1", "token_accuracy", "entity_f1"),
+    "question_answering": ("exact_match", "answer_f1"),
 }
 """By task the metrics that the best epoch can be chosen by, the default first."""
 

@@ -15,7 +15,7 @@ from safr.data.encoding import EncodedText
 from safr.errors import InputError
 from safr.evaluation.srs import MAIN_PERCENT, RANDOM_DRAWS, count_deleted, rank_words
 from safr.explorer.explanation_payload import RoundedValues, round_values
-from safr.inference import predict_probabilities
+from safr.inference import drop_rest, predict_probabilities
 
 MAX_STEPS = 32
 """How many counts of deleted words are tried. In a short text, all counts are."""
@@ -102,13 +102,15 @@ def compute_what_if(
     single_deletions = [frozenset([word]) for word in range(words)] if 1 < words <= MAX_SINGLE_DELETIONS else []
     texts = [text.without(deleted) for deleted in (*deletions, *single_deletions)]
     probabilities = predict_probabilities(model, texts)  # (deletion, label)
-    followed = int(probabilities[0].argmax())
+    followed = int(drop_rest(model, probabilities[0]).argmax())
     by_order = probabilities[: len(deletions)].reshape(
         len(orders) + RANDOM_DRAWS, len(counts), -1
     )  # (order, step, label)
     random = by_order[len(orders) :, :, followed]  # (draw, step)
     outputs = probabilities.shape[1]
-    names = _name_outputs(model, tokenizer, by_order[: len(orders)].argmax(axis=-1).ravel().tolist(), outputs)
+    names = _name_outputs(
+        model, tokenizer, drop_rest(model, by_order[: len(orders)]).argmax(axis=-1).ravel().tolist(), outputs
+    )
     return WhatIf(
         followed=_name_outputs(model, tokenizer, [followed], outputs)[0],
         counts=counts,
@@ -129,18 +131,18 @@ def predict_without_words(
     """What a model says about a text without some of its words.
 
     Raises:
-        InputError: `deleted` holds a number that is no word's or the word whose tag is asked about, or no word would be
+        InputError: `deleted` holds a number that is no word's or what is asked about, or no word would be
             left of the text, or of one text of a pair.
     """
     if unknown := [word for word in deleted if not 0 <= word < len(text.words)]:
         raise InputError(f"expected words from 0 to {len(text.words) - 1} to delete, got {unknown[0]}")
     if set(deleted).intersection(text.asked):
-        raise InputError("the word whose tag is asked about stays; delete others")
+        raise InputError("what is asked about stays; delete other words")
     shortened = text.without(deleted)
     if len(set(shortened.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
     whole, probabilities = predict_probabilities(model, [text, shortened])
-    followed, predicted = int(whole.argmax()), int(probabilities.argmax())
+    followed, predicted = int(drop_rest(model, whole).argmax()), int(drop_rest(model, probabilities).argmax())
     name = _name_outputs(model, tokenizer, [predicted], len(whole))[0]
     return WhatIfPrediction(name, *round_values(probabilities[[followed, predicted]]))
 

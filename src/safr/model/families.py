@@ -109,7 +109,8 @@ def add_decoder_start(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str
     if not getattr(model.config, "is_encoder_decoder", False):
         return batch
     inner = unwrap(model)
-    is_writer = inner.can_generate() or inner.base_model is inner
+    # T5ForQuestionAnswering holds no base model, and gives its decoder the text itself.
+    is_writer = inner.can_generate() or (inner.base_model is inner and "For" not in type(inner).__name__)
     if not is_writer or "decoder_input_ids" not in inspect.signature(inner.forward).parameters:
         return batch
     if any(batch.get(name) is not None for name in ("decoder_input_ids", "decoder_inputs_embeds", "labels")):

@@ -57,7 +57,8 @@ class Trace:
     """True where a token counts: it is neither padding nor a special token such as [CLS]."""
 
     logits: Float[Tensor, "batch *token label"] | None
-    """The model's output, of a language model for every token; None for a model without a head."""
+    """The model's output, of a language model for every token, of a model that finds answers for every token as their
+    first and as their last; None for a model without a head."""
 
     keep: Float[Tensor, "batch token"] | None
     """VMASK's keep probabilities in [0, 1], before any sampling; None for a model without VMASK."""
@@ -137,7 +138,14 @@ def trace(
     attention = {int(name.partition(".")[2]): record.sites[name] for name in names if name.startswith("attention")}
     vectors = {name: record.sites[name] for name in names if not name.startswith("attention")}
     training = any(module.training for module in model.modules())
-    return Trace(ids, content_mask, outputs.get("logits"), record.keep, attention, vectors, training)
+    return Trace(ids, content_mask, read_output_logits(outputs), record.keep, attention, vectors, training)
+
+
+def read_output_logits(outputs: Mapping[str, Any]) -> Float[Tensor, "batch *token label"] | None:
+    """The logits in a model's output; of a model that finds answers those of their first and of their last token."""
+    if outputs.get("start_logits") is not None:
+        return torch.stack([outputs["start_logits"], outputs["end_logits"]], dim=-1)
+    return outputs.get("logits")
 
 
 def _check_batch(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> None:

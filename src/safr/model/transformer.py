@@ -15,13 +15,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     AutoConfig,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PretrainedConfig,
     PreTrainedModel,
 )
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
+from transformers.modeling_outputs import (
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from safr.model.attention import safr_attention
@@ -236,6 +241,37 @@ class TransformerForTokenClassification(_Transformer):
         return TokenClassifierOutput(loss=loss, logits=logits)
 
 
+class TransformerForQuestionAnswering(_Transformer):
+    """The same layers with the head on every token, which says whether an answer begins there, and whether it ends."""
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch token"] | None = None,
+        attention_mask: Int[Tensor, "batch token"] | None = None,
+        start_positions: Int[Tensor, " batch"] | None = None,
+        end_positions: Int[Tensor, " batch"] | None = None,
+        inputs_embeds: Float[Tensor, "batch token width"] | None = None,
+        **_: Any,
+    ) -> QuestionAnsweringModelOutput:
+        """Find the answers in a batch of questions with their texts.
+
+        Args:
+            input_ids: Token ids.
+            attention_mask: 1 for tokens, 0 for padding. Default: all tokens.
+            start_positions: First token of each answer; with both ends the output holds the mean of their
+                cross-entropies.
+            end_positions: Last token of each answer.
+            inputs_embeds: Embeddings, already scaled, in place of ids.
+        """
+        hidden, tokens = self._run_layers(input_ids, attention_mask, inputs_embeds)
+        logits = self.classifier(hidden).masked_fill(tokens[..., None] == 0, -1e9)  # (batch, token, 2)
+        start, end = logits.unbind(dim=-1)
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = (F.cross_entropy(start, start_positions) + F.cross_entropy(end, end_positions)) / 2
+        return QuestionAnsweringModelOutput(loss=loss, start_logits=start, end_logits=end)
+
+
 def _at_least_one(attention_mask: Tensor) -> Tensor:
     empty = attention_mask.sum(dim=-1, keepdim=True) == 0
     first = torch.arange(attention_mask.shape[1], device=attention_mask.device) == 0
@@ -245,3 +281,4 @@ def _at_least_one(attention_mask: Tensor) -> Tensor:
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoModelForSequenceClassification.register(TransformerConfig, TransformerForSequenceClassification)
 AutoModelForTokenClassification.register(TransformerConfig, TransformerForTokenClassification)
+AutoModelForQuestionAnswering.register(TransformerConfig, TransformerForQuestionAnswering)

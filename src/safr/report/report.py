@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
+from safr.data.answers import ANSWER_NAMES, THE_ANSWER
 from safr.data.splits import join_pair
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, shorten_text
@@ -97,6 +98,8 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             value_scores={name: score["values"] for name, score in scores.items() if "values" in score},
             generation_scores={name: score["generation"] for name, score in scores.items() if "generation" in score},
             tag_scores={name: score["tags"] for name, score in scores.items() if "tags" in score},
+            answer_scores={name: score["answers"] for name, score in scores.items() if "answers" in score},
+            answer_name=ANSWER_NAMES[THE_ANSWER],
             parts_of_pairs={name: score["within"] for name, score in scores.items() if "within" in score},
             curves=None if curves is None else svg_data_uri(curves),
             history=None if history is None else svg_data_uri(history),

@@ -58,7 +58,7 @@ def identify_model(name: str) -> str:
 def load_trained(
     name: str, *, task: Literal["auto"] | Task = "auto", device: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A trained model that classifies, predicts a number or writes text, with SAFR where it has it; and its tokenizer.
+    """A trained model with its head, and with SAFR where it has it; and its tokenizer.
 
     Args:
         name: A folder of `safr.save` or of transformers, or a hub's name.

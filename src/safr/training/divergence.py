@@ -12,6 +12,7 @@ from transformers import EvalPrediction, TrainerCallback, TrainerControl, Traine
 from safr.config import Recipe
 from safr.data import TextDataset
 from safr.errors import InputError
+from safr.evaluation.answering import compute_answer_metrics
 from safr.evaluation.generation import compute_generation_metrics
 from safr.evaluation.tagging import compute_tag_metrics
 from safr.evaluation.task_metrics import compute_dev_metrics
@@ -68,6 +69,8 @@ def score_dev(prediction: EvalPrediction, recipe: Recipe, data: TextDataset) -> 
         return compute_generation_metrics(logits)  # what `judge_tokens` has made of them
     if data.task == "token_classification":
         return compute_tag_metrics(logits.astype(np.int64), labels, data.label_names)
+    if data.task == "question_answering":
+        return compute_answer_metrics(logits.astype(np.int64), labels)
     predictions = read_labels(data.task, torch.from_numpy(logits)).numpy()
     return compute_dev_metrics(data.task, predictions, labels)
 

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -27,6 +28,7 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import Split, TextDataset
+from safr.data.answers import mark_answers, tokenize_answers
 from safr.data.encoding import EncodedText, encode, special_token_ids
 from safr.data.tags import mark_texts, tokenize_tags
 from safr.data.targets import TargetRow, find_common_mark, tokenize_targets
@@ -34,7 +36,15 @@ from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
 from safr.errors import InputError, first_line, shorten_text
 from safr.evaluation.labels import align_labels, number_tags
 from safr.evaluation.task_metrics import DEV_METRICS
-from safr.inference import PROBLEM_TYPES, count_positions, encode_texts, is_tagger, iter_traces, text_logits
+from safr.inference import (
+    PROBLEM_TYPES,
+    count_positions,
+    encode_texts,
+    finds_answers,
+    is_tagger,
+    iter_traces,
+    text_logits,
+)
 from safr.model.attach import attach
 from safr.model.families import get_encoder
 from safr.model.forward_pass import SITES
@@ -43,6 +53,7 @@ from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.trainer_callback import fit_warmup
 from safr.model.transformer import (
     TransformerConfig,
+    TransformerForQuestionAnswering,
     TransformerForSequenceClassification,
     TransformerForTokenClassification,
 )
@@ -54,9 +65,16 @@ MIN_TEXTS = 2
 CHECKPOINT_SHARE = 3
 """Size of a checkpoint in sizes of the model: the weights and Adam's two moments of each."""
 
+_HEADS: dict[Task, Any] = {
+    "token_classification": AutoModelForTokenClassification,
+    "question_answering": AutoModelForQuestionAnswering,
+}
+_SPAN_ENDS = ("start", "end")
+"""Names of a token's two logits in a model that finds answers."""
+
 _MOST_LAYERS = 1_000  # of a pretrained model, so that a damaged config does not ask for a million
 _REASON_LENGTH = 200
-_FEW_TEXTS = 100  # among which one is looked for that a model which gives tags can be asked about
+_FEW_TEXTS = 100  # among which one is looked for that a model which gives tags or answers can be asked about
 
 
 @dataclass(frozen=True)
@@ -198,12 +216,11 @@ def load_model_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
     if data.task == "generation":
         return _load_writer(settings.model, tokenizer)
-    labels = dict(enumerate(data.label_names))
+    labels = dict(enumerate(_SPAN_ENDS if data.task == "question_answering" else data.label_names))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
         # The data's, whatever the model had before.
-        is_tagged = data.task == "token_classification"
-        head_class = AutoModelForTokenClassification if is_tagged else AutoModelForSequenceClassification
+        head_class = _HEADS.get(data.task, AutoModelForSequenceClassification)
         model = _load_classifier(head_class, settings.model, names | {"problem_type": PROBLEM_TYPES.get(data.task)})
         if model.config.pad_token_id is None:  # the model needs it to find a text's last token, which it classifies
             model.config.pad_token_id = tokenizer.pad_token_id
@@ -223,6 +240,8 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
     )
     if data.task == "token_classification":
         return TransformerForTokenClassification(config)
+    if data.task == "question_answering":
+        return TransformerForQuestionAnswering(config)
     return TransformerForSequenceClassification(config)
 
 
@@ -292,13 +311,15 @@ def _choose_class(name: str, config: PretrainedConfig) -> Any:
         return AutoModelForSequenceClassification
     if architecture.endswith("ForTokenClassification"):
         return AutoModelForTokenClassification
+    if architecture.removesuffix("Simple").endswith("ForQuestionAnswering"):
+        return AutoModelForQuestionAnswering
     if architecture.endswith("ForConditionalGeneration"):
         return AutoModelForSeq2SeqLM
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return AutoModelForCausalLM
     raise InputError(
-        f"model '{name}': expected a model that classifies texts or their words, predicts a number or writes "
-        f"text, got {architecture}; fine-tune it first, as by `safr train --model`"
+        f"model '{name}': expected a model that classifies texts or their words, predicts a number, writes text or "
+        f"finds answers, got {architecture}; fine-tune it first, as by `safr train --model`"
     )
 
 
@@ -410,7 +431,7 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
 def _check_token_labels(
     settings: Settings, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, data: TextDataset
 ) -> None:
-    """Raise an InputError where a model that writes, or tags words, can't be trained on the data or judged by them."""
+    """Raise an InputError where a model with labels of tokens can't be trained on the data or judged by them."""
     first = Split(data.train.texts[:1], data.train.labels[:1])
     tokenize_labels(model, tokenizer, first, data, settings.max_tokens)
     align_labels(model, tokenizer, data, settings.max_tokens)
@@ -423,7 +444,9 @@ def tokenize_labels(
     data: TextDataset,
     max_tokens: int | None,
 ) -> list[TargetRow]:
-    """The rows that a model is trained on which writes text, or tags words, with labels of tokens."""
+    """The rows that a model is trained on which writes text, tags words or finds answers, with labels of tokens."""
+    if data.task == "question_answering":
+        return tokenize_answers(tokenizer, split, max_tokens)
     if data.task == "token_classification":
         return tokenize_tags(tokenizer, split, number_tags(model, data.label_names), max_tokens)
     return tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=model.config.is_encoder_decoder)
@@ -458,7 +481,8 @@ def _check_first_pass(
     try:
         for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):
             logits = text_logits(model, trace.logits, batch)
-            if data.task != "generation" and logits.shape[-1] != len(data.label_names):
+            fixes_outputs = data.task in ("generation", "question_answering")
+            if not fixes_outputs and logits.shape[-1] != len(data.label_names):
                 raise InputError(
                     f"model '{settings.model}': expected {len(data.label_names)} logits, one a label, got "
                     f"{logits.shape[-1]}"
@@ -486,6 +510,8 @@ def _choose_longest(
     """The longest training text, as the model is asked about it; none if it holds no word."""
     numbers = sorted(range(len(data.train)), key=lambda number: -len("".join(data.train.texts[number])))[:_FEW_TEXTS]
     longest = Split(*zip(*((data.train.texts[number], data.train.labels[number]) for number in numbers), strict=True))
+    if finds_answers(model):
+        longest = mark_answers(tokenizer, longest, settings.max_tokens)
     if is_tagger(model):
         longest = mark_texts(tokenizer, longest, number_tags(model, data.label_names), settings.max_tokens)
     encoded = encode_texts(model, tokenizer, longest.texts[:1], settings.max_tokens)

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,12 +40,12 @@ from transformers import (
 from safr.config import Recipe, Settings
 from safr.data import Split, TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
-from safr.data.targets import make_target_dataset
+from safr.data.targets import IGNORED, make_target_dataset
 from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
 from safr.evaluation.generation import judge_tokens
 from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER
-from safr.inference import is_tagger
+from safr.inference import choose_spans, find_asked, finds_answers, is_tagger
 from safr.launcher import count_processes, is_first_process
 from safr.model.attach import parameter_groups
 from safr.model.save import save
@@ -209,6 +210,10 @@ def _train_model(
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe, arguments), None),
         )
+        if data.task == "question_answering":
+            trainer.finds_answers = True
+            trainer.label_names = ["labels"]
+            trainer.model_accepts_loss_kwargs = False  # the loss is a batch's mean, and not over these labels
         if settings.recipe.class_weights == "balanced":
             trainer.class_weights = _balance_classes(data).to(trainer.args.device)
         # The Trainer would print its reports; ours come through the callbacks.
@@ -264,6 +269,8 @@ class _LengthGroupedTrainer(Trainer):
     """The Trainer with batches of about equally long texts, and with classes that may count by their weights."""
 
     class_weights: Float[Tensor, " label"] | None = None
+    finds_answers = False
+    """Whether the labels are those of `label_asked`, and the model takes an answer's first and last token."""
 
     def compute_loss(
         self,
@@ -274,6 +281,9 @@ class _LengthGroupedTrainer(Trainer):
     ) -> Any:
         """The model's loss, in training with the weighted cross-entropy in place of the plain one."""
         labels = inputs["labels"]
+        if self.finds_answers:
+            inputs = {name: value for name, value in inputs.items() if name != "labels"}
+            inputs["start_positions"], inputs["end_positions"] = find_asked(labels)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if self.class_weights is not None and model.training:
             logits, weights = outputs["logits"].float(), self.class_weights
@@ -399,7 +409,16 @@ def _tokenize_split(prepared: PreparedTraining, split: Split, data: TextDataset)
     model, tokenizer, max_tokens = prepared.model, prepared.tokenizer, prepared.settings.max_tokens
     if data.has_token_labels:
         shifted = model.can_generate() and not model.config.is_encoder_decoder
-        return make_target_dataset(tokenize_labels(model, tokenizer, split, data, max_tokens), shifted=shifted)
+        rows = tokenize_labels(model, tokenizer, split, data, max_tokens)
+        unread = sum(set(row.labels) == {IGNORED} for row in rows) if data.task == "question_answering" else 0
+        if unread:
+            part = "train" if split is data.train else "dev"
+            warnings.warn(
+                f"the answers to {unread:,} of {len(rows):,} questions in {part} are not read, and nothing is learned "
+                f"from them; `max_tokens` is {max_tokens}",
+                stacklevel=3,
+            )
+        return make_target_dataset(rows, shifted=shifted)
     return tokenize_dataset(tokenizer, split.texts, split.labels, max_tokens)
 
 
@@ -408,6 +427,10 @@ def _make_token_judge(model: PreTrainedModel) -> Callable[[Any, Tensor], Tensor]
 
     def judge(outputs: Any, labels: Tensor) -> Tensor:
         logits: Tensor = outputs[0] if isinstance(outputs, tuple) else outputs
+        if finds_answers(model):
+            ends = torch.stack(outputs[:2], dim=-1)
+            spans = choose_spans(ends, labels != IGNORED).float()
+            return torch.where(ends.isfinite().all(dim=(1, 2))[:, None], spans, torch.nan)
         if is_tagger(model):  # a logit that is no number stays one
             return torch.where(logits.isfinite().all(dim=-1), logits.argmax(dim=-1).float(), torch.nan)
         return judge_tokens(logits, labels, encoder_decoder=model.config.is_encoder_decoder)

@@ -1,0 +1,220 @@
+"""Questions with the text that answers them: where the answers stand, and what a model is trained on and judged by."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from safr.data.encoding import EncodedText, Span, encode, trim_span
+from safr.data.labels import replace_lone_surrogates
+from safr.data.marks import add_mark, has_brackets, label_asked, remove_mark
+from safr.data.messages import describe_cell
+from safr.data.splits import Split, Text
+from safr.data.targets import IGNORED, TargetRow
+from safr.errors import InputError, shorten_text
+
+ANSWER_NAMES = ("another answer", "the answer", "all other answers")
+"""What a model can choose where an answer is asked about: the likeliest other, that answer, or any of the rest."""
+
+THE_ANSWER = 1
+"""Number of the answer that is asked about among them."""
+
+
+def read_answers(value: Any, context: str, place: str) -> tuple[str | None, bool]:
+    """Where the answers to a question stand in its text, as the label of the question.
+
+    Args:
+        value: A cell: lists of `text` and `answer_start` in one object, as SQuAD has on the hub; a list of objects with
+            one of each, as in SQuAD's files; either of them as JSON; or the answer alone, which stands where it occurs
+            first. None, and an empty list, of a question without an answer.
+        context: The text.
+        place: Begins the error's message.
+
+    Returns:
+        The places with spaces between, each as the numbers of its first character and the one after its last, or None
+        where there is no answer; and whether the answer alone is given and occurs more than once.
+
+    Raises:
+        InputError: It is something else, or the text holds another string there.
+
+    >>> read_answers({"text": ["a cat"], "answer_start": [4]}, "See a cat.", "")
+    ('4:9', False)
+    """
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        with suppress(ValueError, RecursionError):  # an answer may begin so
+            value = json.loads(value)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None, False
+    if isinstance(value, str):
+        return _find_answer(replace_lone_surrogates(value.strip())[0], context, place)
+    pairs = _list_answers(value, place)
+    for start, text in pairs:
+        if context[start : start + len(text)] != text:
+            raise InputError(
+                f"{place}: expected the answer {shorten_text(text, 40)!r} at character {start} of the text, found "
+                f"{shorten_text(context[start : start + len(text)], 40)!r}; count from 0, in characters"
+            )
+    return " ".join(f"{start}:{start + len(text)}" for start, text in pairs) or None, False
+
+
+def list_spans(label: str) -> list[Span]:
+    """The places in a label of `read_answers`.
+
+    Raises:
+        InputError: It is none.
+
+    >>> list_spans("4:9 6:9")
+    [(4, 9), (6, 9)]
+    """
+    spans = []
+    for place in label.split():
+        start, colon, end = place.partition(":")
+        if not (colon and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
+            raise InputError(
+                "expected the places of answers as START:END in characters, such as 4:9, with spaces between, got "
+                f"{shorten_text(label, 40)!r}"
+            )
+        spans.append((int(start), int(end)))
+    return spans
+
+
+def list_answer_texts(split: Split) -> list[list[str]]:
+    """The right answers to every question of a split, as they stand in its text."""
+    return [
+        [context[start:end] for start, end in list_spans(str(label))]
+        for (_, context), label in zip(read_questions(split.texts), split.labels, strict=True)
+    ]
+
+
+def encode_answers(
+    tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None
+) -> list[EncodedText]:
+    """Questions with their texts, whose answer is what is asked about; of several the one that most people gave.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        split: Pairs of a question and a text, and for each the places of its answers in the text.
+        max_tokens: Most tokens of a pair, special ones included. Default: no limit.
+
+    Returns:
+        The encoded pairs. `asked` is empty where not all of the answer is read.
+
+    Raises:
+        InputError: A text is no pair, or a label says no place in it.
+    """
+    pairs = read_questions(split.texts)
+    places = [_choose_place(context, str(label)) for (_, context), label in zip(pairs, split.labels, strict=True)]
+    encoded = encode(tokenizer, pairs, max_tokens, places=places)
+    lengths = [len(context[start:end].strip()) for (_, context), (start, end) in zip(pairs, places, strict=True)]
+    return [
+        read if len(read.asked_text) >= length else replace(read, asked=(), asked_tokens=(), asked_text="")
+        for read, length in zip(encoded, lengths, strict=True)
+    ]
+
+
+def tokenize_answers(
+    tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None
+) -> list[TargetRow]:
+    """The rows that a model which finds answers is trained on; arguments and errors are those of `encode_answers`.
+
+    The labels are those of `label_asked`, and all are `IGNORED` where the answer is not read.
+    """
+    return [
+        TargetRow(
+            read.ids, label_asked(read) if read.asked else (IGNORED,) * len(read.ids), token_types=read.token_types
+        )
+        for read in encode_answers(tokenizer, split, max_tokens)
+    ]
+
+
+def mark_answers(tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: int | None = None) -> Split:
+    """Each question with a mark at the answer in its text, by which a model is judged; see `encode_answers`.
+
+    Left out are texts that hold double brackets, and those whose answer is not read.
+
+    Returns:
+        The marked pairs, all with the label `THE_ANSWER`.
+
+    Raises:
+        InputError: As `encode_answers`, or fewer than two questions are left.
+    """
+    texts: list[Text] = []
+    for (question, context), label, read in zip(
+        read_questions(split.texts), split.labels, encode_answers(tokenizer, split, max_tokens), strict=True
+    ):
+        place = _choose_place(context, str(label))
+        marked = add_mark(context, place)
+        # A bracket just before or behind the answer could be read as part of the mark.
+        if read.asked and not has_brackets(context) and remove_mark(marked) == (context, place):
+            texts.append((question, marked))
+    if len(texts) < 2:
+        raise InputError(
+            f"expected at least 2 questions whose answer is among the tokens that are read, got {len(texts)} of "
+            f"{len(split)}; raise `max_tokens`"
+        )
+    return Split(tuple(texts), (THE_ANSWER,) * len(texts))
+
+
+def read_questions(texts: Sequence[Text]) -> list[tuple[str, str]]:
+    """The texts, if each is a pair of a question and the text that answers it.
+
+    Raises:
+        InputError: One is a single text.
+    """
+    pairs: list[tuple[str, str]] = []
+    for text in texts:
+        if isinstance(text, str):
+            raise InputError(
+                "expected a pair of a question and the text that answers it, got the single text "
+                f"{shorten_text(text, 40)!r}"
+            )
+        pairs.append(text)
+    return pairs
+
+
+def _choose_place(context: str, label: str) -> Span:
+    """The place of the answer that most people gave, of several the first, without white space at its ends."""
+    spans = list_spans(label)
+    start, end = Counter(spans).most_common(1)[0][0] if spans else (0, 0)
+    if not context[start:end].strip() or end > len(context):
+        raise InputError(
+            f"expected the place of an answer in {shorten_text(context, 40)!r}, got {shorten_text(label, 40)!r}"
+        )
+    return trim_span(context, start, end)
+
+
+def _find_answer(answer: str, context: str, place: str) -> tuple[str, bool]:
+    start = context.find(answer)
+    if start < 0:
+        raise InputError(
+            f"{place}: expected an answer that stands in its text, got {shorten_text(answer, 40)!r}; give it as the "
+            "text spells it"
+        )
+    return f"{start}:{start + len(answer)}", context.find(answer, start + 1) >= 0
+
+
+def _list_answers(value: Any, place: str) -> list[tuple[int, str]]:
+    """First character and text of every answer in a cell that is no string."""
+    if isinstance(value, dict):
+        starts, texts = value.get("answer_start"), value.get("text")
+        if isinstance(starts, list | tuple) and isinstance(texts, list | tuple) and len(starts) == len(texts):
+            value = [{"answer_start": start, "text": text} for start, text in zip(starts, texts, strict=True)]
+        else:
+            value = [value]
+    answers: list[tuple[int, str]] = []
+    for item in value if isinstance(value, list | tuple) else [value]:
+        start, text = (item.get("answer_start"), item.get("text")) if isinstance(item, dict) else (None, None)
+        if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not isinstance(text, str):
+            raise InputError(
+                f'{place}: expected answers such as {{"text": ["a cat"], "answer_start": [4]}}, got '
+                f"{describe_cell(value)}"
+            )
+        if text.strip():
+            answers.append((start, replace_lone_surrogates(text)[0]))
+    return answers
