@@ -112,7 +112,7 @@ def adopt_model(
     check_classes(
         model, encode_texts(model, tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array
     )
-    if data.task != "generation":
+    if data.task not in ("generation", "question_answering"):  # whose outputs have no names of their own
         names: dict[int, str] = dict(enumerate(aligned.label_names))
         model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}
     if get_regularizer(model) is None:
