@@ -150,7 +150,7 @@ class TextDataset:
         )
 
     @property
-    def has_token_labels(self) -> bool:
+    def has_string_labels(self) -> bool:
         """Whether the labels are strings, which say something about tokens and not about whole texts."""
         return self.task in ("generation", "token_classification", "question_answering")
 
@@ -221,7 +221,7 @@ class TextDataset:
         test = set(map(_normalize_space, self.test.texts))
         dev, dropped_of_dev = _drop_texts(self.dev, test)
         train, dropped_of_train = _drop_texts(self.train, test | set(map(_normalize_space, dev.texts)))
-        if len(dev) < 2 or len(set(train.texts if self.has_token_labels else train.labels)) < 2:
+        if len(dev) < 2 or len(set(train.texts if self.has_string_labels else train.labels)) < 2:
             raise InputError(
                 f"`drop_duplicates` would leave {len(train)} texts with {len(set(train.labels))} labels to train on "
                 f"and {len(dev)} to choose by, since the others are in another split too; bring splits that differ"

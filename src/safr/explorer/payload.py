@@ -178,7 +178,7 @@ def load_test_texts(run: Run) -> Mapping[int, Text]:
         data = run.load_data(download=False)
     except (InputError, OSError):
         return _join_words(run)
-    if data.has_token_labels:
+    if data.has_string_labels:
         data = align_labels(*run.load_model(), data, run.settings.max_tokens)
     return dict(enumerate(data.test.texts))
 

@@ -121,7 +121,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     settings = fit_max_tokens(settings, model)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, model, len(data.train))
-    if data.has_token_labels:
+    if data.has_string_labels:
         _check_token_labels(settings, model, tokenizer, data)
     else:
         _check_end_tokens(settings, model, tokenizer, data)

@@ -184,9 +184,9 @@ def _train_model(
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
     # The collator for sequences pads the labels too; at the right, as in evaluation, since positions count from there.
-    collate = DataCollatorForSeq2Seq if data.has_token_labels else DataCollatorWithPadding
+    collate = DataCollatorForSeq2Seq if data.has_string_labels else DataCollatorWithPadding
     padder = copy.deepcopy(tokenizer)
-    if data.has_token_labels:
+    if data.has_string_labels:
         padder.padding_side = "right"
     own_callbacks = [
         EarlyStoppingCallback(settings.recipe.patience),
@@ -206,7 +206,7 @@ def _train_model(
             data_collator=collate(padder, padding="max_length" if padded_length else True, max_length=padded_length),
             processing_class=tokenizer,
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
-            preprocess_logits_for_metrics=_make_token_judge(model) if data.has_token_labels else None,
+            preprocess_logits_for_metrics=_make_token_judge(model) if data.has_string_labels else None,
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe, arguments), None),
         )
@@ -407,7 +407,7 @@ def _build_arguments(
 def _tokenize_split(prepared: PreparedTraining, split: Split, data: TextDataset) -> Dataset:
     """The rows that the Trainer reads."""
     model, tokenizer, max_tokens = prepared.model, prepared.tokenizer, prepared.settings.max_tokens
-    if data.has_token_labels:
+    if data.has_string_labels:
         shifted = model.can_generate() and not model.config.is_encoder_decoder
         rows = tokenize_labels(model, tokenizer, split, data, max_tokens)
         unread = sum(set(row.labels) == {IGNORED} for row in rows) if data.task == "question_answering" else 0
