@@ -121,3 +121,16 @@ def write_answers(path, rows=500, seed=0):
         paragraphs.append({"context": context, "qas": [asked]})
     path.write_text(json.dumps({"version": "1.1", "data": [{"title": "a title", "paragraphs": paragraphs}]}))
     return path
+
+
+def write_choices(path, rows=500, seed=0):
+    """A JSONL file of questions for a person, a place or a time, with one of each as choices; returns its path."""
+    draw, lines = random.Random(seed), []
+    for _ in range(rows):
+        said = {question: draw.choice(answers) for question, answers in ANSWERS.items()}
+        right, choices, words = draw.choice(list(ANSWERS)), list(said.values()), draw.choices(NEITHER.split(), k=6)
+        draw.shuffle(choices)
+        words.insert(draw.randrange(7), right)
+        lines.append({"question": " ".join(words), "choices": choices, "answer": choices.index(said[right])})
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path

@@ -19,10 +19,16 @@ from safr.errors import InputError, describe_value
 Layers = Literal["all"] | int | tuple[int, ...]
 
 Task = Literal[
-    "classification", "multi_label", "regression", "generation", "token_classification", "question_answering"
+    "classification",
+    "multi_label",
+    "regression",
+    "generation",
+    "token_classification",
+    "question_answering",
+    "multiple_choice",
 ]
 """What a model says about a text: its one class, each of the classes that fit it, a number, how it goes on, a tag for
-each of its words, or where in it the answer to a question stands."""
+each of its words, where in it the answer to a question stands, or which choice is right."""
 
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
@@ -285,7 +291,8 @@ class Settings:
     """A known name (see `safr data`), the path of a file or folder, `hub:NAME` or `hub:NAME:CONFIGURATION`."""
 
     text_column: str | tuple[str, ...] = "text"
-    """Column that holds the text, for data of your own, or the two columns of a pair, as `premise hypothesis`."""
+    """Column that holds the text, for data of your own, or the two columns of a pair, as `premise hypothesis`. Of a
+    question with choices, its column and those of the choices, or one that lists them."""
 
     label_column: str | tuple[str, ...] = "label"
     """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
@@ -294,8 +301,9 @@ class Settings:
     """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
     or several columns), a number to predict, a text that a language model or an encoder-decoder is to write
     (`generation`; with the text's own column as the label column, or a .txt file, the text itself), a tag for each
-    word (`token_classification`: two lists, or a .conll file), or the answers to a question and where they stand in
-    the text (`question_answering`: columns as those of SQuAD, or a .json file). `auto` tells it from the labels."""
+    word (`token_classification`: two lists, or a .conll file), the answers to a question and where they stand in the
+    text (`question_answering`: columns as those of SQuAD, or a .json file), or the right one of several choices
+    (`multiple_choice`). `auto` tells it from the labels."""
 
     drop_duplicates: bool = False
     """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
@@ -325,7 +333,7 @@ class Settings:
             columns = getattr(self, name)
             if isinstance(columns, tuple) and len(columns) == 1:
                 object.__setattr__(self, name, columns[0])  # so that equal settings are written alike
-        if len(self.text_columns) > 2:
+        if len(self.text_columns) > 2 and self.task != "multiple_choice":
             raise InputError(f"`text_column` must be one column or the two of a pair, got {len(self.text_columns)}")
 
     @property

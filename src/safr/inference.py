@@ -22,16 +22,18 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.config import Task
 from safr.data.answers import THE_ANSWER, read_questions
 from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
+from safr.data.choices import ask_about, encode_questions, parse_question
 from safr.data.encoding import EncodedText, Span, count_end_tokens, encode, replace_surrogates, tokenize
 from safr.data.marks import FIRST_ASKED, LAST_ASKED, count_marks, encode_marked, label_asked, mark_words
 from safr.data.splits import Label, Text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, describe_value, shorten_text
 from safr.model.families import (
-    add_decoder_start,
+    complete_batch,
     get_encoder,
     ignores_padding,
     keeping_attention_type,
+    picks_choices,
     takes_token_types,
     unwrap,
 )
@@ -172,9 +174,31 @@ def iter_model_batches(
     check_model(model)
     check_mask_present(model)
     _check_tokens(model, texts)
+    rivals = _score_rivals(model, texts)
     for group in _group_by_end_tokens(model, texts):
         for batch in _iter_padded_batches(model, [texts[number] for number in group], tokens_per_batch):
-            yield replace(batch, indices=tuple(group[index] for index in batch.indices))
+            indices = tuple(group[index] for index in batch.indices)
+            yield replace(batch, indices=indices, rivals=None if rivals is None else rivals[list(indices)])
+
+
+def _score_rivals(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, "text rival"] | None:
+    """Logits of the other choices of every question; -1e9 where one has fewer than others; None without choices.
+
+    They are fixed: interventions and gradients are about the choice that is asked about.
+    """
+    most = max((len(text.rivals) for text in texts), default=0)
+    if not most:
+        return None
+    rivals = {rival.model_input: rival for text in texts for rival in text.rivals}
+    numbers = {key: number for number, key in enumerate(rivals)}
+    scores = torch.zeros(len(rivals), device=model.device)
+    for batch in _iter_padded_batches(model, list(rivals.values()), None):
+        with evaluation_mode(model), torch.inference_mode():
+            scores[list(batch.indices)] = model(**complete_batch(model, batch.inputs)).logits[:, 0].float()
+    rows = torch.full((len(texts), most), _IMPOSSIBLE, device=model.device)
+    for number, text in enumerate(texts):
+        rows[number, : len(text.rivals)] = scores[[numbers[rival.model_input] for rival in text.rivals]]
+    return rows
 
 
 def _iter_padded_batches(
@@ -220,7 +244,7 @@ def batch_logits(
         inputs: What the model gets in place of the batch's inputs, such as a mask that hides some tokens.
     """
     with keeping_attention_type(model), evaluation_mode(model):
-        outputs = model(**add_decoder_start(model, batch.inputs if inputs is None else inputs))
+        outputs = model(**complete_batch(model, batch.inputs if inputs is None else inputs))
     return text_logits(model, read_output_logits(outputs), batch)
 
 
@@ -247,6 +271,8 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
             f"the logits of this {type(model).__name__} are not finite numbers, as after a training that diverged; "
             "train it again with a lower learning rate"
         )
+    if picks_choices(model):
+        return _compare_choices(logits, batch)
     if logits.dim() == 2:
         return logits
     if logits.dim() == 3 and batch.asked is not None and finds_answers(model):
@@ -286,6 +312,15 @@ def _compare_answers(
     best = others.argmax(dim=-1, keepdim=True)
     rest = others.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
     return torch.stack([others.gather(1, best)[:, 0], answer, rest], dim=-1)
+
+
+def _compare_choices(logits: Float[Tensor, "batch 1"], batch: Batch) -> Float[Tensor, "batch 3"]:
+    """Logits of the likeliest other choice, of the one that is asked about, and of all others together."""
+    if batch.rivals is None:
+        raise InputError("expected questions with choices, got texts; write the choices with ' | ' between")
+    best = batch.rivals.argmax(dim=-1, keepdim=True)
+    rest = batch.rivals.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
+    return torch.stack([batch.rivals.gather(1, best)[:, 0], logits[:, 0].float(), rest], dim=-1)
 
 
 def choose_spans(
@@ -352,19 +387,19 @@ def read_labels(task: Task, logits: Float[Tensor, "batch label"]) -> Shaped[Tens
             return logits[:, 0].float()
         case "multi_label":
             return (logits > 0).float()
-        case "question_answering":
+        case "question_answering" | "multiple_choice":
             return logits[:, : THE_ANSWER + 1].argmax(dim=-1)
     return logits.argmax(dim=-1)
 
 
 def drop_rest(model: PreTrainedModel, outputs: _Outputs) -> _Outputs:
-    """The outputs that a model can choose: of one that finds answers not the last, all other answers together.
+    """The outputs that a model can choose: of `ANSWER_NAMES` not the last, all other answers together.
 
     Args:
         model: The model.
         outputs: Logits or probabilities, as a tensor or an array, (..., label).
     """
-    return outputs[..., : THE_ANSWER + 1] if finds_answers(model) else outputs
+    return outputs[..., : THE_ANSWER + 1] if compares_answers(model) else outputs
 
 
 def list_labels(task: Task, logits: Float[Tensor, "batch label"]) -> list[Label]:
@@ -381,6 +416,8 @@ def get_task(model: PreTrainedModel) -> Task:
         return "token_classification"
     if finds_answers(model):
         return "question_answering"
+    if picks_choices(model):
+        return "multiple_choice"
     if is_regression(model):
         return "regression"
     return "multi_label" if model.config.problem_type == PROBLEM_TYPES["multi_label"] else "classification"
@@ -396,19 +433,27 @@ def finds_answers(model: PreTrainedModel) -> bool:
     return type(unwrap(model)).__name__.removesuffix("Simple").endswith("ForQuestionAnswering")
 
 
+def compares_answers(model: PreTrainedModel) -> bool:
+    """Whether what a model says are `ANSWER_NAMES`: it finds an answer in a text, or picks one of several choices."""
+    return finds_answers(model) or picks_choices(model)
+
+
 def encode_texts(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
 ) -> list[EncodedText]:
     """Texts as this model is asked about them, by `encode`.
 
     For a model that gives tags they are marked; see `encode_marked`. For one that finds answers they are pairs, with a
-    mark at the answer that is asked about, or without one to ask about the model's own. A causal language model goes on
+    mark at the answer that is asked about, or without one to ask about the model's own; so they are for one that picks
+    choices, which the second text holds; see `parse_question`. A causal language model goes on
     with a text, so that it reads none of the tokens that its tokenizer puts behind one.
     """
     if is_tagger(model):
         return encode_marked(tokenizer, texts, max_tokens)
     if finds_answers(model):
         return _encode_questions(model, tokenizer, read_questions(texts), max_tokens)
+    if picks_choices(model):
+        return _encode_choices(model, tokenizer, texts, max_tokens)
     encoded = encode(tokenizer, texts, max_tokens)
     if not model.can_generate() or model.config.is_encoder_decoder:
         return encoded
@@ -435,6 +480,34 @@ def _encode_questions(
             )
         encoded[number] = mark_words(read)
     return [encoded[number] for number in range(len(pairs))]
+
+
+def _encode_choices(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None
+) -> list[EncodedText]:
+    """Questions with the choice that is marked, or picked by the model, and the others beside it."""
+    questions = [parse_question(text) for text in texts]
+    rows = encode_questions(tokenizer, questions, max_tokens)
+    firsts = [ask_about(choices, question.asked or 0, "") for choices, question in zip(rows, questions, strict=True)]
+    scores = _pick_choices(model, [first for first, q in zip(firsts, questions, strict=True) if q.asked is None])
+    picked = iter(scores)
+    asked = [next(picked) if question.asked is None else question.asked for question in questions]
+    return [
+        ask_about(choices, number, question.choices[number])
+        for choices, number, question in zip(rows, asked, questions, strict=True)
+    ]
+
+
+def _pick_choices(model: PreTrainedModel, texts: Sequence[EncodedText]) -> list[int]:
+    """The number of the choice with the highest logit of every question, of which the first choice is asked about."""
+    picked: dict[int, int] = {}
+    for batch in iter_model_batches(model, texts):
+        with evaluation_mode(model), torch.inference_mode():
+            own = model(**complete_batch(model, batch.inputs)).logits.float()
+        assert batch.rivals is not None
+        numbers = torch.cat([own, batch.rivals], dim=1).argmax(dim=1)
+        picked |= dict(zip(batch.indices, numbers.tolist(), strict=True))
+    return [picked[number] for number in range(len(texts))]
 
 
 def find_answers(
@@ -614,12 +687,12 @@ def _advise_about_model(value: Any) -> str:
 def _read_logits(model: PreTrainedModel, texts: Sequence[EncodedText], read: Callable[[Tensor], Tensor]) -> NDArray:
     """What is read in the logits of the texts; those with the same tokens are run once."""
     _check_encoded(texts)
-    first: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    first: dict[Any, int] = {}
     for number, text in enumerate(texts):
-        first.setdefault((text.ids, text.token_types), number)
+        first.setdefault(text.model_input, number)
     distinct = [texts[number] for number in first.values()]
     values: dict[int, NDArray] = {}
     for batch, logits in iter_logits(model, distinct):
         values |= dict(zip(batch.indices, read(logits).numpy(force=True), strict=True))
     place = {key: number for number, key in enumerate(first)}
-    return np.array([values[place[text.ids, text.token_types]] for text in texts])
+    return np.array([values[place[text.model_input]] for text in texts])

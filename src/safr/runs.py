@@ -142,7 +142,7 @@ class Run:
     @property
     def has_pairs(self) -> bool:
         """Whether its texts are pairs."""
-        return self.settings.has_pairs or self.task == "question_answering"
+        return self.settings.has_pairs or self.task in ("question_answering", "multiple_choice")
 
     @property
     def settings(self) -> Settings:

@@ -16,15 +16,16 @@ from safr.attribution.explanation import Explanation, Explanations, SiteScores, 
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.config import Task
 from safr.data.batches import Batch
+from safr.data.choices import parse_question
 from safr.data.encoding import EncodedText, check_text, describe_left_out, has_order, is_pair, read_texts
 from safr.data.marks import drop_mark
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import (
     check_model,
+    compares_answers,
     drop_rest,
     encode_texts,
-    finds_answers,
     get_task,
     iter_traces,
     probabilities,
@@ -113,7 +114,8 @@ def explain(
             first token of its output is explained by the words of the text. Of a model that gives each word a tag, the
             tag of the word is explained that stands in double brackets in the text, as in "John saw [[Paris]]". Of one
             that finds the answer to a question in a text, it is the answer in double brackets in the text, or its own
-            where there are none.
+            where there are none; of one that picks a choice it is so too, and the second text holds the choices with
+            " | " between.
         tokenizer: Its tokenizer.
         text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column, longer
             tuple or other iterable of texts and pairs, which is read whole.
@@ -242,7 +244,11 @@ def _build_explanation(
     explaining_capacity: NDArray[np.float64] | None = None,
 ) -> Explanation:
     labels, values, predicted = outputs
-    left_out, note = describe_left_out(tokenizer, drop_mark(text) if encoded.asked else text, encoded)
+    if encoded.rivals:
+        read: Text = parse_question(text).text, encoded.asked_text
+    else:
+        read = drop_mark(text) if encoded.asked else text
+    left_out, note = describe_left_out(tokenizer, read, encoded)
     return Explanation(
         words=encoded.words,
         text_of_word=encoded.text_of_word,
@@ -307,7 +313,7 @@ def _read_outputs(
     names = output_names(model, tokenizer, range(count), outputs=count)
     predicted = drop_rest(model, logits).argmax(dim=-1).tolist()
     names_of_texts = [names] * len(texts)
-    if finds_answers(model):
+    if compares_answers(model):
         another, _, others = names
         names_of_texts = [[another, text.asked_text, others] for text in texts]
     return list(zip(names_of_texts, values.tolist(), predicted, strict=True))

@@ -23,7 +23,7 @@ from safr.config import Task
 from safr.data.answers import ANSWER_NAMES
 from safr.data.encoding import describe_unknown, replace_surrogates
 from safr.errors import InputError, shorten_text
-from safr.inference import finds_answers
+from safr.inference import compares_answers
 
 if TYPE_CHECKING:
     import pandas
@@ -323,7 +323,7 @@ def output_names(
     """
     if model.can_generate():
         return token_names(tokenizer, numbers)
-    if finds_answers(model):
+    if compares_answers(model):
         return [ANSWER_NAMES[number] for number in numbers]
     return class_names(model, numbers, max(numbers, default=0) + 1 if outputs is None else outputs)
 

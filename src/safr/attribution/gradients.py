@@ -133,25 +133,28 @@ def _attribute_words(model: PreTrainedModel, texts: Sequence[EncodedText], attri
         content_mask = batch.content_mask[..., None]
         classes = drop_rest(model, text_logits(model, trace.logits, batch)).argmax(dim=-1).clone()
         names, inputs = zip(*batch.inputs.items(), strict=True)
-        has_asked = batch.asked is not None
-        asked = torch.zeros_like(classes) if batch.asked is None else batch.asked.clone()
+        # Captum repeats tensors for its copies of the texts, and takes no None.
+        extras = {"asked": batch.asked, "rivals": batch.rivals}
+        given = tuple(name for name, tensor in extras.items() if tensor is not None)
+        more = [tensor.clone() for tensor in extras.values() if tensor is not None]
 
         def compute_log_odds(
             vectors: Tensor,
             classes: Tensor,
             content_mask: Tensor,
-            asked: Tensor,
-            *inputs: Tensor,
+            *tensors: Tensor,
             names: tuple[str, ...] = names,
-            has_asked: bool = has_asked,
+            given: tuple[str, ...] = given,
         ) -> Tensor:
-            batch = Batch((), dict(zip(names, inputs, strict=True)), content_mask, asked if has_asked else None)
+            more = dict(zip(given, tensors[len(names) :], strict=True))
+            inputs = dict(zip(names, tensors, strict=False))
+            batch = Batch((), inputs, content_mask, **more)
             with intervene(model, "embedding", lambda _: vectors):
                 logits = batch_logits(model, batch)
             return log_odds(model, logits, classes)
 
         baseline = torch.where(content_mask, 0.0, vectors)
-        attributions = attribute(compute_log_odds, vectors, baseline, (classes, batch.content_mask, asked, *inputs))
+        attributions = attribute(compute_log_odds, vectors, baseline, (classes, batch.content_mask, *inputs, *more))
         values = to_numpy((attributions * content_mask).sum(dim=-1))  # (batch, token)
         for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], values[row], "sum")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -67,6 +67,9 @@ class Batch:
 
     asked: Int[Tensor, "batch token"] | None = None
     """Which tokens are asked about, as `label_asked` says; None where the model says something about whole texts."""
+
+    rivals: Float[Tensor, "batch rival"] | None = None
+    """Logits of a question's other choices; None where a text is no choice."""
 
 
 def iter_batches(

@@ -10,6 +10,7 @@ from typing import Any
 
 from safr.config import Task
 from safr.data.answers import read_answers
+from safr.data.choices import SEPARATOR, read_choices, read_right_choice
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
     NamedLabel,
@@ -68,33 +69,25 @@ def clean_rows(
         label_names: Names that the data declare for the labels 0, 1, ...; -1 is then a missing label.
         task: What the labels are, where that is known. A target of `generation` is a text and stays as it is; it is
             empty where the text's own column is the label column, since the text itself is then the target. Words and
-            tags of `token_classification` become two texts, with a space between, and answers of `question_answering`
-            their places; see `read_answers`.
+            tags of `token_classification` become two texts, with a space between, answers of `question_answering` their
+            places, and the choices of `multiple_choice` one text; see `read_answers` and `read_choices`.
     """
     usable: list[LabelledText] = []
     cleaned: Counter[str] = Counter()
     names: dict[NamedLabel, NamedLabel] = {}  # so that a class name is held once
     for row in rows:
-        cells = zip(columns.texts, row.values, strict=False)
-        read_text = _join_words if task == "token_classification" else _check_text
-        texts = [read_text(value, f"{row.place}, column {shorten_text(name)!r}") for name, value in cells]
-        values = row.values[len(columns.texts) :]
-        label: NamedLabel | None
-        if task == "question_answering":
-            at = f"{row.place}, column {shorten_text(columns.labels[0])!r}"
-            label, is_ambiguous = read_answers(values[0], replace_lone_surrogates(texts[-1])[0], at)
-            cleaned["answer that its text holds more than once, taken where it stands first"] += is_ambiguous
-        else:
-            label = _read_label(values, columns, label_names, row.place, task)
+        texts, label = _read_row(row, columns, label_names, task, cleaned)
         if not all(text.strip() for text in texts):
             cleaned["empty text left out"] += 1
         elif any(map(says_missing, texts)):
             cleaned["text that only says that it is missing, such as NaN, left out"] += 1
         elif label is None:
-            what = "question without an answer" if task == "question_answering" else "missing label"
+            is_question = task in ("question_answering", "multiple_choice")
+            what = "question without an answer" if is_question else "missing label"
             cleaned[f"{what} left out"] += 1
         else:
-            has_space = isinstance(values[0], str) and values[0] != values[0].strip()
+            value = row.values[len(columns.texts)]
+            has_space = isinstance(value, str) and value != value.strip()
             if has_space and not label_names and task in (None, "classification", "multi_label", "regression"):
                 cleaned["white space around a label left out"] += 1
             encodable = [replace_lone_surrogates(text) for text in texts]
@@ -103,6 +96,36 @@ def clean_rows(
             text = parts[0] if len(parts) == 1 else (parts[0], parts[1])
             usable.append(LabelledText(text, names.setdefault(label, label), row.place))
     return usable, +cleaned
+
+
+def _read_row(
+    row: RawRow, columns: Columns, label_names: Sequence[str], task: Task | None, cleaned: Counter[str]
+) -> tuple[list[str], NamedLabel | None]:
+    """The text or the two texts in a row's cells, and its label, or None where that is missing."""
+    places = [f"{row.place}, column {shorten_text(name)!r}" for name in columns.names]
+    count = len(columns.texts)
+    cells, values = row.values[:count], row.values[count:]
+    if task == "multiple_choice":
+        _check_choice_columns(columns, row.place)
+        choices, names = read_choices(cells[1:], places[1])
+        listed = SEPARATOR.join(choices) if all(choices) else ""  # with an empty choice the row is left out
+        label = read_right_choice(values[0], choices, names, places[count]) if listed else None
+        return [_check_text(cells[0], places[0]), listed], label
+    read_text = _join_words if task == "token_classification" else _check_text
+    texts = [read_text(value, place) for value, place in zip(cells, places, strict=False)]
+    if task == "question_answering":
+        label, is_ambiguous = read_answers(values[0], replace_lone_surrogates(texts[-1])[0], places[count])
+        cleaned["answer that its text holds more than once, taken where it stands first"] += is_ambiguous
+        return texts, label
+    return texts, _read_label(values, columns, label_names, row.place, task)
+
+
+def _check_choice_columns(columns: Columns, place: str) -> None:
+    if len(columns.texts) < 2 or len(columns.labels) > 1:
+        raise InputError(
+            f"{place}: expected a column of questions, those of the choices or one that lists them, and one of the "
+            f"right choice, got {list_names(columns.names)}; pass --text-column question choices --label-column answer"
+        )
 
 
 def build_dataset(
@@ -139,6 +162,7 @@ def build_dataset(
         "generation": _prepare_targets,
         "token_classification": _prepare_tags,
         "question_answering": _prepare_answers,
+        "multiple_choice": _prepare_choices,
     }[task]
     examples, names, changed = prepare(parts, columns, label_names, place)
     missing = [part for part in ("dev", "test") if part not in examples]
@@ -349,6 +373,22 @@ def _prepare_answers(
             f"{place}: expected two columns, of questions and of texts, and one of answers, got "
             f"{list_names(columns.names)}; pass --text-column question context --label-column answers"
         )
+    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
+    return examples, (columns.labels[0],), Counter()
+
+
+def _prepare_choices(
+    parts: Parts, columns: Columns, label_names: Sequence[str], place: str
+) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
+    """The examples with the numbers of their right choices, and the column's name."""
+    counts = Counter(str(row.text[1]).count(SEPARATOR) + 1 for rows in parts.values() for row in rows)
+    usual = counts.most_common(1)[0][0]
+    for row in (row for rows in parts.values() for row in rows):
+        if (count := str(row.text[1]).count(SEPARATOR) + 1) != usual:
+            raise InputError(
+                f"{row.place}: expected {usual} choices as most questions have, got {count}; a model is trained on "
+                "questions with as many choices each, so leave others out"
+            )
     examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
     return examples, (columns.labels[0],), Counter()
 

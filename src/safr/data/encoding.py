@@ -140,6 +140,9 @@ class EncodedText:
     asked_text: str = ""
     """What is asked about as it stands in the text, as far as it is read."""
 
+    rivals: tuple[EncodedText, ...] = ()
+    """Of a question with one of its choices, the same question with each of the others."""
+
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
@@ -192,7 +195,26 @@ class EncodedText:
             asked=tuple(new_index[word] for word in self.asked),
             asked_tokens=tuple(kept.index(token) for token in self.asked_tokens),
             asked_text=self.asked_text,
+            rivals=tuple(rival.without(self._find_shared(deleted, rival)) for rival in self.rivals),
         )
+
+    def with_token(self, token: int, words: Collection[int]) -> EncodedText:
+        """The text with one token in the place of every token of some words."""
+        ids_and_words = zip(self.ids, self.word_of_token, strict=True)
+        return replace(
+            self,
+            ids=tuple(token if word in words else token_id for token_id, word in ids_and_words),
+            rivals=tuple(rival.with_token(token, self._find_shared(words, rival)) for rival in self.rivals),
+        )
+
+    @property
+    def model_input(self) -> tuple[Any, ...]:
+        """All that decides what a model says about it."""
+        return self.ids, self.token_types, self.asked_tokens, tuple(rival.model_input for rival in self.rivals)
+
+    def _find_shared(self, words: Collection[int], rival: EncodedText) -> set[int]:
+        """Those of some words that stand in the question itself, as far as a rival has read it."""
+        return {word for word in words if word < min(self.second or 0, rival.second or 0)}
 
 
 def replace_surrogates(text: str) -> str:

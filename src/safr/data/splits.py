@@ -24,7 +24,8 @@ Label = int | float | str | tuple[int, ...]
 """A class id, a number to predict, a string, or 1 for every class that fits and 0 for the others, (label,).
 
 A string is what a model is to write after the text, empty where that is the text itself; or the tags of the text's
-words, with white space between; or the places of the answers to a question, as START:END in characters.
+words, with white space between; or the places of the answers to a question, as START:END in characters; or the number
+of its right choice.
 """
 
 Example = tuple[Text, Label]
@@ -43,7 +44,8 @@ class Split:
     """Texts, or pairs of them as tuples, and their labels, in a fixed order.
 
     Labels are class ids; or rows of 0 and 1, one number a class, where a text may have any number of classes; or other
-    numbers, for regression; or strings: what a model is to write, the tags of the words, or the places of answers.
+    numbers, for regression; or strings: what a model is to write, the tags of the words, the places of answers,
+    or numbers of choices.
 
     Raises:
         InputError: A text is neither a string nor a pair of them, or a label is none of these.
@@ -152,7 +154,7 @@ class TextDataset:
     @property
     def has_string_labels(self) -> bool:
         """Whether the labels are strings, which say something about tokens and not about whole texts."""
-        return self.task in ("generation", "token_classification", "question_answering")
+        return self.task in ("generation", "token_classification", "question_answering", "multiple_choice")
 
     @property
     def has_pairs(self) -> bool:
@@ -191,6 +193,10 @@ class TextDataset:
             return self._describe_tags()
         if self.task == "question_answering":
             return _describe_questions(self.train)
+        if self.task == "multiple_choice":
+            by_place = sorted(Counter(map(str, self.train.labels)).items())
+            places = ", ".join(f"{place} {count:,}" for place, count in by_place)
+            return f"questions in train: {len(self.train):,}; the right choice by its number: {places}"
         labels = self.train.label_array
         if self.task == "regression":
             spread = (

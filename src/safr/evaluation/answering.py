@@ -73,8 +73,10 @@ def score_answers(
 
 
 def describe_answers(scores: Mapping[str, Any]) -> str:
-    """A sentence on how well answers are found, from the scores in `scores.json`; "" of other models."""
+    """A sentence on how well answers are found, from `scores.json`, or chosen by chance; "" of other models."""
     answers = scores.get("answers")
+    if "choices" in scores:
+        return f"by chance {100 * scores['choices']['chance']:.1f} % of the choices would be right"
     if not answers:
         return ""
     return (

@@ -74,7 +74,7 @@ def benchmark(
 
     Args:
         run_or_model: A trained run, or a model that classifies texts or words, predicts a number, writes text or
-            finds answers.
+            answers questions.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, or a split of one: `Split(texts, labels)`.
         tokenizer: The model's; a run brings its own.

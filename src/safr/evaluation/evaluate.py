@@ -17,6 +17,7 @@ from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
 from safr.data import Split, TextDataset
+from safr.data.choices import count_choices
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text, hash_text, write_label
 from safr.errors import InputError, describe_value
@@ -40,6 +41,7 @@ from safr.evaluation.statistics import NOT_MEASURED, bootstrap_mean
 from safr.evaluation.tagging import score_tags
 from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric, get_main_metric
 from safr.inference import check_model, encode_texts, finds_answers, get_task, is_tagger
+from safr.model.families import picks_choices
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.progress import Progress
@@ -91,12 +93,13 @@ def evaluate(
 
     Args:
         run_or_model: A trained run, whose scores are also written down, or a model that classifies texts or words,
-            predicts a number, writes text or finds answers.
+            predicts a number, writes text or answers questions.
         data: The data that the run was trained on; another gives an InputError. Default: they are loaded. For a model
             any data set, whose classes are found in the model by name if both have the same names in another order, or
             a split of one: `Split(texts, labels)`. Labels are numbers; or, for a model that writes text, what it is to
             write after each text, for one that gives tags, the tags of each text's words with spaces between, and for
-            one that finds answers, their places in the text, such as 4:9.
+            one that finds answers, their places in the text, such as 4:9. For one that picks choices they are numbers
+            of choices, and the second text of each pair holds these with " | " between.
         tokenizer: The model's; a run brings its own.
         split: `test`, or `dev` to choose settings by.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
@@ -169,6 +172,8 @@ def _add_token_scores(
         scores["tags"] = score_tags(model, tokenizer, whole, number_tags(model, names), max_tokens)
     elif finds_answers(model):
         scores["answers"] = score_answers(model, tokenizer, whole, max_tokens)
+    elif picks_choices(model):
+        scores["choices"] = {"chance": float(np.mean([1 / count for count in count_choices(whole)]))}
     else:
         scores["generation"] |= score_generation(model, tokenizer, whole, max_tokens)
 
@@ -314,9 +319,9 @@ def _scores(
 def _score_predictions(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, predictions: NDArray[Any], labels: NDArray[Any]
 ) -> dict[str, Any]:
-    """The task's standard metrics: `classes`, `values` of a regression model, or `generation`; none of answers."""
+    """The task's standard metrics: `classes`, `values` of a regression model, or `generation`; else none."""
     task = get_task(model)
-    if task == "question_answering":
+    if task in ("question_answering", "multiple_choice"):
         return {}
     if task == "regression":
         return {"values": score_values(labels, predictions)}

@@ -14,12 +14,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.config import Task
 from safr.data import Split, TextDataset
 from safr.data.answers import ANSWER_NAMES, mark_answers
+from safr.data.choices import mark_choices
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text
 from safr.data.tags import mark_texts
 from safr.data.targets import make_prompts
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, finds_answers, get_task, is_tagger, iter_logits
+from safr.model.families import picks_choices
 
 
 def check_labels(
@@ -107,7 +109,8 @@ def align_labels(
 
     Of a model that writes text the labels of dev and test are ids of the tokens that come next; see `make_prompts`. Of
     one that gives tags they are numbers of the tags of words that are marked in dev and test; see `mark_texts`. Of one
-    that finds answers all are `THE_ANSWER`, and the right answers are marked; see `mark_answers`.
+    that finds answers or picks choices all are `THE_ANSWER`, and the right ones are marked; see `mark_answers` and
+    `mark_choices`.
 
     Args:
         model: The model.
@@ -131,6 +134,9 @@ def align_labels(
         _check_task(model, data)
         dev, test = (mark_answers(tokenizer, split, max_tokens) for split in (data.dev, data.test))
         return replace(data, dev=dev, test=test, label_names=ANSWER_NAMES)
+    if picks_choices(model):
+        _check_task(model, data)
+        return replace(data, dev=mark_choices(data.dev), test=mark_choices(data.test), label_names=ANSWER_NAMES)
     if model.can_generate():
         _check_task(model, data)
         most = max(len(tokenizer), model.config.get_text_config().vocab_size)
@@ -174,6 +180,8 @@ def align_split(
             return mark_texts(tokenizer, split, number_tags(model, names), max_tokens)
         if finds_answers(model):
             return mark_answers(tokenizer, split, max_tokens)
+        if picks_choices(model):
+            return mark_choices(split)
     labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
     return Split(split.texts, tuple(labels.tolist()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -122,7 +122,7 @@ class Remover:
             return text.without(words)
         if self.how == "replace":
             assert self.stand_in is not None
-            return _replace_words(self.stand_in, text, words)
+            return text.with_token(self.stand_in, words)
         return text
 
     def _average_vectors(self, is_removed: Bool[Tensor, "batch token"]) -> Callable[[Tensor], Tensor]:
@@ -174,7 +174,7 @@ def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
     )
     shares = []
     for token in (next(iter(word_tokens)), next(reversed(word_tokens))):
-        changed = [_replace_words(token, text, words) for text, words in zip(longest, last_words, strict=True)]
+        changed = [text.with_token(token, words) for text, words in zip(longest, last_words, strict=True)]
         by_text = {
             number: row
             for rows, logits in remover.iter_logits(changed, [[words] for words in last_words])
@@ -183,12 +183,6 @@ def _leaks(remover: Remover, texts: Sequence[EncodedText]) -> bool:
         shares.append([by_text[number] for number in range(len(longest))])
     first, second = shares
     return not np.allclose(first, second, rtol=0, atol=1e-5)
-
-
-def _replace_words(token: int, text: EncodedText, words: WordSet) -> EncodedText:
-    """The text with one token in the place of every token of some words."""
-    ids_and_words = zip(text.ids, text.word_of_token, strict=True)
-    return replace(text, ids=tuple(token if word in words else token_id for token_id, word in ids_and_words))
 
 
 def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[Tensor, " width"]:

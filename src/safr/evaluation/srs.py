@@ -130,8 +130,8 @@ def srs(
     several classes can be right, a text counts as right if all its classes are.
 
     Args:
-        model: A model that classifies texts or words, predicts a number, writes text or finds answers, with SAFR on it
-            or not. It runs in evaluation mode and gets its own mode back.
+        model: A model that classifies texts or words, predicts a number, writes text or answers questions, with SAFR on
+            it or not. It runs in evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer.
         texts: At least two texts, or pairs, as tuples, for a model that reads pairs.
         labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right.

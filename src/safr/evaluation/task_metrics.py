@@ -98,6 +98,7 @@ MAIN_METRICS: dict[Task, MainMetric] = {
     "generation": ACCURACY,
     "token_classification": ACCURACY,
     "question_answering": ACCURACY,
+    "multiple_choice": ACCURACY,
 }
 """By task. Where a text may have several classes, it is right if all of them are, which is called subset accuracy. Of a
 model that writes text it is whether the next token is right, of tags whether that of one word is, and of answers
@@ -110,6 +111,7 @@ DEV_METRICS: dict[Task, tuple[str, ...]] = {
     "generation": ("perplexity", "token_accuracy", "exact_match"),
     "token_classification": ("macro_f1", "token_accuracy", "entity_f1"),
     "question_answering": ("exact_match", "answer_f1"),
+    "multiple_choice": ("accuracy",),
 }
 """By task the metrics that the best epoch can be chosen by, the default first."""
 

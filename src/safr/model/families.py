@@ -130,6 +130,21 @@ def add_decoder_start(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str
     return {**batch, "decoder_input_ids": ids.new_tensor(beginning).expand(*ids.shape[:-1], -1)}
 
 
+def complete_batch(model: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The batch as the model's forward pass takes it; see `add_decoder_start`.
+
+    Of a model for multiple choice each text of a batch (batch, token) is the only choice of a question of its own.
+    """
+    if not picks_choices(model) or batch["input_ids"].dim() > 2:
+        return add_decoder_start(model, batch)
+    return {name: values.unsqueeze(1) for name, values in batch.items()}
+
+
+def picks_choices(model: nn.Module) -> bool:
+    """Whether a model picks the right one of several choices, each of which it reads with the question."""
+    return type(unwrap(model)).__name__.endswith("ForMultipleChoice")
+
+
 def count_layers(model: PreTrainedModel) -> int:
     """How many layers a model has; of an encoder-decoder, its encoder."""
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)

@@ -23,9 +23,9 @@ from safr.errors import InputError
 from safr.model.attention import ATTENTION_NAME as SAFR_ATTENTION
 from safr.model.content_mask import compute_content_mask
 from safr.model.families import (
-    add_decoder_start,
     check_readable,
     check_visible_attention,
+    complete_batch,
     count_layers,
     find_feed_forward_layers,
     get_encoder,
@@ -129,7 +129,7 @@ def trace(
         _recording_hooks(model, sites, fc1, recorder),
         recording(request, record, recorder) as forward_pass,
     ):
-        outputs = model(**add_decoder_start(inner, batch))
+        outputs = model(**complete_batch(inner, batch))
     layered = {site.partition(".")[0] for site in sites} - {"embedding", "vmask"}
     # Where fc1= names FC1 alone, the layer behind it is not known.
     layered -= {site for site in ("fc1_out", "fc2") if not record.layer_counts[site]}

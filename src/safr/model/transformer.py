@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     AutoConfig,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -23,6 +24,7 @@ from transformers import (
 )
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import (
+    MultipleChoiceModelOutput,
     QuestionAnsweringModelOutput,
     SequenceClassifierOutput,
     TokenClassifierOutput,
@@ -130,13 +132,15 @@ class _Transformer(PreTrainedModel):
     accepts_loss_kwargs = False  # the loss is a batch's mean: the Trainer must divide it when it accumulates batches
     _supports_attention_backend = True
     _no_split_modules = ["Layer"]  # noqa: RUF012 - transformers reads it as a class attribute
+    head_size: int | None = None
+    """Outputs of the head, where they are not as many as the config's labels."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
         self.embedding = ScaledEmbedding(config.vocab_size, config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
-        self.classifier = nn.Linear(config.hidden_size, len(config.id2label or ()))
+        self.classifier = nn.Linear(config.hidden_size, self.head_size or len(config.id2label or ()))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -162,6 +166,13 @@ class _Transformer(PreTrainedModel):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         return hidden, tokens
+
+    def _pool(self, hidden: Tensor, tokens: Tensor) -> Tensor:
+        """Mean over the tokens, or over padding too as in the published code; zeros for a text without tokens."""
+        if self.config.padded_length:
+            return hidden.mean(dim=1)
+        weight = tokens[..., None].to(hidden.dtype)  # (batch, token, 1)
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
 
     def _positions(self, tokens: Tensor, like: Tensor) -> Tensor:
         """Sinusoidal positions (Vaswani et al. 2017, section 3.5), counted from the first token that is no padding."""
@@ -208,13 +219,6 @@ class TransformerForSequenceClassification(_Transformer):
                 return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return F.cross_entropy(logits, labels)
 
-    def _pool(self, hidden: Tensor, tokens: Tensor) -> Tensor:
-        """Mean over the tokens, or over padding too as in the published code; zeros for a text without tokens."""
-        if self.config.padded_length:
-            return hidden.mean(dim=1)
-        weight = tokens[..., None].to(hidden.dtype)  # (batch, token, 1)
-        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
-
 
 class TransformerForTokenClassification(_Transformer):
     """The same layers with the head on every token, which gives each a tag."""
@@ -241,8 +245,43 @@ class TransformerForTokenClassification(_Transformer):
         return TokenClassifierOutput(loss=loss, logits=logits)
 
 
+class TransformerForMultipleChoice(_Transformer):
+    """The paper's classifier with one logit for each choice, which it reads with the question."""
+
+    head_size = 1
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch choice token"] | None = None,
+        attention_mask: Int[Tensor, "batch choice token"] | None = None,
+        labels: Int[Tensor, " batch"] | None = None,
+        inputs_embeds: Float[Tensor, "batch choice token width"] | None = None,
+        **_: Any,
+    ) -> MultipleChoiceModelOutput:
+        """Score the choices of a batch of questions.
+
+        Args:
+            input_ids: Token ids of each question with each of its choices.
+            attention_mask: 1 for tokens, 0 for padding. Default: all tokens.
+            labels: Number of each right choice; with them the output holds the mean cross-entropy.
+            inputs_embeds: Embeddings, already scaled, in place of ids.
+        """
+        given = input_ids if input_ids is not None else inputs_embeds
+        hidden = self._run_layers(
+            None if input_ids is None else input_ids.flatten(0, 1),
+            None if attention_mask is None else attention_mask.flatten(0, 1),
+            None if inputs_embeds is None else inputs_embeds.flatten(0, 1),
+        )
+        assert given is not None  # or the layers would have refused
+        logits = self.classifier(self._pool(*hidden)).view(given.shape[:2])  # (batch, choice)
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return MultipleChoiceModelOutput(loss=loss, logits=logits)
+
+
 class TransformerForQuestionAnswering(_Transformer):
     """The same layers with the head on every token, which says whether an answer begins there, and whether it ends."""
+
+    head_size = 2
 
     def forward(
         self,
@@ -281,4 +320,5 @@ def _at_least_one(attention_mask: Tensor) -> Tensor:
 AutoConfig.register(TransformerConfig.model_type, TransformerConfig)
 AutoModelForSequenceClassification.register(TransformerConfig, TransformerForSequenceClassification)
 AutoModelForTokenClassification.register(TransformerConfig, TransformerForTokenClassification)
+AutoModelForMultipleChoice.register(TransformerConfig, TransformerForMultipleChoice)
 AutoModelForQuestionAnswering.register(TransformerConfig, TransformerForQuestionAnswering)

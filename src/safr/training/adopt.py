@@ -16,7 +16,7 @@ from safr.config import Regularization, Settings, Task
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
 from safr.evaluation.labels import align_labels, check_classes
-from safr.inference import PROBLEM_TYPES, encode_texts, get_task
+from safr.inference import PROBLEM_TYPES, compares_answers, encode_texts, get_task
 from safr.model.attach import attach
 from safr.model.hub import model_folder
 from safr.model.regularizer import SETTINGS, get_regularizer
@@ -112,7 +112,7 @@ def adopt_model(
     check_classes(
         model, encode_texts(model, tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array
     )
-    if data.task not in ("generation", "question_answering"):  # whose outputs have no names of their own
+    if not model.can_generate() and not compares_answers(model):  # whose outputs are no classes
         names: dict[int, str] = dict(enumerate(aligned.label_names))
         model.config.id2label, model.config.label2id = names, {name: number for number, name in names.items()}
     if get_regularizer(model) is None:

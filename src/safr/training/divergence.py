@@ -69,6 +69,8 @@ def score_dev(prediction: EvalPrediction, recipe: Recipe, data: TextDataset) -> 
         return compute_generation_metrics(logits)  # what `judge_tokens` has made of them
     if data.task == "token_classification":
         return compute_tag_metrics(logits.astype(np.int64), labels, data.label_names)
+    if data.task == "multiple_choice":  # a logit for every choice
+        return {"accuracy": float((logits.argmax(axis=-1) == labels).mean())}
     if data.task == "question_answering":
         return compute_answer_metrics(logits.astype(np.int64), labels)
     predictions = read_labels(data.task, torch.from_numpy(logits)).numpy()

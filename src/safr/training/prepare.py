@@ -16,6 +16,7 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMultipleChoice,
     AutoModelForQuestionAnswering,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
@@ -29,6 +30,7 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from safr.config import PAPER_MODEL, Recipe, Settings, Task
 from safr.data import Split, TextDataset
 from safr.data.answers import mark_answers, tokenize_answers
+from safr.data.choices import mark_choices, tokenize_choices
 from safr.data.encoding import EncodedText, encode, special_token_ids
 from safr.data.tags import mark_texts, tokenize_tags
 from safr.data.targets import TargetRow, find_common_mark, tokenize_targets
@@ -46,13 +48,14 @@ from safr.inference import (
     text_logits,
 )
 from safr.model.attach import attach
-from safr.model.families import get_encoder
+from safr.model.families import get_encoder, picks_choices
 from safr.model.forward_pass import SITES
 from safr.model.pretrained_tokenizer import load_tokenizer
 from safr.model.regularizer import get_explaining_site, get_regularizer
 from safr.model.trainer_callback import fit_warmup
 from safr.model.transformer import (
     TransformerConfig,
+    TransformerForMultipleChoice,
     TransformerForQuestionAnswering,
     TransformerForSequenceClassification,
     TransformerForTokenClassification,
@@ -68,9 +71,10 @@ CHECKPOINT_SHARE = 3
 _HEADS: dict[Task, Any] = {
     "token_classification": AutoModelForTokenClassification,
     "question_answering": AutoModelForQuestionAnswering,
+    "multiple_choice": AutoModelForMultipleChoice,
 }
-_SPAN_ENDS = ("start", "end")
-"""Names of a token's two logits in a model that finds answers."""
+_OUTPUT_NAMES: dict[Task, tuple[str, ...]] = {"question_answering": ("start", "end"), "multiple_choice": ("choice",)}
+"""What the logits of a model's head are, where they are not the data's classes."""
 
 _MOST_LAYERS = 1_000  # of a pretrained model, so that a damaged config does not ask for a million
 _REASON_LENGTH = 200
@@ -216,7 +220,7 @@ def load_model_tokenizer(name: str) -> PreTrainedTokenizerBase:
 def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: TextDataset) -> PreTrainedModel:
     if data.task == "generation":
         return _load_writer(settings.model, tokenizer)
-    labels = dict(enumerate(_SPAN_ENDS if data.task == "question_answering" else data.label_names))
+    labels = dict(enumerate(_OUTPUT_NAMES.get(data.task, data.label_names)))
     names: dict[str, Any] = {"id2label": labels, "label2id": {name: number for number, name in labels.items()}}
     if settings.model != PAPER_MODEL:
         # The data's, whatever the model had before.
@@ -242,6 +246,8 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
         return TransformerForTokenClassification(config)
     if data.task == "question_answering":
         return TransformerForQuestionAnswering(config)
+    if data.task == "multiple_choice":
+        return TransformerForMultipleChoice(config)
     return TransformerForSequenceClassification(config)
 
 
@@ -313,13 +319,15 @@ def _choose_class(name: str, config: PretrainedConfig) -> Any:
         return AutoModelForTokenClassification
     if architecture.removesuffix("Simple").endswith("ForQuestionAnswering"):
         return AutoModelForQuestionAnswering
+    if architecture.endswith("ForMultipleChoice"):
+        return AutoModelForMultipleChoice
     if architecture.endswith("ForConditionalGeneration"):
         return AutoModelForSeq2SeqLM
     if architecture.endswith(("ForCausalLM", "LMHeadModel")):
         return AutoModelForCausalLM
     raise InputError(
-        f"model '{name}': expected a model that classifies texts or their words, predicts a number, writes text or "
-        f"finds answers, got {architecture}; fine-tune it first, as by `safr train --model`"
+        f"model '{name}': expected a model that classifies texts or their words, predicts a number, writes text, "
+        f"finds answers or picks choices, got {architecture}; fine-tune it first, as by `safr train --model`"
     )
 
 
@@ -433,7 +441,10 @@ def _check_token_labels(
 ) -> None:
     """Raise an InputError where a model with labels of tokens can't be trained on the data or judged by them."""
     first = Split(data.train.texts[:1], data.train.labels[:1])
-    tokenize_labels(model, tokenizer, first, data, settings.max_tokens)
+    if data.task == "multiple_choice":
+        tokenize_choices(tokenizer, first, settings.max_tokens)
+    else:
+        tokenize_labels(model, tokenizer, first, data, settings.max_tokens)
     align_labels(model, tokenizer, data, settings.max_tokens)
 
 
@@ -481,7 +492,7 @@ def _check_first_pass(
     try:
         for batch, trace in iter_traces(model, texts, [name for name in SITES if name != "attention"]):
             logits = text_logits(model, trace.logits, batch)
-            fixes_outputs = data.task in ("generation", "question_answering")
+            fixes_outputs = data.task == "generation" or data.task in _OUTPUT_NAMES
             if not fixes_outputs and logits.shape[-1] != len(data.label_names):
                 raise InputError(
                     f"model '{settings.model}': expected {len(data.label_names)} logits, one a label, got "
@@ -512,6 +523,8 @@ def _choose_longest(
     longest = Split(*zip(*((data.train.texts[number], data.train.labels[number]) for number in numbers), strict=True))
     if finds_answers(model):
         longest = mark_answers(tokenizer, longest, settings.max_tokens)
+    if picks_choices(model):
+        longest = mark_choices(longest)
     if is_tagger(model):
         longest = mark_texts(tokenizer, longest, number_tags(model, data.label_names), settings.max_tokens)
     encoded = encode_texts(model, tokenizer, longest.texts[:1], settings.max_tokens)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from transformers import (
+    DataCollatorForMultipleChoice,
     DataCollatorForSeq2Seq,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
@@ -40,6 +41,7 @@ from transformers import (
 from safr.config import Recipe, Settings
 from safr.data import Split, TextDataset
 from safr.data.batches import TOKENS_PER_BATCH, LengthGroupedSampler
+from safr.data.choices import make_choice_dataset, tokenize_choices
 from safr.data.targets import IGNORED, make_target_dataset
 from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
@@ -184,7 +186,9 @@ def _train_model(
     padded_length = settings.max_tokens if settings.regularization.padding == "count" else None
     metric = choose_metric(settings.recipe, data.task)
     # The collator for sequences pads the labels too; at the right, as in evaluation, since positions count from there.
-    collate = DataCollatorForSeq2Seq if data.has_string_labels else DataCollatorWithPadding
+    collate: Any = DataCollatorForSeq2Seq if data.has_string_labels else DataCollatorWithPadding
+    collate = DataCollatorForMultipleChoice if data.task == "multiple_choice" else collate
+    has_token_labels = data.has_string_labels and data.task != "multiple_choice"
     padder = copy.deepcopy(tokenizer)
     if data.has_string_labels:
         padder.padding_side = "right"
@@ -206,7 +210,7 @@ def _train_model(
             data_collator=collate(padder, padding="max_length" if padded_length else True, max_length=padded_length),
             processing_class=tokenizer,
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
-            preprocess_logits_for_metrics=_make_token_judge(model) if data.has_string_labels else None,
+            preprocess_logits_for_metrics=_make_token_judge(model) if has_token_labels else None,
             callbacks=[*own_callbacks, *callbacks],
             optimizers=(_build_optimizer(model, settings.recipe, arguments), None),
         )
@@ -407,6 +411,8 @@ def _build_arguments(
 def _tokenize_split(prepared: PreparedTraining, split: Split, data: TextDataset) -> Dataset:
     """The rows that the Trainer reads."""
     model, tokenizer, max_tokens = prepared.model, prepared.tokenizer, prepared.settings.max_tokens
+    if data.task == "multiple_choice":
+        return make_choice_dataset(tokenize_choices(tokenizer, split, max_tokens))
     if data.has_string_labels:
         shifted = model.can_generate() and not model.config.is_encoder_decoder
         rows = tokenize_labels(model, tokenizer, split, data, max_tokens)
