@@ -94,7 +94,7 @@ class SiteRecorder:
             return None
         if forward_pass.next_layer("embedding") != "embedding.0":
             return None
-        _check_tensor(vectors, "embedding")
+        check_site_tensor(vectors, "embedding")
         rows, given = layout.to_rows(ids, "ids"), forward_pass.record.ids
         if given is not None and not torch.equal(rows, given.reshape(rows.shape)):
             raise InputError(
@@ -115,11 +115,11 @@ class SiteRecorder:
             return
         name, layout = forward_pass.next_layer(site), forward_pass.record.layout
         if forward_pass.request.wants(name):
-            _check_tensor(vectors, name)
+            check_site_tensor(vectors, name)
             forward_pass.report(name, vectors if layout is None else layout.to_rows(vectors, name))
 
 
-def _check_tensor(values: Any, site: str) -> None:
+def check_site_tensor(values: Any, site: str) -> None:
     """Refuse what is no tensor, such as I-BERT's vectors, which come with their scale.
 
     Raises:
