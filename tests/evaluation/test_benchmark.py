@@ -46,7 +46,7 @@ def test_a_benchmark_says_all_of_every_method_as_its_schema_has_it(run, tmp_path
     assert read_json(copied.folder / "benchmark.json") == found
     masked = copied.settings.regularization.vmask
     methods = {"capacity", "attention", "attention_rollout", "random"} | ({"keep"} if masked else set())
-    for name in ("gradient_x_input", "integrated_gradients", "occlusion"):
+    for name in ("gradient_x_input", "relevance", "integrated_gradients", "occlusion"):
         methods |= {name, f"absolute_{name}"}
     assert set(found["methods"]) == methods
     assert found["texts"] == len(worded(copied)) == 16  # one of 17 is empty

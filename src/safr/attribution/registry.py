@@ -26,6 +26,7 @@ from safr.attribution.internals import (
     keep_scores,
 )
 from safr.attribution.perturbation import kernel_shap, lime, occlusion, shapley
+from safr.attribution.relevance import find_missing_rule, relevance
 from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
@@ -47,8 +48,9 @@ class AttributionMethod:
     score: AttributionFunction
     signed: bool = False
     """Whether words that speak against the predicted class score below 0. Other methods ignore the class."""
-    needs: Literal["vmask", "attention", "gradients"] | None = None
-    """What a model must have for it: the word mask, attention that can be seen, or gradients of what it reads."""
+    needs: Literal["vmask", "attention", "gradients", "rules"] | None = None
+    """What a model must have for it: the word mask, attention that can be seen, gradients of what it reads, or besides
+    them a rule of relevance for all that it computes."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ METHODS: dict[str, AttributionMethod] = {
     "attention": AttributionMethod(attention_received, needs="attention"),
     "attention_rollout": AttributionMethod(attention_rollout, needs="attention"),
     "gradient_x_input": AttributionMethod(gradient_x_input, signed=True, needs="gradients"),
+    "relevance": AttributionMethod(relevance, signed=True, needs="rules"),
     "smooth_grad": AttributionMethod(smooth_grad, signed=True, needs="gradients"),
     "integrated_gradients": AttributionMethod(integrated_gradients, signed=True, needs="gradients"),
     "occlusion": AttributionMethod(occlusion, signed=True),
@@ -156,8 +159,10 @@ def _find_lack(model: PreTrainedModel, method: AttributionMethod) -> str:
         return "a model with VMASK, this one has none"
     if method.needs == "attention" and not has_visible_attention(unwrap(model)):
         return "attention that can be seen, which this model's can't"
-    if method.needs == "gradients" and model.config.is_encoder_decoder:
+    if method.needs in ("gradients", "rules") and model.config.is_encoder_decoder:
         return "a model without a decoder of its own, which reads the text once more"
+    if method.needs == "rules" and (name := find_missing_rule(model)):
+        return f"a rule for {name}, which this model computes"
     return ""
 
 
