@@ -27,9 +27,16 @@ import torch
 import transformers
 from published import Published
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
 
 import safr
+from safr.attribution.relevance import relevance
 from safr.attribution.words import random_scores
 from safr.config import Regularization
 from safr.data import load_data
@@ -71,6 +78,7 @@ def main() -> None:
         memory,
         explanations,
         many_explanations,
+        relevances,
         evaluation,
         start_up,
     ):
@@ -400,6 +408,28 @@ def many_texts(
         "`safr.explain`, from text to scores": lambda: safr.explain(model, tokenizer, texts),
     }
     return rows(f"{len(texts):,} sentences, {name}, one thread", take_turns(runs, turns))
+
+
+def relevances() -> list[Row]:
+    """Relevance of the words of 32 texts beside their forward pass, in the paper's model and in small BERTs."""
+    found = []
+    small = {"hidden_size": 384, "num_attention_heads": 12, "intermediate_size": 1536}
+    for tokens, turns in ((20, 8), (128, 3)):
+        texts = [
+            EncodedText(tuple(row), ("word",) * tokens, tuple(range(tokens)), truncated=False)
+            for row in batch(tokens)["input_ids"].tolist()
+        ]
+        networks = {"the paper's model": (paper_model(None), 5 * turns), "SAFR": (paper_model(ADDED[SAFR]), 5 * turns)}
+        for layers in (6, 12):
+            bert = BertForSequenceClassification(BertConfig(num_hidden_layers=layers, **small))
+            networks[f"BERT of {layers} layers, 384 wide"] = bert, turns
+        for name, (model, count) in networks.items():
+            runs = {
+                "forward pass": lambda model=model, texts=texts: list(iter_logits(model, texts)),
+                "relevance of every word": lambda model=model, texts=texts: relevance(model, texts),
+            }
+            found += rows(f"32 texts of {tokens} tokens, {name}", take_turns(runs, count))
+    return found
 
 
 def evaluation() -> list[Row]:
