@@ -188,5 +188,5 @@ def test_tags_are_matched_by_name_or_by_order():
 def test_the_page_does_not_delete_the_word_that_is_asked_about():
     model, words = tagger()
     (text,) = encode_marked(words, ["the good [[film]] moves"])
-    with pytest.raises(InputError, match="the word whose tag is asked about stays"):
+    with pytest.raises(InputError, match="what is asked about stays"):
         predict_without_words(model, words, text, {2})
