@@ -20,6 +20,7 @@ ORDER = [
     "config",
     "progress",
     "storage",
+    "processes",
     "superposition",
     "losses",
     "figures",

@@ -39,6 +39,7 @@ from safr.model.families import (
 )
 from safr.model.regularizer import check_mask_present
 from safr.model.trace import Trace, read_output_logits, trace
+from safr.processes import share_texts
 
 POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 """How families call the table of their learned positions; a model without one reads texts of any length."""
@@ -351,6 +352,7 @@ def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor,
     return (positions * attention_mask.bool()).amax(dim=-1)
 
 
+@share_texts("texts")
 def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndarray, " text"]:
     """The output with the highest logit: the class, or of a language model the next token, of every text, (text,).
 
@@ -557,6 +559,7 @@ def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) 
     return _read_logits(model, texts, lambda logits: probabilities(model, logits)).astype(np.float32)
 
 
+@share_texts("texts", "classes")
 def text_log_odds(
     model: PreTrainedModel, texts: Sequence[EncodedText], classes: Int[np.ndarray, " text"]
 ) -> Float[np.ndarray, " text"]:

@@ -6,7 +6,7 @@ import os
 
 
 def count_processes() -> int:
-    """Number of processes that a launcher has started for one training; 1 without a launcher."""
+    """Number of processes that a launcher has started for one command; 1 without a launcher."""
     processes = os.environ.get("WORLD_SIZE", "")
     return int(processes) if processes.isdecimal() else 1
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 import safr
-from safr.cli.commands import COMMANDS, main
+from safr.cli.commands import COMMANDS, SHARED_COMMANDS, main
 from safr.config import Recipe
 from safr.errors import InputError
+from safr.evaluation.evaluate import evaluate
 from safr.runs import Run
 from safr.training import train
 from safr.training.distributed import join_processes
@@ -105,7 +106,7 @@ def test_losses_and_gradients_are_the_same_where_each_process_holds_a_part_of_th
 def test_a_process_that_is_killed_ends_the_other_in_one_line(tmp_path):
     done = launch(TORCHRUN, "tests.training.several_processes", tmp_path, "die")
     assert done.returncode != 0
-    assert "another process of this training has ended before its end; go on with `safr train --resume" in done.stderr
+    assert "another process has ended before its end; go on with `safr train --resume" in done.stderr
     assert not Run(tmp_path / "dead").is_trained
 
 
@@ -122,7 +123,8 @@ def test_launchers_train_and_the_first_process_alone_speaks(tmp_path):
     for line in ("texts to train / choose / test", "run, epoch 1: dev accuracy", "run, epoch 2: ", "run: macro F1"):
         assert done.stdout.count(line) == 1, done.stdout
     assert len(Run(tmp_path / "run").history) == 2
-    assert Run(tmp_path / "run").scores["accuracy"]
+    scores = Run(tmp_path / "run").scores
+    assert evaluate(Run(tmp_path / "run"))["srs"] == scores["srs"]  # which two processes have measured
     again = launch(ACCELERATE, *options)
     assert again.returncode != 0
     assert again.stderr.count("safr: ") == again.stderr.count(f"safr: {tmp_path / 'run'}: holds a run already; ") == 1
@@ -141,7 +143,7 @@ def launched(monkeypatch):
 @pytest.mark.parametrize("sharding", ["FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"])
 def test_parts_of_a_model_on_each_gpu_are_refused(monkeypatch, sharding, tmp_path):
     monkeypatch.setenv(f"ACCELERATE_USE_{sharding}", "true")
-    with pytest.raises(InputError, match="SAFR trains with a whole copy of the model on each GPU; launch it by "):
+    with pytest.raises(InputError, match="SAFR needs a whole copy of the model on each GPU; launch it by "):
         train(SETTINGS, data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -164,9 +166,9 @@ def test_more_processes_than_gpus_are_refused(launched):
         join_processes(Recipe())
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("train", *SHARED_COMMANDS)])
 def test_every_other_command_is_refused_under_a_launcher(launched, command, tmp_path, capsys):
-    needed = {"sweep": ["--output", str(tmp_path)], "explain": ["run"], "evaluate": ["run"]}
+    needed = {"sweep": ["--output", str(tmp_path)], "explain": ["run"]}
     assert main([command, *needed.get(command, [])]) == 2
     assert f"safr: `safr {command}` is run by one process, and a launcher has started 2 " in capsys.readouterr().err
 

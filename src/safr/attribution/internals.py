@@ -21,6 +21,7 @@ from safr.inference import get_task, iter_traces, list_labels, text_logits, to_n
 from safr.model.attention import received_attention
 from safr.model.regularizer import get_explaining_site
 from safr.model.trace import Trace
+from safr.processes import share_texts
 from safr.superposition import capacity
 
 
@@ -98,6 +99,7 @@ class InternalScores:
     """Attention that words receive from all tokens, mean over heads, (word,); None unless attention is recorded."""
 
 
+@share_texts("texts")
 def internal_scores(
     model: PreTrainedModel, texts: Sequence[EncodedText], sites: Collection[str] = ("fc1",)
 ) -> list[InternalScores]:

@@ -33,6 +33,7 @@ from safr.errors import InputError
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.forward_pass import HOOKS_LOCK, own_block, removing
 from safr.model.regularizer import get_regularizer
+from safr.processes import share_texts
 
 AttributionFunction = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
 """Scores every word of every text; a higher score means a more important word."""
@@ -59,7 +60,7 @@ class AttributionResult:
 
     scores: Scores
     seconds: float = 0.0
-    """Wall-clock seconds per text."""
+    """Wall-clock seconds per text, those of all processes together."""
     forward: float = 0.0
     """Forward passes per explained text; a pass is one text of any length."""
     backward: float = 0.0
@@ -174,12 +175,22 @@ def attribute(model: PreTrainedModel, texts: Sequence[EncodedText], score: Attri
         texts: Encoded texts, at least one.
         score: The `score` function of a method.
     """
+    measured = _measure_scoring(model, texts, score)
+    seconds, forward, backward = (measured["costs"].sum(axis=0) / len(texts)).tolist()
+    return AttributionResult(measured["scores"], seconds, forward, backward)
+
+
+@share_texts("texts")
+def _measure_scoring(
+    model: PreTrainedModel, texts: Sequence[EncodedText], score: AttributionFunction
+) -> dict[str, Any]:
+    """The `scores` of texts, and the `costs` of all in the row of the first: seconds and passes, (text, 3)."""
+    costs = np.zeros((len(texts), 3))
     with _count_passes(model) as passes:
         started = time.perf_counter()
         scores = score(model, texts)
-        seconds = time.perf_counter() - started
-    costs = (seconds, passes["forward"], passes["backward"])
-    return AttributionResult(scores, *(cost / len(texts) for cost in costs))
+        costs[0] = time.perf_counter() - started, passes["forward"], passes["backward"]
+    return {"scores": scores, "costs": costs}
 
 
 @contextmanager

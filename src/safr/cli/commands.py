@@ -14,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -487,6 +487,9 @@ COMMANDS: dict[str, Command] = {
 }
 """The commands by name."""
 
+SHARED_COMMANDS = ("evaluate", "benchmark")
+"""Commands that the first process of a launcher runs while the others take shares of the texts."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for input that can't be used, 130 or 143 when stopped."""
@@ -527,6 +530,12 @@ def _run_command(words: Sequence[str]) -> int:
         command = parse_command(words, COMMANDS)
     except SystemExit:  # of the parser, when it has shown its help
         return 0
+    if count_processes() > 1 and words[0] in SHARED_COMMANDS:
+        from safr.processes import check_launcher, run_together
+
+        _console()  # also of the others nothing is heard
+        check_launcher()
+        return run_together(command) or 0
     if count_processes() > 1 and words[0] != "train":
         raise InputError(
             f"`safr {words[0]}` is run by one process, and a launcher has started {count_processes()} (WORLD_SIZE); "
@@ -705,10 +714,11 @@ def _train_and_evaluate(
     resume: bool,
     report_to: Sequence[ReportTo],
 ) -> Run:
-    """Train and evaluate what of it is not done yet; of several processes, all train and the first evaluates."""
+    """Train and evaluate what of it is not done yet; only the first of several processes writes."""
     from safr.cli.console import TrainingProgress
+    from safr.processes import leave_processes, run_together
     from safr.training import train as train_run
-    from safr.training.distributed import join_processes, leave_processes, take_turns
+    from safr.training.distributed import join_processes, take_turns
 
     _name_unused_gpus(console)
     join_processes(settings.recipe)
@@ -721,13 +731,11 @@ def _train_and_evaluate(
             reported = "" if set(report_to) <= {"none"} else f" --report-to {' '.join(report_to)}"
             console.print(f"stopped; go on with: safr train --resume {folder}{reported}", highlight=False)
             raise
-    if not is_first_process():
-        return run
-    leave_processes()  # the others end now, and don't wait until the test split is evaluated
-    with run.lock():
-        if not run.scores_file.exists():
-            _evaluate(run, loaded, console)
-        _draw_figures(run)
+    with run.lock() if is_first_process() else nullcontext():
+        run_together(lambda: run.scores_file.exists() or _evaluate(run, loaded, console))
+        leave_processes()  # the others end now
+        if is_first_process():
+            _draw_figures(run)
     return run
 
 

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from safr.data.encoding import EncodedText
 from safr.inference import iter_traces
 from safr.model.families import has_visible_attention, unwrap
+from safr.processes import share_texts
 from safr.superposition import normalize, polysemanticity
 
 AUDIT_MEASURES = {
@@ -30,6 +31,7 @@ AUDIT_MEASURES = {
 """The audit's measures, and what they tell."""
 
 
+@share_texts("texts")
 def audit(model: PreTrainedModel, texts: Sequence[EncodedText]) -> dict[str, Float[np.ndarray, " text"]]:
     """The audit's measures for every text, (text,), as means over its content tokens.
 

@@ -20,6 +20,7 @@ from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import align_labels, align_split, check_classes
 from safr.evaluation.srs import check_deletable
 from safr.inference import check_model, encode_texts, predict
+from safr.processes import load_on_all
 from safr.runs import Run
 from safr.storage import hash_file
 
@@ -118,7 +119,7 @@ def load_run_data(
         InputError: Other data, fewer than two texts with words, or none of two words.
     """
     run.check_data(data)
-    model, tokenizer = run.load_model(device=device)
+    model, tokenizer = load_on_all(run.load_model, device)
     settings = run.settings
     data = align_labels(model, tokenizer, data, settings.max_tokens)
     files = tuple(sorted(run.model_folder.glob("*.safetensors")))

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from safr.attribution.registry import ABSOLUTE_PREFIX, get_method, is_method
 from safr.attribution.words import Scores, random_scores
+from safr.data.encoding import EncodedText
 from safr.data.rationales import find_negated_pairs
 from safr.evaluation.benchmark_data import BenchmarkData
 from safr.evaluation.causal import CausalSetup, causal_effects
@@ -27,6 +29,7 @@ from safr.evaluation.removal import Removal, Remover, replacement_id
 from safr.evaluation.sanity_checks import confound_correlations, shuffled_weights
 from safr.evaluation.statistics import rank_correlations
 from safr.model.regularizer import get_explaining_site
+from safr.processes import share_texts
 from safr.progress import PartProgress
 
 REFERENCE_METHOD = "capacity"
@@ -170,19 +173,26 @@ def _randomize_weights(
     report = progress("shuffling weights")
     for seed in range(SHUFFLES):
         report(seed, SHUFFLES)
-        with shuffled_weights(data.model, seed):
-            for name in names:
-                shuffled = get_method(name).score(data.model, texts) if texts else []
-                learnt = [scores[name][position] for position in subset]
-                compared = [(name, learnt, shuffled)]
-                if get_method(name).signed:  # its sizes need not be asked for again
-                    compared.append((ABSOLUTE_PREFIX + name, _absolute(learnt), _absolute(shuffled)))
-                for method, one, other in compared:
-                    correlations.setdefault(method, []).append(np.abs(rank_correlations(one, other)))
+        for name, shuffled in _score_shuffled(data.model, texts, names, seed).items():
+            learnt = [scores[name][position] for position in subset]
+            compared = [(name, learnt, shuffled)]
+            if get_method(name).signed:  # its sizes need not be asked for again
+                compared.append((ABSOLUTE_PREFIX + name, _absolute(learnt), _absolute(shuffled)))
+            for method, one, other in compared:
+                correlations.setdefault(method, []).append(np.abs(rank_correlations(one, other)))
     return {
         (name, ""): {"randomization": data.scatter(np.mean(values, axis=0), subset)}
         for name, values in correlations.items()
     }
+
+
+@share_texts("texts")
+def _score_shuffled(
+    model: PreTrainedModel, texts: Sequence[EncodedText], names: Sequence[str], seed: int
+) -> dict[str, Scores]:
+    """Each method's scores of the texts by the model with shuffled weights."""
+    with shuffled_weights(model, seed):
+        return {name: get_method(name).score(model, texts) if texts else [] for name in names}
 
 
 def _absolute(scores: Scores) -> Scores:

@@ -28,6 +28,7 @@ from safr.evaluation.statistics import rank_correlations
 from safr.inference import batch_logits, evaluation_mode, iter_model_batches, log_odds, text_log_odds, to_numpy
 from safr.model.interventions import Intervention, intervene
 from safr.model.trace import trace
+from safr.processes import share_texts
 
 PAIRS_PER_TEXT = 20
 """Random pairs of words that are deleted together in one text, at most."""
@@ -127,14 +128,29 @@ def ablation_effects(
     Returns:
         For every text, (set,).
     """
-    masks = torch.from_numpy(np.concatenate(neurons)).to(setup.model.device)
-    replacement = torch.from_numpy(value).to(setup.model.device)
+    after = _predict_ablated(setup.model, setup.texts, setup.classes, neurons, setup.site, value)
+    return [np.abs(whole - odds) for whole, odds in zip(setup.whole, after, strict=True)]
+
+
+@share_texts("texts", "classes", "neurons")
+def _predict_ablated(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    classes: Int[np.ndarray, " text"],
+    neurons: Sequence[Bool[np.ndarray, "_ neuron"]],
+    site: str,
+    value: Float[np.ndarray, " neuron"],
+) -> list[Float[np.ndarray, " _"]]:
+    """Log-odds with every set of neurons ablated, for every text (set,)."""
+    masks = torch.from_numpy(np.concatenate(neurons)).to(model.device)
+    replacement = torch.from_numpy(value).to(model.device)
 
     def make_intervention(batch: Batch) -> Intervention:
         batch_masks = masks[list(batch.indices)][:, None]  # (batch, 1, neuron)
         return lambda vectors: torch.where(batch_masks, replacement.to(vectors), vectors)
 
-    return _measure_effects(setup, [len(text_neurons) for text_neurons in neurons], make_intervention)
+    counts = [len(text_neurons) for text_neurons in neurons]
+    return _predict_changed(CausalSetup(model, texts, classes, site), counts, make_intervention)
 
 
 def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray, " _"]]:
@@ -147,7 +163,20 @@ def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray
     Returns:
         For every text, (word,).
     """
-    patches = [(text, word) for text in setup.texts for word in range(len(text.words))]
+    after = _predict_patched(setup.model, setup.texts, setup.classes, setup.site, stand_in)
+    return [np.abs(whole - odds) for whole, odds in zip(setup.whole, after, strict=True)]
+
+
+@share_texts("texts", "classes")
+def _predict_patched(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    classes: Int[np.ndarray, " text"],
+    site: str,
+    stand_in: int,
+) -> list[Float[np.ndarray, " _"]]:
+    """Log-odds with every word patched, for every text (word,)."""
+    patches = [(text, word) for text in texts for word in range(len(text.words))]
 
     def make_intervention(batch: Batch) -> Intervention:
         ids = batch.inputs["input_ids"]
@@ -156,11 +185,12 @@ def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray
             text, word = patches[number]
             patched[row, [token for token, owner in enumerate(text.word_of_token) if owner == word]] = True
         inputs = batch.inputs | {"input_ids": ids.masked_fill(patched, stand_in)}
-        with evaluation_mode(setup.model), torch.inference_mode():
-            patch = trace(setup.model, inputs, [setup.site], content_mask=batch.content_mask).site(setup.site)
+        with evaluation_mode(model), torch.inference_mode():
+            patch = trace(model, inputs, [site], content_mask=batch.content_mask).site(site)
         return lambda vectors: torch.where(patched[..., None], patch, vectors)
 
-    return _measure_effects(setup, [len(text.words) for text in setup.texts], make_intervention)
+    counts = [len(text.words) for text in texts]
+    return _predict_changed(CausalSetup(model, texts, classes, site), counts, make_intervention)
 
 
 def interaction_effects(setup: CausalSetup, pairs: Sequence[Int[np.ndarray, "_ 2"]]) -> list[Float[np.ndarray, " _"]]:
@@ -210,10 +240,10 @@ def _compare_ablations(
     return metrics
 
 
-def _measure_effects(
+def _predict_changed(
     setup: CausalSetup, counts: Sequence[int], make_intervention: Callable[[Batch], Intervention]
 ) -> list[NDArray[np.float64]]:
-    """Effects of several interventions on every text, (intervention,).
+    """Log-odds of the predicted class under several interventions on every text, (intervention,).
 
     Args:
         setup: The model, its texts, and the layer.
@@ -228,7 +258,7 @@ def _measure_effects(
             logits = batch_logits(setup.model, batch)
         classes = torch.from_numpy(setup.classes[owners[numbers]]).to(logits.device)
         after[numbers] = to_numpy(log_odds(setup.model, logits, classes))
-    return np.split(np.abs(setup.whole[owners] - after), np.cumsum(counts)[:-1])
+    return np.split(after, np.cumsum(counts)[:-1])
 
 
 def _draw_pairs(words: int, generator: np.random.Generator) -> NDArray[np.int64]:

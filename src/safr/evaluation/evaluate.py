@@ -44,6 +44,7 @@ from safr.inference import check_model, encode_texts, finds_answers, get_task, i
 from safr.model.families import picks_choices
 from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
+from safr.processes import load_on_all
 from safr.progress import Progress
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
@@ -138,7 +139,7 @@ def _evaluate_run(
     if not isinstance(data, TextDataset):
         raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
     run.check_data(data)
-    model, tokenizer = run.load_model(device=device)
+    model, tokenizer = load_on_all(run.load_model, device)
     whole, max_tokens = _choose_split(data, split), run.settings.max_tokens
     data = align_labels(model, tokenizer, data, max_tokens)
     examples = _choose_split(data, split)

@@ -18,6 +18,7 @@ from safr.evaluation.removal import RemovalOutcome, Remover, WordSet
 from safr.evaluation.srs import DELETION_PERCENTS, MAIN_PERCENT, count_deleted, rank_words
 from safr.evaluation.task_metrics import MAIN_METRICS, MainMetric
 from safr.inference import get_task
+from safr.processes import share_texts
 from safr.progress import Progress
 
 ERASER_PERCENTS = (1, 5, 10, 20, 50)
@@ -39,6 +40,7 @@ _TEXTS_TOGETHER = 64
 """Texts whose outcomes are in memory at once."""
 
 
+@share_texts("texts", "labels", "classes", "scores")
 def faithfulness(
     remover: Remover,
     texts: Sequence[EncodedText],
@@ -134,12 +136,21 @@ def search_aopc_bounds(
     Returns:
         NaN for a text without two words.
     """
+    return _search_bounds(remover, texts, classes, beam, progress).T
+
+
+@share_texts("texts", "classes")
+def _search_bounds(
+    remover: Remover, texts: Sequence[EncodedText], classes: Sequence[int], beam: int, progress: Progress | None
+) -> Float[np.ndarray, "text 2"]:
+    """The same with the texts first."""
     outcomes_by_text = remover.predict(texts, [[frozenset()]] * len(texts), classes)
     probabilities = np.array([outcomes[frozenset()].probability for outcomes in outcomes_by_text])
     counts = np.array([_count_removable(text) for text in texts])
     # AOPC is least if the probabilities stay as high as possible, and greatest if they get as low as possible.
     sums = [_search_extreme_sums(remover, texts, classes, sign, beam, progress) for sign in (1, -1)]
-    return np.stack([np.where(counts > 0, probabilities - total / np.maximum(counts, 1), np.nan) for total in sums])
+    bounds = [np.where(counts > 0, probabilities - total / np.maximum(counts, 1), np.nan) for total in sums]
+    return np.stack(bounds, axis=1)
 
 
 def normalized_aopc(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split
-from safr.data.targets import IGNORED, tokenize_targets
+from safr.data.targets import IGNORED, TargetRow, tokenize_targets
 from safr.errors import InputError, shorten_text
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, format_number, format_percent
 from safr.inference import iter_target_logits
+from safr.processes import share_texts
 
 _SHOWN = 30
 """Letters of a token in a sentence."""
@@ -86,11 +87,7 @@ def score_generation(
     rows = tokenize_targets(tokenizer, split, max_tokens, encoder_decoder=encoder_decoder)
     # A causal model writes nothing before its first token.
     rows = [row for row in rows if any(label != IGNORED for label in row.labels[0 if encoder_decoder else 1 :])]
-    by_row = np.zeros((len(rows), 4))
-    for batch, logits, labels in iter_target_logits(model, rows):
-        with torch.inference_mode():
-            sums = judge_tokens(logits, labels, encoder_decoder=encoder_decoder)
-        by_row[list(batch.indices)] = sums.numpy(force=True)
+    by_row = _judge_rows(model, rows)
     _, owners = np.unique([row.text for row in rows], return_inverse=True)
     judged = np.zeros((len(set(owners.tolist())), 4))
     np.add.at(judged, owners, by_row)
@@ -106,6 +103,17 @@ def score_generation(
         "exact_match": bootstrap_mean(exact, limits=SHARE).to_dict(),
         "tokens": int(counts.sum()),
     }
+
+
+@share_texts("rows")
+def _judge_rows(model: PreTrainedModel, rows: Sequence[TargetRow]) -> Float[np.ndarray, "row 4"]:
+    """What `judge_tokens` gives for every row."""
+    by_row = np.zeros((len(rows), 4))
+    for batch, logits, labels in iter_target_logits(model, rows):
+        with torch.inference_mode():
+            sums = judge_tokens(logits, labels, encoder_decoder=model.config.is_encoder_decoder)
+        by_row[list(batch.indices)] = sums.numpy(force=True)
+    return by_row
 
 
 def describe_generation(scores: Mapping[str, Any]) -> str:

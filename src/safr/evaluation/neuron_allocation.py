@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from safr.attribution.words import pairs_per_word, scores_per_word
 from safr.data.encoding import EncodedText
 from safr.inference import iter_traces, to_numpy
+from safr.processes import share_texts
 from safr.superposition import capacity, interference
 
 
@@ -43,6 +44,7 @@ class NeuronAllocation:
         return distances.argmax(axis=0) == np.arange(len(distances))[:, None]
 
 
+@share_texts("texts")
 def record_allocation(model: PreTrainedModel, texts: Sequence[EncodedText], site: str) -> list[NeuronAllocation]:
     """Capacity, interference and neuron values at FC1, one entry per text in the texts' order.
 

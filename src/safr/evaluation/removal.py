@@ -192,7 +192,7 @@ def _mean_vector(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[
         vectors = trace.vectors.get("vmask", trace.vectors["embedding"])
         total = total.to(vectors.device) + vectors[batch.content_mask].double().sum(dim=0)
         count += int(batch.content_mask.sum())
-    return (total / max(count, 1)).float()
+    return (total / max(count, 1)).float().cpu()  # each of several processes takes it to a device of its own
 
 
 def _removed_tokens(

@@ -25,6 +25,7 @@ from safr.evaluation.task_metrics import ACCURACY, MAE, MAIN_METRICS
 from safr.inference import check_model, encode_texts, get_task, predict_labels, to_numpy
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.regularizer import get_explaining_site
+from safr.processes import share_texts
 from safr.progress import Progress
 
 Within = Literal["first", "second", "both"]
@@ -365,22 +366,37 @@ def predict_after_deletion(
     for scores, _ in deletions:
         if len(scores) != len(texts):
             raise ValueError(f"expected scores of {len(texts)} texts, got those of {len(scores)}")
-    predicted = np.empty((len(deletions), len(texts)), dtype=np.int64)
+    scores_by_deletion = dict(enumerate(scores for scores, _ in deletions))
+    percents = [percent for _, percent in deletions]
+    return np.moveaxis(_predict_without_words(model, texts, scores_by_deletion, percents, within, progress), 1, 0)
+
+
+@share_texts("texts", "scores")
+def _predict_without_words(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    scores: Mapping[int, Scores],
+    percents: Sequence[float],
+    within: Within,
+    progress: Progress | None,
+) -> Shaped[np.ndarray, "text deletion ..."]:
+    """The same with the texts first, from the scores and the k of each deletion."""
+    predicted = np.empty((len(texts), len(percents)), dtype=np.int64)
     by_length = sorted(range(len(texts)), key=lambda number: -len(texts[number].ids))
     start = 0
     while start < len(texts):
-        tokens = len(texts[by_length[start]].ids) * max(len(deletions), 1)
+        tokens = len(texts[by_length[start]].ids) * max(len(percents), 1)
         numbers = by_length[start : start + max(min(_TEXTS_TOGETHER, _TOKENS_TOGETHER // max(tokens, 1)), 1)]
         whole = [texts[number] for number in numbers]
         shortened = [
             text
-            for scores, percent in deletions
-            for text in delete_words(whole, [scores[number] for number in numbers], percent, within=within)
+            for values, percent in zip(scores.values(), percents, strict=True)
+            for text in delete_words(whole, [values[number] for number in numbers], percent, within=within)
         ]
         answers = predict_labels(model, shortened)
         if start == 0 and len(shortened):
-            predicted = np.empty((len(deletions), len(texts), *answers.shape[1:]), dtype=answers.dtype)
-        predicted[:, numbers] = answers.reshape(len(deletions), len(numbers), *answers.shape[1:])
+            predicted = np.empty((len(texts), len(percents), *answers.shape[1:]), dtype=answers.dtype)
+        predicted[numbers] = answers.reshape(len(percents), len(numbers), *answers.shape[1:]).swapaxes(0, 1)
         start += len(numbers)
         if progress is not None:
             progress(start, len(texts))

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.data import Split
 from safr.data.labels import OUTSIDE
 from safr.data.tags import tokenize_tags
-from safr.data.targets import IGNORED
+from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError
 from safr.evaluation.classification import score_classes
 from safr.evaluation.statistics import (
@@ -27,6 +27,7 @@ from safr.evaluation.statistics import (
     format_percent,
 )
 from safr.inference import iter_target_logits
+from safr.processes import share_texts
 
 _PREFIXES = ("B-", "I-", "L-", "U-", "E-", "S-")
 """How tags of entities begin, by the schemes IOB, IOBES and BILOU."""
@@ -86,13 +87,8 @@ def score_tags(
     if len(rows) < 2:
         raise InputError(f"expected at least 2 texts with tagged words, got {len(rows)}; bring more data")
     names = {number: name for name, number in ids.items()}
-    predictions: dict[int, list[int]] = {}
-    for batch, logits, labels in iter_target_logits(model, rows):
-        given = logits.argmax(dim=-1).tolist()
-        for index, row, right in zip(batch.indices, given, labels.tolist(), strict=True):
-            predictions[index] = [tag for tag, label in zip(row, right, strict=False) if label != IGNORED]
     right = [[label for label in row.labels if label != IGNORED] for row in rows]
-    given = [predictions[number] for number in range(len(rows))]
+    given = _tag_rows(model, rows)
     hits = [np.mean(np.equal(*pair)) for pair in zip(right, given, strict=True)]
     all_right, all_given = np.concatenate(right), np.concatenate(given)
     classes = score_classes(all_right, all_given, names)
@@ -107,6 +103,17 @@ def score_tags(
         right_names, given_names = ([[names[tag] for tag in row] for row in rows] for rows in (right, given))
         scores["entity_f1"] = _estimate_entity_f1(right_names, given_names, list(ids))
     return scores
+
+
+@share_texts("rows")
+def _tag_rows(model: PreTrainedModel, rows: Sequence[TargetRow]) -> list[list[int]]:
+    """The model's tags of the tokens that have a label."""
+    predictions: dict[int, list[int]] = {}
+    for batch, logits, labels in iter_target_logits(model, rows):
+        given = logits.argmax(dim=-1).tolist()
+        for index, row, right in zip(batch.indices, given, labels.tolist(), strict=True):
+            predictions[index] = [tag for tag, label in zip(row, right, strict=False) if label != IGNORED]
+    return [predictions[number] for number in range(len(rows))]
 
 
 def describe_tags(scores: Mapping[str, Any]) -> str:

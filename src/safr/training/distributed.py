@@ -5,11 +5,8 @@ Each has a copy of the model (DistributedDataParallel) and takes its part of eac
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TypeVar
 
 import torch
 from accelerate import PartialState
@@ -22,24 +19,7 @@ from safr.config import Recipe
 from safr.data.batches import LengthGroupedSampler
 from safr.errors import InputError
 from safr.launcher import count_processes, is_first_process
-
-WAIT = timedelta(hours=2)
-"""How long a process waits for another that still runs, such as the first while it downloads data. A launcher ends the
-others at once when one has failed."""
-
-_ADDRESS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What a launcher says beside the number of processes."""
-
-_SHARDED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
-}
-"""What accelerate's launcher sets where each process is to hold a part of the weights. The losses and gradients would
-be right, but `safr.save` and the checks of checkpoints need the whole weights in the first process."""
-
-ResultT = TypeVar("ResultT")
+from safr.processes import ResultT, check_launcher, connect_processes, name_lost_process
 
 
 def join_processes(recipe: Recipe) -> None:
@@ -49,39 +29,16 @@ def join_processes(recipe: Recipe) -> None:
         recipe: How they are to train.
 
     Raises:
-        InputError: The launcher asks for something else than copies of the model, says too little, has started more
-            processes than there are GPUs, or the processes can't share a batch equally.
+        InputError: They can't work together (see `check_launcher`) or share a batch equally.
     """
-    if sharding := next((name for flag, name in _SHARDED.items() if os.environ.get(flag, "").lower() == "true"), None):
-        raise InputError(
-            f"accelerate is set to {sharding}, and SAFR trains with a whole copy of the model on each GPU; launch it "
-            "by torchrun, or by `accelerate launch --multi_gpu`"
-        )
+    check_launcher()
     processes = count_processes()
-    if processes == 1:
-        return
-    if missing := [name for name in _ADDRESS if name not in os.environ]:
-        raise InputError(
-            f"WORLD_SIZE says that there are {processes} processes, but {missing[0]} is not set; launch them by "
-            f"`torchrun --nproc-per-node {processes} -m safr train ...`, or take WORLD_SIZE out of the environment"
-        )
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", processes))
-    if torch.accelerator.is_available() and here > (devices := torch.accelerator.device_count()):
-        raise InputError(
-            f"the launcher has started {here} processes here, more than there are GPUs ({devices}); start one for each"
-        )
     if recipe.batch_size % processes:
         raise InputError(
             f"`batch_size` {recipe.batch_size} counts the texts of all processes together, which {processes} can't "
             f"share equally; give a multiple of {processes}"
         )
-    PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)  # connects them unless they are
-
-
-def leave_processes() -> None:
-    """Part from the other processes, so that each can go on or end without them."""
-    if distributed.is_available() and distributed.is_initialized():
-        distributed.destroy_process_group()
+    connect_processes()
 
 
 @contextmanager
@@ -101,7 +58,7 @@ def agree_on_errors() -> Iterator[None]:
         yield
     except Exception as error:  # also a defect, of which the others must learn
         failure = error
-    message = str(failure) if isinstance(failure, InputError) else "another process of this training has failed"
+    message = str(failure) if isinstance(failure, InputError) else "another process has failed"
     messages: list[str | None] = [None] * count_processes()
     with name_lost_process("launch them again"):
         distributed.all_gather_object(messages, None if failure is None else message)
@@ -157,18 +114,6 @@ def seed_others(seed: int) -> None:
     """Let every process but the first draw its own dropout and masks; the first draws what a single one would."""
     if not is_first_process():
         set_seed((seed + distributed.get_rank()) % 2**32)
-
-
-@contextmanager
-def name_lost_process(advice: str) -> Iterator[None]:
-    """Turn what torch raises where another process has ended into one line, with an advice what to do."""
-    try:
-        yield
-    except RuntimeError as error:
-        is_connection = isinstance(error, distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error)
-        if count_processes() == 1 or not is_connection:
-            raise
-        raise InputError(f"another process of this training has ended before its end; {advice}") from error
 
 
 class SharedBatches(Sampler[list[int]]):

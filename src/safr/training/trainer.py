@@ -51,6 +51,7 @@ from safr.inference import choose_spans, find_asked, finds_answers, is_tagger
 from safr.launcher import count_processes, is_first_process
 from safr.model.attach import parameter_groups
 from safr.model.save import save
+from safr.processes import name_lost_process
 from safr.runs import Run, check_is_new, create_run, open_run
 from safr.storage import find_disk_error, write_json, write_text
 from safr.training.arguments import read_training_arguments
@@ -68,7 +69,6 @@ from safr.training.distributed import (
     agree_on_errors,
     average_over_processes,
     join_processes,
-    name_lost_process,
     run_on_first,
     seed_others,
     take_turns,
