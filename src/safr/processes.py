@@ -35,14 +35,17 @@ others at once when one has failed."""
 _ADDRESS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What a launcher says beside the number of processes."""
 
-_SHARDED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
+_FSDP = "ACCELERATE_USE_FSDP"
+"""What accelerate's launcher sets where each process is to hold a part of the weights, beside options of it."""
+
+_UNSUPPORTED = {
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+    "FSDP_OFFLOAD_PARAMS": "FSDP with weights kept on the processor",
+    "FSDP_ACTIVATION_CHECKPOINTING": "FSDP with activation checkpointing",
 }
-"""What accelerate's launcher sets where each process is to hold a part of the weights. The losses and gradients would
-be right, but `safr.save` and the checks of checkpoints need the whole weights in the first process."""
+"""What accelerate's launcher may ask for besides, which SAFR does not do."""
 
 ArgumentsT = ParamSpec("ArgumentsT")
 ResultT = TypeVar("ResultT")
@@ -53,13 +56,16 @@ def check_launcher() -> None:
     """Raise an InputError where the processes of a launcher can't work together.
 
     Raises:
-        InputError: The launcher asks for something else than copies of the model, says too little, or has started more
-            processes than there are GPUs.
+        InputError: The launcher asks for something else than copies of the model or FSDP2, says too little, or has
+            started more processes than there are GPUs.
     """
-    if sharding := next((name for flag, name in _SHARDED.items() if os.environ.get(flag, "").lower() == "true"), None):
+    unsupported = next((name for flag, name in _UNSUPPORTED.items() if _is_set(flag)), None)
+    if unsupported is None and _is_set(_FSDP) and os.environ.get("FSDP_VERSION") != "2":
+        unsupported = "FSDP of version 1"
+    if unsupported:
         raise InputError(
-            f"accelerate is set to {sharding}, and SAFR needs a whole copy of the model on each GPU; launch it by "
-            "torchrun, or by `accelerate launch --multi_gpu`"
+            f"accelerate is set to {unsupported}, and SAFR trains with a copy of the model on each GPU or by FSDP2; "
+            "launch it by `accelerate launch --multi_gpu` or `--use_fsdp --fsdp_version 2`, without more"
         )
     processes = count_processes()
     if processes == 1:
@@ -80,6 +86,22 @@ def connect_processes() -> None:
     """Connect this process with the others of its launcher, unless it is; each takes a GPU of its own."""
     if count_processes() > 1:
         PartialState(cpu=not torch.accelerator.is_available(), timeout=WAIT)
+
+
+@contextmanager
+def take_over_sharding() -> Iterator[bool]:
+    """Whether a launcher asks for FSDP2, and a block in which accelerate and transformers don't see that it does.
+
+    Accelerate would shard a model a second time, and only on GPUs; transformers would load its weights in the first
+    process alone.
+    """
+    is_asked = _is_set(_FSDP)
+    flag = os.environ.pop(_FSDP, None)
+    try:
+        yield is_asked and count_processes() > 1
+    finally:
+        if flag is not None:
+            os.environ[_FSDP] = flag
 
 
 def leave_processes() -> None:
@@ -120,17 +142,18 @@ def run_together(work: Callable[[], ResultT]) -> ResultT | None:
     group = _ProcessGroup(distributed.new_group(backend="gloo", timeout=WAIT), leads=is_first_process())
     token = _process_group.set(group)
     try:
-        if not group.leads:
-            group.follow()
-            return None
-        try:
-            result = work()
-        except Exception:
-            with suppress(InputError, RuntimeError):  # the others may have ended
-                group.dismiss()
-            raise
-        group.dismiss()
-        return result
+        with take_over_sharding():  # each process runs a whole model
+            if not group.leads:
+                group.follow()
+                return None
+            try:
+                result = work()
+            except Exception:
+                with suppress(InputError, RuntimeError):  # the others may have ended
+                    group.dismiss()
+                raise
+            group.dismiss()
+            return result
     finally:
         _process_group.reset(token)
 
@@ -270,6 +293,10 @@ class _ProcessGroup:
         file = io.BytesIO()
         _Pickler(file, self.model).dump(value)
         return file.getvalue()
+
+
+def _is_set(flag: str) -> bool:
+    return os.environ.get(flag, "").lower() == "true"
 
 
 _process_group: ContextVar[_ProcessGroup | None] = ContextVar("process_group", default=None)

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from transformers import TrainerCallback
 
 from safr import storage
 from safr.config import Settings
 from safr.data import Split
 from safr.model import save
+from safr.model.attach import attach
 from safr.model.vmask import VMASK
 from safr.runs import Run
+from safr.storage import write_json
 from safr.training import train, trainer
 from safr.training.divergence import DivergenceError
+from safr.training.sharding import gather_weights, shard_model
 from tests import tiny
+from tests.model import families
+from tests.model.test_ways_to_train import sure
 
 SETTINGS = tiny.settings("safr")
 SETTINGS = replace(
@@ -30,6 +33,7 @@ SETTINGS = replace(
     recipe=replace(SETTINGS.recipe, epochs=3, kept_epoch="last", learning_rate=0.05),
 )
 BALANCED = SETTINGS.changed(class_weights="balanced")
+ACCUMULATED = SETTINGS.changed(gradient_accumulation=2, kept_epoch="best")
 
 
 class Expected(VMASK):
@@ -94,23 +98,62 @@ def train_without_chance(settings: Settings, folder: Path, **options) -> Run:
         trainer.prepare_training, trainer._build_optimizer = prepare, build_optimizer
 
 
-def measure_sharding():
-    """By how much the loss and the gradients differ where each process holds a part of the weights (FSDP2)."""
+class Count(TrainerCallback):
+    """How many numbers of the weights this process holds, and how many there are."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        weights = list(kwargs["model"].parameters())
+        self.own = sum(weight.to_local().numel() for weight in weights)
+        self.all = sum(weight.numel() for weight in weights)
+
+
+def compare_sharded(family):
+    """By how much loss, gradients and weights differ where each process holds a part of a family's weights."""
     torch.manual_seed(0)
-    whole = tiny.model(replace(tiny.REGULARIZATIONS["safr"], information=0.1), dropout=0.0)
-    whole.safr.vmask.__class__ = Expected
+    whole = attach(families.tiny(family), replace(tiny.REGULARIZATIONS["safr"], information=0.1))
+    sure(whole)
     parts = copy.deepcopy(whole)
-    mesh = init_device_mesh("cpu", (2,))
-    for module in (*parts.layers, parts):
-        fully_shard(module, mesh=mesh)
-    ids = torch.randint(4, 30, (3, 6))
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1, 1])}
-    losses = [model.train()(**batch).loss for model in (whole, parts)]
+    shard_model(parts)
+    batch = families.batch(family=family) | {"labels": torch.tensor([0, 1, 1])}
+    losses = [model(**batch).loss for model in (whole, parts)]
     for loss in losses:
         loss.backward()
-    gradients = {name: weight.grad.full_tensor() for name, weight in parts.named_parameters()}
-    differences = [abs(gradient - whole.get_parameter(name).grad).max() for name, gradient in gradients.items()]
-    return float(torch.stack([abs(losses[0] - losses[1]).detach(), *differences]).max())
+    gradients = {name: weight.grad for name, weight in parts.named_parameters() if weight.grad is not None}
+    differences = [
+        abs(gradient.full_tensor() - whole.get_parameter(name).grad).max() for name, gradient in gradients.items()
+    ]
+    weights = gather_weights(parts)
+    if os.environ["RANK"] == "0":
+        differences += [abs(weights[name].float() - value.float()).max() for name, value in whole.state_dict().items()]
+    changed = {name: value + 1 for name, value in whole.state_dict().items()}
+    parts.load_state_dict(changed)
+    assert all(weight.to_local().numel() < weight.numel() for weight in parts.parameters() if weight.numel() > 1)
+    loaded = {name: weight.full_tensor() for name, weight in parts.named_parameters()}
+    differences += [abs(value - changed[name]).max() for name, value in loaded.items()]
+    return float(torch.stack([abs(losses[0] - losses[1]), *differences]).detach().max())
+
+
+def train_sharded(folder):
+    """The runs of `main` as a launcher asks for them that sets accelerate to FSDP2."""
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+    count = Count()
+    train_without_chance(SETTINGS, folder / "whole", callbacks=[count])
+    assert count.own < 0.6 * count.all
+    train_without_chance(BALANCED, folder / "balanced")
+    train_without_chance(ACCUMULATED, folder / "accumulated")
+    train_without_chance(SETTINGS, folder / "begun by one", resume=True)
+    for name in ("stopped", "begun by two"):
+        with suppress(KeyboardInterrupt):
+            train_without_chance(SETTINGS, folder / name, callbacks=[StopAfter(1)])
+    train_without_chance(SETTINGS, folder / "stopped", resume=True)
+    for name, callbacks in (("adam", []), ("stopped adam", [StopAfter(1)])):
+        with suppress(KeyboardInterrupt):
+            train(SETTINGS.changed(vmask_learning_rate=0.01), data(), folder / name, callbacks=callbacks)
+    train(SETTINGS.changed(vmask_learning_rate=0.01), data(), folder / "stopped adam", resume=True)
+    assert os.environ["ACCELERATE_USE_FSDP"] == "true"
+    differences = {family: compare_sharded(family) for family in families.FC1}
+    if os.environ["RANK"] == "0":
+        write_json(folder / "differences.json", differences)
 
 
 def refuse_to_write(*arguments, **options):
@@ -122,6 +165,9 @@ def main(folder, what):
         storage.replace_file = save.update_folder = Run.lock = refuse_to_write
     if what == "die":
         train(SETTINGS, data(), folder / "dead", callbacks=[Die()])
+    if what == "shard":
+        train_sharded(folder)
+        return
     train_without_chance(SETTINGS, folder / "whole")
     train_without_chance(BALANCED, folder / "balanced")
     train_without_chance(SETTINGS, folder / "begun by one", resume=True)
@@ -132,12 +178,9 @@ def main(folder, what):
     with suppress(DivergenceError):
         train(SETTINGS, data(), folder / "diverged", callbacks=[Poison()])
         raise AssertionError("every process must raise")
-    difference = measure_sharding()
-    if os.environ["RANK"] == "0":
-        (folder / "sharding.txt").write_text(str(difference))
-    distributed.barrier()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), *sys.argv[2:])
+    distributed.barrier()
     os._exit(0)  # gloo's threads, which are left at the end, sometimes abort a process that ends in the usual way

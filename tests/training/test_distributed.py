@@ -15,10 +15,12 @@ from safr.config import Recipe
 from safr.errors import InputError
 from safr.evaluation.evaluate import evaluate
 from safr.runs import Run
+from safr.storage import read_json
 from safr.training import train
 from safr.training.distributed import join_processes
 from tests import tiny
-from tests.training.several_processes import BALANCED, SETTINGS, StopAfter, data, train_without_chance
+from tests.model import families
+from tests.training.several_processes import ACCUMULATED, BALANCED, SETTINGS, StopAfter, data, train_without_chance
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
@@ -33,6 +35,7 @@ ACCELERATE = [
     "0",
     "-m",
 ]
+FSDP = ["--use_fsdp", "--fsdp_version", "2", *ACCELERATE[3:]]
 SIZES = ["--width", "16", "--heads", "2", "--feed-forward", "32", "--vmask-width", "8", "--epochs", "2"]
 
 
@@ -56,6 +59,7 @@ def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     train_without_chance(SETTINGS, folder / "whole")
     train_without_chance(BALANCED, folder / "balanced")
+    train_without_chance(ACCUMULATED, folder / "accumulated")
     with suppress(KeyboardInterrupt):
         train_without_chance(SETTINGS, folder / "begun by one", callbacks=[StopAfter(1)])
     return folder
@@ -97,9 +101,40 @@ def test_a_loss_that_is_no_number_in_one_process_ends_both(two):
         Run(two / "diverged").check_divergence()
 
 
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory, one):
+    """What two processes make of which each holds a part of the weights, and only the first can write."""
+    folder = tmp_path_factory.mktemp("sharded")
+    shutil.copytree(one / "begun by one", folder / "begun by one")
+    done = launch(TORCHRUN, "tests.training.several_processes", folder, "shard")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.slow
-def test_losses_and_gradients_are_the_same_where_each_process_holds_a_part_of_the_weights(two):
-    assert float((two / "sharding.txt").read_text()) < 1e-6
+@pytest.mark.parametrize("name", ["whole", "balanced", "accumulated"])
+def test_sharded_processes_train_as_one_does(one, sharded, name):
+    assert_same_runs(Run(one / name), Run(sharded / name), 1e-6)
+
+
+@pytest.mark.slow
+def test_a_stopped_sharded_training_is_resumed(one, sharded):
+    assert_same_runs(Run(sharded / "whole"), Run(sharded / "stopped"), 0)
+    assert_same_runs(Run(sharded / "adam"), Run(sharded / "stopped adam"), 0)
+    assert_same_runs(Run(one / "whole"), Run(sharded / "begun by one"), 1e-6)
+
+
+@pytest.mark.slow
+def test_what_sharded_processes_have_begun_is_resumed_by_one(one, sharded, tmp_path):
+    shutil.copytree(sharded / "begun by two", tmp_path / "run")
+    assert_same_runs(Run(one / "whole"), train_without_chance(SETTINGS, tmp_path / "run", resume=True), 1e-6)
+
+
+@pytest.mark.slow
+def test_losses_gradients_and_weights_of_every_family_are_the_same_where_they_are_sharded(sharded):
+    differences = read_json(sharded / "differences.json")
+    assert differences.keys() == families.FC1.keys()
+    assert max(differences.values()) < 1e-6
 
 
 @pytest.mark.slow
@@ -128,6 +163,12 @@ def test_launchers_train_and_the_first_process_alone_speaks(tmp_path):
     again = launch(ACCELERATE, *options)
     assert again.returncode != 0
     assert again.stderr.count("safr: ") == again.stderr.count(f"safr: {tmp_path / 'run'}: holds a run already; ") == 1
+    options[options.index(tmp_path / "run")] = tmp_path / "sharded"
+    done = launch([*ACCELERATE[:2], *FSDP], *options)
+    assert done.returncode == 0, done.stderr
+    assert "safr: " not in done.stderr
+    assert done.stdout.count("sharded: macro F1") == 1
+    assert Run(tmp_path / "sharded").scores["accuracy"]
 
 
 @pytest.fixture
@@ -140,10 +181,19 @@ def launched(monkeypatch):
     return monkeypatch
 
 
-@pytest.mark.parametrize("sharding", ["FSDP", "DEEPSPEED", "MEGATRON_LM", "PARALLELISM_CONFIG"])
-def test_parts_of_a_model_on_each_gpu_are_refused(monkeypatch, sharding, tmp_path):
-    monkeypatch.setenv(f"ACCELERATE_USE_{sharding}", "true")
-    with pytest.raises(InputError, match="SAFR needs a whole copy of the model on each GPU; launch it by "):
+@pytest.mark.parametrize(
+    ("flag", "name"),
+    [
+        ("ACCELERATE_USE_FSDP", "FSDP of version 1"),
+        ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed"),
+        ("ACCELERATE_USE_MEGATRON_LM", "Megatron-LM"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "a parallelism config"),
+        ("FSDP_OFFLOAD_PARAMS", "FSDP with weights kept on the processor"),
+    ],
+)
+def test_other_ways_to_share_a_model_are_refused(monkeypatch, flag, name, tmp_path):
+    monkeypatch.setenv(flag, "true")
+    with pytest.raises(InputError, match=f"accelerate is set to {name}, and SAFR trains with a copy of the model on "):
         train(SETTINGS, data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -37,6 +37,7 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer import OPTIMIZER_NAME
 
 from safr.config import Recipe, Settings
 from safr.data import Split, TextDataset
@@ -51,7 +52,7 @@ from safr.inference import choose_spans, find_asked, finds_answers, is_tagger
 from safr.launcher import count_processes, is_first_process
 from safr.model.attach import parameter_groups
 from safr.model.save import save
-from safr.processes import name_lost_process
+from safr.processes import name_lost_process, take_over_sharding
 from safr.runs import Run, check_is_new, create_run, open_run
 from safr.storage import find_disk_error, write_json, write_text
 from safr.training.arguments import read_training_arguments
@@ -89,6 +90,7 @@ from safr.training.reporting import (
     choose_logging_steps,
     prepare_trackers,
 )
+from safr.training.sharding import gather_state, gather_weights, shard_loaded_state, shard_model
 
 
 def train(
@@ -106,7 +108,8 @@ def train(
     don't fit the model or the data are refused before anything is written; a lock keeps other processes out of the run.
 
     Processes that a launcher such as torchrun has started train it together, each on its part of a batch, and all call
-    this. The first of them writes the run. They are still connected when it returns.
+    this. The first of them writes the run. They are still connected when it returns. If the launcher is accelerate and
+    asks for FSDP2, each holds a part of the weights; what is written is the same.
 
     Args:
         settings: The model, the data and the recipe.
@@ -124,13 +127,17 @@ def train(
     """
     join_processes(settings.recipe)
     run = Run(Path(output))
-    with name_lost_process(f"go on with `safr train --resume {run.folder}`"), ExitStack() as locked:
+    with (
+        take_over_sharding() as is_sharded,
+        name_lost_process(f"go on with `safr train --resume {run.folder}`"),
+        ExitStack() as locked,
+    ):
         with agree_on_errors():
             trackers = check_report_to(report_to)
             begin = _reopen_run if resume else _begin_run
             prepared = begin(run, settings, data, locked)
         if prepared is not None:
-            _train_model(run, prepared, data, trackers, callbacks)
+            _train_model(run, prepared, data, trackers, callbacks, is_sharded=is_sharded)
         with agree_on_errors():
             if is_first_process():
                 delete_checkpoints(run)  # also those left over if training was killed at its very end
@@ -179,6 +186,8 @@ def _train_model(
     data: TextDataset,
     trackers: Sequence[str],
     callbacks: Sequence[TrainerCallback],
+    *,
+    is_sharded: bool,
 ) -> None:
     """Train from the last checkpoint on, if there is one, and save the model in the run."""
     settings, model, tokenizer = prepared.settings, prepared.model, prepared.tokenizer
@@ -201,6 +210,8 @@ def _train_model(
     ]
     logging_steps = choose_logging_steps(settings.recipe, len(data.train))
     arguments = _build_arguments(run, settings, metric, trackers=trackers, logging_steps=logging_steps)
+    # A copy that stays on the processor, for the weights at the end.
+    whole = copy.deepcopy(model) if is_sharded and is_first_process() else model
     with _name_failed_writes(run), _record_divergence(run), prepare_trackers(run, trackers):
         trainer = _LengthGroupedTrainer(
             model=model,
@@ -212,12 +223,14 @@ def _train_model(
             compute_metrics=functools.partial(score_dev, recipe=settings.recipe, data=data),
             preprocess_logits_for_metrics=_make_token_judge(model) if has_token_labels else None,
             callbacks=[*own_callbacks, *callbacks],
-            optimizers=(_build_optimizer(model, settings.recipe, arguments), None),
         )
         if data.task == "question_answering":
             trainer.finds_answers = True
             trainer.label_names = ["labels"]
             trainer.model_accepts_loss_kwargs = False  # the loss is a batch's mean, and not over these labels
+        if is_sharded:
+            trainer.shard()
+        trainer.optimizer = _build_optimizer(model, settings.recipe, arguments)
         if settings.recipe.class_weights == "balanced":
             trainer.class_weights = _balance_classes(data).to(trainer.args.device)
         # The Trainer would print its reports; ours come through the callbacks.
@@ -228,8 +241,11 @@ def _train_model(
         seed_others(settings.recipe.seed)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         with agree_on_errors():  # at its end all have read the best epoch's checkpoint, which may then be deleted
+            weights = gather_weights(model) if is_sharded else None
             if is_first_process():
-                save(model, run.model_folder, tokenizer=tokenizer)
+                if weights is not None:
+                    whole.load_state_dict(weights)
+                save(whole, run.model_folder, tokenizer=tokenizer)
 
 
 def _find_start(run: Run) -> tuple[Path | None, float | None]:
@@ -275,6 +291,43 @@ class _LengthGroupedTrainer(Trainer):
     class_weights: Float[Tensor, " label"] | None = None
     finds_answers = False
     """Whether the labels are those of `label_asked`, and the model takes an answer's first and last token."""
+    is_sharded = False
+
+    def shard(self) -> None:
+        """Leave in each process a part of the model; checkpoints are those of the whole one all the same."""
+        assert isinstance(self.model, PreTrainedModel)
+        shard_model(self.model)
+        self.is_sharded = True
+        self.is_distributed_loading_by_transformers = True  # else the Trainer would put DistributedDataParallel on it
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimizer, which takes the whole state from a checkpoint also where the model is sharded."""
+        optimizer = super().create_optimizer(model)
+        if self.is_sharded:
+            shard_loaded_state(optimizer)
+        return optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write the whole model, to which each process adds its part."""
+        if not self.is_sharded:
+            super().save_model(output_dir, _internal_call)
+            return
+        assert self.model is not None
+        weights = gather_weights(self.model)
+        if self.args.should_save:
+            self._save(output_dir, weights)
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        # Not deferred: the whole gradients of what is accumulated would take the memory that the parts save.
+        yield
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.is_sharded:
+            state = gather_state(self.optimizer)
+            if self.args.should_save:
+                torch.save(state, os.path.join(output_dir, OPTIMIZER_NAME))
 
     def compute_loss(
         self,
