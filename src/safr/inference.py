@@ -365,6 +365,32 @@ def predict(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Int[np.ndar
     return _read_logits(model, texts, lambda logits: drop_rest(model, logits).argmax(dim=-1)).astype(np.int64)
 
 
+Targets = int | Sequence[int] | Int[np.ndarray, " text"]
+"""Number of one class, or of a language model's next token, for all texts, or one for each."""
+
+
+def get_targets(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None
+) -> Int[np.ndarray, " text"]:
+    """The class of every text that an explanation speaks about: the one that is asked for, or the predicted one.
+
+    Args:
+        model: A model; it runs in evaluation mode.
+        texts: Encoded texts.
+        targets: Numbers of classes. Default: `predict`.
+
+    Raises:
+        InputError: There are fewer or more than texts.
+    """
+    if targets is None:
+        return predict(model, texts)
+    if isinstance(targets, int | np.integer):
+        return np.full(len(texts), int(targets), dtype=np.int64)
+    if len(targets) != len(texts):
+        raise InputError(f"expected one class for all, or one for each of {len(texts)} texts, got {len(targets)}")
+    return np.asarray(targets, dtype=np.int64)
+
+
 def predict_labels(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Shaped[np.ndarray, "text ..."]:
     """What the model says in the form of the data's labels.
 

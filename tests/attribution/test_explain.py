@@ -210,7 +210,7 @@ def test_explanations_are_a_frozen_sequence(explanations):
 def test_a_table_has_one_row_per_word(explanations):
     table = explanations.to_pandas()
     names = ["text", "position", "word", "text_of_word", "unknown", "prediction", "probability", "capacity", "keep"]
-    assert list(table.columns) == [*names, "truncated"]
+    assert list(table.columns) == [*names, "score", "truncated"]
     assert table["text"].tolist() == [0, 0, 0, 1, 1, 2]
     assert table["position"].tolist() == [0, 1, 2, 0, 1, 0]
     assert table["word"].tolist() == ["a", "good", "film", "the", "<Plot>", "dull"]

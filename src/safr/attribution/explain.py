@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,8 @@ def explain(  # type: ignore[overload-overlap]
     *,
     max_tokens: int | None = None,
     sites: str | Collection[str] | None = None,
+    method: str | None = None,
+    target: str | int | None = None,
 ) -> Explanation: ...
 
 
@@ -91,6 +94,8 @@ def explain(
     *,
     max_tokens: int | None = None,
     sites: str | Collection[str] | None = None,
+    method: str | None = None,
+    target: str | int | None = None,
 ) -> Explanations: ...
 
 
@@ -102,8 +107,13 @@ def explain(
     *,
     max_tokens: int | None = None,
     sites: str | Collection[str] | None = None,
+    method: str | None = None,
+    target: str | int | None = None,
 ) -> Explanation | Explanations:
-    """Explain predictions by how the words share the neurons; one forward pass, no gradients, no sampling.
+    """Explain predictions by how the words share the neurons, and by any attribution method.
+
+    Capacity costs one forward pass, without gradients or sampling. With `method="relevance"` the explanation also says
+    which words speak for the predicted class, or for `target`, and which against.
 
     A list is never a pair, and a tuple of two strings always is one: `["a", "b"]` are two texts, `("a", "b")` is a
     pair. The texts of a list are run in batches, and every number is what the text gets alone.
@@ -126,13 +136,18 @@ def explain(
             looked at; of a list none, only the capacity at the explaining site, so that an explanation in a list holds
             a few numbers per word. Sites that are asked for come with the explaining one, and each adds two numbers per
             word and one per pair of words, `attention` one per pair of words and layer.
+        method: Name of an attribution method, such as `relevance` or `occlusion`, whose scores are kept beside
+            capacity; see `safr.benchmark`. Default: none.
+        target: Class that the scores speak about, by its name or number, or a language model's next token. Default:
+            what is predicted.
 
     Returns:
         An `Explanation`; of a list `Explanations`, a sequence of one per text, also of a list of one or none.
 
     Raises:
         InputError: A text is none, holds no word or is longer than the model can read, or the model is of another kind,
-            or has no such site. Of a list the message names the text by its number, from 0.
+            has no such site or class, or does not allow the method. Of a list the message names the text by its number,
+            from 0.
     """
     check_model(model)
     sites = (sites,) if isinstance(sites, str) else sites
@@ -143,8 +158,10 @@ def explain(
         text = text, text_pair
     if has_order(text) and not is_pair(text):
         texts = read_texts(text)
-        return Explanations(tuple(explain_texts(model, tokenizer, texts, max_tokens=max_tokens, sites=sites or ())))
-    return _explain_text(model, tokenizer, check_text(text), max_tokens, sites)
+        options: dict[str, Any] = {"max_tokens": max_tokens, "method": method, "target": target}
+        return Explanations(tuple(explain_texts(model, tokenizer, texts, sites=sites or (), **options)))
+    explanation, encoded = _explain_text(model, tokenizer, check_text(text), max_tokens, sites)
+    return _add_scores(model, tokenizer, [explanation], [encoded], method, target)[0]
 
 
 def explain_texts(
@@ -154,6 +171,8 @@ def explain_texts(
     *,
     max_tokens: int | None = None,
     sites: Collection[str] = (),
+    method: str | None = None,
+    target: str | int | None = None,
     first: int = 0,
 ) -> list[Explanation]:
     """Explanations of texts and pairs, in their order; arguments and errors are those of `explain` for a list.
@@ -164,6 +183,8 @@ def explain_texts(
         texts: From `read_texts`.
         max_tokens: Tokens read of a text. Default: all.
         sites: What is kept with the explaining site. Default: of that its capacity alone.
+        method: See `explain`.
+        target: See `explain`.
         first: Number of the first text, for errors.
     """
     encoded = encode_texts(model, tokenizer, texts, max_tokens)
@@ -191,7 +212,36 @@ def explain_texts(
                     attention=dict(_average_attention(rows[row], trace, row)) if sites else {},
                     explaining_capacity=None if sites else scores[row][:, 0],
                 )
-    return [explanations[number] for number in range(len(texts))]
+    in_order = [explanations[number] for number in range(len(texts))]
+    return _add_scores(model, tokenizer, in_order, encoded, method, target)
+
+
+def _add_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    explanations: list[Explanation],
+    texts: Sequence[EncodedText],
+    method: str | None,
+    target: str | int | None,
+) -> list[Explanation]:
+    """The explanations with the scores of an attribution method, if one is asked for."""
+    if method is None and target is not None:
+        raise InputError("`target` needs `method`, whose scores it is about; pass method='relevance'")
+    if method is None:
+        return explanations
+    from safr.attribution.registry import knows_class  # only here: Captum, behind it, takes seconds to import
+    from safr.attribution.word_scores import score_words
+
+    scores, name = score_words(model, tokenizer, texts, method, target)
+    return [
+        replace(
+            explanation,
+            method=method,
+            target=(name or explanation.prediction) if knows_class(method) else "",
+            scores=row,
+        )
+        for explanation, row in zip(explanations, scores, strict=True)
+    ]
 
 
 def _explain_text(
@@ -200,15 +250,15 @@ def _explain_text(
     text: Text,
     max_tokens: int | None,
     sites: Collection[str] | None,
-) -> Explanation:
-    """The explanation of one text, whose sites are computed when they are looked at."""
+) -> tuple[Explanation, EncodedText]:
+    """The explanation of one text, whose sites are computed when they are looked at, and what was read of it."""
     encoded = encode_texts(model, tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError(describe_no_words(max_tokens, encoded.truncated))
     explaining = get_explaining_site(model)
     with _name_long_text(model, [encoded]):
         batch, trace = _trace_text(model, encoded, None if sites is None else {*sites, explaining})
-    return _build_explanation(
+    explanation = _build_explanation(
         tokenizer,
         text,
         encoded,
@@ -219,6 +269,7 @@ def _explain_text(
         explaining_site=explaining,
         task=get_task(model),
     )
+    return explanation, encoded
 
 
 def _trace_text(model: PreTrainedModel, text: EncodedText, sites: Collection[str] | None) -> tuple[Batch, Trace]:

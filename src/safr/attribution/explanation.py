@@ -113,6 +113,23 @@ class Explanation:
     explaining_capacity: Float[np.ndarray, " word"] | None = None
     """Capacity of every word at the explaining site, where nothing else of that site was kept; None where it was."""
 
+    method: str = ""
+    """Attribution method that `scores` are by; empty where none was asked for."""
+
+    target: str = ""
+    """Name of the class that `scores` speak about, the predicted one if no other was asked for."""
+
+    scores: Float[np.ndarray, " word"] | None = None
+    """Score of every word by `method`; of a signed method above 0 where the word speaks for `target`, below 0 where it
+    speaks against it."""
+
+    @property
+    def relevance(self) -> Float[np.ndarray, " word"]:
+        """Relevance of every word for `target`; an InputError where it was not asked for."""
+        if self.method != "relevance" or self.scores is None:
+            raise InputError("no relevance was computed; pass method='relevance' to explain")
+        return self.scores
+
     @property
     def fitting(self) -> dict[str, float]:
         """Probability of the prediction, or where several classes can be right of all that are likelier than not."""
@@ -176,6 +193,9 @@ class Explanation:
             "explaining_site": self.explaining_site,
             "capacity": json_values(self.capacity),
             "keep": None if self.keep is None else json_values(self.keep),
+            "method": self.method,
+            "target": self.target,
+            "scores": None if self.scores is None else json_values(self.scores),
             "sites": {
                 name: {
                     "capacity": json_values(site.capacity),
@@ -243,8 +263,9 @@ class Explanations(Sequence[Explanation]):
             The columns `text` (number of the text, from 0), `position` (of the word in its text, from 0), `word`,
             `text_of_word` (0, or 1 for the second text of a pair), `unknown` (whether the tokenizer does not know it),
             `prediction`, `probability` (of the prediction; of a regression model its value), `capacity` (at the
-            explaining site, in [0, 1]), `keep` (VMASK's keep probability in [0, 1]; missing without VMASK) and
-            `truncated` (whether something of the text was left out).
+            explaining site, in [0, 1]), `keep` (VMASK's keep probability in [0, 1]; missing without VMASK), `score` (by
+            the method that was asked for; missing without one) and `truncated` (whether something of the text was left
+            out).
         """
         return build_word_table(self).to_pandas()
 
@@ -279,6 +300,7 @@ def word_schema() -> pyarrow.Schema:
             "probability": pyarrow.float32(),  # models compute in it, so that nothing is lost
             "capacity": pyarrow.float32(),
             "keep": pyarrow.float32(),
+            "score": pyarrow.float32(),
             "truncated": pyarrow.bool_(),
         }
     )
@@ -306,6 +328,7 @@ def build_word_table(explanations: Iterable[Explanation], first: int = 0) -> pya
         columns["probability"] += [explanation.probability] * count
         columns["capacity"] += explanation.capacity.tolist()
         columns["keep"] += [None] * count if explanation.keep is None else explanation.keep.tolist()
+        columns["score"] += [None] * count if explanation.scores is None else explanation.scores.tolist()
         columns["truncated"] += [explanation.truncated] * count
     return pyarrow.table(columns, schema=schema)
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ def explain_to_parquet(
     path: str | Path,
     *,
     max_tokens: int | None = None,
+    method: str | None = None,
+    target: str | int | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Explain any number of texts into a Parquet file, one row per word, in the columns of `Explanations.to_pandas`.
@@ -59,6 +61,8 @@ def explain_to_parquet(
             read again from the first.
         path: The file; one that is there is replaced at the end.
         max_tokens: Tokens read of a text. Default: all.
+        method: See `safr.explain`.
+        target: See `safr.explain`.
         progress: Called with the number of texts that are done, and of all texts where they have a length.
 
     Returns:
@@ -84,8 +88,9 @@ def explain_to_parquet(
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with alone_in(folder):
-                _check_settings(folder, _describe_settings(model, tokenizer, max_tokens))
-                parts = _write_parts(model, tokenizer, texts, folder, max_tokens=max_tokens, report=report)
+                options = {"max_tokens": max_tokens, "method": method, "target": target}
+                _check_settings(folder, _describe_settings(model, tokenizer) | options)
+                parts = _write_parts(model, tokenizer, texts, folder, options, report)
                 _join_parts(parts, path)
                 for part in parts:
                     part.unlink()
@@ -100,8 +105,7 @@ def _write_parts(
     tokenizer: PreTrainedTokenizerBase,
     texts: Iterable[Text],
     folder: Path,
-    *,
-    max_tokens: int | None,
+    options: Mapping[str, Any],
     report: Progress,
 ) -> list[Path]:
     """The files of all parts, in order; those that are not there yet are written."""
@@ -114,7 +118,7 @@ def _write_parts(
         if part.exists():
             _check_part(part, digest, done, len(chunk))
         else:
-            explanations = explain_texts(model, tokenizer, chunk, max_tokens=max_tokens, first=done)
+            explanations = explain_texts(model, tokenizer, chunk, first=done, **options)
             table = build_word_table(explanations, first=done)
             write_parquet(part, table.replace_schema_metadata({_DIGEST: digest}))
         parts.append(part)
@@ -136,9 +140,7 @@ def _iter_chunks(texts: Iterable[Any]) -> Iterator[list[Text]]:
         yield chunk
 
 
-def _describe_settings(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None
-) -> dict[str, Any]:
+def _describe_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What the numbers depend on beside the texts."""
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     for name in ("truncation", "padding"):  # what the last call has left there
@@ -148,7 +150,6 @@ def _describe_settings(
         "version of SAFR": safr.__version__,
         "model": _hash_model(model),
         "tokenizer": hashlib.sha256(json.dumps([backend, special]).encode()).hexdigest(),
-        "max_tokens": max_tokens,
         "number of texts in a part": TEXTS_PER_PART,
     }
 

@@ -14,7 +14,17 @@ from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import TOKENS_PER_BATCH, Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import batch_logits, drop_rest, iter_traces, log_odds, takes_batches, text_logits, to_numpy
+from safr.inference import (
+    Targets,
+    batch_logits,
+    drop_rest,
+    get_targets,
+    iter_traces,
+    log_odds,
+    takes_batches,
+    text_logits,
+    to_numpy,
+)
 from safr.model.interventions import intervene
 
 INTEGRATION_STEPS = 50
@@ -30,27 +40,30 @@ CaptumCall = Callable[[Callable[..., Tensor], Tensor, Tensor, tuple], Tensor]
 """Calls Captum with a function, the vectors it takes first, their baseline, and the function's other arguments."""
 
 
-def gradient_x_input(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """Gradient of the prediction's log-odds times the vectors that enter the layers, summed over a word's tokens.
+def gradient_x_input(model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None) -> Scores:
+    """Gradient of a class's log-odds times the vectors that enter the layers, summed over a word's tokens.
 
-    With VMASK, the vectors are those behind it. A word that speaks for the predicted class scores above 0, a word that
-    speaks against it below 0. In deep pretrained models it is known to fail: in fine-tuned MiniLM its scores have a
-    rank correlation of -0.13 with those of `occlusion`.
+    With VMASK, the vectors are those behind it. A word that speaks for the class, by default the
+    predicted one, scores above 0, a word that speaks against it below 0. In deep pretrained models it is known to fail:
+    in fine-tuned MiniLM its scores have a rank correlation of -0.13 with those of `occlusion`.
 
     Source: Shrikumar et al. 2016 (arXiv:1605.01713), by Captum.
 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
     """
 
     def attribute(function: Callable[..., Tensor], vectors: Tensor, baseline: Tensor, arguments: tuple) -> Tensor:
         return InputXGradient(function).attribute(vectors.requires_grad_(), additional_forward_args=arguments)
 
-    return _attribute_words(model, texts, attribute)
+    return _attribute_words(model, texts, attribute, targets)
 
 
-def smooth_grad(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
+def smooth_grad(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None, *, seed: int = 0
+) -> Scores:
     """SmoothGrad times input: as `gradient_x_input`, with the mean gradient of 50 copies of the text with noise.
 
     The noise is normal and added to the vectors of words; those of special tokens and padding stay as they are. Its
@@ -62,6 +75,7 @@ def smooth_grad(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
         seed: Seed of every text's noise, so that a text's scores do not depend on the others.
     """
 
@@ -92,11 +106,18 @@ def smooth_grad(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int 
         return attributions
 
     # One text at a time: Captum draws the noise of a batch together, and with one standard deviation.
-    return [scores for text in texts for scores in _attribute_words(model, [text], attribute)]
+    classes = None if targets is None else get_targets(model, texts, targets)
+    return [
+        scores
+        for number, text in enumerate(texts)
+        for scores in _attribute_words(model, [text], attribute, None if classes is None else classes[[number]])
+    ]
 
 
-def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """Integrated gradients of the prediction's log-odds, summed over a word's tokens.
+def integrated_gradients(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None
+) -> Scores:
+    """Integrated gradients of a class's log-odds, summed over a word's tokens.
 
     The path has 50 steps and leads from zero vectors to the vectors that enter the layers. The vectors of special
     tokens do not change on the way. Signed like `gradient_x_input`.
@@ -106,6 +127,7 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
     """
 
     def attribute(function: Callable[..., Tensor], vectors: Tensor, baseline: Tensor, arguments: tuple) -> Tensor:
@@ -117,11 +139,13 @@ def integrated_gradients(model: PreTrainedModel, texts: Sequence[EncodedText]) -
             internal_batch_size=len(vectors),
         )
 
-    return _attribute_words(model, texts, attribute)
+    return _attribute_words(model, texts, attribute, targets)
 
 
-def _attribute_words(model: PreTrainedModel, texts: Sequence[EncodedText], attribute: CaptumCall) -> Scores:
-    """Scores per word from a method of Captum's, for the class that the model predicts."""
+def _attribute_words(
+    model: PreTrainedModel, texts: Sequence[EncodedText], attribute: CaptumCall, targets: Targets | None
+) -> Scores:
+    """Scores per word from a method of Captum's, for the class that the model predicts or for another."""
     if model.config.is_encoder_decoder:
         raise InputError(
             "gradients need a model without a decoder of its own, which reads the text once more; leave them out"
@@ -131,7 +155,11 @@ def _attribute_words(model: PreTrainedModel, texts: Sequence[EncodedText], attri
         # Tensors from inference mode can't be differentiated; copies can.
         vectors = trace.vectors.get("vmask", trace.vectors["embedding"]).clone()
         content_mask = batch.content_mask[..., None]
-        classes = drop_rest(model, text_logits(model, trace.logits, batch)).argmax(dim=-1).clone()
+        if targets is None:
+            classes = drop_rest(model, text_logits(model, trace.logits, batch)).argmax(dim=-1).clone()
+        else:
+            chosen = get_targets(model, texts, targets)[list(batch.indices)]
+            classes = torch.from_numpy(chosen).to(vectors.device)
         names, inputs = zip(*batch.inputs.items(), strict=True)
         # Captum repeats tensors for its copies of the texts, and takes no None.
         extras = {"asked": batch.asked, "rivals": batch.rivals}

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
-from safr.inference import predict, text_log_odds
+from safr.inference import Targets, get_targets, text_log_odds
 
 SHAPLEY_ORDERS = 25
 """Random orders in which words are added, for Shapley values; Captum's default."""
@@ -27,21 +27,22 @@ _SUBSETS_TOGETHER = 256
 _LogOdds = Callable[[Tensor], Tensor]
 
 
-def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """By how much the prediction's log-odds fall when one word is deleted, for every word.
+def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None) -> Scores:
+    """By how much the log-odds of a class fall when one word is deleted, for every word.
 
-    Also called leave-one-out. A word that speaks for the predicted class scores above 0. If a text has a single word,
-    it is compared with the text without any.
+    Also called leave-one-out. A word that speaks for the class, by default the predicted one, scores above 0. If a text
+    has a single word, it is compared with the text without any.
 
     Source: Li et al. 2016 (arXiv:1612.08220), with words deleted.
 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
     """
     if not texts:
         return []
-    classes = predict(model, texts)
+    classes = get_targets(model, texts, targets)
     shortened = [text.without({word}) for text in texts for word in range(len(text.words))]
     owners = [number for number, text in enumerate(texts) for _ in text.words]
     whole_odds = text_log_odds(model, texts, classes)
@@ -49,8 +50,10 @@ def occlusion(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     return np.split(whole_odds[owners] - shortened_odds, np.cumsum([len(text.words) for text in texts])[:-1])
 
 
-def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
-    """Shapley values of the words for the prediction's log-odds, estimated from 25 random orders.
+def shapley(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None, *, seed: int = 0
+) -> Scores:
+    """Shapley values of the words for the log-odds of a class, estimated from 25 random orders.
 
     Words that are absent are deleted. The cost is 25 passes per word of a text.
 
@@ -59,13 +62,16 @@ def shapley(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0)
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
         seed: Seed of the orders.
     """
-    return _attribute_subsets(model, texts, partial(_sample, ShapleyValueSampling, SHAPLEY_ORDERS), seed)
+    return _attribute_subsets(model, texts, partial(_sample, ShapleyValueSampling, SHAPLEY_ORDERS), targets, seed)
 
 
-def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
-    """Shapley values of the words for the prediction's log-odds, by a weighted regression on random subsets of words.
+def kernel_shap(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None, *, seed: int = 0
+) -> Scores:
+    """Shapley values of the words for the log-odds of a class, by a weighted regression on random subsets of words.
 
     Words that are absent are deleted. The scores of a text sum to its log-odds less those without any word. The cost is
     25 passes per word of a text, as of `shapley`.
@@ -75,6 +81,7 @@ def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int 
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
         seed: Seed of the subsets.
     """
 
@@ -83,11 +90,13 @@ def kernel_shap(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int 
             return compute_log_odds(words) - compute_log_odds(torch.zeros_like(words))
         return _sample(KernelShap, SAMPLES_PER_WORD * words.numel(), compute_log_odds, words)
 
-    return _attribute_subsets(model, texts, attribute, seed)
+    return _attribute_subsets(model, texts, attribute, targets, seed)
 
 
-def lime(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
-    """Weights of the words in a sparse linear model of the prediction's log-odds near the whole text.
+def lime(
+    model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None, *, seed: int = 0
+) -> Scores:
+    """Weights of the words in a sparse linear model of a class's log-odds near the whole text.
 
     Each word is deleted or not with equal chance. Subsets count by an exponential kernel of their cosine distance to
     the whole text, and the linear model is a lasso with a penalty of 0.01, Captum's default. Many weights are 0. The
@@ -98,13 +107,14 @@ def lime(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) ->
     Args:
         model: A model; it runs in evaluation mode.
         texts: Encoded texts.
+        targets: See `get_targets`.
         seed: Seed of the subsets.
     """
 
     def attribute(compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
         return _sample(Lime, SAMPLES_PER_WORD * words.numel(), compute_log_odds, words)
 
-    return _attribute_subsets(model, texts, attribute, seed)
+    return _attribute_subsets(model, texts, attribute, targets, seed)
 
 
 def _sample(method: Any, samples: int, compute_log_odds: _LogOdds, words: Tensor) -> Tensor:
@@ -116,6 +126,7 @@ def _attribute_subsets(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     attribute: Callable[[_LogOdds, Tensor], Tensor],
+    targets: Targets | None,
     seed: int,
 ) -> Scores:
     """Scores per word from a method of Captum's that asks for the log-odds of subsets of a text's words.
@@ -124,9 +135,10 @@ def _attribute_subsets(
         model: A model.
         texts: Encoded texts.
         attribute: Calls Captum with the log-odds of rows of 0 and 1, (subset, word), and the row of all words.
+        targets: See `get_targets`.
         seed: Seed of what it draws.
     """
-    classes = predict(model, texts)
+    classes = get_targets(model, texts, targets)
     scores = []
     for text, predicted in zip(texts, classes, strict=True):
         if not text.words:

@@ -30,13 +30,16 @@ from safr.attribution.relevance import find_missing_rule, relevance
 from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
+from safr.inference import Targets
 from safr.model.families import has_visible_attention, unwrap
 from safr.model.forward_pass import HOOKS_LOCK, own_block, removing
 from safr.model.regularizer import get_regularizer
 from safr.processes import share_texts
 
-AttributionFunction = Callable[[PreTrainedModel, Sequence[EncodedText]], Scores]
-"""Scores every word of every text; a higher score means a more important word."""
+AttributionFunction = Callable[..., Scores]
+"""Scores every word of every text, from a model and texts; a higher score means a more important word.
+
+One that is signed also takes `targets`, the classes that its scores speak about; see `get_targets`."""
 
 ABSOLUTE_PREFIX = "absolute_"
 """Begins the name of a signed method's absolute scores."""
@@ -72,9 +75,14 @@ class AttributionResult:
         return {"seconds": self.seconds, "forward": self.forward, "backward": self.backward}
 
 
-def absolute_scores(score: AttributionFunction, model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
-    """Absolute values of a signed method's scores, which ignore the class as capacity does."""
-    return [np.abs(values) for values in score(model, texts)]
+def absolute_scores(
+    score: AttributionFunction,
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    targets: Targets | None = None,
+) -> Scores:
+    """Absolute values of a signed method's scores, which do not say whether a word speaks for the class or against."""
+    return [np.abs(values) for values in score(model, texts, targets)]
 
 
 def random_baseline(model: PreTrainedModel, texts: Sequence[EncodedText], seed: int = 0) -> Scores:
@@ -140,6 +148,11 @@ def is_method(name: str) -> bool:
 def is_signed(name: str) -> bool:
     """Whether this is the name of a method with signed scores."""
     return is_method(name) and get_method(name).signed
+
+
+def knows_class(name: str) -> bool:
+    """Whether the scores of the method with this name are about a class, so that another can be asked for."""
+    return is_signed(name.removeprefix(ABSOLUTE_PREFIX))
 
 
 def default_methods(model: PreTrainedModel) -> list[str]:

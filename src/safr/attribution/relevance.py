@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,14 +16,11 @@ from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import batch_logits, drop_rest, iter_model_batches, to_numpy
+from safr.inference import Targets, batch_logits, drop_rest, iter_model_batches, to_numpy
 from safr.model.families import picks_choices, unwrap
 from safr.model.interventions import intervene
 from safr.model.relevance_rules import find_unruled, relevance_rules
 from safr.model.trace import borrowing_attention
-
-Classes = int | Sequence[int] | Int[np.ndarray, " text"]
-"""One class for all texts, or one for each."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class TokenRelevance:
 def relevance(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
-    targets: Classes | None = None,
-    contrast: Classes | None = None,
+    targets: Targets | None = None,
+    contrast: Targets | None = None,
 ) -> Scores:
     """Relevance of every word for a logit, summed over the word's tokens.
 
@@ -75,8 +72,8 @@ def relevance(
 def token_relevance(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
-    targets: Classes | None = None,
-    contrast: Classes | None = None,
+    targets: Targets | None = None,
+    contrast: Targets | None = None,
 ) -> list[TokenRelevance]:
     """Relevance of every token for a logit, with the logit; see `relevance`."""
     found: dict[int, TokenRelevance] = {}
@@ -91,8 +88,8 @@ def neuron_relevance(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     site: str = "fc1.0",
-    targets: Classes | None = None,
-    contrast: Classes | None = None,
+    targets: Targets | None = None,
+    contrast: Targets | None = None,
 ) -> list[Float[np.ndarray, "token neuron"]]:
     """Relevance of every neuron of a feed-forward layer at every token for a logit.
 
@@ -148,8 +145,8 @@ def _iter_relevance(
     model: PreTrainedModel,
     texts: Sequence[EncodedText],
     site: str,
-    targets: Classes | None,
-    contrast: Classes | None,
+    targets: Targets | None,
+    contrast: Targets | None,
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch token width"], Float[Tensor, " batch"]]]:
     """Batches with the relevance of a site's vectors, entry by entry, and with what is explained."""
     if model.config.is_encoder_decoder:
@@ -202,7 +199,7 @@ def _propagate(
     return gradient.float() * vectors.detach().float(), explained.detach()
 
 
-def _select(classes: Classes | None, batch: Batch) -> list[int] | None:
+def _select(classes: Targets | None, batch: Batch) -> list[int] | None:
     """The classes of a batch's texts."""
     if classes is None:
         return None

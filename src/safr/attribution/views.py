@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from safr.attribution.explanation import Explanation, Explanations
 from safr.attribution.generation import OutputExplanation
+from safr.attribution.word_scores import describe_scores
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
@@ -68,22 +69,29 @@ def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[st
 
 
 def explanation_html(explanation: Explanation) -> str:
-    """HTML for a notebook: the words shaded by capacity."""
-    highest = np.nan_to_num(explanation.capacity).max()
+    """HTML for a notebook: the words shaded by the scores that were asked for, or by capacity."""
+    shown = explanation.capacity if explanation.scores is None else explanation.scores
+    highest = np.nan_to_num(shown).max()
     tooltips = [f"capacity {capacity:.2f}" for capacity in explanation.capacity]
     if explanation.explaining_capacity is None:
         shared = explanation.site().polysemanticity
         tooltips = [f"{tip}, polysemanticity {value:.3g}" for tip, value in zip(tooltips, shared, strict=True)]
     if explanation.keep is not None:
         tooltips = [f"{tip}, keep {keep:.2f}" for tip, keep in zip(tooltips, explanation.keep, strict=True)]
+    meaning = f"The stronger the blue, the higher the capacity at {explanation.explaining_site}, to {highest:.2f}."
+    if explanation.scores is not None:
+        tooltips = [
+            f"{explanation.method} {score:.3g}, {tip}" for tip, score in zip(tooltips, explanation.scores, strict=True)
+        ]
+        meaning = describe_scores(explanation.method, explanation.target)
     notes = [
-        f"The stronger the blue, the higher the capacity at {explanation.explaining_site}, to {highest:.2f}.",
+        meaning,
         explanation.left_out_note,
         explanation.unknown_note and f"{UNKNOWN_MARK} {explanation.unknown_note}",
     ]
     return shaded_words_html(
         explanation.words,
-        explanation.capacity,
+        shown,
         text_of_word=explanation.text_of_word,
         numbers=tooltips,
         prediction=explanation.prediction,

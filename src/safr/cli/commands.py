@@ -327,9 +327,10 @@ def explain_command(
     text_column: str | tuple[str, ...] = "text",
     generate: int | None = None,
     method: str | None = None,
+    target: str | None = None,
     device: str | None = None,
 ) -> None:
-    """Show a prediction with its words coloured by capacity, or explain the texts of a file.
+    """Show a prediction with its words coloured by capacity or by another method, or explain the texts of a file.
 
     A file's explanations that were stopped go on when the command is called again. With `--generate` a language model
     goes on with the text, and each token that it writes is explained by itself.
@@ -344,41 +345,44 @@ def explain_command(
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
         generate: How many tokens a language model writes at most, each with the words that it goes back to.
-        method: Attribution method that `--generate` explains the tokens by, as `integrated_gradients`. Default:
-            `occlusion`.
+        method: Attribution method to show in place of capacity, as `relevance`, which says which words speak for the
+            class and which against. Default: none; of `--generate` it is `occlusion`.
+        target: Class, by name or number, that the words are to speak for or against. Default: the predicted one.
         device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     if generate is not None:
-        if not text or text_pair or figures is not None or file is not None or output is not None:
+        if not text or text_pair or figures is not None or file is not None or output is not None or target is not None:
             raise InputError(
                 "`safr explain --generate N` needs RUN and one TEXT, and takes --method, --json and --device"
             )
         _explain_output(run, text, generate, method or "occlusion", device, as_json=json)
         return
-    if method is not None:
-        raise InputError("--method explains what a language model writes; pass --generate N beside it")
     if file is not None:
         if text or json or figures is not None:
             raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
         if output is None:
             raise InputError("--file needs --output, the Parquet file to write; as in --output words.parquet")
-        _explain_file(run, file, output, text_column, device)
+        _explain_file(run, file, output, text_column, device, method=method, target=target)
         return
     if not text or output is not None:
         raise InputError("`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`")
     from rich.console import Console
     from rich.markup import escape
 
-    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_words
+    from safr.attribution.word_scores import describe_scores
+    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_scores, shade_words
 
-    explanation = _explain(run, text, text_pair, device)
+    explanation = _explain(run, text, text_pair, device, method=method, target=target)
     if json:
         sys.stdout.write(explanation.to_json() + "\n")
     else:
         console = Console()
         console.print(f"predicted {escape(printable(describe_prediction(explanation)))}", highlight=False)
+        if explanation.scores is not None:
+            meaning = describe_scores(explanation.method, printable(explanation.target), coloured=console.is_terminal)
+            console.print(meaning, highlight=False, markup=False, soft_wrap=True)
         if console.is_terminal:
-            console.print(shade_words(explanation))
+            console.print(shade_words(explanation) if explanation.scores is None else shade_scores(explanation))
         else:
             console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
         if explanation.left_out_note:
@@ -767,12 +771,15 @@ def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "tes
         return evaluate_run(run, loaded, split=split, device=device, progress=steps)
 
 
-def _explain(place: Path, text: str, text_pair: str, device: str | None) -> Explanation:
+def _explain(
+    place: Path, text: str, text_pair: str, device: str | None, *, method: str | None, target: str | None
+) -> Explanation:
     from safr.attribution.explain import explain as explain_text
 
     _console()
     model, tokenizer, max_tokens = _load_model(place, device, is_pair=bool(text_pair))
-    return explain_text(model, tokenizer, _read_text(text), text_pair or None, max_tokens=max_tokens)
+    options: dict[str, Any] = {"max_tokens": max_tokens, "method": method, "target": target}
+    return explain_text(model, tokenizer, _read_text(text), text_pair or None, **options)
 
 
 def _explain_output(
@@ -822,7 +829,14 @@ def _load_model(
 
 
 def _explain_file(
-    place: Path, file: Path, output: Path, text_column: str | tuple[str, ...], device: str | None
+    place: Path,
+    file: Path,
+    output: Path,
+    text_column: str | tuple[str, ...],
+    device: str | None,
+    *,
+    method: str | None,
+    target: str | None,
 ) -> None:
     from safr.attribution.explanation_files import explain_to_parquet as explain_texts_of
     from safr.cli.console import ProgressBar
@@ -833,7 +847,16 @@ def _explain_file(
     model, tokenizer, max_tokens = _load_model(place, device, is_pair=len(columns) == 2)
     texts = iter_texts(file, columns)
     with ProgressBar(console, f"explaining {file.name}") as steps:
-        explain_texts_of(model, tokenizer, texts, output, max_tokens=max_tokens, progress=steps)
+        explain_texts_of(
+            model,
+            tokenizer,
+            texts,
+            output,
+            max_tokens=max_tokens,
+            method=method,
+            target=target,
+            progress=steps,
+        )
     console.print(f"words: {output.resolve()}", highlight=False)
 
 

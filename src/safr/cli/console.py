@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from safr.attribution.registry import is_signed
 from safr.data.tokenizer import describe_tokenizer
 from safr.errors import InputError, printable
 from safr.evaluation.answering import describe_answers
@@ -37,11 +38,18 @@ _SECONDS_BETWEEN_LOOKS = 1
 _SHADES = ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 """ColorBrewer's Blues, which are readable for the colour-blind; darker is more."""
 
+_AGAINST = ("#fff5eb", "#fee6ce", "#fdd0a2", "#fdae6b", "#fd8d3c", "#f16913", "#d94801", "#8c2d04")
+"""ColorBrewer's Oranges, for words that speak against a class."""
+
 _LIGHT_SHADES = 6
 """Number of shades, from the lightest on, on which dark letters are readable; darker ones need light letters."""
 
 PLAIN_UNKNOWN_MARK = "(?)"
 """Stands behind a word that is unknown to the tokenizer, in letters that every terminal has."""
+
+
+PLAIN_MINUS = "-"
+"""Stands before a word that speaks against a class."""
 
 
 class ProgressBar:
@@ -224,8 +232,34 @@ def shade_words(explanation: Explanation) -> Text:
     return line
 
 
+def shade_scores(explanation: Explanation) -> Text:
+    """The words on blue where they speak for the class and on orange, with a minus, where they speak against it.
+
+    The darker, the higher the score is or the lower; the highest is also bold and underlined.
+    """
+    scores = explanation.scores
+    assert scores is not None
+    largest = max(float(abs(scores).max()), 1e-12)
+    line = Text()
+    for word, value in zip(_mark_unknown(explanation), scores, strict=True):
+        shades = _AGAINST if value < 0 else _SHADES
+        shade = min(int(len(shades) * abs(value) / largest), len(shades) - 1)
+        letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
+        emphasis = "bold underline " if value == scores.max() > 0 else ""
+        line.append(f"{PLAIN_MINUS * bool(value < 0)}{word}", style=f"{emphasis}{letters} on {shades[shade]}")
+        line.append(" ")
+    return line
+
+
 def list_words(explanation: Explanation) -> str:
-    """The words with their capacity, one word per line, for output without colours; unknown ones are marked."""
+    """The words with their capacity, or their scores, one word per line, for output without colours.
+
+    Unknown ones are marked.
+    """
+    if explanation.scores is not None:
+        sign = "+" if is_signed(explanation.method) else ""
+        pairs = zip(_mark_unknown(explanation), explanation.scores, strict=True)
+        return "\n".join(f"{value:{sign}.2f}  {word}" for word, value in pairs)
     pairs = zip(_mark_unknown(explanation), explanation.capacity, strict=True)
     return "\n".join(f"{value:.2f}  {word}" for word, value in pairs)
 

@@ -14,7 +14,11 @@ MAX_OPACITY = 0.7
 """Opacity of the blue of the highest score. Dark letters in a light notebook and light letters in a dark one keep a
 contrast of at least 4.5 to 1 on it."""
 
-_WORD_STYLE = "padding:.1em .25em;border-radius:.25em;unicode-bidi:isolate;background:rgba(33,113,181,{:.2f});"
+_WORD_STYLE = "padding:.1em .25em;border-radius:.25em;unicode-bidi:isolate;background:rgba({},{:.2f});"
+_BLUE, _ORANGE = "33,113,181", "230,120,30"
+MINUS = "\u2212"
+"""Stands before a word that speaks against the class, for those who can't tell the colours apart."""
+
 _UNKNOWN_STYLE = "border-bottom:.14em dotted;border-radius:0;"
 
 
@@ -33,7 +37,8 @@ def shaded_words_html(
 
     Args:
         words: The words.
-        scores: One score per word, at least 0, shape (word,); the highest is underlined.
+        scores: One score per word, shape (word,); the highest is underlined. Words are blue above 0, and orange and
+            with a minus below it.
         text_of_word: One number per word: the text that it is from, 0 or 1.
         numbers: One text per word, shown where the mouse rests on the word.
         prediction: The predicted label.
@@ -42,15 +47,18 @@ def shaded_words_html(
         unknown: Whether each word is unknown to the tokenizer; such words have a mark and a dotted line. Default: none.
     """
     shares = np.nan_to_num(scores)
-    shares = shares / (shares.max() or 1.0)
+    shares = shares / (np.abs(shares).max(initial=0) or 1.0)
+    highest = shares.max(initial=0)
     lines: dict[int, list[str]] = {}
     columns = words, text_of_word, shares, numbers, unknown_mask(unknown, len(words))
     for word, text, share, title, is_unknown in zip(*columns, strict=True):
-        style = _WORD_STYLE.format(MAX_OPACITY * share)
-        style += "font-weight:bold;text-decoration:underline;" * bool(share == 1) + _UNKNOWN_STYLE * bool(is_unknown)
+        style = _WORD_STYLE.format(_ORANGE if share < 0 else _BLUE, MAX_OPACITY * abs(share))
+        style += "font-weight:bold;text-decoration:underline;" * bool(share == highest > 0)
+        style += _UNKNOWN_STYLE * bool(is_unknown)
         title = _escape_text("unknown to the tokenizer, " * bool(is_unknown) + title)
         lines.setdefault(text, []).append(
-            f'<span style="{style}" title="{title}">{_escape_text(word)}{UNKNOWN_MARK * bool(is_unknown)}</span>'
+            f'<span style="{style}" title="{title}">{MINUS * bool(share < 0)}{_escape_text(word)}'
+            f"{UNKNOWN_MARK * bool(is_unknown)}</span>"
         )
     # With dir="auto" the direction of the words decides whether a line runs left to right or right to left.
     shaded = "".join(f'<div dir="auto">{" ".join(spans)}</div>' for spans in lines.values())
