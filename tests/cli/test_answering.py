@@ -107,9 +107,15 @@ def test_report_and_page_show_the_answer(run, tmp_path):
     report, page = tmp_path / "report.html", tmp_path / "page.html"
     assert main(["report", str(run.folder), "--output", str(report)]) == 0
     assert "How well it answers" in report.read_text()
+    verdicts = re.findall(r"label the answer, (\w+) in .*?says <b class=.(\w+)", report.read_text(), re.DOTALL)
+    assert verdicts
+    assert all(origin == verdict for origin, verdict in verdicts)
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
     contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
     assert "[[" in contents["rows"][0]["text"]
+    predicted = parquet.read_table(run.words_file).to_pandas().groupby("text")["prediction"].first()
+    assert {row["label"] for row in contents["rows"]} == {"the answer"}
+    assert all(row["predictions"][run.name] == predicted[row["number"]] for row in contents["rows"])
 
 
 def test_a_stopped_training_goes_on_by_resume(run):

@@ -140,10 +140,12 @@ def test_an_explanation_is_about_the_models_own_answer_or_the_one_that_is_marked
     assert list(own.probabilities) == [ANSWER_NAMES[0], answer, ANSWER_NAMES[2]]
     assert sum(own.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert own.task == "question_answering"
+    assert own.answer == ANSWER_NAMES[1]  # as the label that a test text has
     assert " ".join(own.words).count("[[") == 1
     marked = safr.explain(model, words, PAIRS[1][0], PAIRS[1][1].replace("dull cast", "[[dull cast]]"))
     assert marked.words[-2:] == ("[[dull", "cast]]")
     assert "dull cast" in marked.probabilities
+    assert (marked.prediction, marked.answer) == (ANSWER_NAMES[0],) * 2
     assert np.allclose(marked.capacity, own.capacity)  # one pass over the same tokens
     listed = safr.explain(model, words, [PAIRS[0], PAIRS[1]])
     assert listed[1].prediction == own.prediction
