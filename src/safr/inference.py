@@ -23,7 +23,16 @@ from safr.config import Task
 from safr.data.answers import THE_ANSWER, read_questions
 from safr.data.batches import TOKENS_PER_BATCH, Batch, iter_batches
 from safr.data.choices import ask_about, encode_questions, parse_question
-from safr.data.encoding import EncodedText, Span, count_end_tokens, encode, replace_surrogates, tokenize
+from safr.data.encoding import (
+    EncodedText,
+    Span,
+    ask_about_tokens,
+    count_end_tokens,
+    encode,
+    find_span,
+    replace_surrogates,
+    tokenize,
+)
 from safr.data.marks import FIRST_ASKED, LAST_ASKED, count_marks, encode_marked, label_asked, mark_words
 from safr.data.splits import Label, Text
 from safr.data.targets import IGNORED, TargetRow
@@ -499,9 +508,8 @@ def _encode_questions(
     unmarked = [number for number, (_, text) in enumerate(pairs) if not count_marks(text)]
     marked = [number for number in range(len(pairs)) if number not in set(unmarked)]
     encoded = dict(zip(marked, encode_marked(tokenizer, [pairs[n] for n in marked], max_tokens), strict=True))
-    texts = [pairs[number] for number in unmarked]
-    places = find_answers(model, tokenizer, texts, max_tokens)
-    for number, read in zip(unmarked, encode(tokenizer, texts, max_tokens, places=places), strict=True):
+    answers = _answer_questions(model, tokenizer, [pairs[number] for number in unmarked], max_tokens)
+    for number, (read, _) in zip(unmarked, answers, strict=True):
         if not read.asked:
             raise InputError(
                 f"expected a text with a word that could be the answer, got {shorten_text(pairs[number][1], 40)!r}"
@@ -555,11 +563,25 @@ def find_answers(
     Returns:
         First character and the one after the last; equal where no word of the text is read.
     """
+    return [place for _, place in _answer_questions(model, tokenizer, pairs, max_tokens)]
+
+
+def _answer_questions(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: Sequence[tuple[str, str]],
+    max_tokens: int | None,
+) -> list[tuple[EncodedText, Span]]:
+    """Questions with their texts, whose answer by the model is what is asked about, and the places of these answers.
+
+    The answer's tokens are kept, since its characters may not tell them: several tokens may be of one character.
+    """
     if not pairs:
         return []
     texts = encode(tokenizer, pairs, max_tokens)
-    encodings = tokenize(tokenizer, [(replace_surrogates(a), replace_surrogates(b)) for a, b in pairs], max_tokens)
-    places: dict[int, Span] = {}
+    parts = [(replace_surrogates(question), replace_surrogates(text)) for question, text in pairs]
+    encodings = tokenize(tokenizer, parts, max_tokens)
+    answers: dict[int, tuple[EncodedText, Span]] = {}
     for batch in iter_model_batches(model, texts):
         rows = [torch.tensor(label_asked(texts[index])) for index in batch.indices]
         asked = pad_sequence(rows, batch_first=True, padding_value=IGNORED).to(model.device)
@@ -570,9 +592,11 @@ def find_answers(
             raise InputError(f"{type(model).__name__} gives no logits of an answer's first and last token")
         spans = choose_spans(logits, asked != IGNORED).tolist()
         for index, (first, last) in zip(batch.indices, spans, strict=True):
-            offsets = encodings[index].offsets
-            places[index] = (offsets[first][0], offsets[last][1]) if texts[index].text_of_word.count(1) else (0, 0)
-    return [places[number] for number in range(len(pairs))]
+            answers[index] = texts[index], (0, 0)
+            if 1 in texts[index].text_of_word:
+                found = texts[index], encodings[index], parts[index][1], (first, last)
+                answers[index] = ask_about_tokens(*found), find_span(*found)
+    return [answers[number] for number in range(len(pairs))]
 
 
 def predict_probabilities(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float[np.ndarray, "text label"]:

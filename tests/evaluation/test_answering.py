@@ -41,7 +41,7 @@ from safr.inference import (
     predict_probabilities,
     text_log_odds,
 )
-from tests.tiny_tokenizers import tokenizer
+from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 PAIRS = (
     ("what moves ?", "a premise says the story moves"),
@@ -53,8 +53,8 @@ SPLIT = Split(PAIRS, PLACES)
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def answerer(config_class=BertConfig, *, seed=0, **options):
-    words = tokenizer("wordpiece")
+def answerer(config_class=BertConfig, *, seed=0, words=None, **options):
+    words = words or tokenizer("wordpiece")
     config = config_class(vocab_size=len(words), pad_token_id=words.pad_token_id, **(options or SIZES))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -150,6 +150,20 @@ def test_an_explanation_is_about_the_models_own_answer_or_the_one_that_is_marked
     listed = safr.explain(model, words, [PAIRS[0], PAIRS[1]])
     assert listed[1].prediction == own.prediction
     assert np.allclose(listed[1].capacity, own.capacity, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("text", ["see the 👩‍👩‍👧 film", "漢字 good café", "  the story   moves", "e\u0301 ½ good"])
+def test_the_models_own_answer_is_the_one_that_is_asked_about_whatever_its_tokens(family, text):
+    words = tokenizer(family)
+    for seed in range(5):
+        model, _ = answerer(seed=seed, words=words)
+        (read,) = encode_texts(model, words, [("what is it ?", text)])
+        scores = score_slowly(model, read)
+        assert read.asked_tokens == max(scores, key=lambda span: scores[span])
+        assert predict(model, [read]).tolist() == [1]
+        ((start, end),) = find_answers(model, words, [("what is it ?", text)])
+        assert read.asked_text == text[start:end].strip() != ""
 
 
 def test_occlusion_is_the_fall_of_the_answers_log_odds():

@@ -276,6 +276,35 @@ def find_tokens(encoding: Encoding, place: Span) -> list[int]:
     ]
 
 
+def find_span(read: EncodedText, encoding: Encoding, text: str, tokens: Span) -> Span:
+    """Where the tokens from the first to the last stand in a text, or in the second text of a pair.
+
+    Where they show nothing, as a mark of a word's beginning does, it is the place of the word that they are from.
+    """
+    first, last = tokens
+    start, end = encoding.offsets[first][0], encoding.offsets[last][1]
+    if text[start:end].strip():
+        return start, end
+    return start, max(
+        encoding.offsets[token][1] for token, word in enumerate(read.word_of_token) if word == read.word_of_token[last]
+    )
+
+
+def ask_about_tokens(read: EncodedText, encoding: Encoding, text: str, tokens: Span) -> EncodedText:
+    """What was read of a text with the tokens from the first to the last as what is asked about.
+
+    Args:
+        read: The text, or a pair.
+        encoding: The tokenizer's encoding of it.
+        text: The text that the tokens are from: of a pair, the second.
+        tokens: Positions of the first and of the last token, both of words.
+    """
+    first, last = tokens
+    start, end = find_span(read, encoding, text, tokens)
+    words = dict.fromkeys(word for word in read.word_of_token[first : last + 1] if word is not None)
+    return replace(read, asked=tuple(words), asked_tokens=(first, last), asked_text=text[start:end].strip())
+
+
 def has_order(values: Any) -> bool:
     """Whether these are values that come one after the other, as of a list, an array or a generator; a text is none."""
     return isinstance(values, Iterable) and not isinstance(values, str | bytes | bytearray | Mapping | Set)
@@ -431,16 +460,8 @@ def _advise_about_tokenizer(value: Any) -> str:
 
 def _ask_about(read: EncodedText, encoding: Encoding, text: str, place: Span) -> EncodedText:
     """What was read of a text with the tokens and words at a place as what is asked about; as it is where none is."""
-    words = {token: word for token in find_tokens(encoding, place) if (word := read.word_of_token[token]) is not None}
-    if not words:
-        return read
-    first, last = min(words), max(words)
-    return replace(
-        read,
-        asked=tuple(dict.fromkeys(words.values())),
-        asked_tokens=(first, last),
-        asked_text=text[encoding.offsets[first][0] : encoding.offsets[last][1]].strip(),
-    )
+    tokens = [token for token in find_tokens(encoding, place) if read.word_of_token[token] is not None]
+    return ask_about_tokens(read, encoding, text, (tokens[0], tokens[-1])) if tokens else read
 
 
 def trim_span(text: str, start: int, end: int) -> Span:
