@@ -1,5 +1,6 @@
 """Questions with answers in a text: files and cells, training rows, and the one answer that is asked about."""
 
+import copy
 import gzip
 import json
 
@@ -143,6 +144,24 @@ def test_an_answer_that_is_not_read_whole_is_neither_learned_nor_judged():
     assert len(mark_answers(words, split, most)) == 2
     with pytest.raises(InputError, match=r"expected at least 2 questions whose answer is among .*, got 0 of 3; raise"):
         mark_answers(words, split, 9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("answer", ["cafe\u0301", "\u200bgood\u200b", "good\u00ad", "में", "👩‍👩‍👧"])
+def test_an_answer_is_read_whatever_the_tokenizer_leaves_out_at_its_ends(family, answer):
+    words = tokenizer(family)
+    text = f"see {answer} film and the cast"
+    split = Split(((QUESTION, text),) * 2, (f"4:{4 + len(answer)}",) * 2)
+    whole = encode_answers(words, split)[0]
+    assert whole.asked
+    for side in ("right", "left"):
+        words = copy.deepcopy(words)
+        words.truncation_side = side
+        for most in range(len(whole.ids) - 4, len(whole.ids)):
+            (read, _) = encode_answers(words, split, most)
+            first, last = whole.asked_tokens
+            is_whole = "".join(map(chr, whole.ids[first : last + 1])) in "".join(map(chr, read.ids))
+            assert bool(read.asked) == is_whole
 
 
 @pytest.mark.parametrize(

@@ -111,11 +111,14 @@ def encode_answers(
     pairs = read_questions(split.texts)
     places = [_choose_place(context, str(label)) for (_, context), label in zip(pairs, split.labels, strict=True)]
     encoded = encode(tokenizer, pairs, max_tokens, places=places)
-    lengths = [len(context[start:end].strip()) for (_, context), (start, end) in zip(pairs, places, strict=True)]
-    return [
-        read if len(read.asked_text) >= length else replace(read, asked=(), asked_tokens=(), asked_text="")
-        for read, length in zip(encoded, lengths, strict=True)
-    ]
+    # Of a text that is cut, the answer is read if it is as many tokens as in the whole text. Characters don't tell,
+    # since a tokenizer may leave some out.
+    cut = [number for number, read in enumerate(encoded) if read.truncated]
+    wholes = encode(tokenizer, [pairs[number] for number in cut], places=[places[number] for number in cut])
+    for number, whole in zip(cut, wholes, strict=True):
+        if _count_asked_tokens(encoded[number]) < _count_asked_tokens(whole):
+            encoded[number] = replace(encoded[number], asked=(), asked_tokens=(), asked_text="")
+    return encoded
 
 
 def tokenize_answers(
@@ -187,6 +190,10 @@ def _choose_place(context: str, label: str) -> Span:
             f"expected the place of an answer in {shorten_text(context, 40)!r}, got {shorten_text(label, 40)!r}"
         )
     return trim_span(context, start, end)
+
+
+def _count_asked_tokens(read: EncodedText) -> int:
+    return read.asked_tokens[1] - read.asked_tokens[0] + 1 if read.asked else 0
 
 
 def _find_answer(answer: str, context: str, place: str) -> tuple[str, bool]:
