@@ -370,7 +370,7 @@ def create_run(
         folder: Made with its parents; must not hold a run already.
         settings: The settings.
         data: What the run should remember of its data: origin, fingerprint, sizes, ...
-        max_tokens_cut: Whether `max_tokens` in the settings was cut to what the model reads, and not chosen.
+        max_tokens_cut: Whether `max_tokens` in the settings was fitted to the task or the model, and not chosen.
         adopted: What tells the model apart that was trained elsewhere; empty where it is to be trained.
 
     Raises:

@@ -10,8 +10,8 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from safr.config import Regularization
-from safr.data import Split
+from safr.config import Architecture, Regularization, Settings
+from safr.data import Split, load_data
 from safr.data.encoding import encode
 from safr.data.tokenizer import train_word_tokenizer
 from safr.errors import InputError
@@ -20,6 +20,7 @@ from safr.runs import Run, open_trained_run
 from safr.training import train
 from safr.training.prepare import prepare_training
 from tests import tiny, tiny_tokenizers
+from tests.task_data import write_answers
 from tests.test_training import small_data, with_recipe
 
 BART_LAYER = {"layers": 1, "ffn_dim": 32, "attention_heads": 2}
@@ -122,6 +123,22 @@ def test_max_tokens_is_cut_to_the_models_positions_unless_it_was_chosen(tmp_path
     with pytest.raises(InputError, match="`max_tokens` is 9, but the model has 8 positions"):
         train(chosen, small_data(), tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_questions_in_a_folder_are_read_up_to_as_many_tokens_as_those_in_a_file(tmp_path):
+    (tmp_path / "data").mkdir()
+    for number, part in enumerate(("train", "dev", "test")):
+        write_answers(tmp_path / "data" / f"{part}.json", rows=12, seed=number)
+    settings = Settings(data=str(tmp_path / "data"), architecture=Architecture(width=8, heads=2, feed_forward=16))
+    settings = settings.changed(vmask_width=8, padding="count")
+    data = load_data(settings)
+    prepared = prepare_training(settings, data, tmp_path / "run")
+    assert prepared.settings.max_tokens == prepared.model.config.padded_length == 384
+    chosen = prepare_training(settings.changed(max_tokens=64), data, tmp_path / "run")
+    assert chosen.settings.max_tokens == chosen.model.config.padded_length == 64
+    run = train(settings.changed(padding="mask", epochs=1), data, tmp_path / "run")
+    assert run.settings.max_tokens == 384
+    assert train(settings.changed(padding="mask", epochs=1), data, run.folder, resume=True).is_trained
 
 
 def test_roberta_counts_its_positions_from_after_the_padding():

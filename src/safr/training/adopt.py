@@ -107,7 +107,7 @@ def adopt_model(
     check_vocabulary(settings, model, tokenizer)
     if data.task == "generation":
         prepare_writer(model, tokenizer, data)
-    settings = fit_max_tokens(settings, model)
+    settings = fit_max_tokens(settings, model, data.task)
     aligned = align_labels(model, tokenizer, data, settings.max_tokens)
     check_classes(
         model, encode_texts(model, tokenizer, aligned.test.texts[:1], settings.max_tokens), aligned.test.label_array

@@ -86,7 +86,7 @@ class PreparedTraining:
     """A model with SAFR on it that can be trained by the settings, as far as can be known beforehand."""
 
     settings: Settings
-    """The settings, with `max_tokens` cut to what the model reads where nobody chose it."""
+    """The settings, with `max_tokens` fitted to the task and cut to what the model reads where nobody chose it."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -122,7 +122,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
         prepare_writer(model, tokenizer, data)
     check_arguments_fit(settings.recipe, model, data.task)
     check_vocabulary(settings, model, tokenizer)
-    settings = fit_max_tokens(settings, model)
+    settings = fit_max_tokens(settings, model, data.task)
     attach(model, settings.regularization, tokenizer=tokenizer)
     _check_warmup(settings, model, len(data.train))
     if data.has_string_labels:
@@ -229,7 +229,7 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
         if model.config.pad_token_id is None:  # the model needs it to find a text's last token, which it classifies
             model.config.pad_token_id = tokenizer.pad_token_id
         return model
-    size = settings.architecture
+    size, max_tokens = settings.architecture, settings.changed(task=data.task).max_tokens
     config = TransformerConfig(
         vocab_size=len(tokenizer),
         hidden_size=size.width,
@@ -238,7 +238,7 @@ def _build_model(settings: Settings, tokenizer: PreTrainedTokenizerBase, data: T
         intermediate_size=size.feed_forward,
         dropout=size.dropout,
         pad_token_id=tokenizer.pad_token_id,
-        padded_length=settings.max_tokens if settings.regularization.padding == "count" else None,
+        padded_length=max_tokens if settings.regularization.padding == "count" else None,
         problem_type=None if data.task == "classification" else PROBLEM_TYPES.get(data.task),
         **names,
     )
@@ -409,16 +409,17 @@ def check_vocabulary(settings: Settings, model: PreTrainedModel, tokenizer: PreT
         )
 
 
-def fit_max_tokens(settings: Settings, model: PreTrainedModel) -> Settings:
-    """The settings with no more tokens than the model has positions for."""
-    most = count_positions(model)
-    if most is None or settings.max_tokens <= most:
-        return settings
+def fit_max_tokens(settings: Settings, model: PreTrainedModel, task: Task) -> Settings:
+    """The settings with as many tokens as the data's task asks for, but no more than the model has positions for."""
+    most, expected = count_positions(model), settings.changed(task=task).max_tokens
+    if most is None or expected <= most:
+        # That a folder's files are of questions is known only once they are read.
+        return settings if settings.max_tokens == expected else settings.changed(max_tokens=expected)
     if settings.recipe.max_tokens is not None:
         raise InputError(
             f"`max_tokens` is {settings.recipe.max_tokens}, but the model has {most} positions; give at most {most}"
         )
-    _warn(f"the model reads {most} tokens at most, so that of each text {most} are kept and not {settings.max_tokens}")
+    _warn(f"the model reads {most} tokens at most, so that of each text {most} are kept and not {expected}")
     return settings.changed(max_tokens=most)
 
 
