@@ -45,6 +45,8 @@ LABEL = f"{START}:{START + 9}"
         ([], None),
         (None, None),
         (" ", None),
+        (float("nan"), None),
+        ("[]", None),
     ],
 )
 def test_answers_are_read_from_every_form(cell, label):
@@ -202,6 +204,29 @@ def test_squad_files_are_read_and_questions_without_an_answer_are_left_out(tmp_p
     assert load_data(tmp_path / "other.json.gz").test == data.test
     assert len(list(iter_texts(path))) == 31
     assert next(iter_texts(path)) == (paragraph["qas"][0]["question"], paragraph["context"])
+
+
+def test_a_question_without_an_answer_needs_no_key_for_answers_nor_does_one_to_predict_on(tmp_path):
+    path = write_answers(tmp_path / "data.json", rows=30)
+    content = json.loads(path.read_text())
+    asked = content["data"][0]["paragraphs"][0]["qas"][0]
+    del asked["answers"]
+    path.write_text(json.dumps(content))
+    assert len(list(iter_texts(path))) == 30
+    with pytest.raises(InputError, match=r"question 1: expected the key 'answers', found none"):
+        load_data(path)
+    asked["is_impossible"] = True
+    path.write_text(json.dumps(content))
+    assert load_data(path).cleaned == {"question without an answer left out": 1}
+
+
+def test_an_answer_alone_may_look_like_json_and_rows_without_a_text_are_left_out(tmp_path):
+    path = tmp_path / "data.csv"
+    rows = [f"who {n} ?,film {n} [12] is good,[12]" for n in range(30)]
+    path.write_text("\n".join(["question,context,answers", *rows, "who ?,,good", "who ?, ,[12]"]))
+    data = load_data(path, task="question_answering")
+    assert set(data.train.labels) <= {"7:11", "8:12"}
+    assert data.cleaned == {"empty text left out": 2}
 
 
 def test_the_questions_of_a_text_stay_in_one_split(tmp_path):

@@ -150,7 +150,9 @@ def test_the_files_of_a_folder_are_found_by_any_of_their_names(write):
 
 def test_a_folder_without_a_training_file_is_an_error(write):
     folder = write("mine/dev.csv", json.dumps({})).parent
-    with pytest.raises(InputError, match=r"mine: expected a file train\.csv, .* found dev\.csv; name one file"):
+    with pytest.raises(
+        InputError, match=r"mine: expected a file train\.csv, .* or train\.json .* found dev\.csv; name one file"
+    ):
         split_files(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -32,7 +33,7 @@ def read_answers(value: Any, context: str, place: str) -> tuple[str | None, bool
     Args:
         value: A cell: lists of `text` and `answer_start` in one object, as SQuAD has on the hub; a list of objects with
             one of each, as in SQuAD's files; either of them as JSON; or the answer alone, which stands where it occurs
-            first. None, and an empty list, of a question without an answer.
+            first. None, NaN, and an empty list, of a question without an answer.
         context: The text.
         place: Begins the error's message.
 
@@ -47,9 +48,11 @@ def read_answers(value: Any, context: str, place: str) -> tuple[str | None, bool
     ('4:9', False)
     """
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-        with suppress(ValueError, RecursionError):  # an answer may begin so
-            value = json.loads(value)
-    if value is None or (isinstance(value, str) and not value.strip()):
+        with suppress(ValueError, RecursionError):  # an answer may begin so, and [12] is JSON besides
+            read = json.loads(value)
+            value = read if isinstance(read, dict) or all(isinstance(item, dict) for item in read) else value
+    is_missing = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
+    if value is None or is_missing:
         return None, False
     if isinstance(value, str):
         return _find_answer(replace_lone_surrogates(value.strip())[0], context, place)

@@ -114,6 +114,8 @@ def _read_row(
     read_text = _join_words if task == "token_classification" else _check_text
     texts = [read_text(value, place) for value, place in zip(cells, places, strict=False)]
     if task == "question_answering":
+        if not all(text.strip() for text in texts):  # no answer stands in an empty one
+            return texts, None
         label, is_ambiguous = read_answers(values[0], replace_lone_surrogates(texts[-1])[0], places[count])
         cleaned["answer that its text holds more than once, taken where it stands first"] += is_ambiguous
         return texts, label

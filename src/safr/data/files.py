@@ -122,7 +122,8 @@ def open_table(path: Path, columns: Sequence[str]) -> RawTable:
         case ".conll":
             return RawTable(RawRow(place, values) for place, values in iter_conll(path))
         case ".json":
-            return RawTable(RawRow(place, values[: len(columns)]) for place, values in iter_squad(path))
+            questions = iter_squad(path, with_answers=len(columns) > len(SQUAD_COLUMNS.texts))
+            return RawTable(RawRow(place, values[: len(columns)]) for place, values in questions)
     ending = shorten_text(path.suffix, 20) or "no ending"
     advice = "; unpack it first" if path.suffix.lower() in (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z") else ""
     raise InputError(f"{shorten_path(path)}: expected a file ending in {', '.join(EXTENSIONS)}, got {ending!r}{advice}")
@@ -162,9 +163,10 @@ def split_files(folder: Path) -> dict[str, Path]:
             file_of_split[split] = candidates[0]
     if "train" not in file_of_split:
         names = list_names([path.name for path in files], 60).replace("'", "") or "no data file"
+        *expected, last = (f"train{ending}" for ending in EXTENSIONS)
         raise InputError(
-            f"{place}: expected a file train.csv, train.tsv, train.jsonl, train.parquet or train.txt "
-            f"(and dev.*, test.*), found {names}; name one file, or rename the one to train on"
+            f"{place}: expected a file {', '.join(expected)} or {last} (and dev.*, test.*), found {names}; "
+            "name one file, or rename the one to train on"
         )
     return file_of_split
 

@@ -17,8 +17,12 @@ QUESTION, CONTEXT, ANSWERS = "question", "context", "answers"
 """Names of the columns, as in SQuAD on the hub."""
 
 
-def iter_squad(path: Path) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
+def iter_squad(path: Path, *, with_answers: bool = True) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
     """The questions of a file with their places, each with its text and its answers as they stand there.
+
+    Args:
+        path: The file.
+        with_answers: Whether each question must have answers, or say that it has none; a file to predict on has none.
 
     Raises:
         InputError: It is no JSON, or not of this form.
@@ -37,11 +41,12 @@ def iter_squad(path: Path) -> Iterator[tuple[str, tuple[Any, Any, Any]]]:
             for question in _read_list(paragraph, "qas", f"{shown}, after question {number}"):
                 number += 1
                 place = f"{shown}, question {number}"
-                missing = [name for name in (QUESTION, ANSWERS) if name not in question]
+                has_answers = with_answers and question.get("is_impossible") is not True
+                missing = [name for name in (QUESTION, ANSWERS)[: 1 + has_answers] if name not in question]
                 missing += [] if CONTEXT in paragraph else [CONTEXT]
                 if missing:
                     raise InputError(f"{place}: expected the key {missing[0]!r}, found none")
-                answers = [] if question.get("is_impossible") is True else question[ANSWERS]
+                answers = question[ANSWERS] if has_answers else []
                 yield place, (question[QUESTION], paragraph[CONTEXT], answers)
 
 
