@@ -15,11 +15,11 @@ from safr.data.answers import (
     list_answer_texts,
     list_spans,
     mark_answers,
-    read_answers,
     tokenize_answers,
 )
 from safr.data.encoding import encode
 from safr.data.marks import FIRST_ASKED, LAST_ASKED, drop_mark, encode_marked, remove_mark
+from safr.data.squad import read_answers
 from safr.data.targets import IGNORED, make_target_dataset
 from safr.data.text_files import iter_texts
 from safr.errors import InputError

@@ -90,7 +90,7 @@ ERRORS = {
     "text.parquet": ("text,label\n", r"text\.parquet: not a Parquet file, or a broken one; write it again"),
     "a.xlsx": (
         "",
-        r"a\.xlsx: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, got '\.xlsx'",
+        r"a\.xlsx: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, \.json, got '\.xlsx'",
     ),
     "README": ("", r"expected a file ending in .*, got 'no ending'"),
 }

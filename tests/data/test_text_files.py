@@ -62,7 +62,7 @@ def test_windows_line_ends_are_no_part_of_a_text_and_other_separators_are(tmp_pa
         (
             "a.pdf",
             "",
-            r"a\.pdf: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, got '\.pdf'",
+            r"a\.pdf: expected a file ending in \.csv, \.tsv, \.jsonl, \.parquet, \.txt, \.conll, \.json, got '\.pdf'",
         ),
     ],
 )

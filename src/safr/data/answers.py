@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from safr.data.encoding import EncodedText, Span, encode, trim_span
-from safr.data.labels import replace_lone_surrogates
 from safr.data.marks import add_mark, has_brackets, label_asked, remove_mark
-from safr.data.messages import describe_cell
 from safr.data.splits import Split, Text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, shorten_text
@@ -27,47 +21,8 @@ THE_ANSWER = 1
 """Number of the answer that is asked about among them."""
 
 
-def read_answers(value: Any, context: str, place: str) -> tuple[str | None, bool]:
-    """Where the answers to a question stand in its text, as the label of the question.
-
-    Args:
-        value: A cell: lists of `text` and `answer_start` in one object, as SQuAD has on the hub; a list of objects with
-            one of each, as in SQuAD's files; either of them as JSON; or the answer alone, which stands where it occurs
-            first. None, NaN, and an empty list, of a question without an answer.
-        context: The text.
-        place: Begins the error's message.
-
-    Returns:
-        The places with spaces between, each as the numbers of its first character and the one after its last, or None
-        where there is no answer; and whether the answer alone is given and occurs more than once.
-
-    Raises:
-        InputError: It is something else, or the text holds another string there.
-
-    >>> read_answers({"text": ["a cat"], "answer_start": [4]}, "See a cat.", "")
-    ('4:9', False)
-    """
-    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-        with suppress(ValueError, RecursionError):  # an answer may begin so, and [12] is JSON besides
-            read = json.loads(value)
-            value = read if isinstance(read, dict) or all(isinstance(item, dict) for item in read) else value
-    is_missing = not value.strip() if isinstance(value, str) else isinstance(value, float) and math.isnan(value)
-    if value is None or is_missing:
-        return None, False
-    if isinstance(value, str):
-        return _find_answer(replace_lone_surrogates(value.strip())[0], context, place)
-    pairs = _list_answers(value, place)
-    for start, text in pairs:
-        if context[start : start + len(text)] != text:
-            raise InputError(
-                f"{place}: expected the answer {shorten_text(text, 40)!r} at character {start} of the text, found "
-                f"{shorten_text(context[start : start + len(text)], 40)!r}; count from 0, in characters"
-            )
-    return " ".join(f"{start}:{start + len(text)}" for start, text in pairs) or None, False
-
-
 def list_spans(label: str) -> list[Span]:
-    """The places in a label of `read_answers`.
+    """The places in a question's label, which `read_answers` has made.
 
     Raises:
         InputError: It is none.
@@ -197,34 +152,3 @@ def _choose_place(context: str, label: str) -> Span:
 
 def _count_asked_tokens(read: EncodedText) -> int:
     return read.asked_tokens[1] - read.asked_tokens[0] + 1 if read.asked else 0
-
-
-def _find_answer(answer: str, context: str, place: str) -> tuple[str, bool]:
-    start = context.find(answer)
-    if start < 0:
-        raise InputError(
-            f"{place}: expected an answer that stands in its text, got {shorten_text(answer, 40)!r}; give it as the "
-            "text spells it"
-        )
-    return f"{start}:{start + len(answer)}", context.find(answer, start + 1) >= 0
-
-
-def _list_answers(value: Any, place: str) -> list[tuple[int, str]]:
-    """First character and text of every answer in a cell that is no string."""
-    if isinstance(value, dict):
-        starts, texts = value.get("answer_start"), value.get("text")
-        if isinstance(starts, list | tuple) and isinstance(texts, list | tuple) and len(starts) == len(texts):
-            value = [{"answer_start": start, "text": text} for start, text in zip(starts, texts, strict=True)]
-        else:
-            value = [value]
-    answers: list[tuple[int, str]] = []
-    for item in value if isinstance(value, list | tuple) else [value]:
-        start, text = (item.get("answer_start"), item.get("text")) if isinstance(item, dict) else (None, None)
-        if isinstance(start, bool) or not isinstance(start, int) or start < 0 or not isinstance(text, str):
-            raise InputError(
-                f'{place}: expected answers such as {{"text": ["a cat"], "answer_start": [4]}}, got '
-                f"{describe_cell(value)}"
-            )
-        if text.strip():
-            answers.append((start, replace_lone_surrogates(text)[0]))
-    return answers

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from safr.config import Task
-from safr.data.answers import read_answers
-from safr.data.choices import SEPARATOR, read_choices, read_right_choice
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
     NamedLabel,
@@ -30,6 +28,7 @@ from safr.data.labels import (
 )
 from safr.data.messages import describe_cell, list_names, shorten_path
 from safr.data.splits import DEV_SHARE, TEST_SHARE, Example, SplitExamples, Text, TextDataset, split_by_class
+from safr.data.squad import read_answers
 from safr.errors import InputError, shorten_text
 
 FEWEST_ROWS = 10
@@ -106,6 +105,8 @@ def _read_row(
     count = len(columns.texts)
     cells, values = row.values[:count], row.values[count:]
     if task == "multiple_choice":
+        from safr.data.choices import SEPARATOR, read_choices, read_right_choice  # slow to import
+
         _check_choice_columns(columns, row.place)
         choices, names = read_choices(cells[1:], places[1])
         listed = SEPARATOR.join(choices) if all(choices) else ""  # with an empty choice the row is left out
@@ -383,6 +384,8 @@ def _prepare_choices(
     parts: Parts, columns: Columns, label_names: Sequence[str], place: str
 ) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
     """The examples with the numbers of their right choices, and the column's name."""
+    from safr.data.choices import SEPARATOR  # slow to import
+
     counts = Counter(str(row.text[1]).count(SEPARATOR) + 1 for rows in parts.values() for row in rows)
     usual = counts.most_common(1)[0][0]
     for row in (row for rows in parts.values() for row in rows):
