@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -314,14 +315,21 @@ def find_asked(asked: Int[Tensor, "batch token"]) -> tuple[Int[Tensor, " batch"]
 def _compare_answers(
     logits: Float[Tensor, "batch token 2"], asked: Int[Tensor, "batch token"]
 ) -> Float[Tensor, "batch 3"]:
-    """Logits of the likeliest other answer, of the one that is asked about, and of all others together."""
+    """Logits of the likeliest other answer, of the one that is asked about, and of all others together.
+
+    Where no other answer is left, as where words are deleted, the log-odds would be infinite. The first token as start
+    and end stands for the others then, as for no answer in SQuAD 2.0; the likeliest is half as likely as the answer at
+    most, so that the answer stays the prediction.
+    """
     scores = score_spans(logits, asked != IGNORED)  # (batch, token, token)
     texts = torch.arange(len(scores), device=scores.device)
     answer = scores[texts, *find_asked(asked)]
     others = scores.index_put((texts, *find_asked(asked)), scores.new_tensor(_IMPOSSIBLE)).flatten(1)
     best = others.argmax(dim=-1, keepdim=True)
     rest = others.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
-    return torch.stack([others.gather(1, best)[:, 0], answer, rest], dim=-1)
+    is_alone, none = (asked != IGNORED).sum(dim=-1) == 1, logits[:, 0].float().sum(dim=-1)
+    another = torch.where(is_alone, none.minimum(answer - math.log(2)), others.gather(1, best)[:, 0])
+    return torch.stack([another, answer, torch.where(is_alone, none, rest)], dim=-1)
 
 
 def _compare_choices(logits: Float[Tensor, "batch 1"], batch: Batch) -> Float[Tensor, "batch 3"]:

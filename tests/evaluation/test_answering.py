@@ -19,7 +19,7 @@ from transformers import (
 
 import safr
 from safr.attribution.gradients import gradient_x_input
-from safr.attribution.perturbation import occlusion
+from safr.attribution.perturbation import kernel_shap, lime, occlusion, shapley
 from safr.config import Regularization
 from safr.data import Split
 from safr.data.answers import ANSWER_NAMES, encode_answers
@@ -175,6 +175,29 @@ def test_occlusion_is_the_fall_of_the_answers_log_odds():
         before, after = text_log_odds(model, [text, text.without({word})], classes)
         expected = 0 if word in text.asked else before - after
         assert scores[word] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["wordpiece", "gpt2"])
+def test_scores_stay_small_where_no_other_answer_is_left(family):
+    words = tokenizer(family)
+    model, _ = answerer(words=words)
+    (text,) = encode_texts(model, words, [("what is it ?", "the [[good]] film")])
+    first, last = text.asked_tokens
+    alone = text.without(range(len(text.words)))
+    start, end = run_alone(model, alone)
+    if family == "wordpiece":
+        assert first == last
+        answer, none = (float(start[token] + end[token]) for token in (alone.asked_tokens[0], 0))
+        expected = answer - np.logaddexp(none, min(none, answer - np.log(2)))
+        assert text_log_odds(model, [alone], np.array([1])) == pytest.approx([expected], abs=1e-4)
+    assert predict(model, [alone]).tolist() == [1]
+    for score in (occlusion, shapley, kernel_shap, lime):
+        (scores,) = score(model, [text])
+        assert np.abs(scores).max() < 100
+    (scores,) = shapley(model, [text])
+    predicted = predict(model, [text])
+    whole, none = text_log_odds(model, [text, alone], np.repeat(predicted, 2))
+    assert scores.sum() == pytest.approx(whole - none, abs=1e-3)
 
 
 def test_gradients_are_those_of_the_answers_log_odds():

@@ -116,8 +116,8 @@ def mark_answers(tokenizer: PreTrainedTokenizerBase, split: Split, max_tokens: i
             texts.append((question, marked))
     if len(texts) < 2:
         raise InputError(
-            f"expected at least 2 questions whose answer is among the tokens that are read, got {len(texts)} of "
-            f"{len(split)}; raise `max_tokens`"
+            "expected at least 2 questions whose answer is among the tokens that are read, in texts without double "
+            f"brackets, got {len(texts)} of {len(split)}; raise `max_tokens`, or bring others"
         )
     return Split(tuple(texts), (THE_ANSWER,) * len(texts))
 
