@@ -1,5 +1,7 @@
 """Answers found in texts: their logits, scores, and explanations."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,7 @@ from safr.inference import (
     predict_probabilities,
     text_log_odds,
 )
+from safr.model.transformer import TransformerConfig
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 
 PAIRS = (
@@ -246,6 +249,16 @@ def test_other_families_answer_as_alone(config_class, options):
     for pair, place, explained in zip(PAIRS, found, safr.explain(model, words, list(PAIRS)), strict=True):
         assert find_answers(model, words, [pair]) == [place]
         assert explained.prediction == pair[1][slice(*place)]
+
+
+def test_the_papers_transformer_answers_in_half_precision_too():
+    model, words = answerer(TransformerConfig, **SIZES)
+    half = copy.deepcopy(model).half()
+    for question, text in PAIRS:
+        whole = safr.explain(model, words, question, text)
+        marked = text.replace(whole.prediction, f"[[{whole.prediction}]]", 1)
+        shares = safr.explain(half, words, question, marked).probabilities
+        assert list(shares.values()) == pytest.approx(list(whole.probabilities.values()), abs=0.02)
 
 
 def test_scores_are_those_of_answers_by_hand():

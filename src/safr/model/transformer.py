@@ -303,7 +303,9 @@ class TransformerForQuestionAnswering(_Transformer):
             inputs_embeds: Embeddings, already scaled, in place of ids.
         """
         hidden, tokens = self._run_layers(input_ids, attention_mask, inputs_embeds)
-        logits = self.classifier(hidden).masked_fill(tokens[..., None] == 0, -1e9)  # (batch, token, 2)
+        logits = self.classifier(hidden)  # (batch, token, 2)
+        lowest = max(-1e9, torch.finfo(logits.dtype).min)  # float16 ends before
+        logits = logits.masked_fill(tokens[..., None] == 0, lowest)
         start, end = logits.unbind(dim=-1)
         loss = None
         if start_positions is not None and end_positions is not None:
