@@ -19,7 +19,7 @@ from safr.cli.commands import main
 from safr.config import Regularization
 from safr.data.encoding import encode
 from safr.errors import InputError
-from safr.figures.notebook import MINUS
+from safr.figures.notebook import FAINT, MINUS
 from tests import linear, tiny
 
 TEXTS = ["a lovely film", "the dull story was awful but funny", "moving"]
@@ -97,7 +97,7 @@ def test_tables_files_and_json_hold_the_scores(masked, tmp_path):
 def test_a_notebook_tells_for_from_against_by_colour_and_by_sign(masked):
     explained = safr.explain(masked, tiny.tokenizer(), TEXTS[1], method="relevance")
     html = explained._repr_html_()
-    assert html.count(MINUS) == (explained.scores < 0).sum()
+    assert html.count(MINUS) == (explained.scores < -FAINT * np.abs(explained.scores).max()).sum()
     assert html.count("rgba(230,120,30") == (explained.scores < 0).sum()
     assert f"blue words speak for “{explained.target}”" in html
     assert describe_scores("attention", "") == "The stronger the blue, the higher attention."

@@ -19,6 +19,9 @@ _BLUE, _ORANGE = "33,113,181", "230,120,30"
 MINUS = "\u2212"
 """Stands before a word that speaks against the class, for those who can't tell the colours apart."""
 
+FAINT = 0.05
+"""Share of the largest score up to which a word speaks for nobody, so that it has no minus."""
+
 _UNKNOWN_STYLE = "border-bottom:.14em dotted;border-radius:0;"
 
 
@@ -37,8 +40,8 @@ def shaded_words_html(
 
     Args:
         words: The words.
-        scores: One score per word, shape (word,); the highest is underlined. Words are blue above 0, and orange and
-            with a minus below it.
+        scores: One score per word, shape (word,); the highest is underlined. Words are blue above 0, and below it
+            orange, and with a minus if more than faintly so.
         text_of_word: One number per word: the text that it is from, 0 or 1.
         numbers: One text per word, shown where the mouse rests on the word.
         prediction: The predicted label.
@@ -57,7 +60,7 @@ def shaded_words_html(
         style += _UNKNOWN_STYLE * bool(is_unknown)
         title = _escape_text("unknown to the tokenizer, " * bool(is_unknown) + title)
         lines.setdefault(text, []).append(
-            f'<span style="{style}" title="{title}">{MINUS * bool(share < 0)}{_escape_text(word)}'
+            f'<span style="{style}" title="{title}">{MINUS * bool(share < -FAINT)}{_escape_text(word)}'
             f"{UNKNOWN_MARK * bool(is_unknown)}</span>"
         )
     # With dir="auto" the direction of the words decides whether a line runs left to right or right to left.
