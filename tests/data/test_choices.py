@@ -1,5 +1,6 @@
 """Questions with choices: cells, how they are written as text, and the rows that a model is trained on."""
 
+import copy
 import json
 
 import pytest
@@ -127,6 +128,25 @@ def test_deletion_in_the_question_is_deletion_beside_every_choice():
     assert text.model_input != shorter.model_input
     assert text.asked_text == shorter.asked_text == "the story"
     assert text.most_deletable == len(text.words) - 2
+
+
+@pytest.mark.parametrize(("side", "shared", "not_read"), [("right", "cast", "good"), ("left", "good", "cast")])
+def test_the_same_words_are_deleted_where_less_of_a_question_is_read_beside_a_long_choice(side, shared, not_read):
+    words = copy.deepcopy(tokenizer("wordpiece"))
+    words.truncation_side = side
+    question = parse_question(("the cast was the dull film was good", "a | the film and the story and the good film"))
+    ((*choices,),) = encode_questions(words, [question], 15)
+    text = ask_about(choices, 0, "a")
+    (rival,) = text.rivals
+    assert {shared, not_read} <= set(text.words)
+    assert not_read not in rival.words[: rival.second]
+    numbers = {text.words.index(shared), text.words.index(not_read)}
+    place = rival.words.index(shared)
+    assert text.without(numbers).rivals[0].words == rival.words[:place] + rival.words[place + 1 :]
+    in_turn = text.without({text.words.index(not_read)})
+    assert in_turn.without({in_turn.words.index(shared)}) == text.without(numbers)
+    replaced = text.with_token(999, numbers).rivals[0]
+    assert {rival.word_of_token[token] for token, number in enumerate(replaced.ids) if number == 999} == {place}
 
 
 def test_the_right_choices_are_marked_to_judge_a_model_by():

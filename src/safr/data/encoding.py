@@ -143,6 +143,9 @@ class EncodedText:
     rivals: tuple[EncodedText, ...] = ()
     """Of a question with one of its choices, the same question with each of the others."""
 
+    cut_at_start: bool = False
+    """Whether what is left out of a long text stands at its beginning, and not at its end."""
+
     @cached_property
     def text_of_word(self) -> tuple[int, ...]:
         """Index of the text that a word is from: 0, or 1 for the second text of a pair."""
@@ -196,6 +199,7 @@ class EncodedText:
             asked_tokens=tuple(kept.index(token) for token in self.asked_tokens),
             asked_text=self.asked_text,
             rivals=tuple(rival.without(self._find_shared(deleted, rival)) for rival in self.rivals),
+            cut_at_start=self.cut_at_start,
         )
 
     def with_token(self, token: int, words: Collection[int]) -> EncodedText:
@@ -213,8 +217,10 @@ class EncodedText:
         return self.ids, self.token_types, self.asked_tokens, tuple(rival.model_input for rival in self.rivals)
 
     def _find_shared(self, words: Collection[int], rival: EncodedText) -> set[int]:
-        """Those of some words that stand in the question itself, as far as a rival has read it."""
-        return {word for word in words if word < min(self.second or 0, rival.second or 0)}
+        """Numbers, in a rival, of those of some words that stand in the question itself, as far as it has read it."""
+        own, others = self.second or 0, rival.second or 0
+        shift = others - own if self.cut_at_start else 0  # beside a longer choice, less of the question is read
+        return {word + shift for word in words if word < own and 0 <= word + shift < others}
 
 
 def replace_surrogates(text: str) -> str:
@@ -255,12 +261,15 @@ def encode(
     special_ids = special_token_ids(tokenizer)
     unknown_id: int | None = tokenizer.unk_token_id  # once, since the tokenizer looks it up each time
     has_token_types = "token_type_ids" in tokenizer.model_input_names
+    cut_at_start = tokenizer.truncation_side == "left"
     encoded: dict[int, EncodedText] = {}
     for count in (1, 2):  # a tokenizer takes a list of texts or one of pairs
         indices = [index for index, text in enumerate(parts) if len(text) == count]
         encodings = tokenize(tokenizer, [parts[index] for index in indices], max_tokens) if indices else []
         for index, encoding in zip(indices, encodings, strict=True):
-            text = _build_encoded_text(parts[index], encoding, special_ids, unknown_id, has_token_types)
+            text = _build_encoded_text(
+                parts[index], encoding, special_ids, unknown_id, has_token_types, cut_at_start=cut_at_start
+            )
             encoded[index] = text if places is None else _ask_about(text, encoding, parts[index][-1], places[index])
     return [encoded[index] for index in range(len(parts))]
 
@@ -489,6 +498,8 @@ def _build_encoded_text(
     special_ids: Collection[int],
     unknown_id: int | None,
     has_token_types: bool,
+    *,
+    cut_at_start: bool,
 ) -> EncodedText:
     """One text or a pair with its words, those of the first text first."""
     words: list[str] = []
@@ -519,4 +530,5 @@ def _build_encoded_text(
             for token, word in zip(encoding.ids, word_of_token, strict=True)
             if token == unknown_id and word is not None
         ),
+        cut_at_start=cut_at_start,
     )
