@@ -203,13 +203,19 @@ def _score_rivals(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float
     rivals = {rival.model_input: rival for text in texts for rival in text.rivals}
     numbers = {key: number for number, key in enumerate(rivals)}
     scores = torch.zeros(len(rivals), device=model.device)
+    _check_tokens(model, list(rivals.values()))
     for batch in _iter_padded_batches(model, list(rivals.values()), None):
-        with evaluation_mode(model), torch.inference_mode():
-            scores[list(batch.indices)] = model(**complete_batch(model, batch.inputs)).logits[:, 0].float()
+        scores[list(batch.indices)] = _score_choices(model, batch)
     rows = torch.full((len(texts), most), _IMPOSSIBLE, device=model.device)
     for number, text in enumerate(texts):
         rows[number, : len(text.rivals)] = scores[[numbers[rival.model_input] for rival in text.rivals]]
     return rows
+
+
+def _score_choices(model: PreTrainedModel, batch: Batch) -> Float[Tensor, " batch"]:
+    """Logit of each text of a batch as a question's choice, without gradients."""
+    with keeping_attention_type(model), evaluation_mode(model), torch.inference_mode():
+        return model(**complete_batch(model, batch.inputs)).logits[:, 0].float()
 
 
 def _iter_padded_batches(
@@ -546,10 +552,8 @@ def _pick_choices(model: PreTrainedModel, texts: Sequence[EncodedText]) -> list[
     """The number of the choice with the highest logit of every question, of which the first choice is asked about."""
     picked: dict[int, int] = {}
     for batch in iter_model_batches(model, texts):
-        with evaluation_mode(model), torch.inference_mode():
-            own = model(**complete_batch(model, batch.inputs)).logits.float()
         assert batch.rivals is not None
-        numbers = torch.cat([own, batch.rivals], dim=1).argmax(dim=1)
+        numbers = torch.cat([_score_choices(model, batch)[:, None], batch.rivals], dim=1).argmax(dim=1)
         picked |= dict(zip(batch.indices, numbers.tolist(), strict=True))
     return [picked[number] for number in range(len(texts))]
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMultipleChoice, BertConfig, DebertaV2Config, RobertaConfig
+from transformers import (
+    AutoModelForMultipleChoice,
+    BertConfig,
+    BigBirdConfig,
+    DebertaV2Config,
+    RobertaConfig,
+    RoFormerConfig,
+)
 
 import safr
 from safr.attribution.gradients import gradient_x_input, integrated_gradients
@@ -33,11 +40,11 @@ SPLIT = Split(TEXTS, ("0", "2", "1"))
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-def chooser(config_class=BertConfig):
+def chooser(config_class=BertConfig, **settings):
     words = tokenizer("wordpiece")
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = config_class(vocab_size=len(words), pad_token_id=words.pad_token_id, **SIZES)
+        config = config_class(**{"vocab_size": len(words), "pad_token_id": words.pad_token_id} | SIZES | settings)
         model = AutoModelForMultipleChoice.from_config(config).eval()
         for weight in model.parameters():
             if weight.dim() > 1:
@@ -90,13 +97,31 @@ def test_the_paper_transformer_scores_choices_together_as_alone():
     assert float(outputs.loss) == pytest.approx(float(-outputs.logits[0].log_softmax(0)[1]))
 
 
-def test_batches_change_nothing():
-    model, words = chooser()
+@pytest.mark.parametrize("config_class", [BertConfig, RoFormerConfig])
+def test_batches_change_nothing(config_class):
+    model, words = chooser(config_class)
     texts = encode_texts(model, words, list(TEXTS))
     together = {batch.indices[n]: row for batch, rows in iter_logits(model, texts) for n, row in enumerate(rows)}
     for number, text in enumerate(texts):
         ((_, alone),) = iter_logits(model, [text])
         assert torch.allclose(together[number], alone[0], atol=1e-5)
+
+
+def test_a_model_keeps_its_attention_after_short_choices():
+    model, words = chooser(BigBirdConfig, block_size=2, num_random_blocks=1)
+    assert model.bert.attention_type == "block_sparse"
+    safr.explain(model, words, *TEXTS[0])
+    assert model.bert.attention_type == "block_sparse"
+
+
+@pytest.mark.parametrize("listed", ["[[it]] | {}", "it | {}", "[[{}]] | it"])
+def test_choices_that_a_model_has_no_positions_or_embeddings_for_are_refused(listed):
+    model, words = chooser(max_position_embeddings=20)
+    with pytest.raises(InputError, match=r"a text has 31 tokens, more than the model's 20 positions; pass a max_token"):
+        safr.explain(model, words, "is it ?", listed.format(" ".join(["film"] * 24)))
+    model, words = chooser(vocab_size=40)
+    with pytest.raises(InputError, match=r"the tokenizer gives token \d+, but the model's vocabulary has 40"):
+        safr.explain(model, words, "is", listed.format("unbelievably"))
 
 
 def test_questions_with_different_numbers_of_choices_are_explained_together():

@@ -60,6 +60,9 @@ PADDED_LIKE_ALONE = frozenset(
 )
 """Model types for which tests have shown that a text gets the same alone and with padding on its right."""
 
+READING_LAST_TOKEN = frozenset({"RoFormerForMultipleChoice"})
+"""Classes of those types whose head reads the last token of a row, be it padding."""
+
 PADDED_AT_END = frozenset({"longformer", "big_bird"})
 """Model types that append padding of their own to every text, up to a multiple of a window or block."""
 
@@ -225,7 +228,8 @@ def takes_token_types(model: nn.Module) -> bool:
 
 def ignores_padding(model: PreTrainedModel) -> bool:
     """Whether a text gets the same vectors and logits alone and with padding on its right."""
-    return getattr(model.config, "model_type", "") in PADDED_LIKE_ALONE
+    is_like_alone = getattr(model.config, "model_type", "") in PADDED_LIKE_ALONE
+    return is_like_alone and type(unwrap(model)).__name__ not in READING_LAST_TOKEN
 
 
 def find_feed_forward_layers(
