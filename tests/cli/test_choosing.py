@@ -77,7 +77,9 @@ def test_the_benchmark_finds_the_words_that_decide(run):
 def test_report_and_page_show_the_choices(run, tmp_path):
     report, page = tmp_path / "report.html", tmp_path / "page.html"
     assert main(["report", str(run.folder), "--output", str(report)]) == 0
-    assert "By chance" in report.read_text()
+    text = report.read_text()
+    assert "By chance" in text
+    assert re.findall(r"label the answer, (right|wrong) in", text) == re.findall(r"%, (right|wrong)\)</div>", text)
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
     contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
     assert "[[" in contents["rows"][0]["text"]

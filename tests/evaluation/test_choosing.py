@@ -75,7 +75,9 @@ def test_probabilities_are_those_of_the_choices_and_the_model_picks_the_highest(
         assert explained.prediction == question.choices[best]
         assert explained.probability == pytest.approx(shares[best], abs=1e-5)
         assert explained.words == encode(words, [(question.text, question.choices[best])])[0].words
+        assert explained.answer == "the answer"
         for asked in range(3):
+            assert (safr.explain(model, words, *question.mark(asked)).answer == "the answer") == (asked == best)
             (read,) = encode_texts(model, words, [question.mark(asked)])
             (row,) = predict_probabilities(model, [read])
             others = sorted(share for number, share in enumerate(shares) if number != asked)

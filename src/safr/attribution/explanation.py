@@ -141,9 +141,9 @@ class Explanation:
     def answer(self) -> str:
         """What the model says in the form of a label: its class, all its classes with `;` between, or its number.
 
-        Of a model that finds answers it is one of `ANSWER_NAMES`, and not the words of the answer.
+        Of a model that finds answers or picks choices it is one of `ANSWER_NAMES`, and not the words of the answer.
         """
-        if self.task == "question_answering":
+        if self.task in ("question_answering", "multiple_choice"):
             return ANSWER_NAMES[self.predicted]
         return f"{self.probability:.4g}" if self.is_regression else "; ".join(self.fitting)
 
