@@ -38,7 +38,9 @@ def test_a_marked_question_is_read_as_it_was_written(choices, data):
     assert parse_question(question.mark(asked)) == ChoiceQuestion(QUESTION, tuple(choices), asked)
 
 
-@pytest.mark.parametrize("listed", ["one", "one | ", "[[one]] | [[two]]", "o[[n]]e | two", " | two"])
+@pytest.mark.parametrize(
+    "listed", ["one", "one | ", "[[one]] | [[two]]", "o[[n]]e | two", " | two", "[[]] | two", "one | | two"]
+)
 def test_what_holds_no_choices_is_refused_with_an_example(listed):
     with pytest.raises(InputError, match=r"expected two or more choices with ' \| ' between, .*such as blue \| green"):
         parse_question((QUESTION, listed))
@@ -52,6 +54,8 @@ def test_what_holds_no_choices_is_refused_with_an_example(listed):
         ([{"text": ["a", "b"], "label": ["1", 2]}], ["a", "b"], ["1", "2"]),
         ([[3.50, 4]], ["3.5", "4"], []),
         (["a", None], ["a", ""], []),
+        ([None], [""], []),
+        ([{"text": None, "label": None}], [""], []),
     ],
 )
 def test_choices_are_read_from_every_form(cells, choices, names):
@@ -66,6 +70,14 @@ def test_choices_are_read_from_every_form(cells, choices, names):
         ([[["a"], ["b"]]], r"here: expected a column for each of two or more choices"),
         (["a", "b | c"], r"here: expected choices without ' \| ', which stands between them"),
         (["a", " a"], r"here: expected different choices, got 'a \| a'"),
+        ([{"text": "ab", "label": "AB"}], r"here: expected a column for each of two or more choices, .* got dict"),
+        (
+            [{"text": ["a", "b"], "label": ["A"]}],
+            r"here: expected a name for each of 2 choices, each another, got list",
+        ),
+        ([{"text": ["a", "b"], "label": ["A", "A"]}], r"here: expected a name for each of 2 choices, each another"),
+        ([{"text": ["a", "b"], "label": ["A", None]}], r"here: expected a name for each of 2 choices, each another"),
+        ([{"text": ["a", "b"], "label": None}], r"here: expected a name for each of 2 choices, each another"),
     ],
 )
 def test_other_cells_are_refused(cells, message):
@@ -83,6 +95,11 @@ def test_other_cells_are_refused(cells, message):
         ("B", ["a", "b"], [], "1"),
         ("2", ["1", "2", "3"], [], "1"),  # a text is the choice itself
         (2, ["1", "2", "3"], [], "2"),  # a number counts the choices
+        (2.0, ["1", "2", "3"], [], "2"),
+        ("1.0", ["a", "b"], [], "1"),
+        ("1.50", ["1.5", "1.50"], [], "1"),
+        ("x " * 200, ["y", ("x " * 200).strip()], [], "1"),
+        ("b\ud800", ["a", "b\ufffd"], [], "1"),
         ("1", ["a", "b"], ["1", "2"], "0"),  # as ARC names some of its choices
         ("b", ["a", "b"], ["1", "2"], "1"),
         ("", ["a", "b"], [], None),
@@ -90,7 +107,7 @@ def test_other_cells_are_refused(cells, message):
     ],
 )
 def test_the_right_choice_is_found_by_name_text_number_or_letter(value, choices, names, right):
-    assert read_right_choice(value, choices, names, "here") == right
+    assert read_right_choice(value, choices, names, "here")[0] == right
 
 
 @pytest.mark.parametrize(("value", "names"), [("AB", []), (2, []), ("c", []), ("0", ["1", "2"])])
@@ -179,6 +196,18 @@ def test_questions_are_loaded_from_lists_and_from_columns(tmp_path):
         tmp_path / "data.csv", text_column=("q", "a", "b", "c"), label_column="right", task="multiple_choice"
     )
     assert (other.train, other.dev, other.test) == (data.train, data.dev, data.test)
+
+
+def test_labels_that_are_one_choice_and_count_another_are_told(tmp_path):
+    rows = [{"question": f"after {n} ?", "choices": [str(n), str(n + 1), "0"], "answer": str(n % 2)} for n in range(20)]
+    columns = {"text_column": ("question", "choices"), "label_column": "answer", "task": "multiple_choice"}
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows[1:])))
+    data = load_data(tmp_path / "data.jsonl", **columns)
+    assert data.cleaned == {"label that is one choice and counts another, read as the text": 10}
+    rows = [row | {"answer": int(row["answer"])} for row in rows]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows[1:])))
+    data = load_data(tmp_path / "data.jsonl", **columns)
+    assert data.cleaned == {"label that is one choice and counts another, read as the number": 10}
 
 
 def test_what_is_wrong_with_a_table_of_questions_is_one_line(tmp_path):

@@ -22,6 +22,7 @@ from safr.errors import InputError, shorten_text
 SEPARATOR = " | "
 """Stands between the choices in the second text of a question."""
 
+_BETWEEN = re.compile(r"(?<!\S)\|(?!\S)")
 _MARKED = re.compile(r"\[\[(.*)\]\]", re.DOTALL)
 _EXAMPLE = "blue | green | red"
 
@@ -33,31 +34,33 @@ def read_choices(cells: Sequence[Any], place: str) -> tuple[list[str], list[str]
         cells: A text each; or one list of texts, or one object with lists `text` and `label`, as ARC has on the hub.
         place: Begins the error's message.
 
+    Returns:
+        An empty choice where one is missing, and one alone where all are.
+
     Raises:
-        InputError: They are something else, fewer than two, two are the same, or one holds the separator.
+        InputError: They are something else, fewer than two, two are the same or have the same name, or one holds the
+            separator.
     """
-    values, names = list(cells), []
-    if len(values) == 1 and isinstance(values[0], Mapping) and {"text", "label"} <= set(values[0]):
-        pairs = list(zip(values[0]["text"], values[0]["label"], strict=False))
-        values, names = [text for text, _ in pairs], [name for _, name in pairs]
-    elif len(values) == 1 and isinstance(values[0], list | tuple):
-        values = list(values[0])
-    values = ["" if value is None else value for value in values]
-    if not all(isinstance(value, str | int | float) for value in values) or len(values) < 2:
+    values: Any = cells[0] if len(cells) == 1 else cells
+    labels: Any = []
+    if isinstance(values, Mapping) and {"text", "label"} <= set(values):
+        values, labels = values["text"], values["label"]
+    if values is None:
+        return [""], []
+    if not (isinstance(values, list | tuple) and len(values) > 1 and all(map(_is_text, values))):
         raise InputError(
             f"{place}: expected a column for each of two or more choices, or a list of them in one, got "
             f"{describe_cell(cells[0] if len(cells) == 1 else values)}"
         )
-    texts = (value if isinstance(value, str) else normalize_label(value, place) or "" for value in values)
-    choices = [replace_lone_surrogates(" ".join(text.split()))[0] for text in texts]
+    choices, names = [_spell(value, place) for value in values], _read_names(labels, len(values), place)
     if SEPARATOR.strip() in {word for choice in choices for word in choice.split()}:
         raise InputError(f"{place}: expected choices without {SEPARATOR!r}, which stands between them; write / instead")
     if len(set(choices)) < len(choices):
         raise InputError(f"{place}: expected different choices, got {shorten_text(SEPARATOR.join(choices), 60)!r}")
-    return choices, [str(normalize_label(name, place)) for name in names]
+    return choices, names
 
 
-def read_right_choice(value: Any, choices: Sequence[str], names: Sequence[str], place: str) -> str | None:
+def read_right_choice(value: Any, choices: Sequence[str], names: Sequence[str], place: str) -> tuple[str | None, bool]:
     """The number of the right choice, counted from 0, as the label of the question; None where it is missing.
 
     Args:
@@ -67,23 +70,49 @@ def read_right_choice(value: Any, choices: Sequence[str], names: Sequence[str], 
         names: Their names, or none.
         place: Begins the error's message.
 
+    Returns:
+        Beside it, whether the cell could as well mean another choice, by its number or letter or by what it is.
+
     Raises:
         InputError: It is none of them.
 
     >>> read_right_choice("B", ["blue", "green"], [], ""), read_right_choice(0, ["blue", "green"], [], "")
-    ('1', '0')
+    (('1', False), ('0', False))
     """
-    name = normalize_label(value, place)
-    if name is None or name == "-1":  # a hidden label
-        return None
-    name = " ".join(name.split())
+    name = _spell(value, place)
+    whole = name.removesuffix(".0")  # as a table has it where a column with a missing number was read as floats
+    if whole in ("", "-1"):  # a hidden label
+        return None, False
     numbers, letters = list(map(str, range(len(choices)))), list(string.ascii_uppercase[: len(choices)])
-    by_number = (numbers, list(choices), letters) if isinstance(value, int) else (list(choices), numbers, letters)
-    for known in (list(names), list(choices)) if names else by_number:
-        if name in known:
-            return str(known.index(name))
+    by_text, by_number, by_letter = (name, list(choices)), (whole, numbers), (name, letters)
+    ways = [(name, list(names)), (whole, list(names)), by_text]
+    if not names:
+        ways = [by_text, by_number, by_letter] if isinstance(value, str) else [by_number, by_text, by_letter]
+    meant = [known.index(key) for key, known in ways if key in known]
+    if meant:
+        return str(meant[0]), not names and len(set(meant)) > 1
     expected = ", ".join(names) if names else f"0 to {numbers[-1]}, A to {letters[-1]}"
     raise InputError(f"{place}: expected the right choice, {expected} or itself, got {shorten_text(name, 40)!r}")
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _spell(value: Any, place: str) -> str:
+    """A cell as text on one line; "" where it is missing."""
+    text = value if isinstance(value, str) else normalize_label(value, place) or ""
+    return replace_lone_surrogates(" ".join(text.split()))[0]
+
+
+def _read_names(values: Any, count: int, place: str) -> list[str]:
+    """The names of so many choices, each another; none where they have none."""
+    names = [_spell(value, place) for value in values] if isinstance(values, list | tuple) else [""]
+    if names and not (len(set(names)) == len(names) == count and all(names)):
+        raise InputError(
+            f"{place}: expected a name for each of {count} choices, each another, got {describe_cell(values)}"
+        )
+    return names
 
 
 @dataclass(frozen=True)
@@ -111,16 +140,16 @@ def parse_question(text: Text) -> ChoiceQuestion:
     ChoiceQuestion(text='Which colour has the sky?', choices=('blue', 'green'), asked=1)
     """
     ((question, listed),) = read_questions([text])
-    choices = [choice.strip() for choice in listed.split(SEPARATOR)]
+    choices = [choice.strip() for choice in _BETWEEN.split(listed)]
     marked = [number for number, choice in enumerate(choices) if _MARKED.fullmatch(choice)]
+    asked = marked[0] if marked else None
+    if asked is not None:
+        choices[asked] = _MARKED.sub(r"\1", choices[asked]).strip()
     if len(choices) < 2 or not all(choices) or len(marked) > 1 or count_marks(listed) > len(marked):
         raise InputError(
             f"expected two or more choices with {SEPARATOR!r} between, one of them in double brackets or none, such as "
             f"{_EXAMPLE}, got {shorten_text(listed, 40)!r}"
         )
-    asked = marked[0] if marked else None
-    if asked is not None:
-        choices[asked] = _MARKED.sub(r"\1", choices[asked])
     return ChoiceQuestion(question, tuple(choices), asked)
 
 
@@ -233,7 +262,7 @@ def _read_split(split: Split) -> list[tuple[ChoiceQuestion, int]]:
 def _parse_unmarked(text: Text) -> ChoiceQuestion:
     """The question in a pair whose choices are data, so that brackets in them are no mark."""
     ((question, listed),) = read_questions([text])
-    choices = tuple(choice.strip() for choice in listed.split(SEPARATOR))
+    choices = tuple(choice.strip() for choice in _BETWEEN.split(listed))
     if len(choices) < 2 or not all(choices):
         raise InputError(f"expected two or more choices with {SEPARATOR!r} between, got {shorten_text(listed, 40)!r}")
     return ChoiceQuestion(question, choices)

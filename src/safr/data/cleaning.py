@@ -110,7 +110,9 @@ def _read_row(
         _check_choice_columns(columns, row.place)
         choices, names = read_choices(cells[1:], places[1])
         listed = SEPARATOR.join(choices) if all(choices) else ""  # with an empty choice the row is left out
-        label = read_right_choice(values[0], choices, names, places[count]) if listed else None
+        label, is_ambiguous = read_right_choice(values[0], choices, names, places[count]) if listed else (None, False)
+        read = "text" if isinstance(values[0], str) else "number"
+        cleaned[f"label that is one choice and counts another, read as the {read}"] += is_ambiguous
         return [_check_text(cells[0], places[0]), listed], label
     read_text = _join_words if task == "token_classification" else _check_text
     texts = [read_text(value, place) for value, place in zip(cells, places, strict=False)]
