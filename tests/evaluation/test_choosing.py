@@ -181,6 +181,24 @@ def test_a_model_is_evaluated_on_a_split():
     assert set(scores["within"]) == {"first", "second"}
 
 
+def test_labels_may_be_numbers():
+    model, words = chooser()
+    right = [int(np.argmax(score_alone(model, words, parse_question(text)))) for text in TEXTS]
+    wrong = [(number + 1) % 3 for number in right]
+    more = (*TEXTS, ("who moves ?", "it | not | the cast | a premise"))
+    for labels, expected in ((right, 1), (wrong, 0), ([*right[:2], wrong[2]], 2 / 3)):
+        scores = evaluate(model, Split(TEXTS, tuple(labels)), tokenizer=words)
+        assert scores == evaluate(model, Split(TEXTS, tuple(map(str, labels))), tokenizer=words)
+        assert scores["accuracy"]["value"] == pytest.approx(expected)
+        measured = safr.srs(model, words, TEXTS, np.array(labels))
+        assert measured.srs.value == pytest.approx(scores["srs"]["30"]["value"])
+        assert evaluate(model, Split(more, (*labels, 3)), tokenizer=words)["texts"] == 4
+    marked = align_split(model, words, SPLIT, SPLIT)
+    assert align_split(model, words, marked, marked) == marked
+    with pytest.raises(InputError, match=r"expected the number of a choice, 0 to 2, got '3'"):
+        safr.srs(model, words, TEXTS, [0, 1, 3])
+
+
 @pytest.mark.parametrize("how", ["delete", "replace", "hide", "average"])
 def test_words_are_removed_in_every_way(how):
     model, words = chooser()

@@ -174,6 +174,11 @@ def ask_about(choices: Sequence[EncodedText], asked: int, choice: str) -> Encode
     return replace(choices[asked], rivals=rivals, asked_text=choice)
 
 
+def are_all_marked(texts: Sequence[Text]) -> bool:
+    """Whether in every question a choice is marked."""
+    return all(parse_question(text).asked is not None for text in texts)
+
+
 def mark_choices(split: Split) -> Split:
     """Each question with a mark at its right choice, by which a model is judged, all with the label `THE_ANSWER`.
 

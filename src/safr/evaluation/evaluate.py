@@ -165,7 +165,7 @@ def _add_token_scores(
     data: TextDataset | Split,
 ) -> None:
     """Add how well a model writes, or tags, all tokens of the texts, and how many texts have none to judge it by."""
-    if not any(isinstance(label, str) for label in whole.labels):
+    if not (picks_choices(model) or any(isinstance(label, str) for label in whole.labels)):
         return
     scores["not_judged"] = len(whole) - scores["texts"]
     if is_tagger(model):

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.config import Task
 from safr.data import Split, TextDataset
 from safr.data.answers import ANSWER_NAMES, mark_answers
-from safr.data.choices import mark_choices
+from safr.data.choices import are_all_marked, mark_choices
 from safr.data.encoding import EncodedText
 from safr.data.splits import Label, Text
 from safr.data.tags import mark_texts
@@ -167,6 +167,8 @@ def align_split(
 ) -> Split:
     """A split of data, or data that are one, with labels as the model numbers its outputs; see `align_labels`.
 
+    Numbers beside questions with choices are those of the right ones, unless all questions have a mark already.
+
     Raises:
         InputError: Also where the labels are none of the model's task.
     """
@@ -180,8 +182,8 @@ def align_split(
             return mark_texts(tokenizer, split, number_tags(model, names), max_tokens)
         if finds_answers(model):
             return mark_answers(tokenizer, split, max_tokens)
-        if picks_choices(model):
-            return mark_choices(split)
+    if picks_choices(model) and not (isinstance(split.labels[0], int) and are_all_marked(split.texts)):
+        return mark_choices(split)
     labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
     return Split(split.texts, tuple(labels.tolist()))
 

@@ -17,13 +17,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.internals import internal_scores
 from safr.attribution.words import Scores, random_scores
 from safr.data.encoding import EncodedText, read_texts
-from safr.data.splits import Text
+from safr.data.splits import Split, Text
 from safr.errors import InputError, describe_value
-from safr.evaluation.labels import check_classes, check_labels
+from safr.evaluation.labels import align_split, check_classes, check_labels
 from safr.evaluation.statistics import Estimate
 from safr.evaluation.task_metrics import ACCURACY, MAE, MAIN_METRICS
 from safr.inference import check_model, encode_texts, get_task, predict_labels, to_numpy
-from safr.model.families import has_visible_attention, unwrap
+from safr.model.families import has_visible_attention, picks_choices, unwrap
 from safr.model.regularizer import get_explaining_site
 from safr.processes import share_texts
 from safr.progress import Progress
@@ -135,7 +135,8 @@ def srs(
             it or not. It runs in evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer.
         texts: At least two texts, or pairs, as tuples, for a model that reads pairs.
-        labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right.
+        labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right. Of
+            questions with choices the number of the right one.
         percent: k, above 0 and at most 100.
         scores: One score per word of every text, as another method gives them, in place of capacity.
         site: Site whose capacity ranks the words. Default: the one that explains the model, `fc1.0` without SAFR.
@@ -155,6 +156,10 @@ def srs(
     texts = read_texts(texts)
     metric = MAIN_METRICS[get_task(model)]
     answers = check_labels(texts, labels, get_task(model))
+    if picks_choices(model):
+        split = Split(tuple(texts), tuple(answers.tolist()))
+        examples = align_split(model, tokenizer, split, split, max_tokens)
+        texts, answers = list(examples.texts), examples.label_array
     encoded = encode_texts(model, tokenizer, texts, max_tokens)
     check_classes(model, encoded, answers)
     check_deletable(encoded)
