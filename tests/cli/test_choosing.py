@@ -83,6 +83,7 @@ def test_report_and_page_show_the_choices(run, tmp_path):
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
     contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
     assert "[[" in contents["rows"][0]["text"]
+    assert {row["label"] for row in contents["rows"]} == set(contents["labels"]) == {"the answer"}
 
 
 def test_a_pretrained_encoder_gets_a_head_and_is_judged_as_it_is(tmp_path):
