@@ -9,8 +9,6 @@ from safr.errors import InputError
 from safr.evaluation import audit, benchmark_metrics
 from safr.runs import Run
 
-IS_FIRST = os.environ["RANK"] == "0"
-
 
 def fail(*arguments):
     raise InputError("the second process has found something")
@@ -37,7 +35,7 @@ def refuse_to_write(*arguments, **options):
 
 if __name__ == "__main__":
     problem = sys.argv[1]
-    if not IS_FIRST:
+    if os.environ["RANK"] != "0":
         storage.replace_file = Run.lock = refuse_to_write
         if problem in ("fail", "fail_unpicklably", "die"):
             audit._text_mean = globals()[problem]

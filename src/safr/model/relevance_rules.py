@@ -210,9 +210,9 @@ _CONSTANT_INPUTS = {"Div": (1,)}
 _LINEAR = frozenset(
     """
     AccumulateGrad Add Alias AsStrided Cat Clone ConstantPadNd Copy CopySlices Cumsum Diagonal Expand Flip Gather Index
-    IndexAdd IndexPut IndexSelect LeakyRelu MaskedFill MaskedScatter MaskedSelect Max Mean MkldnnLinear Movedim Narrow
-    NativeDropout Neg Permute PreluKernel Relu Repeat RepeatInterleave Reshape ReshapeAlias Roll Rsub Scatter ScatterAdd
-    Select SelectScatter Slice SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Transpose Tril Triu
+    IndexAdd IndexPut IndexSelect LeakyRelu MaskedFill MaskedScatter MaskedSelect Max Maximum Mean Minimum MkldnnLinear
+    Movedim Narrow NativeDropout Neg Permute PreluKernel Relu Repeat RepeatInterleave Reshape ReshapeAlias Roll Rsub
+    Scatter ScatterAdd Select SelectScatter Slice SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Transpose Tril Triu
     Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View Where
     """.split()  # noqa: SIM905 - a list of lines says no more
 )
