@@ -209,11 +209,11 @@ _CONSTANT_INPUTS = {"Div": (1,)}
 
 _LINEAR = frozenset(
     """
-    AccumulateGrad Add Alias AsStrided Cat Clone ConstantPadNd Copy CopySlices Cumsum Diagonal Expand Flip Gather Index
-    IndexAdd IndexPut IndexSelect LeakyRelu MaskedFill MaskedScatter MaskedSelect Max Maximum Mean Minimum MkldnnLinear
-    Movedim Narrow NativeDropout Neg Permute PreluKernel Relu Repeat RepeatInterleave Reshape ReshapeAlias Roll Rsub
-    Scatter ScatterAdd Select SelectScatter Slice SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Transpose Tril Triu
-    Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View Where
+    AccumulateGrad Add Alias AsStrided Cat Clone ConstantPadNd Copy CopySlices Cumsum Diagonal Expand Flip Gather
+    Index IndexAdd IndexPut IndexSelect LeakyRelu MaskedFill MaskedScatter MaskedSelect Max Maximum Mean Minimum
+    MkldnnLinear Movedim Narrow NativeDropout Neg Permute PreluKernel Relu Repeat RepeatInterleave Reshape
+    ReshapeAlias Roll Rsub Scatter ScatterAdd Select SelectScatter Slice SliceScatter Split SplitWithSizes Squeeze
+    Stack Sub Sum T ToCopy Transpose Tril Triu Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View Where
     """.split()  # noqa: SIM905 - a list of lines says no more
 )
 """Operations of autograd that are linear, or that only choose, as ReLU and the maximum do."""
