@@ -424,6 +424,16 @@ def test_batches_whose_gradients_are_added_up_are_one_larger_batch(tmp_path, mon
         torch.testing.assert_close(other[name], one[name], rtol=1e-3, atol=1e-5)
 
 
+def test_the_history_holds_the_mean_over_all_batches_that_are_added_up(tmp_path):
+    data = small_data()
+    halves = train(
+        without_noise(epochs=1, batch_size=8, gradient_accumulation=2, learning_rate=1e-12), data, tmp_path / "halves"
+    )
+    alone = train(without_noise(epochs=1, batch_size=8, learning_rate=1e-12), data, tmp_path / "alone")
+    for name in ("task", "importance", "interaction"):
+        assert halves.history[0][name] == pytest.approx(alone.history[0][name], rel=1e-5)
+
+
 def test_balanced_classes_weigh_a_rare_one_as_scikit_learn_says(tmp_path, monkeypatch):
     labels = tuple(int(n % 8 == 0) for n in range(64))
     split = Split(tuple(f"word{n % 9} {('bad', 'good')[label]} film" for n, label in enumerate(labels)), labels)

@@ -382,23 +382,31 @@ class _LengthGroupedTrainer(Trainer):
 
 
 class _History(TrainerCallback):
-    """Writes one line per epoch: the mean of every loss term over steps and processes, metrics on dev, the seconds."""
+    """Writes one line per epoch: the mean of every loss term over batches and processes, metrics on dev, seconds."""
 
     def __init__(self, run: Run, metrics: Iterable[str]) -> None:
         self.run = run
         self.metrics = list(metrics)
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.batches = 0
         self.started = time.monotonic()
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.sums, self.steps, self.started = {}, 0, time.monotonic()
+        self.sums, self.batches, self.started = {}, 0, time.monotonic()
+
+    def on_substep_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._add_terms(kwargs["model"].safr)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.steps += 1
-        regularizer = kwargs["model"].safr
+        self._add_terms(kwargs["model"].safr)
+
+    def _add_terms(self, regularizer: Any) -> None:
+        """Add the loss terms of the last batch, of which a step may accumulate several."""
+        self.batches += 1
         for name, value in regularizer.terms.items():
             # A language model's loss is its share of that of all tokens in the step, which other passes hold too.
             whole = value / regularizer.batch_fraction if name == "task" else value
@@ -410,7 +418,7 @@ class _History(TrainerCallback):
         sums = average_over_processes(self.sums)
         if not is_first_process():
             return
-        line |= {name: float(value) / max(self.steps, 1) for name, value in sums.items()}
+        line |= {name: float(value) / max(self.batches, 1) for name, value in sums.items()}
         line |= {f"dev_{name}": kwargs["metrics"][f"eval_{name}"] for name in self.metrics}
         line["seconds"] = time.monotonic() - self.started
         # A resumed training repeats the epochs after its last checkpoint, so their lines are replaced.
