@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Shaped
+from jaxtyping import Float, Float32, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,10 +33,11 @@ from safr.data.encoding import (
     replace_surrogates,
     tokenize,
 )
-from safr.data.marks import FIRST_ASKED, LAST_ASKED, count_marks, encode_marked, label_asked, mark_words
+from safr.data.marks import count_marks, encode_marked, label_asked, mark_words
 from safr.data.splits import Label, Text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, describe_value, shorten_text
+from safr.model.answer_logits import IMPOSSIBLE, choose_spans, compare_answers, compare_choices, find_asked
 from safr.model.families import (
     complete_batch,
     get_encoder,
@@ -65,9 +65,6 @@ PROBLEM_TYPES: dict[Task, ProblemType] = {
 
 _MOST_LOGITS = 2**26
 """Logits of all tokens that are in memory at once, a quarter of a gigabyte."""
-
-_IMPOSSIBLE = -1e9
-"""Logit of what is no answer; not infinite, so that gradients stay numbers."""
 
 _Outputs = TypeVar("_Outputs", Tensor, NDArray[Any])
 
@@ -206,7 +203,7 @@ def _score_rivals(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Float
     _check_tokens(model, list(rivals.values()))
     for batch in _iter_padded_batches(model, list(rivals.values()), None):
         scores[list(batch.indices)] = _score_choices(model, batch)
-    rows = torch.full((len(texts), most), _IMPOSSIBLE, device=model.device)
+    rows = torch.full((len(texts), most), IMPOSSIBLE, device=model.device)
     for number, text in enumerate(texts):
         rows[number, : len(text.rivals)] = scores[[numbers[rival.model_input] for rival in text.rivals]]
     return rows
@@ -289,11 +286,11 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
             "train it again with a lower learning rate"
         )
     if picks_choices(model):
-        return _compare_choices(logits, batch)
+        return compare_choices(logits, batch.rivals)
     if logits.dim() == 2:
         return logits
     if logits.dim() == 3 and batch.asked is not None and finds_answers(model):
-        return _compare_answers(logits, batch.asked)
+        return compare_answers(logits, batch.asked)
     if logits.dim() == 3 and batch.asked is not None:
         first, _ = find_asked(batch.asked)
         return logits[torch.arange(len(first), device=logits.device), first]
@@ -310,63 +307,6 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         return logits[:, -1]
     last = _find_last_tokens(batch.inputs["attention_mask"])
     return logits[torch.arange(len(last), device=last.device), last]
-
-
-def find_asked(asked: Int[Tensor, "batch token"]) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
-    """Positions of every text's first and last token that is asked about; see `label_asked`."""
-    first, last = ((asked > 0) & (asked & what > 0) for what in (FIRST_ASKED, LAST_ASKED))
-    return first.int().argmax(dim=-1), last.int().argmax(dim=-1)
-
-
-def _compare_answers(
-    logits: Float[Tensor, "batch token 2"], asked: Int[Tensor, "batch token"]
-) -> Float[Tensor, "batch 3"]:
-    """Logits of the likeliest other answer, of the one that is asked about, and of all others together.
-
-    Where no other answer is left, as where words are deleted, the log-odds would be infinite. The first token as start
-    and end stands for the others then, as for no answer in SQuAD 2.0; the likeliest is half as likely as the answer at
-    most, so that the answer stays the prediction.
-    """
-    scores = score_spans(logits, asked != IGNORED)  # (batch, token, token)
-    texts = torch.arange(len(scores), device=scores.device)
-    answer = scores[texts, *find_asked(asked)]
-    others = scores.index_put((texts, *find_asked(asked)), scores.new_tensor(_IMPOSSIBLE)).flatten(1)
-    best = others.argmax(dim=-1, keepdim=True)
-    rest = others.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
-    is_alone, none = (asked != IGNORED).sum(dim=-1) == 1, logits[:, 0].float().sum(dim=-1)
-    another = torch.where(is_alone, none.minimum(answer - math.log(2)), others.gather(1, best)[:, 0])
-    return torch.stack([another, answer, torch.where(is_alone, none, rest)], dim=-1)
-
-
-def _compare_choices(logits: Float[Tensor, "batch 1"], batch: Batch) -> Float[Tensor, "batch 3"]:
-    """Logits of the likeliest other choice, of the one that is asked about, and of all others together."""
-    if batch.rivals is None:
-        raise InputError("expected questions with choices, got texts; write the choices with ' | ' between")
-    best = batch.rivals.argmax(dim=-1, keepdim=True)
-    rest = batch.rivals.scatter(1, best, _IMPOSSIBLE).logsumexp(dim=-1)
-    return torch.stack([batch.rivals.gather(1, best)[:, 0], logits[:, 0].float(), rest], dim=-1)
-
-
-def choose_spans(
-    logits: Float[Tensor, "batch token 2"], possible: Bool[Tensor, "batch token"]
-) -> Int[Tensor, "batch 2"]:
-    """First and last token of the answer with the highest logit; arguments are those of `score_spans`."""
-    best = score_spans(logits, possible).flatten(1).argmax(dim=-1)
-    return torch.stack([best // possible.shape[1], best % possible.shape[1]], dim=-1)
-
-
-def score_spans(
-    logits: Float[Tensor, "batch token 2"], possible: Bool[Tensor, "batch token"]
-) -> Float[Tensor, "batch token token"]:
-    """Logit of every answer, by its first and its last token: the sum of theirs.
-
-    Args:
-        logits: Of every token as an answer's first and as its last.
-        possible: True where a token may be in an answer. Others, and last tokens before the first, get -1e9.
-    """
-    first, last = logits.float().unbind(dim=-1)
-    is_span = (possible[:, :, None] & possible[:, None, :]).triu()
-    return torch.where(is_span, first[:, :, None] + last[:, None, :], _IMPOSSIBLE)
 
 
 def _find_last_tokens(attention_mask: Int[Tensor, "batch token"]) -> Int[Tensor, " batch"]:

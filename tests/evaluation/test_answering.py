@@ -35,7 +35,6 @@ from safr.evaluation.labels import align_split
 from safr.evaluation.srs import srs
 from safr.explorer.what_if import compute_what_if, predict_without_words
 from safr.inference import (
-    choose_spans,
     encode_texts,
     find_answers,
     iter_logits,
@@ -43,6 +42,7 @@ from safr.inference import (
     predict_probabilities,
     text_log_odds,
 )
+from safr.model.answer_logits import choose_spans
 from safr.model.transformer import TransformerConfig
 from tests.tiny_tokenizers import FAMILIES, tokenizer
 

@@ -48,8 +48,9 @@ from safr.data.token_cache import tokenize_dataset
 from safr.errors import InputError
 from safr.evaluation.generation import judge_tokens
 from safr.evaluation.task_metrics import DEV_METRICS, LOWER_IS_BETTER
-from safr.inference import choose_spans, find_asked, finds_answers, is_tagger
+from safr.inference import finds_answers, is_tagger
 from safr.launcher import count_processes, is_first_process
+from safr.model.answer_logits import choose_spans, find_asked
 from safr.model.attach import parameter_groups
 from safr.model.save import save
 from safr.processes import name_lost_process, take_over_sharding
