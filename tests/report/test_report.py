@@ -140,9 +140,25 @@ def test_texts_and_names_are_shown_as_they_are_and_run_nothing(page, source):
 
 def test_every_word_of_an_example_is_shown_with_its_capacity(page):
     titles = [attributes["title"] for tag, attributes in page.elements if tag == "span"]
+    titles = [title for title in titles if not title.startswith("relevance")]
     words = [len(text.split()) for text in tiny.HOSTILE]
     assert len(titles) == 2 * sum(words)
     assert all(re.fullmatch(r"(unknown to the tokenizer, )?capacity (0\.\d\d|1\.00)", title) for title in titles)
+
+
+def test_every_word_of_an_example_is_shown_for_its_class_or_against_it(page, source, safr_run):
+    spans = [attributes for tag, attributes in page.elements if tag == "span"]
+    signed = [attributes for attributes in spans if attributes["title"].startswith("relevance")]
+    assert len(signed) == len(spans) / 2
+    for attributes in signed:
+        is_against = attributes["title"].startswith("relevance -")
+        assert ("--against" in attributes["style"]) == is_against
+    model, tokenizer = safr_run.load_model()
+    explained = safr.explain(model, tokenizer, tiny.HOSTILE[0], method="relevance")
+    assert f"By relevance, blue words speak for “{explained.prediction}”" in html.unescape(source)
+    assert "".join(f"relevance {value:.2g}" for value in explained.scores) in "".join(
+        attributes["title"] for attributes in signed
+    )
 
 
 def test_every_run_is_there_with_its_numbers(page, baseline, safr_run):

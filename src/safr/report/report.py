@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -14,6 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
+from safr.attribution.registry import default_methods
+from safr.attribution.word_scores import describe_scores
 from safr.data.answers import ANSWER_NAMES, THE_ANSWER
 from safr.data.splits import join_pair
 from safr.data.tokenizer import describe_tokenizer
@@ -45,6 +48,7 @@ from safr.figures import (
     training_history,
 )
 from safr.figures.inputs import UNKNOWN_MARK
+from safr.figures.notebook import FAINT, MINUS
 from safr.runs import Run, check_same_data
 from safr.storage import hash_file, write_text
 
@@ -300,9 +304,11 @@ def _explain_examples(
     for number, example in enumerate(runs[-1].examples):
         readings = {}
         for run in runs:
-            explanation = explain(*models[run.name], example["text"], max_tokens=run.settings.max_tokens)
+            model, tokenizer = models[run.name]
+            method = "relevance" if "relevance" in default_methods(model) else None
+            explanation = explain(model, tokenizer, example["text"], max_tokens=run.settings.max_tokens, method=method)
             reading = _draw_explanation(explanation, sites=number == 0)
-            readings[run.name] = reading | _describe_prediction(explanation)
+            readings[run.name] = reading | _describe_prediction(explanation) | _describe_relevance(explanation)
         examples.append({**example, "readings": readings})
     return examples
 
@@ -326,6 +332,21 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
         ],
         "unknown_note": explanation.unknown_note,
         "pictures": {name: svg_data_uri(figure) for name, figure in pictures.items()},
+    }
+
+
+def _describe_relevance(explanation: Explanation) -> dict[str, Any]:
+    """The template's values about which words speak for the prediction and which against; none where it isn't known."""
+    scores = explanation.scores
+    if scores is None:
+        return {}
+    largest = max(float(np.abs(scores).max()), 1e-12)
+    return {
+        "meaning": describe_scores(explanation.method, explanation.target),
+        "signed_words": [
+            (MINUS * (value < -FAINT * largest) + word, value, abs(value) / largest)
+            for word, value in zip(explanation.words, scores.tolist(), strict=True)
+        ],
     }
 
 
