@@ -297,7 +297,10 @@ def test_each_token_that_a_model_writes_is_explained(kind, tmp_path, capsys):
     [
         (["--generate", "0"], "max_new_tokens must be a whole number from 1 on, got 0"),
         (["--generate", "2", "--method", "magic"], "no attribution method is called 'magic'"),
-        (["--method", "lime"], "--method explains what a language model writes; pass --generate N beside it"),
+        (
+            ["--generate", "2", "--target", "film"],
+            "`safr explain --generate N` needs RUN and one TEXT, and takes --method",
+        ),
         (["the scene", "--generate", "2"], "`safr explain --generate N` needs RUN and one TEXT"),
     ],
 )
