@@ -150,16 +150,16 @@ def _attribute_words(
         raise InputError(
             "gradients need a model without a decoder of its own, which reads the text once more; leave them out"
         )
+    chosen = None if targets is None else get_targets(model, texts, targets)
     scores: dict[int, np.ndarray] = {}
     for batch, trace in iter_traces(model, texts, ("embedding", "vmask")):
         # Tensors from inference mode can't be differentiated; copies can.
         vectors = trace.vectors.get("vmask", trace.vectors["embedding"]).clone()
         content_mask = batch.content_mask[..., None]
-        if targets is None:
+        if chosen is None:
             classes = drop_rest(model, text_logits(model, trace.logits, batch)).argmax(dim=-1).clone()
         else:
-            chosen = get_targets(model, texts, targets)[list(batch.indices)]
-            classes = torch.from_numpy(chosen).to(vectors.device)
+            classes = torch.from_numpy(chosen[list(batch.indices)]).to(vectors.device)
         names, inputs = zip(*batch.inputs.items(), strict=True)
         # Captum repeats tensors for its copies of the texts, and takes no None.
         extras = {"asked": batch.asked, "rivals": batch.rivals}

@@ -16,7 +16,7 @@ from safr.attribution.words import Scores, scores_per_word
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
-from safr.inference import Targets, batch_logits, drop_rest, iter_model_batches, to_numpy
+from safr.inference import Targets, batch_logits, drop_rest, get_targets, iter_model_batches, to_numpy
 from safr.model.families import picks_choices, unwrap
 from safr.model.interventions import intervene
 from safr.model.relevance_rules import find_unruled, relevance_rules
@@ -154,11 +154,11 @@ def _iter_relevance(
             "relevance needs a model without a decoder of its own, which reads the text once more; leave it out"
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile has made of a model takes no rules
-    for classes in (targets, contrast):
-        if not (classes is None or isinstance(classes, int | np.integer) or len(classes) == len(texts)):
-            raise InputError(f"expected one class for all, or one for each of {len(texts)} texts, got {len(classes)}")
+    # Without a class it is the highest logit's of the same pass.
+    chosen = [None if classes is None else get_targets(model, texts, classes) for classes in (targets, contrast)]
     for batch in iter_model_batches(model, texts):
-        yield batch, *_propagate(model, batch, site, _select(targets, batch), _select(contrast, batch))
+        indices = list(batch.indices)
+        yield batch, *_propagate(model, batch, site, *(None if c is None else c[indices].tolist() for c in chosen))
 
 
 @torch.enable_grad()
@@ -197,15 +197,6 @@ def _propagate(
     vectors = kept[-1]
     (gradient,) = torch.autograd.grad(explained.sum(), vectors)
     return gradient.float() * vectors.detach().float(), explained.detach()
-
-
-def _select(classes: Targets | None, batch: Batch) -> list[int] | None:
-    """The classes of a batch's texts."""
-    if classes is None:
-        return None
-    if isinstance(classes, int | np.integer):
-        return [int(classes)] * len(batch.indices)
-    return [int(classes[number]) for number in batch.indices]
 
 
 def _pick(logits: Float[Tensor, "batch label"], classes: list[int]) -> Float[Tensor, " batch"]:

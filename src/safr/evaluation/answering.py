@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Int
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data import Split
 from safr.data.answers import encode_answers, list_answer_texts, read_questions
-from safr.data.marks import FIRST_ASKED, LAST_ASKED
 from safr.evaluation.statistics import SHARE, bootstrap_mean, format_percent
 from safr.inference import find_answers
+from safr.model.answer_logits import find_asked
 
 
 def compute_answer_metrics(spans: Int[np.ndarray, "text 2"], labels: Int[np.ndarray, "text token"]) -> dict[str, float]:
@@ -23,9 +24,7 @@ def compute_answer_metrics(spans: Int[np.ndarray, "text 2"], labels: Int[np.ndar
         spans: First and last token of the model's answers.
         labels: See `label_asked`.
     """
-    right = np.stack(
-        [((labels > 0) & (labels & what > 0)).argmax(axis=1) for what in (FIRST_ASKED, LAST_ASKED)], axis=1
-    )
+    right = torch.stack(find_asked(torch.from_numpy(labels)), dim=1).numpy()
     shared = np.minimum(spans[:, 1], right[:, 1]) - np.maximum(spans[:, 0], right[:, 0]) + 1
     lengths = (spans[:, 1] - spans[:, 0] + 1) + (right[:, 1] - right[:, 0] + 1)
     return {
