@@ -30,6 +30,9 @@ Task = Literal[
 """What a model says about a text: its one class, each of the classes that fit it, a number, how it goes on, a tag for
 each of its words, where in it the answer to a question stands, or which choice is right."""
 
+QUESTION_TASKS: tuple[Task, ...] = ("question_answering", "multiple_choice")
+"""Tasks whose texts are pairs of a question with its text or its choices, and whose answer a model finds or picks."""
+
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
 

@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import safr
-from safr.config import PAPER_MODEL, Settings, Task
+from safr.config import PAPER_MODEL, QUESTION_TASKS, Settings, Task
 from safr.data import TextDataset, load_data
 from safr.errors import InputError
 from safr.model.pretrained_tokenizer import load_tokenizer
@@ -142,7 +142,7 @@ class Run:
     @property
     def has_pairs(self) -> bool:
         """Whether its texts are pairs."""
-        return self.settings.has_pairs or self.task in ("question_answering", "multiple_choice")
+        return self.settings.has_pairs or self.task in QUESTION_TASKS
 
     @property
     def settings(self) -> Settings:

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from safr.config import Task
+from safr.config import QUESTION_TASKS, Task
 from safr.data.answers import ANSWER_NAMES
 from safr.data.encoding import describe_unknown, replace_surrogates
 from safr.errors import InputError, shorten_text
@@ -143,7 +143,7 @@ class Explanation:
 
         Of a model that finds answers or picks choices it is one of `ANSWER_NAMES`, and not the words of the answer.
         """
-        if self.task in ("question_answering", "multiple_choice"):
+        if self.task in QUESTION_TASKS:
             return ANSWER_NAMES[self.predicted]
         return f"{self.probability:.4g}" if self.is_regression else "; ".join(self.fitting)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from safr.config import Task
+from safr.config import QUESTION_TASKS, Task
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
     NamedLabel,
@@ -81,8 +81,7 @@ def clean_rows(
         elif any(map(says_missing, texts)):
             cleaned["text that only says that it is missing, such as NaN, left out"] += 1
         elif label is None:
-            is_question = task in ("question_answering", "multiple_choice")
-            what = "question without an answer" if is_question else "missing label"
+            what = "question without an answer" if task in QUESTION_TASKS else "missing label"
             cleaned[f"{what} left out"] += 1
         else:
             value = row.values[len(columns.texts)]
@@ -341,8 +340,7 @@ def _prepare_targets(
             f"{place}: expected one column of texts and one of what a model is to write after them, got "
             f"{list_names(columns.names)}; join the others before"
         )
-    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
-    return examples, (columns.labels[0],), Counter()
+    return _take_as_written(parts), (columns.labels[0],), Counter()
 
 
 def _prepare_tags(
@@ -365,8 +363,7 @@ def _prepare_tags(
         for row in rows:
             for tag in set(str(row.label).split()) - known:
                 changed[f"text with the tag {shorten_text(tag)!r}, which train lacks, kept"] += 1
-    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
-    return examples, tuple(label_names) or sort_label_names(names), changed
+    return _take_as_written(parts), tuple(label_names) or sort_label_names(names), changed
 
 
 def _prepare_answers(
@@ -378,8 +375,7 @@ def _prepare_answers(
             f"{place}: expected two columns, of questions and of texts, and one of answers, got "
             f"{list_names(columns.names)}; pass --text-column question context --label-column answers"
         )
-    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
-    return examples, (columns.labels[0],), Counter()
+    return _take_as_written(parts), (columns.labels[0],), Counter()
 
 
 def _prepare_choices(
@@ -396,8 +392,12 @@ def _prepare_choices(
                 f"{row.place}: expected {usual} choices as most questions have, got {count}; a model is trained on "
                 "questions with as many choices each, so leave others out"
             )
-    examples: SplitExamples = {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
-    return examples, (columns.labels[0],), Counter()
+    return _take_as_written(parts), (columns.labels[0],), Counter()
+
+
+def _take_as_written(parts: Parts) -> SplitExamples:
+    """The examples with their labels as strings."""
+    return {part: [(row.text, str(row.label)) for row in rows] for part, rows in parts.items()}
 
 
 def _resolve_parts(parts: Parts) -> tuple[dict[str, list[LabelledText]], Counter[str]]:

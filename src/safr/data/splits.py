@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from safr.config import Task
+from safr.config import QUESTION_TASKS, Task
 from safr.errors import InputError, describe_value, shorten_text
 
 Text = str | tuple[str, str]
@@ -154,7 +154,7 @@ class TextDataset:
     @property
     def has_string_labels(self) -> bool:
         """Whether the labels are strings, which say something about tokens and not about whole texts."""
-        return self.task in ("generation", "token_classification", "question_answering", "multiple_choice")
+        return self.task in ("generation", "token_classification", *QUESTION_TASKS)
 
     @property
     def has_pairs(self) -> bool:

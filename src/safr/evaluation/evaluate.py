@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.words import Scores
+from safr.config import QUESTION_TASKS
 from safr.data import Split, TextDataset
 from safr.data.choices import count_choices
 from safr.data.encoding import EncodedText
@@ -322,7 +323,7 @@ def _score_predictions(
 ) -> dict[str, Any]:
     """The task's standard metrics: `classes`, `values` of a regression model, or `generation`; else none."""
     task = get_task(model)
-    if task in ("question_answering", "multiple_choice"):
+    if task in QUESTION_TASKS:
         return {}
     if task == "regression":
         return {"values": score_values(labels, predictions)}

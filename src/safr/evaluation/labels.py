@@ -20,7 +20,7 @@ from safr.data.splits import Label, Text
 from safr.data.tags import mark_texts
 from safr.data.targets import make_prompts
 from safr.errors import InputError, describe_value
-from safr.inference import check_model, finds_answers, get_task, is_tagger, iter_logits
+from safr.inference import check_model, compares_answers, finds_answers, get_task, is_tagger, iter_logits
 from safr.model.families import picks_choices
 
 
@@ -130,13 +130,13 @@ def align_labels(
             test=mark_texts(tokenizer, data.test, ids, max_tokens),
             label_names=tuple(sorted(ids, key=lambda name: ids[name])),
         )
-    if finds_answers(model):
+    if compares_answers(model):
         _check_task(model, data)
-        dev, test = (mark_answers(tokenizer, split, max_tokens) for split in (data.dev, data.test))
+        dev, test = (
+            mark_choices(split) if picks_choices(model) else mark_answers(tokenizer, split, max_tokens)
+            for split in (data.dev, data.test)
+        )
         return replace(data, dev=dev, test=test, label_names=ANSWER_NAMES)
-    if picks_choices(model):
-        _check_task(model, data)
-        return replace(data, dev=mark_choices(data.dev), test=mark_choices(data.test), label_names=ANSWER_NAMES)
     if model.can_generate():
         _check_task(model, data)
         most = max(len(tokenizer), model.config.get_text_config().vocab_size)

@@ -12,7 +12,7 @@ import pyarrow.compute
 from numpy.typing import NDArray
 
 import safr
-from safr.config import Task
+from safr.config import QUESTION_TASKS, Task
 from safr.data.answers import ANSWER_NAMES, THE_ANSWER
 from safr.data.encoding import replace_surrogates
 from safr.data.splits import Text, hash_text, join_pair
@@ -121,7 +121,7 @@ def describe_data(runs: Sequence[Run]) -> tuple[str, list[str]]:
     name, labels = (data.get("name"), data.get("labels")) if isinstance(data, dict) else (None, None)
     if not (isinstance(name, str) and isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
         raise InputError(f"{runs[0].config_file}: expected the name and the labels of its data, but it is damaged")
-    if runs[0].task in ("question_answering", "multiple_choice"):  # whose data hold the column's name
+    if runs[0].task in QUESTION_TASKS:  # whose data hold the column's name
         labels = [ANSWER_NAMES[THE_ANSWER]]
     return name, labels
 
