@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from safr.data import Split, load_data
 from safr.data.answers import THE_ANSWER
+from safr.data.choice_cells import read_choices, read_right_choice
 from safr.data.choices import (
     ChoiceQuestion,
     ask_about,
@@ -16,8 +17,6 @@ from safr.data.choices import (
     encode_questions,
     mark_choices,
     parse_question,
-    read_choices,
-    read_right_choice,
     tokenize_choices,
 )
 from safr.data.encoding import encode

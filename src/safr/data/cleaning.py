@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from safr.config import QUESTION_TASKS, Task
+from safr.data.choice_cells import SEPARATOR, read_choices, read_right_choice
 from safr.data.files import Columns, RawRow
 from safr.data.labels import (
     NamedLabel,
@@ -104,8 +105,6 @@ def _read_row(
     count = len(columns.texts)
     cells, values = row.values[:count], row.values[count:]
     if task == "multiple_choice":
-        from safr.data.choices import SEPARATOR, read_choices, read_right_choice  # slow to import
-
         _check_choice_columns(columns, row.place)
         choices, names = read_choices(cells[1:], places[1])
         listed = SEPARATOR.join(choices) if all(choices) else ""  # with an empty choice the row is left out
@@ -382,8 +381,6 @@ def _prepare_choices(
     parts: Parts, columns: Columns, label_names: Sequence[str], place: str
 ) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
     """The examples with the numbers of their right choices, and the column's name."""
-    from safr.data.choices import SEPARATOR  # slow to import
-
     counts = Counter(str(row.text[1]).count(SEPARATOR) + 1 for rows in parts.values() for row in rows)
     usual = counts.most_common(1)[0][0]
     for row in (row for rows in parts.values() for row in rows):
