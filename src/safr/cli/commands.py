@@ -370,7 +370,7 @@ def explain_command(
     from rich.markup import escape
 
     from safr.attribution.word_scores import describe_scores
-    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_scores, shade_words
+    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_words
 
     explanation = _explain(run, text, text_pair, device, method=method, target=target)
     if json:
@@ -382,7 +382,7 @@ def explain_command(
             meaning = describe_scores(explanation.method, printable(explanation.target), coloured=console.is_terminal)
             console.print(meaning, highlight=False, markup=False, soft_wrap=True)
         if console.is_terminal:
-            console.print(shade_words(explanation) if explanation.scores is None else shade_scores(explanation))
+            console.print(shade_words(explanation))
         else:
             console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
         if explanation.left_out_note:

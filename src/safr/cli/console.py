@@ -216,36 +216,20 @@ def describe_prediction(explanation: Explanation) -> str:
 
 
 def shade_words(explanation: Explanation) -> Text:
-    """The words on backgrounds that are darker for higher capacity; the highest is also bold and underlined.
+    """The words on blue that is darker for higher capacity, or for the higher score of the method that was asked for.
 
-    Unknown words are followed by `PLAIN_UNKNOWN_MARK`.
+    Words that speak against the class are on orange, with a minus. The highest is also bold and underlined, unless it
+    speaks against the class too. Unknown words are followed by `PLAIN_UNKNOWN_MARK`.
     """
-    capacity = explanation.capacity
-    highest = max(float(capacity.max()), 1e-12)
+    values = explanation.capacity if explanation.scores is None else explanation.scores
+    largest = max(float(abs(values).max()), 1e-12)
     line = Text()
-    for word, value in zip(_mark_unknown(explanation), capacity, strict=True):
-        shade = min(int(len(_SHADES) * value / highest), len(_SHADES) - 1)
-        letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
-        emphasis = "bold underline " if value == capacity.max() else ""
-        line.append(word, style=f"{emphasis}{letters} on {_SHADES[shade]}")
-        line.append(" ")
-    return line
-
-
-def shade_scores(explanation: Explanation) -> Text:
-    """The words on blue where they speak for the class and on orange, with a minus, where they speak against it.
-
-    The darker, the higher the score is or the lower; the highest is also bold and underlined.
-    """
-    scores = explanation.scores
-    assert scores is not None
-    largest = max(float(abs(scores).max()), 1e-12)
-    line = Text()
-    for word, value in zip(_mark_unknown(explanation), scores, strict=True):
+    for word, value in zip(_mark_unknown(explanation), values, strict=True):
         shades = _AGAINST if value < 0 else _SHADES
         shade = min(int(len(shades) * abs(value) / largest), len(shades) - 1)
         letters = "#000000" if shade < _LIGHT_SHADES else "#ffffff"
-        emphasis = "bold underline " if value == scores.max() > 0 else ""
+        is_highest = value == values.max() and (explanation.scores is None or value > 0)
+        emphasis = "bold underline " if is_highest else ""
         line.append(f"{PLAIN_MINUS * bool(value < 0)}{word}", style=f"{emphasis}{letters} on {shades[shade]}")
         line.append(" ")
     return line
@@ -256,12 +240,10 @@ def list_words(explanation: Explanation) -> str:
 
     Unknown ones are marked.
     """
-    if explanation.scores is not None:
-        sign = "+" if is_signed(explanation.method) else ""
-        pairs = zip(_mark_unknown(explanation), explanation.scores, strict=True)
-        return "\n".join(f"{value:{sign}.2f}  {word}" for word, value in pairs)
-    pairs = zip(_mark_unknown(explanation), explanation.capacity, strict=True)
-    return "\n".join(f"{value:.2f}  {word}" for word, value in pairs)
+    values = explanation.capacity if explanation.scores is None else explanation.scores
+    sign = "+" if is_signed(explanation.method) else ""
+    pairs = zip(_mark_unknown(explanation), values, strict=True)
+    return "\n".join(f"{value:{sign}.2f}  {word}" for word, value in pairs)
 
 
 def list_output(explanation: OutputExplanation) -> str:
