@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from safr.attribution.relevance import neuron_relevance
 from safr.config import Regularization
 from safr.data.encoding import encode
 from safr.evaluation.causal import (
@@ -13,6 +14,7 @@ from safr.evaluation.causal import (
     causal_effects,
     interaction_effects,
     patching_effects,
+    relevance_of_neurons,
 )
 from safr.evaluation.neuron_allocation import draw_control_neurons, mean_neuron_values, record_allocation
 from safr.inference import predict
@@ -66,6 +68,36 @@ def test_ablation_is_a_slow_loop(subject):
             with intervene(model, "fc1.0", lambda v, s=chosen, f=fixed: torch.where(s, f, v)):
                 after = odds(logits(model, text), classes[number])
             assert found[number][place] == pytest.approx(abs(whole[number] - after), abs=1e-5)
+
+
+def test_relevance_of_neurons_is_a_slow_loop(subject):
+    neurons = [np.random.default_rng(n).random((3, 32)) < 0.4 for n in range(len(TEXTS))]
+    found = relevance_of_neurons(subject, neurons)
+    for number, text in enumerate(TEXTS):
+        chosen = int(subject.classes[number])
+        (values,) = neuron_relevance(subject.model, [text], "fc1.0", chosen, 1 - chosen)
+        for place, some in enumerate(neurons[number]):
+            by_hand = sum(values[token, neuron] for token in range(len(text.ids)) for neuron in np.flatnonzero(some))
+            assert found[number][place] == pytest.approx(by_hand, abs=1e-5)
+    assert not np.allclose(found[1], np.abs(found[1]))  # for and against
+
+
+def test_relevance_is_what_ablation_takes_away_where_all_behind_the_neurons_is_linear():
+    model = tiny.model(num_hidden_layers=1)
+    model.layers[0].feed_forward_norm = torch.nn.Identity()
+    setup = CausalSetup(model, TEXTS, predict(model, TEXTS), "fc1.0")
+    width = model.layers[0].fc1.out_features
+    neurons = [np.random.default_rng(n).random((3, width)) < 0.4 for n in range(len(TEXTS))]
+    effects = ablation_effects(setup, neurons, np.zeros(width))
+    for sums, expected in zip(relevance_of_neurons(setup, neurons), effects, strict=True):
+        np.testing.assert_allclose(np.abs(sums), expected, rtol=1e-4, atol=1e-5)
+        assert expected.max() > 0.01
+
+
+def test_a_model_without_rules_has_the_other_metrics(subject, monkeypatch):
+    monkeypatch.setattr("safr.evaluation.causal.is_allowed", lambda model, name: False)
+    left = {"relevance_own", "relevance_others", "relevance_minus_capacity_own", "patched", "capacity_patched"}
+    assert causal_effects(subject).keys() == CAUSAL_METRICS.keys() - left
 
 
 def test_patching_is_a_slow_loop(subject):

@@ -3,7 +3,8 @@
 They compare capacity and interference with the effects of three interventions:
 
 - ablation: the FC1 neurons allocated to a word (see `NeuronAllocation.allocated`) are set to zero, or to their mean, at
-  all tokens. As a control, the same is done with as many random neurons that are not allocated to the word.
+  all tokens. As a control, the same is done with as many random neurons that are not allocated to the word. Beside
+  capacity, the relevance of the ablated neurons is compared with the effect.
 - patching: the FC1 vectors of one word alone are taken from the same text with another word in its place.
 - pairs: two words are deleted together. Their interaction is the effect beyond the sum of both effects alone.
 """
@@ -20,12 +21,24 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from safr.attribution.registry import is_allowed
+from safr.attribution.relevance import neuron_relevance
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
 from safr.evaluation.faithfulness import MetricValues
 from safr.evaluation.neuron_allocation import draw_control_neurons, mean_neuron_values, record_allocation
 from safr.evaluation.statistics import rank_correlations
-from safr.inference import batch_logits, evaluation_mode, iter_model_batches, log_odds, text_log_odds, to_numpy
+from safr.inference import (
+    batch_logits,
+    drop_rest,
+    evaluation_mode,
+    has_exclusive_classes,
+    iter_logits,
+    iter_model_batches,
+    log_odds,
+    text_log_odds,
+    to_numpy,
+)
 from safr.model.interventions import Intervention, intervene
 from safr.model.trace import trace
 from safr.processes import share_texts
@@ -40,6 +53,9 @@ CAUSAL_METRICS = {
     "capacity_own": "rank correlation of words' capacity with the effect of their own neurons",
     "capacity_others": "rank correlation of words' capacity with the effect of as many others",
     "capacity_own_minus_others": "by how much the first is larger: what capacity knows beyond the number of neurons",
+    "relevance_own": "rank correlation of the size of these neurons' relevance with the effect of a word's own neurons",
+    "relevance_others": "rank correlation of the size of these neurons' relevance with the effect of as many others",
+    "relevance_minus_capacity_own": "by how much relevance predicts the effect of own neurons better than capacity",
     "own_mean": "as own, with neurons set to their mean over all words",
     "others_mean": "as others, with neurons set to their mean",
     "own_minus_others_mean": "by how much the first is larger",
@@ -58,7 +74,7 @@ and `others` if no neuron is allocated to it, or more than half of all neurons, 
 
 CAUSAL_CORRELATIONS = frozenset(
     {f"capacity_{effect}" for effect in ("own", "others", "own_mean", "others_mean", "patched")}
-    | {"interference_interaction"}
+    | {"relevance_own", "relevance_others", "interference_interaction"}
 )
 """The metrics that lie in [-1, 1]; effects have no bounds."""
 
@@ -90,7 +106,8 @@ def causal_effects(setup: CausalSetup, stand_in: int | None = None, seed: int = 
         seed: Seed of the random neurons and pairs.
 
     Returns:
-        By metric, (text,); the metrics of patching are missing where nothing is patched.
+        By metric, (text,). The metrics of patching are missing where nothing is patched, and those of relevance where
+        the model computes something that has no rule.
     """
     generator = np.random.default_rng(seed)
     allocations = record_allocation(setup.model, setup.texts, setup.site)
@@ -100,7 +117,11 @@ def causal_effects(setup: CausalSetup, stand_in: int | None = None, seed: int = 
     other_neurons = [draw_control_neurons(neurons, generator) for neurons in own_neurons]
     metrics: MetricValues = {}
     for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
-        ablation_metrics = _compare_ablations(setup, own_neurons, other_neurons, value, capacities)
+        # What a neuron adds is what setting it to zero takes away; to set it to its mean takes away another amount.
+        with_relevance = not ending and is_allowed(setup.model, "relevance")
+        ablation_metrics = _compare_ablations(
+            setup, own_neurons, other_neurons, value, capacities, with_relevance=with_relevance
+        )
         metrics |= {name + ending: values for name, values in ablation_metrics.items()}
     if stand_in is not None:
         effects = patching_effects(setup, stand_in)
@@ -151,6 +172,55 @@ def _predict_ablated(
 
     counts = [len(text_neurons) for text_neurons in neurons]
     return _predict_changed(CausalSetup(model, texts, classes, site), counts, make_intervention)
+
+
+def relevance_of_neurons(
+    setup: CausalSetup, neurons: Sequence[Bool[np.ndarray, "_ neuron"]]
+) -> list[Float[np.ndarray, " _"]]:
+    """Relevance of sets of FC1's neurons, summed over all tokens of a text, for the predicted class.
+
+    What is explained is the class's logit less that of the likeliest other class, which with two classes are the
+    log-odds; where several classes can be right, and of a regression model, it is the logit alone.
+
+    Args:
+        setup: The model, its texts, and the layer.
+        neurons: For every text, sets of neurons, (set, neuron).
+
+    Returns:
+        For every text, (set,); above 0 where they speak for the class.
+
+    Raises:
+        InputError: The model computes something that has no rule; see `neuron_relevance`.
+    """
+    return _sum_relevance(setup.model, setup.texts, setup.classes, neurons, setup.site)
+
+
+@share_texts("texts", "classes", "neurons")
+def _sum_relevance(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    classes: Int[np.ndarray, " text"],
+    neurons: Sequence[Bool[np.ndarray, "_ neuron"]],
+    site: str,
+) -> list[Float[np.ndarray, " _"]]:
+    rivals = _find_rivals(model, texts, classes)
+    found = neuron_relevance(model, texts, site, classes, rivals)
+    return [sets @ values.sum(axis=0, dtype=np.float64) for sets, values in zip(neurons, found, strict=True)]
+
+
+def _find_rivals(
+    model: PreTrainedModel, texts: Sequence[EncodedText], classes: Int[np.ndarray, " text"]
+) -> NDArray[np.int64] | None:
+    """The likeliest class of every text beside the given one; None where classes don't exclude each other."""
+    rivals = np.zeros(len(texts), dtype=np.int64)
+    for batch, logits in iter_logits(model, texts):
+        numbers = list(batch.indices)
+        logits = drop_rest(model, logits)
+        if not has_exclusive_classes(model, logits):
+            return None
+        chosen = torch.from_numpy(classes[numbers]).to(logits.device)
+        rivals[numbers] = logits.scatter(1, chosen[:, None], -torch.inf).argmax(dim=-1).cpu().numpy()
+    return rivals
 
 
 def patching_effects(setup: CausalSetup, stand_in: int) -> list[Float[np.ndarray, " _"]]:
@@ -225,6 +295,8 @@ def _compare_ablations(
     other_neurons: Sequence[NDArray[np.bool_]],
     value: NDArray[np.float64],
     capacities: Sequence[NDArray[np.float64]],
+    *,
+    with_relevance: bool,
 ) -> MetricValues:
     """Metrics of setting words' own neurons to a value, and as many others."""
     metrics: MetricValues = {}
@@ -235,6 +307,11 @@ def _compare_ablations(
         effects = [word_effects[mask] for word_effects, mask in zip(effects, masks, strict=True)]
         metrics[name] = np.array([word_effects.mean() if len(word_effects) else np.nan for word_effects in effects])
         metrics[f"capacity_{name}"] = rank_correlations(compared_capacities, effects)
+        if with_relevance:
+            sizes = [np.abs(sums[mask]) for sums, mask in zip(relevance_of_neurons(setup, neurons), masks, strict=True)]
+            metrics[f"relevance_{name}"] = rank_correlations(sizes, effects)
+    if with_relevance:
+        metrics["relevance_minus_capacity_own"] = metrics["relevance_own"] - metrics["capacity_own"]
     for name in ("own", "capacity_own"):
         metrics[f"{name}_minus_others"] = metrics[name] - metrics[name.replace("own", "others")]
     return metrics

@@ -164,6 +164,12 @@ def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
             f"neurons do, and of {values['capacity_others']['value']:+.2f} with what as many others do: "
             f"{_describe_difference(values['capacity_own_minus_others'])}."
         )
+    if "relevance_minus_capacity_own" in values:
+        sentences.append(
+            f"The relevance of a word's own neurons has a rank correlation of {values['relevance_own']['value']:+.2f} "
+            f"with what setting them to zero does, the word's capacity one of {values['capacity_own']['value']:+.2f}: "
+            f"{_describe_difference(values['relevance_minus_capacity_own'])}."
+        )
     for name, what in (
         ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
         ("interference_interaction", "two words' interference with how they interact in the prediction"),
