@@ -95,7 +95,7 @@ def test_relevance_is_what_ablation_takes_away_where_all_behind_the_neurons_is_l
 
 
 def test_a_model_without_rules_has_the_other_metrics(subject, monkeypatch):
-    monkeypatch.setattr("safr.evaluation.causal.is_allowed", lambda model, name: False)
+    monkeypatch.setattr("safr.evaluation.causal.has_rules", lambda model: False)
     left = {"relevance_own", "relevance_others", "relevance_minus_capacity_own", "patched", "capacity_patched"}
     assert causal_effects(subject).keys() == CAUSAL_METRICS.keys() - left
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import Explanation, Explanations, SiteScores, output_names
+from safr.attribution.neurons import find_text_neurons
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.config import Task
 from safr.data.batches import Batch
@@ -82,6 +83,7 @@ def explain(  # type: ignore[overload-overlap]
     sites: str | Collection[str] | None = None,
     method: str | None = None,
     target: str | int | None = None,
+    neurons: int = 0,
 ) -> Explanation: ...
 
 
@@ -96,6 +98,7 @@ def explain(
     sites: str | Collection[str] | None = None,
     method: str | None = None,
     target: str | int | None = None,
+    neurons: int = 0,
 ) -> Explanations: ...
 
 
@@ -109,6 +112,7 @@ def explain(
     sites: str | Collection[str] | None = None,
     method: str | None = None,
     target: str | int | None = None,
+    neurons: int = 0,
 ) -> Explanation | Explanations:
     """Explain predictions by how the words share the neurons, and by any attribution method.
 
@@ -140,6 +144,8 @@ def explain(
             capacity; see `safr.benchmark`. Default: none.
         target: Class that the scores speak about, by its name or number, or a language model's next token. Default:
             what is predicted.
+        neurons: How many of the explaining layer's neurons to keep of each text, those that it uses most: which words
+            share them, and what each adds to the class at every word. See `TextNeurons`. Default: none.
 
     Returns:
         An `Explanation`; of a list `Explanations`, a sequence of one per text, also of a list of one or none.
@@ -158,10 +164,10 @@ def explain(
         text = text, text_pair
     if has_order(text) and not is_pair(text):
         texts = read_texts(text)
-        options: dict[str, Any] = {"max_tokens": max_tokens, "method": method, "target": target}
+        options: dict[str, Any] = {"max_tokens": max_tokens, "method": method, "target": target, "neurons": neurons}
         return Explanations(tuple(explain_texts(model, tokenizer, texts, sites=sites or (), **options)))
     explanation, encoded = _explain_text(model, tokenizer, check_text(text), max_tokens, sites)
-    return _add_scores(model, tokenizer, [explanation], [encoded], method, target)[0]
+    return _add_scores(model, tokenizer, [explanation], [encoded], method, target, neurons)[0]
 
 
 def explain_texts(
@@ -173,6 +179,7 @@ def explain_texts(
     sites: Collection[str] = (),
     method: str | None = None,
     target: str | int | None = None,
+    neurons: int = 0,
     first: int = 0,
 ) -> list[Explanation]:
     """Explanations of texts and pairs, in their order; arguments and errors are those of `explain` for a list.
@@ -185,6 +192,7 @@ def explain_texts(
         sites: What is kept with the explaining site. Default: of that its capacity alone.
         method: See `explain`.
         target: See `explain`.
+        neurons: See `explain`.
         first: Number of the first text, for errors.
     """
     encoded = encode_texts(model, tokenizer, texts, max_tokens)
@@ -213,7 +221,7 @@ def explain_texts(
                     explaining_capacity=None if sites else scores[row][:, 0],
                 )
     in_order = [explanations[number] for number in range(len(texts))]
-    return _add_scores(model, tokenizer, in_order, encoded, method, target)
+    return _add_scores(model, tokenizer, in_order, encoded, method, target, neurons)
 
 
 def _add_scores(
@@ -223,25 +231,46 @@ def _add_scores(
     texts: Sequence[EncodedText],
     method: str | None,
     target: str | int | None,
+    neurons: int,
 ) -> list[Explanation]:
-    """The explanations with the scores of an attribution method, if one is asked for."""
-    if method is None and target is not None:
+    """The explanations with the scores of an attribution method, and with neurons, if they are asked for."""
+    if neurons < 0:
+        raise InputError(f"`neurons` must be at least 0, got {neurons}")
+    if method is None and not neurons and target is not None:
         raise InputError("`target` needs `method`, whose scores it is about; pass method='relevance'")
-    if method is None:
-        return explanations
-    from safr.attribution.registry import knows_class  # only here: Captum, behind it, takes seconds to import
-    from safr.attribution.word_scores import score_words
+    if method is not None:
+        from safr.attribution.registry import knows_class  # only here: Captum, behind it, takes seconds to import
+        from safr.attribution.word_scores import score_words
 
-    scores, name = score_words(model, tokenizer, texts, method, target)
-    return [
-        replace(
-            explanation,
-            method=method,
-            target=(name or explanation.prediction) if knows_class(method) else "",
-            scores=row,
-        )
-        for explanation, row in zip(explanations, scores, strict=True)
-    ]
+        scores, name = score_words(model, tokenizer, texts, method, target)
+        explanations = [
+            replace(
+                explanation,
+                method=method,
+                target=(name or explanation.prediction) if knows_class(method) else "",
+                scores=row,
+            )
+            for explanation, row in zip(explanations, scores, strict=True)
+        ]
+    return _add_neurons(model, tokenizer, explanations, texts, target, neurons) if neurons and texts else explanations
+
+
+def _add_neurons(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    explanations: list[Explanation],
+    texts: Sequence[EncodedText],
+    target: str | int | None,
+    count: int,
+) -> list[Explanation]:
+    number, name = None, ""
+    if target is not None:
+        from safr.attribution.word_scores import find_target  # only here: Captum is behind it
+
+        number, name = find_target(model, tokenizer, texts[0], target)
+    names = [name or explanation.prediction for explanation in explanations]
+    found = find_text_neurons(model, texts, count, targets=number, target_names=names)
+    return [replace(explanation, neurons=used) for explanation, used in zip(explanations, found, strict=True)]
 
 
 def _explain_text(

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -48,6 +48,66 @@ class SiteScores:
 
     interference: Float[np.ndarray, "word word"]
     """Interference of every two words."""
+
+
+@dataclass(frozen=True)
+class TextNeurons:
+    """What the most used neurons of a feed-forward layer do in one text."""
+
+    site: str
+    """`fc1_out.N`, behind the activation of layer N; `fc1.N` where only that is known."""
+
+    words: tuple[str, ...]
+    """The words of the text."""
+
+    neurons: Int[np.ndarray, " neuron"]
+    """Numbers of the neurons, from 0. The first is used most: the size of its activation, summed over words, is
+    largest."""
+
+    activations: Float[np.ndarray, "word neuron"]
+    """Activation of each of them at every word: of a word's tokens the one of largest size."""
+
+    relevance: Float[np.ndarray, "word neuron"] | None = None
+    """What each of them adds to the class's logit at every word, by layer-wise relevance propagation; None where the
+    model computes something that has no rule."""
+
+    total: Float[np.ndarray, " neuron"] | None = None
+    """What each of them adds at all tokens, special ones too."""
+
+    target: str = ""
+    """Name of the class that relevance speaks about; empty without relevance."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with None for a number that is not finite."""
+        return {
+            "site": self.site,
+            "neurons": self.neurons.tolist(),
+            "activations": json_values(self.activations),
+            "relevance": None if self.relevance is None else json_values(self.relevance),
+            "total": None if self.total is None else json_values(self.total),
+            "target": self.target,
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row per neuron and word that it is not 0 at, the neuron that is used most first.
+
+        Returns:
+            The columns `neuron`, `position` (of the word in its text, from 0), `word`, `activation` and `relevance`
+            (missing where it is not known).
+        """
+        import pandas
+
+        columns, positions = np.nonzero(self.activations.T)
+        relevance = np.full(self.activations.shape, np.nan) if self.relevance is None else self.relevance
+        return pandas.DataFrame(
+            {
+                "neuron": self.neurons[columns],
+                "position": positions,
+                "word": [self.words[position] for position in positions],
+                "activation": self.activations[positions, columns],
+                "relevance": relevance[positions, columns],
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -122,6 +182,9 @@ class Explanation:
     scores: Float[np.ndarray, " word"] | None = None
     """Score of every word by `method`; of a signed method above 0 where the word speaks for `target`, below 0 where it
     speaks against it."""
+
+    neurons: TextNeurons | None = None
+    """The neurons that the text uses most, with the words that share them; None where none were asked for."""
 
     @property
     def relevance(self) -> Float[np.ndarray, " word"]:
@@ -201,6 +264,7 @@ class Explanation:
             "method": self.method,
             "target": self.target,
             "scores": None if self.scores is None else json_values(self.scores),
+            "neurons": None if self.neurons is None else self.neurons.to_dict(),
             "sites": {
                 name: {
                     "capacity": json_values(site.capacity),

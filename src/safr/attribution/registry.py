@@ -167,11 +167,6 @@ def check_methods(model: PreTrainedModel, names: Iterable[str]) -> None:
             raise InputError(f"the method {name} needs {lack}; leave it out")
 
 
-def is_allowed(model: PreTrainedModel, name: str) -> bool:
-    """Whether the model has all that the method with this name needs."""
-    return not _find_lack(model, get_method(name))
-
-
 def _find_lack(model: PreTrainedModel, method: AttributionMethod) -> str:
     """What the model lacks for a method, in words; "" where it lacks nothing."""
     if method.needs == "vmask" and ((regularizer := get_regularizer(model)) is None or regularizer.vmask is None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +38,20 @@ class TokenRelevance:
     def rest(self) -> float:
         """What is left for the model's biases, positions and token types: the logit less the sum over the tokens."""
         return self.explained - float(self.tokens.sum())
+
+
+class RelevanceBatch(NamedTuple):
+    """What propagation through a model has found for one batch."""
+
+    batch: Batch
+    vectors: Float[Tensor, "batch token width"]
+    """Of the site."""
+    relevance: Float[Tensor, "batch token width"]
+    """Of every entry of the vectors."""
+    explained: Float[Tensor, " batch"]
+    """The logit of each text, or the difference of two, that is explained."""
+    classes: list[int]
+    """The class of each text whose logit it is."""
 
 
 def relevance(
@@ -77,10 +92,10 @@ def token_relevance(
 ) -> list[TokenRelevance]:
     """Relevance of every token for a logit, with the logit; see `relevance`."""
     found: dict[int, TokenRelevance] = {}
-    for batch, values, explained in _iter_relevance(model, texts, "embedding", targets, contrast):
-        tokens = to_numpy(values.sum(dim=-1))  # (batch, token)
-        for row, number in enumerate(batch.indices):
-            found[number] = TokenRelevance(tokens[row, : len(texts[number].ids)], float(explained[row]))
+    for part in iter_relevance(model, texts, "embedding", targets, contrast):
+        tokens = to_numpy(part.relevance.sum(dim=-1))  # (batch, token)
+        for row, number in enumerate(part.batch.indices):
+            found[number] = TokenRelevance(tokens[row, : len(texts[number].ids)], float(part.explained[row]))
     return [found[number] for number in range(len(texts))]
 
 
@@ -111,11 +126,36 @@ def neuron_relevance(
         InputError: As `relevance`, or the model has no such site.
     """
     found: dict[int, np.ndarray] = {}
-    for batch, values, _ in _iter_relevance(model, texts, site, targets, contrast):
-        rows = to_numpy(values)
-        for row, number in enumerate(batch.indices):
+    for part in iter_relevance(model, texts, site, targets, contrast):
+        rows = to_numpy(part.relevance)
+        for row, number in enumerate(part.batch.indices):
             found[number] = rows[row, : len(texts[number].ids)]
     return [found[number] for number in range(len(texts))]
+
+
+def iter_relevance(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    site: str,
+    targets: Targets | None = None,
+    contrast: Targets | None = None,
+) -> Iterator[RelevanceBatch]:
+    """Batches with the vectors of a site, their relevance entry by entry, and what is explained; see `relevance`."""
+    if model.config.is_encoder_decoder:
+        raise InputError(
+            "relevance needs a model without a decoder of its own, which reads the text once more; leave it out"
+        )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile has made of a model takes no rules
+    # Without a class it is the highest logit's of the same pass.
+    chosen = [None if classes is None else get_targets(model, texts, classes) for classes in (targets, contrast)]
+    for batch in iter_model_batches(model, texts):
+        indices = list(batch.indices)
+        yield _propagate(model, batch, site, *(None if c is None else c[indices].tolist() for c in chosen))
+
+
+def has_rules(model: PreTrainedModel) -> bool:
+    """Whether relevance can be told of this model: it has no decoder of its own and a rule for all that it computes."""
+    return not model.config.is_encoder_decoder and not find_missing_rule(model)
 
 
 def find_missing_rule(model: PreTrainedModel) -> str:
@@ -127,7 +167,7 @@ def find_missing_rule(model: PreTrainedModel) -> str:
     if picks_choices(unwrap(model)):
         text = replace(text, rivals=(text,))
     try:
-        list(_iter_relevance(model, [text], "embedding", None, None))
+        list(iter_relevance(model, [text], "embedding"))
     except _MissingRuleError as error:
         return error.name
     return ""
@@ -141,31 +181,10 @@ class _MissingRuleError(InputError):
         self.name = name
 
 
-def _iter_relevance(
-    model: PreTrainedModel,
-    texts: Sequence[EncodedText],
-    site: str,
-    targets: Targets | None,
-    contrast: Targets | None,
-) -> Iterator[tuple[Batch, Float[Tensor, "batch token width"], Float[Tensor, " batch"]]]:
-    """Batches with the relevance of a site's vectors, entry by entry, and with what is explained."""
-    if model.config.is_encoder_decoder:
-        raise InputError(
-            "relevance needs a model without a decoder of its own, which reads the text once more; leave it out"
-        )
-    model = getattr(model, "_orig_mod", model)  # what torch.compile has made of a model takes no rules
-    # Without a class it is the highest logit's of the same pass.
-    chosen = [None if classes is None else get_targets(model, texts, classes) for classes in (targets, contrast)]
-    for batch in iter_model_batches(model, texts):
-        indices = list(batch.indices)
-        yield batch, *_propagate(model, batch, site, *(None if c is None else c[indices].tolist() for c in chosen))
-
-
 @torch.enable_grad()
 def _propagate(
     model: PreTrainedModel, batch: Batch, site: str, targets: list[int] | None, contrast: list[int] | None
-) -> tuple[Float[Tensor, "batch token width"], Float[Tensor, " batch"]]:
-    """Relevance of a batch's vectors at a site, entry by entry, and what is explained."""
+) -> RelevanceBatch:
     kept: list[Tensor] = []
 
     def start_here(vectors: Tensor) -> Tensor:
@@ -194,9 +213,9 @@ def _propagate(
         explained = explained - _pick(logits, contrast).float()
     if name := find_unruled(explained):
         raise _MissingRuleError(name, model)
-    vectors = kept[-1]
-    (gradient,) = torch.autograd.grad(explained.sum(), vectors)
-    return gradient.float() * vectors.detach().float(), explained.detach()
+    (gradient,) = torch.autograd.grad(explained.sum(), kept[-1])
+    vectors = kept[-1].detach().float()
+    return RelevanceBatch(batch, vectors, gradient.float() * vectors, explained.detach(), targets)
 
 
 def _pick(logits: Float[Tensor, "batch label"], classes: list[int]) -> Float[Tensor, " batch"]:

@@ -21,8 +21,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from safr.attribution.registry import is_allowed
-from safr.attribution.relevance import neuron_relevance
+from safr.attribution.relevance import has_rules, neuron_relevance
 from safr.data.batches import Batch
 from safr.data.encoding import EncodedText
 from safr.evaluation.faithfulness import MetricValues
@@ -118,7 +117,7 @@ def causal_effects(setup: CausalSetup, stand_in: int | None = None, seed: int = 
     metrics: MetricValues = {}
     for ending, value in (("", np.zeros_like(mean)), ("_mean", mean)):
         # What a neuron adds is what setting it to zero takes away; to set it to its mean takes away another amount.
-        with_relevance = not ending and is_allowed(setup.model, "relevance")
+        with_relevance = not ending and has_rules(setup.model)
         ablation_metrics = _compare_ablations(
             setup, own_neurons, other_neurons, value, capacities, with_relevance=with_relevance
         )
