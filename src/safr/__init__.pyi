@@ -18,7 +18,11 @@ from .model.trainer_callback import RegularizationCallback as RegularizationCall
 
 # Explain
 from .attribution.explain import explain as explain
-from .attribution.explanation import Explanation as Explanation, Explanations as Explanations
+from .attribution.explanation import (
+    Explanation as Explanation,
+    Explanations as Explanations,
+    TextNeurons as TextNeurons,
+)
 from .attribution.generation import OutputExplanation as OutputExplanation, explain_output as explain_output
 from .attribution.explanation_files import explain_to_parquet as explain_to_parquet
 from .model.trace import Trace as Trace, trace as trace

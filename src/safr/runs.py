@@ -99,6 +99,11 @@ class Run:
         return self.folder / "tokens.parquet"
 
     @property
+    def neurons_file(self) -> Path:
+        """One row per neuron of the explaining layer, with the words of the test texts that drive it most."""
+        return self.folder / "neurons.parquet"
+
+    @property
     def examples_file(self) -> Path:
         """A few test texts to show."""
         return self.folder / "examples.json"

@@ -4,16 +4,26 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow
 import pytest
 import torch
+
 from safr.attribution.explain import explain
-from safr.attribution.neurons import TOP_WORDS, find_text_neurons, get_neuron_site, summarize_neurons
+from safr.attribution.neurons import (
+    TOP_WORDS,
+    find_text_neurons,
+    get_neuron_site,
+    read_summary,
+    summarize_neurons,
+)
 from safr.attribution.relevance import neuron_relevance
 from safr.config import Regularization
 from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
 from safr.inference import predict
 from safr.model.trace import trace
+from safr.runs import Run
+from safr.storage import write_parquet
 from tests import tiny
 from tests.model import families
 
@@ -76,7 +86,9 @@ def test_a_summary_is_a_slow_loop(model):
             for number, position in zip(found.texts[neuron], found.positions[neuron], strict=True)
             if number >= 0
         ]
-        np.testing.assert_allclose(-np.array([size for size, *_ in top]), found.activations[neuron, : len(top)], atol=1e-6)
+        np.testing.assert_allclose(
+            -np.array([size for size, *_ in top]), found.activations[neuron, : len(top)], atol=1e-6
+        )
         assert np.isnan(found.activations[neuron, len(top) :]).all()
         assert found.words[neuron] == tuple(TEXTS[number].words[position] for _, number, position in top)
         every = np.concatenate([text_values[:, neuron] for text_values in values])
@@ -105,7 +117,7 @@ def test_dead_neurons_have_no_words():
     assert (found.words[3], found.active[3], found.texts[3].max()) == ((), 0.0, -1)
     table = found.to_table()
     assert table["word"][3].as_py() == []
-    assert table["relevance"][3].as_py() == pytest.approx([0.0, 0.0], abs=1e-9, nan_ok=True)
+    assert np.nan_to_num(table["relevance"][3].as_py()).tolist() == [0.0, 0.0]
 
 
 def test_a_table_holds_the_summary(model):
@@ -116,6 +128,39 @@ def test_a_table_holds_the_summary(model):
     assert json.loads(table.schema.metadata[b"classes"]) == list(found.classes)
     assert table["word"].to_pylist() == [list(words) for words in found.words]
     np.testing.assert_allclose(table["activation"][0].as_py(), found.activations[0][: len(found.words[0])], rtol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["paper", "t5"])
+def test_a_run_keeps_the_summary(family, tmp_path):
+    model = families.tiny(family).eval()
+    texts = [replace(text, ids=(*text.ids[:-1], families.END)) for text in TEXTS]
+    run, found = Run(tmp_path), summarize_neurons(model, tiny.tokenizer(), texts)
+    assert read_summary(run) is None
+    write_parquet(run.neurons_file, found.to_table())
+    stored = read_summary(run)
+    assert (stored.site, stored.words, stored.classes) == (found.site, found.words, found.classes)
+    np.testing.assert_allclose(stored.activations, found.activations, rtol=1e-6)
+    np.testing.assert_array_equal(stored.texts, found.texts)
+    np.testing.assert_array_equal(stored.positions, found.positions)
+    assert (stored.relevance is None) == (family == "t5")
+    if found.relevance is not None:
+        np.testing.assert_allclose(stored.relevance, found.relevance, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda table: table.drop_columns(["word"]),
+        lambda table: table.slice(1),
+        lambda table: table.replace_schema_metadata({}),
+        lambda table: table.set_column(3, "text", pyarrow.array([[1]] * len(table))),
+    ],
+)
+def test_a_damaged_summary_is_refused(damage, model, tmp_path):
+    run = Run(tmp_path)
+    write_parquet(run.neurons_file, damage(summarize_neurons(model, tiny.tokenizer(), TEXTS).to_table()))
+    with pytest.raises(InputError, match="expected a table of neurons, found another; run `safr evaluate"):
+        read_summary(run)
 
 
 @pytest.mark.parametrize("family", ["bert", "albert", "gpt2", "llama", "t5", "distilbert"])

@@ -87,6 +87,7 @@ def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
         "figures",
         "history.jsonl",
         "model",
+        "neurons.parquet",
         "safr-checksums.json",
         "scores.json",
         "tokens.parquet",
@@ -131,8 +132,8 @@ def test_explain_writes_the_words_of_a_files_texts(run, tmp_path, capsys, name):
         ([], "`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`"),
         (["a film", "--output", "words.parquet"], "needs RUN and TEXT, or RUN, --file and --output"),
         (["--file", "a.txt"], "--file needs --output, the Parquet file to write; as in --output words.parquet"),
-        (["a film", "--file", "a.txt"], "--file explains the texts of a file; leave out TEXT, --json and --figures"),
-        (["--file", "a.txt", "--json"], "--file explains the texts of a file; leave out TEXT, --json and --figures"),
+        (["a film", "--file", "a.txt"], "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons"),
+        (["--file", "a.txt", "--json"], "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons"),
         (["--file", "gone.txt", "--output", "words.parquet"], "gone.txt: no such file"),
     ],
 )
@@ -166,6 +167,18 @@ def test_explain_says_which_words_were_not_read(safr_run, capsys):
     )
     assert main(["explain", str(safr_run), "good good"]) == 0
     assert "unknown" not in capsys.readouterr().out
+
+
+def test_explain_lists_the_most_used_neurons(run, capsys):
+    assert main(["explain", str(run), "word1 good film", "--neurons", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (start,) = [number for number, line in enumerate(lines) if line.startswith("Neurons at fc1_out.0")]
+    assert re.search(r"what each adds to “(negative|positive)”", lines[start])
+    assert len(lines) == start + 4
+    for line in lines[start + 1 :]:
+        assert re.fullmatch(r" *\d+  [+-]\d\.\d{3}  (\w+ -?\d+\.\d\d(, )?){1,3}", line)
+    assert main(["explain", str(run), "word1 good film", "--neurons", "-3"]) == 2
+    assert "`neurons` must be at least 0, got -3" in capsys.readouterr().err
 
 
 def test_explain_gives_json(run, capsys):

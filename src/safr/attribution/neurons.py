@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,9 +21,8 @@ from safr.errors import InputError
 from safr.inference import Targets, get_task, iter_traces, to_numpy
 from safr.model.families import find_feed_forward_layers, unwrap
 from safr.model.regularizer import get_explaining_site, get_regularizer
-
-if TYPE_CHECKING:
-    import pyarrow
+from safr.runs import Run
+from safr.storage import read_parquet
 
 TOP_WORDS = 10
 """Words that are kept of each neuron."""
@@ -59,27 +59,80 @@ class NeuronSummary:
 
     def to_table(self) -> pyarrow.Table:
         """One row per neuron; site and classes are in the metadata of the schema."""
-        import pyarrow
-
         kept = [len(words) for words in self.words]
 
         def cut(values: NDArray[Any]) -> list[list[Any]]:
             return [row[:count].tolist() for row, count in zip(values, kept, strict=True)]
 
-        columns: dict[str, Any] = {
-            "neuron": pyarrow.array(range(len(kept)), pyarrow.int32()),
-            "active": pyarrow.array(self.active, pyarrow.float32()),
-            "activation": pyarrow.array(cut(self.activations), pyarrow.list_(pyarrow.float32())),
-            "text": pyarrow.array(cut(self.texts), pyarrow.list_(pyarrow.int32())),
-            "position": pyarrow.array(cut(self.positions), pyarrow.list_(pyarrow.int32())),
-            "word": pyarrow.array(
-                [[replace_surrogates(word) for word in words] for words in self.words], pyarrow.list_(pyarrow.string())
-            ),
+        words = [[replace_surrogates(word) for word in row] for row in self.words]
+        columns = {
+            "neuron": range(len(kept)),
+            "active": self.active,
+            "activation": cut(self.activations),
+            "text": cut(self.texts),
+            "position": cut(self.positions),
+            "word": words,
+            "relevance": [[] for _ in kept] if self.relevance is None else self.relevance.tolist(),
         }
-        if self.relevance is not None:
-            columns["relevance"] = pyarrow.array(self.relevance.tolist(), pyarrow.list_(pyarrow.float32()))
         about = {"site": self.site, "classes": json.dumps([replace_surrogates(name) for name in self.classes])}
-        return pyarrow.table(columns).replace_schema_metadata(about)
+        return pyarrow.table(columns, schema=_table_schema().with_metadata(about))
+
+
+def read_summary(run: Run) -> NeuronSummary | None:
+    """What a run keeps of its neurons; None where it was evaluated before that was kept.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    if not run.neurons_file.exists():
+        return None
+    advice = f"run `safr evaluate {run.folder}` again"
+    table = read_parquet(run.neurons_file, advice=advice)
+    try:
+        about = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
+        classes = tuple(map(str, json.loads(about["classes"])))
+        table = table.select(_table_schema().names).cast(_table_schema())
+        columns = {name: table[name].to_pylist() for name in table.column_names}
+        relevance = np.array(columns["relevance"], dtype=np.float64).reshape(table.num_rows, len(classes))
+
+        def fill(name: str, missing: float) -> NDArray[Any]:
+            rows = np.full((table.num_rows, TOP_WORDS), missing)
+            for row, values in zip(rows, columns[name], strict=True):
+                row[: len(values)] = values
+            return rows
+
+        if columns["neuron"] != list(range(table.num_rows)) or any(
+            len({len(columns[name][row]) for name in ("activation", "text", "position", "word")}) > 1
+            for row in range(table.num_rows)
+        ):
+            raise ValueError("its columns don't fit each other")
+        return NeuronSummary(
+            about["site"],
+            fill("activation", np.nan),
+            fill("text", -1).astype(np.int64),
+            fill("position", -1).astype(np.int64),
+            tuple(map(tuple, columns["word"])),
+            np.array(columns["active"], dtype=np.float64),
+            classes,
+            relevance if classes else None,
+        )
+    except (pyarrow.ArrowException, KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{run.neurons_file}: expected a table of neurons, found another; {advice}") from error
+
+
+def _table_schema() -> pyarrow.Schema:
+    numbers, places = pyarrow.list_(pyarrow.float32()), pyarrow.list_(pyarrow.int32())
+    return pyarrow.schema(
+        {
+            "neuron": pyarrow.int32(),
+            "active": pyarrow.float32(),
+            "activation": numbers,
+            "text": places,
+            "position": places,
+            "word": pyarrow.list_(pyarrow.string()),
+            "relevance": numbers,
+        }
+    )
 
 
 def get_neuron_site(model: PreTrainedModel) -> str:

@@ -328,6 +328,7 @@ def explain_command(
     generate: int | None = None,
     method: str | None = None,
     target: str | None = None,
+    neurons: int = 0,
     device: str | None = None,
 ) -> None:
     """Show a prediction with its words coloured by capacity or by another method, or explain the texts of a file.
@@ -348,18 +349,20 @@ def explain_command(
         method: Attribution method to show in place of capacity, as `relevance`, which says which words speak for the
             class and which against. Default: none; of `--generate` it is `occlusion`.
         target: Class, by name or number, that the words are to speak for or against. Default: the predicted one.
+        neurons: Also show so many of the neurons that the text uses most, with the words that share them.
         device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
     if generate is not None:
-        if not text or text_pair or figures is not None or file is not None or output is not None or target is not None:
+        others = (figures, file, output, target, neurons or None)
+        if not text or text_pair or any(value is not None for value in others):
             raise InputError(
                 "`safr explain --generate N` needs RUN and one TEXT, and takes --method, --json and --device"
             )
         _explain_output(run, text, generate, method or "occlusion", device, as_json=json)
         return
     if file is not None:
-        if text or json or figures is not None:
-            raise InputError("--file explains the texts of a file; leave out TEXT, --json and --figures")
+        if text or json or figures is not None or neurons:
+            raise InputError("--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons")
         if output is None:
             raise InputError("--file needs --output, the Parquet file to write; as in --output words.parquet")
         _explain_file(run, file, output, text_column, device, method=method, target=target)
@@ -370,9 +373,9 @@ def explain_command(
     from rich.markup import escape
 
     from safr.attribution.word_scores import describe_scores
-    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_words, shade_words
+    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_neurons, list_words, shade_words
 
-    explanation = _explain(run, text, text_pair, device, method=method, target=target)
+    explanation = _explain(run, text, text_pair, device, method=method, target=target, neurons=neurons)
     if json:
         sys.stdout.write(explanation.to_json() + "\n")
     else:
@@ -390,6 +393,8 @@ def explain_command(
         if explanation.unknown_note:
             line = f"{PLAIN_UNKNOWN_MARK} {printable(explanation.unknown_note)}"
             console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if explanation.neurons is not None:
+            console.print(list_neurons(explanation.neurons), highlight=False, markup=False, soft_wrap=True)
     if figures is not None:
         from safr.figures import save_figure
 
@@ -771,15 +776,12 @@ def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "tes
         return evaluate_run(run, loaded, split=split, device=device, progress=steps)
 
 
-def _explain(
-    place: Path, text: str, text_pair: str, device: str | None, *, method: str | None, target: str | None
-) -> Explanation:
+def _explain(place: Path, text: str, text_pair: str, device: str | None, **options: Any) -> Explanation:
     from safr.attribution.explain import explain as explain_text
 
     _console()
     model, tokenizer, max_tokens = _load_model(place, device, is_pair=bool(text_pair))
-    options: dict[str, Any] = {"max_tokens": max_tokens, "method": method, "target": target}
-    return explain_text(model, tokenizer, _read_text(text), text_pair or None, **options)
+    return explain_text(model, tokenizer, _read_text(text), text_pair or None, max_tokens=max_tokens, **options)
 
 
 def _explain_output(

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -29,7 +30,7 @@ from safr.evaluation.task_metrics import LOWER_IS_BETTER, SHARES, get_main_metri
 from safr.runs import Run
 
 if TYPE_CHECKING:
-    from safr.attribution.explanation import Explanation
+    from safr.attribution.explanation import Explanation, TextNeurons
     from safr.attribution.generation import OutputExplanation
     from safr.experiments.runner import Outcome, OutcomeCallback
 
@@ -50,6 +51,10 @@ PLAIN_UNKNOWN_MARK = "(?)"
 
 PLAIN_MINUS = "-"
 """Stands before a word that speaks against a class."""
+
+
+_MOST_WORDS = 5
+"""Words that are named of a neuron."""
 
 
 class ProgressBar:
@@ -244,6 +249,20 @@ def list_words(explanation: Explanation) -> str:
     sign = "+" if is_signed(explanation.method) else ""
     pairs = zip(_mark_unknown(explanation), values, strict=True)
     return "\n".join(f"{value:{sign}.2f}  {word}" for word, value in pairs)
+
+
+def list_neurons(used: TextNeurons) -> str:
+    """A line for each neuron, with what it adds to the class and the words that share it, the strongest first."""
+    about = f", what each adds to “{printable(used.target)}”" if used.target else ""
+    lines = [f"Neurons at {used.site} that the text uses most{about}, and its activation at the words that share it:"]
+    for column, neuron in enumerate(used.neurons.tolist()):
+        values = used.activations[:, column]
+        order = [word for word in np.argsort(-np.abs(values), kind="stable").tolist() if values[word]]
+        words = ", ".join(f"{printable(used.words[word])} {values[word]:.2f}" for word in order[:_MOST_WORDS])
+        more = f" and {len(order) - _MOST_WORDS} more" if len(order) > _MOST_WORDS else ""
+        adds = f"  {used.total[column]:+.3f}" if used.total is not None else ""
+        lines.append(f"{neuron:>6}{adds}  {words}{more}")
+    return "\n".join(lines)
 
 
 def list_output(explanation: OutputExplanation) -> str:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
+from safr.attribution.neurons import summarize_neurons
 from safr.attribution.words import Scores
 from safr.config import QUESTION_TASKS
 from safr.data import Split, TextDataset
@@ -110,9 +111,9 @@ def evaluate(
 
     Returns:
         What `scores.json` holds; `duplicates`, which counts texts that several splits share, only for a data set. Only
-        the test split's scores of a run are written there and into the model's card, its words to `tokens.parquet` and
-        some texts to show to `examples.json`. Where every text is a single word, what deletion would measure is None,
-        and `srs_reason` says why.
+        the test split's scores of a run are written there and into the model's card, its words to `tokens.parquet`,
+        what drives each neuron to `neurons.parquet`, and some texts to show to `examples.json`. Where every text is a
+        single word, what deletion would measure is None, and `srs_reason` says why.
 
     Raises:
         InputError: The data don't fit the run or the model, a model comes without tokenizer or data, or another process
@@ -150,6 +151,7 @@ def _evaluate_run(
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
         _write_words(run, texts, examples, internals, data)
+        write_parquet(run.neurons_file, summarize_neurons(model, tokenizer, texts).to_table())
         write_json(run.examples_file, choose_examples(examples, texts, internals, data))
         card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
         write_text(run.model_folder / "README.md", card)
