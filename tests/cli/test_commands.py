@@ -132,8 +132,14 @@ def test_explain_writes_the_words_of_a_files_texts(run, tmp_path, capsys, name):
         ([], "`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`"),
         (["a film", "--output", "words.parquet"], "needs RUN and TEXT, or RUN, --file and --output"),
         (["--file", "a.txt"], "--file needs --output, the Parquet file to write; as in --output words.parquet"),
-        (["a film", "--file", "a.txt"], "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons"),
-        (["--file", "a.txt", "--json"], "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons"),
+        (
+            ["a film", "--file", "a.txt"],
+            "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons",
+        ),
+        (
+            ["--file", "a.txt", "--json"],
+            "--file explains the texts of a file; leave out TEXT, --json, --figures and --neurons",
+        ),
         (["--file", "gone.txt", "--output", "words.parquet"], "gone.txt: no such file"),
     ],
 )
