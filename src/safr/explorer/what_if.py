@@ -108,11 +108,11 @@ def compute_what_if(
     )  # (order, step, label)
     random = by_order[len(orders) :, :, followed]  # (draw, step)
     outputs = probabilities.shape[1]
-    names = _name_outputs(
+    names = name_outputs(
         model, tokenizer, drop_rest(model, by_order[: len(orders)]).argmax(axis=-1).ravel().tolist(), outputs
     )
     return WhatIf(
-        followed=_name_outputs(model, tokenizer, [followed], outputs)[0],
+        followed=name_outputs(model, tokenizer, [followed], outputs)[0],
         counts=counts,
         main=main,
         orders=orders,
@@ -143,7 +143,7 @@ def predict_without_words(
         raise InputError("expected a word to be left after deleting, got none; keep at least one")
     whole, probabilities = predict_probabilities(model, [text, shortened])
     followed, predicted = int(drop_rest(model, whole).argmax()), int(drop_rest(model, probabilities).argmax())
-    name = _name_outputs(model, tokenizer, [predicted], len(whole))[0]
+    name = name_outputs(model, tokenizer, [predicted], len(whole))[0]
     return WhatIfPrediction(name, *round_values(probabilities[[followed, predicted]]))
 
 
@@ -157,7 +157,7 @@ def deletion_counts(deletable: int, main: int) -> list[int]:
     return sorted({*even_counts, main})
 
 
-def _name_outputs(
+def name_outputs(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, numbers: Sequence[int], outputs: int
 ) -> list[str]:
     """The names of outputs. `output_names` gets no number twice, because it makes equal names different."""
