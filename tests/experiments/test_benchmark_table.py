@@ -2,6 +2,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 
 from safr.errors import InputError
@@ -126,3 +127,26 @@ def test_values_come_back_and_an_old_part_is_not_taken_for_a_new_one(tmp_path):
             np.testing.assert_array_equal(found[place][metric], numbers)
     assert read_results(tmp_path / "v.parquet", [4, 7, 9], "another") is None
     assert read_results(tmp_path / "none.parquet", [4]) is None
+
+
+def test_relevance_is_compared_with_the_methods_that_know_the_class(tmp_path, safr_run):
+    run = copied(safr_run, tmp_path, "alone", 0)
+    benchmark(run, tiny.dataset(), methods=["capacity", "relevance", "gradient_x_input"], removals=["delete"])
+    text = write_benchmark_table([run], tmp_path)
+    (summary,) = read_json(tmp_path / "evidence.json")["settings"].values()
+    compared = summary["signed_comparisons"]
+    assert {entry["one"] for entry in compared} == {"relevance"}
+    assert {entry["other"] for entry in compared} == {"gradient_x_input"}
+    texts = pyarrow.parquet.read_table(run.benchmark_values_file)["text"].unique().to_pylist()
+    values = read_results(run.benchmark_values_file, texts)
+    for entry in compared:
+        if (entry["removal"], entry["metric"]) == ("delete", "comprehensiveness"):
+            gaps = values["relevance", "delete"]["comprehensiveness"]
+            gaps = gaps - values["gradient_x_input", "delete"]["comprehensiveness"]
+            assert entry["value"]["value"] == pytest.approx(np.nanmean(gaps))
+            break
+    else:
+        pytest.fail("comprehensiveness was not compared")
+    heading = text.index("### Relevance against other methods that know the class, SAFR")
+    assert "| comprehensiveness ↑ | gradient_x_input |" in text[heading:]
+    assert "capacity" not in text[heading:]

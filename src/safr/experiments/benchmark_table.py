@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from safr.attribution.registry import is_signed
 from safr.config import setting_names
 from safr.errors import InputError
 from safr.evaluation.benchmark_metrics import REFERENCE_METHOD
@@ -45,6 +46,9 @@ TABLE_METRICS = (
     ("none", "randomization"),
 )
 """Ways of removal and metrics that a table shows."""
+
+SIGNED_REFERENCE = "relevance"
+"""The method that the others which know the class are compared with."""
 
 LEGEND = (
     "Means with 95 % intervals: over seeds by Student's t, of one seed over texts. An arrow says which way is better. "
@@ -139,6 +143,8 @@ def write_benchmark_table(runs: Sequence[Run], folder: Path) -> str:
     for group in groups:
         conclusions = "\n".join(f"- {sentence}" for sentence in summaries[group.label]["conclusions"])
         parts += [seed_group_table(group).to_markdown(), conclusions]
+        if signed := summaries[group.label]["signed_comparisons"]:
+            parts.append(_tabulate_signed(group, signed).to_markdown())
     if differences:
         parts.append(_tabulate_differences(differences).to_markdown())
     text = "\n\n".join(parts) + "\n"
@@ -198,6 +204,7 @@ def _summarize_group(group: SeedGroup, table: ResultTable) -> dict[str, Any]:
     could be.
     """
     first = group.results[0]
+    signed = {key: values for key, values in table.items() if is_signed(key[0])}
     methods = {method: entry for result in group.results for method, entry in result["methods"].items()}
     costs = {
         method: [result["methods"][method]["cost"] for result in group.results if method in result["methods"]]
@@ -220,6 +227,7 @@ def _summarize_group(group: SeedGroup, table: ResultTable) -> dict[str, Any]:
             for method, values_by_removal in pool_seeds(group).items()
         },
         "comparisons": [difference.to_dict() for difference in compare_with_others(REFERENCE_METHOD, table)],
+        "signed_comparisons": [difference.to_dict() for difference in compare_with_others(SIGNED_REFERENCE, signed)],
     }
     return result | {"conclusions": draw_conclusions(result)}
 
@@ -286,6 +294,28 @@ def _tabulate_differences(differences: Sequence[Difference]) -> TextTable:
         "settings",
         "Capacity under one setting against another: means over seeds, Welch's t-test",
         ("metric", "one", "other", "one - other", "adjusted p", "one is"),
+        tuple(rows),
+    )
+
+
+def _tabulate_signed(group: SeedGroup, comparisons: Sequence[Mapping[str, Any]]) -> TextTable:
+    """Relevance beside the other methods that know the class, in the metrics of the table."""
+    rows = [
+        (
+            _format_heading(comparison["metric"]),
+            comparison["other"],
+            _format_interval(comparison["value"]),
+            f"{comparison['adjusted']:.2g}",
+            comparison["verdict"],
+        )
+        for comparison in comparisons
+        if (comparison["removal"], comparison["metric"]) in TABLE_METRICS
+    ]
+    return TextTable(
+        "signed",
+        f"{SIGNED_REFERENCE.capitalize()} against other methods that know the class, {group.label}: each text's mean "
+        "over seeds, with intervals over texts and a paired permutation test",
+        ("metric", "other", f"{SIGNED_REFERENCE} - other", "adjusted p", f"{SIGNED_REFERENCE} is"),
         tuple(rows),
     )
 
