@@ -11,6 +11,7 @@ from safr.attribution.internals import attention_received, attention_rollout, co
 from safr.attribution.perturbation import SAMPLES_PER_WORD, kernel_shap, lime, occlusion, shapley
 from safr.attribution.registry import (
     ABSOLUTE_PREFIX,
+    COSTLY_METHODS,
     METHODS,
     attribute,
     check_methods,
@@ -290,3 +291,16 @@ def test_a_method_that_a_model_does_not_allow_is_named_before_any_is_run(name, l
         check_methods(model, ["occlusion", name])
     assert name not in default_methods(model)
     check_methods(model, default_methods(model))
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in COSTLY_METHODS])
+def test_a_caller_s_mode_without_gradients_changes_nothing(name, mode):
+    model = tiny.model(Regularization(vmask_width=8), num_hidden_layers=2)
+    texts = encode(tiny.tokenizer(), ["the dull story was awful but funny", "a film"])
+    score = get_method(name).score
+    with mode():
+        found = score(model, texts)
+        assert not torch.ones(1, requires_grad=True).square().requires_grad  # the caller's mode is left as it was
+    for one, other in zip(found, score(model, texts), strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -142,6 +142,7 @@ def integrated_gradients(
     return _attribute_words(model, texts, attribute, targets)
 
 
+@torch.inference_mode(mode=False)  # also in a caller's inference mode, whose tensors have no gradients
 def _attribute_words(
     model: PreTrainedModel, texts: Sequence[EncodedText], attribute: CaptumCall, targets: Targets | None
 ) -> Scores:

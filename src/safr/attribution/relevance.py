@@ -181,6 +181,7 @@ class _MissingRuleError(InputError):
         self.name = name
 
 
+@torch.inference_mode(mode=False)  # also where a caller has it on
 @torch.enable_grad()
 def _propagate(
     model: PreTrainedModel, batch: Batch, site: str, targets: list[int] | None, contrast: list[int] | None
@@ -194,6 +195,7 @@ def _propagate(
         kept.append(vectors)
         return vectors.clone()  # a model may change it in place
 
+    batch = batch.copy()  # tensors that were made in inference mode can't be differentiated; copies can
     inner = unwrap(model)
     with (
         # Of other implementations, such as flash attention, the weights can't be held.

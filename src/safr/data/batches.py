@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -70,6 +70,16 @@ class Batch:
 
     rivals: Float[Tensor, "batch rival"] | None = None
     """Logits of a question's other choices; None where a text is no choice."""
+
+    def copy(self) -> Batch:
+        """The batch with copies of its tensors."""
+        return replace(
+            self,
+            inputs={name: tensor.clone() for name, tensor in self.inputs.items()},
+            content_mask=self.content_mask.clone(),
+            asked=None if self.asked is None else self.asked.clone(),
+            rivals=None if self.rivals is None else self.rivals.clone(),
+        )
 
 
 def iter_batches(
