@@ -170,6 +170,22 @@ def test_fewer_texts_are_those_whose_hash_comes_first(copied):
     assert len(own) == found["texts"]
 
 
+def test_what_is_costly_is_measured_on_as_few_texts_as_are_asked_for(copied):
+    options = {"methods": ["capacity", "relevance"], "removals": ["delete"]}
+    whole = benchmark(copied, tiny.dataset(), **options)
+    few = benchmark(copied, tiny.dataset(), **options, costly_texts=3)  # whatever was judged before
+    assert few["texts"] == whole["texts"] == 16
+    assert set(few["fewer_texts"].values()) == {3}
+    assert all(count > 3 for count in whole["fewer_texts"].values())
+    texts = pyarrow.parquet.read_table(copied.folder / "benchmark.parquet").to_pandas()
+    for metric, count in (("naopc", 3), ("randomization", 3), ("comprehensiveness", 13)):  # three are of one word
+        rows = texts[(texts["metric"] == metric) & (texts["method"] == "relevance")]
+        assert rows["value"].notna().sum() == count
+    assert benchmark(copied, tiny.dataset(), **options)["fewer_texts"] == whole["fewer_texts"]
+    with pytest.raises(InputError, match="`costly_texts` must be at least 2, got 1"):
+        benchmark(copied, tiny.dataset(), **options, costly_texts=1)
+
+
 def test_a_method_that_does_not_read_the_model_is_noticed(copied, monkeypatch):
     blind = AttributionMethod(lambda _, texts: [np.arange(len(text.words), dtype=float) for text in texts])
     monkeypatch.setitem(ATTRIBUTIONS, "attention", blind)

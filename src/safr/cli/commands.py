@@ -263,6 +263,7 @@ def benchmark_command(
     scores: tuple[str, ...] = (),
     removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = (),
     texts: int = 2000,
+    costly_texts: int | None = None,
     output: Path | None = None,
     data_dir: Path | None = None,
     model_data: ModelData = _NO_DATA,
@@ -279,6 +280,8 @@ def benchmark_command(
         scores: Scores of other tools, as `mine=mine.parquet`, files in the run's folder or anywhere.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         texts: Test texts at most.
+        costly_texts: Of these, texts at most for what costs many passes: NAOPC, shuffled weights and interventions. For
+            deep models. Default: 100, 50, and as many as have 4,000 words.
         output: Folder for the table over all runs. Default: beside the runs.
         data_dir: Folder where archives of data are looked for first.
         model_data: What models are judged on.
@@ -308,6 +311,7 @@ def benchmark_command(
                 files=parse_score_files(scores, run),
                 removals=removals or None,
                 limit=texts,
+                costly_texts=costly_texts,
                 data_dir=data_dir,
                 device=device,
                 progress=steps.begin_part,

@@ -61,6 +61,7 @@ def benchmark(
     files: Mapping[str, Path] | None = None,
     removals: Sequence[Removal] | None = None,
     limit: int = MAX_TEXTS,
+    costly_texts: int | None = None,
     max_tokens: int | None = None,
     output: Path | None = None,
     data_dir: Path | None = None,
@@ -83,6 +84,8 @@ def benchmark(
         files: Files of other scores, by the name that they get; see `read_scores`.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: Texts at most; of more, those whose SHA-256 comes first.
+        costly_texts: Of these, texts at most for what costs many passes: NAOPC (100 otherwise), shuffled weights (50)
+            and interventions. For deep models.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
         output: Folder for the results of a model. Default: nothing is written down.
         data_dir: Folder where archives of data are looked for first.
@@ -96,6 +99,8 @@ def benchmark(
         InputError: Data that don't fit, an unknown method, a file that does not fit the texts, a way of removing words
             that the model sees through, or a model without tokenizer or data.
     """
+    if costly_texts is not None and costly_texts < 2:
+        raise InputError(f"`costly_texts` must be at least 2, got {costly_texts}")
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
     if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE_PREFIX))]:
@@ -114,6 +119,7 @@ def benchmark(
             judged = make_model_data(
                 run_or_model, tokenizer, data, folder, limit, max_tokens=max_tokens, data_dir=data_dir
             )
+        judged = replace(judged, costly_texts=costly_texts)
         return _judge(judged, methods, files or {}, removals, progress)
 
 

@@ -71,6 +71,9 @@ class BenchmarkData:
     rationales: list[Rationale | None]
     """The words that people, or the grammar, found decisive in a text; None where nobody has said."""
 
+    costly_texts: int | None = None
+    """Texts at most for a costly metric, where it is to be fewer than `SUBSET_SIZES` has."""
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the model's weights and of the texts."""
@@ -93,8 +96,8 @@ class BenchmarkData:
             fitting = [position for position in fitting if len(self.texts[position].words) <= MAX_DELETION_STEPS + 1]
         if metric == "cause":
             words = np.cumsum([len(self.texts[position].words) for position in fitting])
-            return fitting[: int(np.searchsorted(words, SUBSET_SIZES[metric]))]
-        return fitting[: SUBSET_SIZES[metric]]
+            return fitting[: int(np.searchsorted(words, SUBSET_SIZES[metric]))][: self.costly_texts]
+        return fitting[: SUBSET_SIZES[metric]][: self.costly_texts]
 
     def scatter(self, values: Float[np.ndarray, " subset"], subset: list[int]) -> Float[np.ndarray, " text"]:
         """The values of a subset's texts among all texts; the others have none (NaN)."""

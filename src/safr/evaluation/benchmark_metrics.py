@@ -73,17 +73,21 @@ def compute_metrics(
         how: cache.complete(how, keys, partial(_remove_words, data, all_scores, remover, progress))
         for how, remover in removers.items()
     }
-    bounds = cache.complete("extremes", {"all": common}, lambda _: _bound_aopc(data, removers["delete"], progress))
+    costly = "" if data.costly_texts is None else f" {data.costly_texts}"
+    costly_key = common + costly
+    bounds = cache.complete("extremes", {"all": costly_key}, lambda _: _bound_aopc(data, removers["delete"], progress))
     marks = b"|".join(b"" if rationale is None else rationale.tobytes() for rationale in data.rationales)
     marked_keys = {name: f"{key} {sha256(marks).hexdigest()}" for name, key in keys.items()}
-    method_keys = {name: keys[name] for name in scores if is_method(name) and not name.startswith(ABSOLUTE_PREFIX)}
+    method_keys = {
+        name: keys[name] + costly for name in scores if is_method(name) and not name.startswith(ABSOLUTE_PREFIX)
+    }
     tables = [
         *removed.values(),
         _normalize_aopc(removed["delete"], bounds),
         cache.complete("words", marked_keys, partial(_judge_scores, data, all_scores)),
         cache.complete("randomization", method_keys, partial(_randomize_weights, data, scores, progress)),
         _correlate_random(data, random),
-        cache.complete("cause", {REFERENCE_METHOD: common}, lambda _: _measure_causes(data, progress)),
+        cache.complete("cause", {REFERENCE_METHOD: costly_key}, lambda _: _measure_causes(data, progress)),
     ]
     if data.source.data == "planted":
         allocations = record_allocation(data.model, data.texts, get_explaining_site(data.model))
