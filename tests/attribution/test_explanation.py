@@ -106,6 +106,18 @@ def test_the_papers_figures_are_drawn_for_any_text():
     assert all(isinstance(figure, Figure) for figure in figures.values())
 
 
+@pytest.mark.parametrize("method", ["relevance", "absolute_occlusion", "attention"])
+def test_the_scores_that_were_asked_for_have_a_figure_of_their_own(method):
+    explanation = explain(tiny.model(MASKED, id2label={0: "bad", 1: "good"}), tiny.tokenizer(), TEXT, method=method)
+    figure = explanation.figures()["scores"]
+    axes = figure.axes[0]
+    np.testing.assert_allclose([bar.get_height() for bar in axes.containers[0]], explanation.scores)
+    about = f" for “{explanation.prediction}”" if method != "attention" else ""
+    assert axes.get_ylabel().partition(" (×")[0] == method + about
+    assert figure.get_suptitle().replace("\n", " ").startswith(f"Scores by {method}, predicted ")
+    assert (axes.get_legend() is not None) == (method == "relevance")
+
+
 @pytest.mark.parametrize("text", [TEXT, ("the film was dull", "xqz jkv")], ids=["text", "pair"])
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "attached"])
 @pytest.mark.parametrize("kind", [kind for kind in tiny_tokenizers.MODELS if kind is not BertForMaskedLM])

@@ -195,12 +195,12 @@ def test_explain_gives_json(run, capsys):
     assert sum(found["probabilities"].values()) == pytest.approx(1)
 
 
-def test_explain_draws_figures(run, tmp_path, capsys):
-    assert main(["explain", str(run), "word1 good film", "--figures", str(tmp_path / "figures")]) == 0
-    names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert names == {
-        f"{name}.{kind}" for name in ("allocation", "capacity", "interference", "sites") for kind in ("svg", "png")
-    }
+@pytest.mark.parametrize("options", [[], ["--method", "relevance"]], ids=["capacity", "relevance"])
+def test_explain_draws_figures(run, tmp_path, capsys, options):
+    assert main(["explain", str(run), "word1 good film", "--figures", str(tmp_path / "figures"), *options]) == 0
+    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ["allocation", "capacity", "interference", "sites", *(["scores"] if options else [])]
+    assert files == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
 
 
 @pytest.mark.parametrize(

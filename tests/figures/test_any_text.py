@@ -15,6 +15,7 @@ from safr.figures import (
     deletion_curves,
     figure_to_svg,
     interference_heatmap,
+    score_bars,
     sites_panel,
     training_history,
 )
@@ -47,6 +48,7 @@ def draws_and_saves(figure):
 def test_any_words_and_values_can_be_drawn_as_bars(text):
     words, values, _, _, unknown = text
     draws_and_saves(capacity_bars(words, values, title=words[0], label=words[-1], unknown=unknown))
+    draws_and_saves(score_bars(words, values, words[0], title=words[0], label=words[-1], unknown=unknown))
 
 
 @FEW_EXAMPLES

@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
 from safr.errors import InputError
-from safr.figures import capacity_bars
+from safr.figures import capacity_bars, score_bars
 from safr.figures.bars import MOST_BARS
+from safr.figures.style import AGAINST_COLOUR, BAR_COLOUR
 
 
 def bars(figure):
@@ -67,3 +69,60 @@ def test_marks_of_unknown_words_stay_with_their_words_in_a_long_text(long_text, 
         assert label.endswith("†") == (int(label.strip("word†")) % 2 == 1)
     hidden = tuple(bool(value == long_text.capacity.min()) for value in long_text.capacity)
     assert "†" not in caption(capacity_bars(long_text.words, long_text.capacity, unknown=hidden))
+
+
+def colours(figure):
+    return [to_hex(bar.get_facecolor()).upper() for bar in bars(figure)]
+
+
+def test_words_that_speak_against_the_class_are_orange_hatched_and_below_the_line():
+    figure = score_bars(["so", "dull", "and"], [0.4, -0.2, 0.0], "good", label="relevance")
+    assert [bar.get_height() for bar in bars(figure)] == [0.4, -0.2, 0.0]
+    assert colours(figure) == [BAR_COLOUR, AGAINST_COLOUR, BAR_COLOUR]
+    assert [bool(bar.get_hatch()) for bar in bars(figure)] == [False, True, False]
+    assert figure.axes[0].get_ylabel() == "relevance for “good”"
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[0, 0]]
+
+
+def test_the_key_says_what_the_two_colours_mean_as_the_bars_show_them():
+    key = score_bars(["so", "dull"], [0.4, -0.2], "good").axes[0].get_legend()
+    assert [text.get_text() for text in key.get_texts()] == ["speaks for “good”", "speaks against “good”"]
+    above, below = key.get_patches()
+    assert [to_hex(patch.get_facecolor()).upper() for patch in (above, below)] == [BAR_COLOUR, AGAINST_COLOUR]
+    assert (bool(above.get_hatch()), bool(below.get_hatch())) == (False, True)
+    assert capacity_bars(["so"], [0.4]).axes[0].get_legend() is None
+
+
+def test_neither_the_key_nor_a_long_label_runs_into_the_title_or_out_of_the_figure():
+    name = "a class of a long name"
+    figure = score_bars(["so"], [-2e-5], name, title=f"Scores by a method, predicted {name} (98%)", label="m" * 20)
+    figure.draw_without_rendering()
+    key, label = figure.axes[0].get_legend().get_window_extent(), figure.axes[0].yaxis.label.get_window_extent()
+    assert key.y1 < figure._suptitle.get_window_extent().y0
+    assert key.x1 < figure.bbox.x1
+    assert (label.y0 > 0, label.y1 < figure._suptitle.get_window_extent().y0) == (True, True)
+
+
+def test_of_a_long_text_the_scores_furthest_from_0_are_shown_on_either_side(caption):
+    scores = np.linspace(-1, 1, 180)
+    figure = score_bars([f"word{number}" for number in range(180)], scores, "good")
+    assert labels(figure) == [f"word{number}" for number in [*range(20), *range(160, 180)]]
+    assert caption(figure) == "40 of 180 words: those whose scores are furthest from 0."
+
+
+def test_scores_of_0_have_an_axis_on_both_sides_of_the_line():
+    assert score_bars(["a", "b"], [0, 0], "good").axes[0].get_ylim() == (-1, 1)
+
+
+def test_unknown_words_that_speak_against_the_class_are_hollow_and_hatched():
+    figure = score_bars(["a", "Film"], [-0.1, -0.2], "good", unknown=(False, True))
+    assert labels(figure) == ["a", "Film†"]
+    assert colours(figure) == [AGAINST_COLOUR, "#FFFFFF"]
+    assert to_hex(bars(figure)[1].get_edgecolor()).upper() == AGAINST_COLOUR
+    assert all(bar.get_hatch() for bar in bars(figure))
+
+
+@pytest.mark.parametrize("scores", [[0.1, np.nan], [0.1, np.inf], [0.1]])
+def test_scores_that_can_not_be_drawn_are_refused(scores):
+    with pytest.raises(InputError, match="`scores` must"):
+        score_bars(["a", "b"], scores, "good")

@@ -285,7 +285,11 @@ class Explanation:
         return build_word_table([self]).to_pandas()
 
     def figures(self, site: str | None = None) -> dict[str, Figure]:
-        """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name."""
+        """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name.
+
+        If a method was asked for, `scores` shows its scores: of a signed one blue bars for the class and orange ones
+        against it.
+        """
         return load_view("safr.attribution.views", "explanation_figures")(self, site)
 
     def site_pictures(self, layer: int | None = None) -> dict[str, SitePicture]:

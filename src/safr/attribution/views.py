@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 
 from safr.attribution.explanation import Explanation, Explanations
 from safr.attribution.generation import OutputExplanation
-from safr.attribution.word_scores import describe_scores
-from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, sites_panel
+from safr.attribution.registry import is_signed
+from safr.attribution.word_scores import describe_scores, name_scores
+from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, score_bars, sites_panel
 from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
 
@@ -20,6 +21,8 @@ MOST_SHOWN = 10
 
 def explanation_figures(explanation: Explanation, site: str | None = None) -> dict[str, Figure]:
     """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for one text, by file name.
+
+    `scores` shows the scores of the method that was asked for, if any was.
 
     Args:
         explanation: Of the text.
@@ -31,7 +34,7 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
     unknown = explanation.unknown
     title = f"predicted {explanation.prediction} ({explanation.format_probability(0)})"
     panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
-    return {
+    figures = {
         "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}", unknown=unknown),
         "allocation": allocation_graph(
             words, capacity, interference, title=f"Neurons at {place}, {title}", unknown=unknown
@@ -41,6 +44,17 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
         ),
         "sites": sites_panel(words, site_pictures(explanation, layer), title=panel, unknown=unknown),
     }
+    return figures if explanation.scores is None else figures | {"scores": _draw_scores(explanation, title)}
+
+
+def _draw_scores(explanation: Explanation, title: str) -> Figure:
+    """Bars of the scores of the method that was asked for; those of a signed one have a key."""
+    words, scores, method, unknown = explanation.words, explanation.scores, explanation.method, explanation.unknown
+    assert scores is not None
+    title = f"Scores by {method}, {title}"
+    if is_signed(method):
+        return score_bars(words, scores, explanation.target, title=title, label=method, unknown=unknown)
+    return capacity_bars(words, scores, title=title, label=name_scores(method, explanation.target), unknown=unknown)
 
 
 def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[str, SitePicture]:

@@ -49,11 +49,19 @@ def score_words(
     return score(model, texts, number), name
 
 
+def name_scores(method: str, target: str) -> str:
+    """A method's scores by name, with the class that they speak about.
+
+    >>> name_scores("relevance", "good"), name_scores("attention", "")
+    ('relevance for “good”', 'attention')
+    """
+    return f"{method} for “{target}”" if target else method
+
+
 def describe_scores(method: str, target: str, *, coloured: bool = True) -> str:
     """What a method's scores of words say, which are shown as colours or as numbers."""
-    about = f" for “{target}”" if target else ""
     if not is_signed(method):
-        return f"{'The stronger the blue, the higher' if coloured else 'By'} {method}{about}."
+        return f"{'The stronger the blue, the higher' if coloured else 'By'} {name_scores(method, target)}."
     above, below = ("blue", "orange ones with a minus") if coloured else ("above 0", "those below 0")
     words = f"{above} words" if coloured else f"words {above}"
     return f"By {method}, {words} speak for “{target}”, and {below} against it."

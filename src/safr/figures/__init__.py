@@ -5,7 +5,7 @@ every time.
 """
 
 from safr.figures.allocation import allocation_graph
-from safr.figures.bars import capacity_bars
+from safr.figures.bars import capacity_bars, score_bars
 from safr.figures.deletion_curve import DeletionCurve, deletion_curves
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
@@ -23,6 +23,7 @@ __all__ = [
     "interference_heatmap",
     "pareto_front",
     "save_figure",
+    "score_bars",
     "sites_panel",
     "training_history",
 ]

@@ -41,11 +41,13 @@ RUN_SHADES = (
 RUN_COLOURS = tuple(shades.light for shades in RUN_SHADES)
 RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")  # tell the runs apart in print without colour
 BAR = RUN_SHADES[0]
+AGAINST = RUN_SHADES[1]  # what speaks against a class; what speaks for it has the colour of bars
 POSITIVE = Shades("#B2182B", "#F4806B")
 NEGATIVE = Shades("#2166AC", "#6DB3F2")
 CIRCLE = Shades("#FBE6C2", "#4A3B1E")
 CIRCLE_EDGE = Shades("#444444", "#D9C29A")
 BAR_COLOUR = BAR.light
+AGAINST_COLOUR = AGAINST.light
 POSITIVE_COLOUR = POSITIVE.light
 NEGATIVE_COLOUR = NEGATIVE.light
 
