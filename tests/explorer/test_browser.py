@@ -24,6 +24,7 @@ from safr.explorer.page import _read_asset, _wrap_module, graph_constants
 from safr.explorer.payload import list_texts
 from safr.explorer.serve import live_payload
 from safr.figures.layout import place_circles, relative_strength
+from safr.figures.notebook import FAINT, MINUS
 from safr.runs import Run
 from tests import tiny
 from tests.explorer.conftest import LOCAL, contents_of, running
@@ -148,6 +149,69 @@ def test_every_site_and_measure_shows_its_own_numbers(offline, told):
     assert [value for _, value in bars(offline)] == [digits(each) for each in reading["keep"]]
 
 
+def check_signs(page, values, target, run=0):
+    """The words and bars of a panel show the values with their signs, with and without colour."""
+    largest = max(map(abs, values))
+    said = [
+        "" if abs(value) <= FAINT * largest else f", speaks {'against' if value < 0 else 'for'} “{target}”"
+        for value in values
+    ]
+    words = page.locator("#sentence .panel").nth(run).locator(".word")
+    shown = words.all_text_contents()
+    assert [re.search(r"(, speaks .*)?$", word)[0] for word in shown] == said
+    assert [word.startswith(MINUS) for word in shown] == ["against" in each for each in said]
+    assert ["against" in word.get_attribute("class").split() for word in words.all()] == [v < 0 for v in values]
+    strengths = words.evaluate_all("found => found.map(word => Number(word.style.getPropertyValue('--share')))")
+    assert strengths == pytest.approx([abs(value) / largest for value in values], abs=1e-3)
+    assert [value for _, value in bars(page, run)] == [digits(value) for value in values]
+    panel = page.locator("#bars .panel").nth(run)
+    zero = float(panel.locator("line.axis").get_attribute("x1"))
+    for bar, value in zip(panel.locator("rect.bar").all(), values, strict=True):
+        start, width = (float(bar.get_attribute(name)) for name in ("x", "width"))
+        assert start + (width if value < 0 else 0) == pytest.approx(zero, abs=1e-6)
+        assert ("below" in bar.get_attribute("class").split()) == (value < 0)
+
+
+def test_words_that_speak_for_the_class_and_against_it_are_told_apart(open_page, exported, told):
+    page = open_page(exported.as_uri() + "#run=safr&measure=relevance", offline=True)
+    reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
+    expect(page.locator("#target option:checked")).to_have_text("the predicted one")
+    check_signs(page, reading["relevance"][str(reading["predicted"])], reading["prediction"])
+    expect(page.locator("#sentence-hint")).to_have_text(
+        f"By relevance, blue words speak for “{reading['prediction']}”, and −orange ones with a minus against it."
+    )
+    for label, name in enumerate(reading["labels"]):
+        select(page, "target", str(label))
+        check_signs(page, reading["relevance"][str(label)], name)
+    assert "target=1" in page.url
+    page.locator("#sentence .word.against").first.hover()
+    expect(page.locator("#marked")).to_contain_text(f", speaks against “{reading['labels'][1]}”")
+    rows = list(csv.DictReader(io.StringIO(saved(page, "sentence", 0, "CSV")[0].decode("utf-8-sig"))))
+    for label, name in enumerate(reading["labels"]):
+        assert [float(row[f"relevance for {name}"]) for row in rows] == reading["relevance"][str(label)]
+    assert violations(page) == []
+    select(page, "order", "relevance")
+    page.locator("#count").fill("1")
+    first = int(np.argmax(reading["relevance"][str(reading["predicted"])]))
+    expect(page.locator('#what-if [aria-pressed="true"]')).to_have_attribute("data-number", str(first))
+    select(page, "measure", "occlusion")
+    expect(page.locator("#targets")).to_be_hidden()
+    steps = told["what_ifs"]["safr"][str(told["rows"][0]["number"])]
+    whole = steps["probability"]["capacity"][0]
+    check_signs(page, [whole - share for share in steps["alone"]], reading["prediction"])
+
+
+def test_other_scores_with_a_sign_are_drawn_with_it(open_page, tmp_path):
+    model = tiny.model(id2label={0: "bad", 1: "good"})
+    made = explain(
+        model, tiny.tokenizer(), "a bright film and a dull plot", method="integrated_gradients", target="bad"
+    )
+    (tmp_path / "page.html").write_text(made.explore().html, encoding="utf-8")
+    page = open_page((tmp_path / "page.html").as_uri() + "#measure=other:integrated_gradients", offline=True)
+    check_signs(page, [float(f"{value:.4g}") for value in made.scores], "bad")
+    assert page.locator("#measure option").all_inner_texts().count("Relevance") == 0
+
+
 def test_attention_has_a_measure_of_its_own_that_leaves_the_chosen_one(offline):
     select(offline, "measure", "polysemanticity")
     offline.locator("#site label", has_text="Attention").click()
@@ -235,7 +299,7 @@ def test_the_offline_file_knows_single_words_and_says_what_it_does_not_know(offl
     panel.locator('[data-number="4"]').click()
     expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['alone'][4]:.1f} %")
     free = [n for n in range(len(steps["alone"])) if n != 4 and {n, 4} != set(steps["orders"]["capacity"][:2])]
-    free = [n for n in free if {n, 4} != set(steps["orders"]["keep"][:2])]
+    free = [n for n in free if all({n, 4} != set(order[:2]) for order in steps["orders"].values())]
     panel.locator(f'[data-number="{free[0]}"]').click()
     expect(panel.locator(".predicted")).to_contain_text("`safr explore` without --export answers any choice")
 

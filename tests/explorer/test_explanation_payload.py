@@ -80,6 +80,27 @@ def test_a_reading_says_what_the_explanation_says(readers):
     json.dumps(asdict(told), allow_nan=False)
 
 
+def test_signed_scores_are_told_with_the_class_that_they_speak_about(readers):
+    made = readers[1].explain("a bright film")
+    scores = {"occlusion": np.array([0.123456, -0.5, 0.0]), "attention_rollout": np.ones(3), "mine": -np.ones(3)}
+    told = pack_explanation(made, other=scores, relevance={1: np.array([-1.23456e-5, np.nan, 2.0])})
+    assert told.other["occlusion"] == [0.1235, -0.5, 0]
+    assert told.targets == {"occlusion": made.prediction}
+    assert told.relevance == {"1": [-1.235e-05, None, 2]}
+    assert pack_explanation(made).relevance == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "target"), [("relevance", "good"), ("attention", None), ("absolute_occlusion", "bad")]
+)
+def test_scores_that_were_asked_for_are_told_as_others_are(method, target):
+    model = tiny.model(id2label={0: "bad", 1: "good"})
+    made = explain(model, tiny.tokenizer(), "a bright film", method=method, target=target)
+    told = pack_explanation(made)
+    assert told.other == {method: round_values(made.scores)}
+    assert told.targets == ({"relevance": "good"} if method == "relevance" else {})
+
+
 def test_a_reading_says_which_words_were_not_read():
     made = explain(tiny.model(), tiny.tokenizer(), "a Film was so")
     told = pack_explanation(made)

@@ -27,10 +27,12 @@ def test_the_file_holds_what_the_models_say(told, readers):
         name = reader.run.name
         for row in told["rows"][:5]:
             made = reader.explain(row["text"])
-            expected = dataclasses.asdict(pack_explanation(made))
+            relevance = reader.compute_relevance(row["text"], made)
+            expected = dataclasses.asdict(pack_explanation(made, relevance=relevance))
             found = told["readings"][name][str(row["number"])]
             assert found == expected
-            steps = compute_what_if(reader.model, reader.tokenizer, reader.encode(row["text"]), reader.scores(made))
+            text = reader.encode(row["text"])
+            steps = compute_what_if(reader.model, reader.tokenizer, text, reader.scores(text, made))
             assert told["what_ifs"][name][str(row["number"])] == dataclasses.asdict(steps)
 
 

@@ -95,6 +95,7 @@ def test_the_colours_are_those_of_the_figures():
     for name, shades in (
         ("positive", style.POSITIVE),
         ("negative", style.NEGATIVE),
+        ("against", style.AGAINST),
         ("run-1", style.RUN_SHADES[1]),
     ):
         assert f"--{name}: light-dark({shades.light}, {shades.dark});" in css

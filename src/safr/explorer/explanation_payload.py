@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from safr.attribution.explanation import Explanation, SiteScores
+from safr.attribution.registry import is_signed
 from safr.figures.inputs import top_positions
 
 MAX_PAIRED_WORDS = 200
@@ -111,20 +112,36 @@ class ExplanationPayload:
     other: dict[str, RoundedValues] = field(default_factory=dict)
     """Other scores per word, by name, where they were computed."""
 
+    targets: dict[str, str] = field(default_factory=dict)
+    """For each of the other scores that has a sign, name of the class that words speak for above 0, and against below
+    0."""
+
+    relevance: dict[str, RoundedValues] = field(default_factory=dict)
+    """Relevance of each word for a class, by the class's place in the labels, above 0 where the word speaks for it; of
+    a model with many classes for the predicted one alone, and empty where there are no rules for the model."""
+
 
 def pack_explanation(
     explanation: Explanation,
     *,
     most_paired: int = MAX_PAIRED_WORDS,
     other: Mapping[str, NDArray[np.float64]] | None = None,
+    relevance: Mapping[int, NDArray[np.floating]] | None = None,
 ) -> ExplanationPayload:
     """All numbers of an explanation, ready for JSON.
 
     Args:
-        explanation: The explanation of one text.
+        explanation: The explanation of one text. The scores in it are packed as one of `other`.
         most_paired: The most words that get values for their pairs. Those with the highest capacity are taken.
-        other: Further scores per word, by name.
+        other: Further scores per word, by name. Those of signed methods are about the predicted class.
+        relevance: Relevance of every word for a class, by the class's place in the labels.
     """
+    other = dict(other or {})
+    targets = {name: explanation.prediction for name in other if is_signed(name)}
+    if explanation.scores is not None:
+        other[explanation.method] = explanation.scores
+        if is_signed(explanation.method):
+            targets[explanation.method] = explanation.target
     count = len(explanation.words)
     positions = top_positions(np.nan_to_num(explanation.capacity), most_paired)
     paired = None if count <= most_paired else positions.tolist()
@@ -150,7 +167,9 @@ def pack_explanation(
         },
         received={str(layer): round_values(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
         paired=paired,
-        other={name: round_values(values) for name, values in (other or {}).items()},
+        other={name: round_values(values) for name, values in other.items()},
+        targets=targets,
+        relevance={str(label): round_values(values) for label, values in (relevance or {}).items()},
     )
 
 

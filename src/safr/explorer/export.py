@@ -20,7 +20,6 @@ from safr.explorer.payload import (
     choose_texts,
     describe_data,
     list_texts,
-    load_other_scores,
     summarize_run,
 )
 from safr.explorer.what_if import WhatIf
@@ -134,9 +133,7 @@ def make_notebook_page(explanation: Explanation, *, height: int = 900) -> Notebo
 
 def _compute_results(session: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
     """What one model says about one text. Only the packed numbers are kept, a hundredth of the explanation's size."""
-    other = load_other_scores(session.run, row.number)
-    explanation = pack_explanation(session.explain(row.source), most_paired=most_paired, other=other)
-    return explanation, session.what_if(row.source)
+    return session.read(row.source, number=row.number, most_paired=most_paired), session.what_if(row.source)
 
 
 def _complete_row(row: TextRow, results: _TextResults) -> TextRow:

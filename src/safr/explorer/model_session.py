@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +13,30 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
 from safr.attribution.internals import internal_scores
+from safr.attribution.registry import default_methods
+from safr.attribution.relevance import relevance
 from safr.data.encoding import EncodedText
 from safr.data.splits import Text
 from safr.errors import InputError
 from safr.evaluation.srs import MAIN_PERCENT, delete_words
-from safr.explorer.explanation_payload import RoundedValues, round_values
+from safr.explorer.explanation_payload import (
+    MAX_PAIRED_WORDS,
+    ExplanationPayload,
+    RoundedValues,
+    pack_explanation,
+    round_values,
+)
+from safr.explorer.payload import load_other_scores
 from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
-from safr.inference import encode_texts, is_regression, predict, predict_probabilities
+from safr.inference import compares_answers, encode_texts, is_regression, predict, predict_probabilities
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
 
 TEXTS_PER_CHUNK = 64
 """Texts whose effects are computed at a time. Questions are answered between two chunks, so it must stay small."""
+
+MAX_CLASSES = 4
+"""A model of more classes has relevance for the predicted one alone, because each costs a pass forward and backward."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,46 @@ class ModelSession:
         """The explanation of a text."""
         return explain(self.model, self.tokenizer, text, max_tokens=self.run.settings.max_tokens)
 
-    def what_if(self, text: Text) -> WhatIf:
-        """How the prediction changes as words are deleted, by capacity and, with VMASK, by keep probability."""
+    @cached_property
+    def has_relevance(self) -> bool:
+        """Whether there are rules of relevance for all that the model computes."""
+        return "relevance" in default_methods(self.model)
+
+    def read(self, text: Text, *, number: int | None = None, most_paired: int = MAX_PAIRED_WORDS) -> ExplanationPayload:
+        """The explanation of a text as the page gets it, with relevance and the scores that the run keeps of the text.
+
+        Args:
+            text: The text.
+            number: Its place in the test split. Default: it is not in it.
+            most_paired: The most words that get values for their pairs.
+        """
         explanation = self.explain(text)
-        return compute_what_if(self.model, self.tokenizer, self.encode(text), self.scores(explanation))
+        return pack_explanation(
+            explanation,
+            most_paired=most_paired,
+            other=None if number is None else load_other_scores(self.run, number),
+            relevance=self.compute_relevance(text, explanation),
+        )
+
+    def compute_relevance(self, text: Text, explanation: Explanation) -> dict[int, NDArray[np.floating]]:
+        """Relevance of every word for each class of few, or for the predicted one of many, by its place in the labels.
+
+        Args:
+            text: The text.
+            explanation: Its explanation.
+        """
+        if not self.has_relevance:
+            return {}
+        encoded, count = self.encode(text), len(explanation.labels)
+        has_classes = not (self.model.can_generate() or compares_answers(self.model) or explanation.is_regression)
+        if not has_classes or count > MAX_CLASSES:
+            return {explanation.predicted: relevance(self.model, [encoded])[0]}
+        return dict(enumerate(relevance(self.model, [encoded] * count, range(count))))
+
+    def what_if(self, text: Text) -> WhatIf:
+        """How the prediction changes as words are deleted, by capacity, and by keep and relevance where they are."""
+        encoded = self.encode(text)
+        return compute_what_if(self.model, self.tokenizer, encoded, self.scores(encoded, self.explain(text)))
 
     def predict_without(self, text: Text, deleted: Collection[int]) -> WhatIfPrediction:
         """What the model predicts without some of the words."""
@@ -63,11 +112,21 @@ class ModelSession:
             raise InputError("expected a text with at least one word, got none")
         return encoded
 
-    @staticmethod
-    def scores(explanation: Explanation) -> dict[str, NDArray[np.float64]]:
-        """The scores that give the order in which words are deleted, by name."""
-        scores = {"capacity": np.nan_to_num(explanation.capacity)}
-        return scores if explanation.keep is None else scores | {"keep": np.nan_to_num(explanation.keep)}
+    def scores(self, text: EncodedText, explanation: Explanation) -> dict[str, NDArray[np.float64]]:
+        """The scores that give the order in which words are deleted, by name.
+
+        By relevance those that speak most for the prediction go first, and those that speak most against it last.
+
+        Args:
+            text: The text.
+            explanation: Its explanation.
+        """
+        scores = {"capacity": explanation.capacity}
+        if explanation.keep is not None:
+            scores["keep"] = explanation.keep
+        if self.has_relevance:
+            scores["relevance"] = relevance(self.model, [text])[0]
+        return {name: np.nan_to_num(values) for name, values in scores.items()}
 
     def effects(self, texts: Sequence[Text]) -> Iterator[RoundedValues]:
         """How far the predicted class's probability falls without the 30 % of words with the highest capacity.

@@ -13,9 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from safr.data.splits import Text
 from safr.errors import InputError
 from safr.explorer.defects import report_defect
-from safr.explorer.explanation_payload import ExplanationPayload, RoundedValues, pack_explanation
+from safr.explorer.explanation_payload import ExplanationPayload, RoundedValues
 from safr.explorer.model_session import ModelSession
-from safr.explorer.payload import PagePayload, load_other_scores
+from safr.explorer.payload import PagePayload
 from safr.explorer.turns import StoppedError, Turns
 from safr.model.forward_pass import HOOKS_LOCK, removing
 
@@ -66,10 +66,7 @@ class ModelWorker:
 
     def read(self, run: str, text: Text, number: int | None) -> ExplanationPayload:
         """One model's explanation of a text, with the other scores that the run's folder holds for a test text."""
-        session = self.sessions[run]
-        return pack_explanation(
-            session.explain(text), other=None if number is None else load_other_scores(session.run, number)
-        )
+        return self.sessions[run].read(text, number=number)
 
     async def find_effects(self) -> None:
         """Fill in the effects of all texts, a few at a time, while nobody asks anything."""

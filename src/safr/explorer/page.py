@@ -14,14 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from safr.explorer.payload import PagePayload
-from safr.figures import allocation, layout, style
+from safr.figures import allocation, layout, notebook, style
 
 MODULES = (
     "elements",
     "numbers",
     "state",
-    "explanations",
     "source",
+    "explanations",
     "saving",
     "pictures",
     "sentence",
@@ -105,7 +105,7 @@ def describe_schema(schema: Mapping[str, Any]) -> str:
 
 def page_style() -> str:
     """The styles, with the colours of the figures as variables."""
-    colours = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR}
+    colours = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR, "against": style.AGAINST}
     colours |= {"circle": style.CIRCLE, "circle-edge": style.CIRCLE_EDGE}
     colours |= {f"run-{number}": shades for number, shades in enumerate(style.RUN_SHADES)}
     variables = "".join(f"--{name}: light-dark({shades.light}, {shades.dark}); " for name, shades in colours.items())
@@ -113,7 +113,7 @@ def page_style() -> str:
 
 
 def graph_constants() -> dict[str, Any]:
-    """Constants that the page's graph shares with the allocation graph of the figures."""
+    """Constants that the page shares with the figures: of the allocation graph, and of signed words."""
     return {
         "shortest": layout.SHORTEST,
         "gap": layout.CIRCLE_GAP,
@@ -122,6 +122,7 @@ def graph_constants() -> dict[str, Any]:
         "largestRadius": allocation.LARGEST_RADIUS,
         "smallestRadius": allocation.SMALLEST_RADIUS,
         "runColours": len(style.RUN_SHADES),
+        "faint": notebook.FAINT,
     }
 
 

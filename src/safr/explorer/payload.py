@@ -24,8 +24,8 @@ from safr.report.report import MAIN_K, check_same_data_and_names
 from safr.runs import Run
 from safr.storage import read_parquet
 
-INTERNAL_METHODS = ("capacity", "keep", "attention")
-"""Attribution methods whose scores come from the model itself, for any text."""
+LIVE_METHODS = ("capacity", "keep", "attention", "relevance")
+"""Attribution methods whose scores the page has for any text, so that it needs none of a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def load_other_scores(run: Run, number: int) -> dict[str, NDArray[np.float64]]:
     """Scores per word of one test text by other attribution methods, as far as `safr benchmark` has computed them."""
     scores = {}
     for file in sorted(run.attributions_folder.glob("*.parquet")):
-        if file.stem not in INTERNAL_METHODS:
+        if file.stem not in LIVE_METHODS:
             table = read_parquet(file, {"text": "integer", "position": "integer", "score": "number"})
             rows = table.filter(pyarrow.compute.equal(table["text"], number)).sort_by("position")
             if len(rows):

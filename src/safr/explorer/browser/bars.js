@@ -1,7 +1,8 @@
 // Draws a bar for the value of every word, in the order of the text. Runs side by side have the same scale.
 
 import { element, svgElement } from "./elements.js";
-import { formatNumber, nameWord } from "./numbers.js";
+import { describeSign, quoteTarget } from "./explanations.js";
+import { cleanText, formatNumber, nameWord } from "./numbers.js";
 import {
   formatWordTip,
   linkToWord,
@@ -24,6 +25,8 @@ export function drawBars(container, entries, measure) {
     ...entries.map((entry) => {
       const { siteData } = entry;
       if (!siteData?.values) return makeEmptyPanel(entry, sideBySide, `${measure} is not there in this run.`);
+      const { target } = siteData;
+      const title = target ? `${measure} for ${cleanText(target)}` : measure;
       const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
       const picture = drawPicture(siteData, measure, range, width);
       return makePanel({
@@ -42,7 +45,7 @@ export function drawBars(container, entries, measure) {
         ),
         note: makeUnknownNote(siteData, "What two of them share (hollow bars) is the vocabulary's doing."),
         getPicture: () => picture,
-        getRows: () => [["word", measure], ...siteData.words.map((text, word) => [text, siteData.values[word]])],
+        getRows: () => [["word", title], ...siteData.words.map((text, word) => [text, siteData.values[word]])],
       });
     }),
   );
@@ -79,15 +82,28 @@ function drawPicture(siteData, measure, [low, high], width) {
         formatNumber(value),
       ),
     );
-    return linkToWord(row, word, () => formatWordTip(siteData, word, measure.toLowerCase(), value));
+    return linkToWord(row, word, () => [
+      ...formatWordTip(siteData, word, measure.toLowerCase(), value),
+      ...(siteData.target ? [describeSign(siteData, word)].filter(Boolean) : []),
+    ]);
   });
   const highest = names[siteData.values.indexOf(Math.max(...siteData.values.map((value) => value ?? -Infinity)))];
-  const description = `${measure} of ${names.length} words; the highest is ${highest ?? "none"}`;
+  const lowest = names[siteData.values.indexOf(Math.min(...siteData.values.map((value) => value ?? Infinity)))];
+  const about = siteData.target ? ` for ${quoteTarget(siteData.target)}` : "";
+  const description =
+    `${measure}${about} of ${names.length} words; the highest is ${highest ?? "none"}` +
+    (siteData.signed ? `, the lowest ${lowest ?? "none"}` : "");
   const picture = svgElement(
     "svg",
     { class: "bars", role: "img", "aria-label": description },
     rows,
-    svgElement("line", { class: "axis", x1: scaleX(0), x2: scaleX(0), y1: 0, y2: names.length * ROW_HEIGHT }),
+    svgElement("line", {
+      class: siteData.signed ? "axis zero" : "axis",
+      x1: scaleX(0),
+      x2: scaleX(0),
+      y1: 0,
+      y2: names.length * ROW_HEIGHT,
+    }),
   );
   return setSize(picture, width, names.length * ROW_HEIGHT);
 }

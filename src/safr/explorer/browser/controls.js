@@ -41,6 +41,9 @@ export function setUpControls(names, getEntries, redraw) {
   });
   byId("layer").addEventListener("change", (event) => change({ layer: Number(event.target.value) }));
   byId("measure").addEventListener("change", (event) => change({ measure: event.target.value }));
+  byId("target").addEventListener("change", ({ target: { value } }) =>
+    change({ target: value === "" ? null : Number(value) }),
+  );
   byId("lines").addEventListener("input", (event) => change({ lines: Number(event.target.value) }));
   byId("count").addEventListener("input", (event) => stepTo(Number(event.target.value), getEntries()));
   byId("order").addEventListener("change", (event) => change({ order: event.target.value }));

@@ -1,11 +1,14 @@
 // Reads explanations as the page or the server sends them: sites, layers, measures, and the values of words and pairs.
 
+import { shorten } from "./numbers.js";
+import { isRegression, payload } from "./source.js";
 import { SITES } from "./state.js";
 
 export const MEASURES = {
   capacity: "Capacity",
   polysemanticity: "Polysemanticity",
   keep: "Keep probability",
+  relevance: "Relevance",
   occlusion: "Occlusion",
 };
 
@@ -62,14 +65,36 @@ export function listMeasures(explanations, whatIfs, { site, measure }) {
   const names = isAttention ? [siteMeasures.includes(measure) ? measure : siteMeasures[0]] : siteMeasures;
   const measures = names.map((name) => [name, formatMeasure(name, isAttention)]);
   if (explanations.some(({ keep }) => keep)) measures.push(["keep", MEASURES.keep]);
+  if (explanations.some(({ relevance }) => Object.keys(relevance).length))
+    measures.push(["relevance", MEASURES.relevance]);
   if (whatIfs.some((whatIf) => whatIf?.alone)) measures.push(["occlusion", MEASURES.occlusion]);
   const others = new Set(explanations.flatMap(({ other }) => Object.keys(other)));
   return [...measures, ...[...others].map((name) => [`other:${name}`, name])];
 }
 
+// Pairs of a class's number and name, of all classes that the chosen measure can be about; none if that is one alone.
+export function listTargets(explanations, { measure }) {
+  if (measure !== "relevance") return [];
+  const names = new Map(
+    explanations.flatMap((explanation) =>
+      Object.keys(explanation.relevance).map((label) => [label, nameLabel(explanation, label)]),
+    ),
+  );
+  return explanations.some(({ relevance }) => Object.keys(relevance).length > 1) ? [...names] : [];
+}
+
+// The class that the values of a measure speak for or against; "" if they are about no class.
+export function findTarget(explanation, { measure, target }) {
+  const { relevance, labels, predicted, prediction, targets } = explanation;
+  if (measure === "relevance") return labels[target !== null && target in relevance ? target : predicted];
+  if (measure === "occlusion") return prediction;
+  return measure.startsWith("other:") ? (targets[measure.slice(6)] ?? "") : "";
+}
+
 // What one run shows at one site, or null if it has no such site. Rows and columns of `matrix` are the words of
-// `wordOfRow`, `sizes` are what circles show, and `values` are those of the chosen measure.
-export function getSiteData(explanation, whatIf, { site, layer, measure }) {
+// `wordOfRow`, `sizes` are what circles show, and `values` are those of the chosen measure. If they are
+// `signed`, `signs` are 1 for words that speak for the class `target`, -1 against it, and 0 for those that hardly do.
+export function getSiteData(explanation, whatIf, { site, layer, measure, target }) {
   const wordOfRow = explanation.paired ?? explanation.words.map((_, word) => word);
   const count = wordOfRow.length;
   const name = getSiteName(site, layer);
@@ -80,11 +105,19 @@ export function getSiteData(explanation, whatIf, { site, layer, measure }) {
   const { words, unknown } = explanation;
   const received = isAttention ? explanation.received[layer] : null;
   const sizes = isAttention ? received : explanation.sites[name].capacity;
-  return { words, unknown, wordOfRow, count, matrix, isAttention, sizes, values: getValues(), layer };
+  const values = getValues();
+  const about = findTarget(explanation, { measure, target });
+  // Scores of other tools may be negative too, and are about no class that is known here.
+  const signed = about !== "" || (values ?? []).some((value) => value < 0);
+  const faint = payload.look.faint * findLargestSize(values);
+  const signs = signed ? (values ?? []).map((value) => (Math.abs(value ?? 0) > faint ? Math.sign(value) : 0)) : [];
+  return { words, unknown, wordOfRow, count, matrix, isAttention, sizes, values, signed, signs, target: about, layer };
 
   function getValues() {
     if (isAttention && measure in { capacity: 1, polysemanticity: 1 }) return received;
     if (measure === "keep") return explanation.keep;
+    if (measure === "relevance")
+      return explanation.relevance[target] ?? explanation.relevance[explanation.predicted] ?? null;
     if (measure === "occlusion") return whatIf?.alone ? whatIf.alone.map((share) => computeDrop(whatIf, share)) : null;
     if (measure.startsWith("other:")) return explanation.other[measure.slice(6)] ?? null;
     return explanation.sites[name][measure];
@@ -120,4 +153,26 @@ export function findLargestPair(siteData) {
 // interference is the vocabulary's doing. Attention between them is the model's.
 export function areBothUnknown({ unknown, wordOfRow, isAttention }, i, j) {
   return !isAttention && i !== j && unknown[wordOfRow[i]] && unknown[wordOfRow[j]];
+}
+
+export function findLargestSize(values) {
+  return Math.max(0, ...(values ?? []).map((value) => Math.abs(value ?? 0)));
+}
+
+// What a word's sign says, as in "speaks against “good”"; "" if it says nothing.
+export function describeSign({ signs, target }, word) {
+  const sign = signs[word] ?? 0;
+  if (sign === 0) return "";
+  if (!target) return sign > 0 ? "above 0" : "below 0";
+  return `speaks ${sign > 0 ? "for" : "against"} ${quoteTarget(target)}`;
+}
+
+export function quoteTarget(target) {
+  return isRegression ? "a higher value" : `“${shorten(target, 30)}”`;
+}
+
+// The name of a class, with its number if another has the same name.
+export function nameLabel({ labels }, label) {
+  const name = labels[label];
+  return labels.filter((other) => other === name).length > 1 ? `${name} (${label})` : name;
 }

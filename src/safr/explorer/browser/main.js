@@ -11,9 +11,12 @@ import {
   listLayers,
   listMeasures,
   listSites,
+  listTargets,
+  quoteTarget,
 } from "./explanations.js";
 import { drawGraph, makeGraphKey } from "./graph.js";
 import { drawMatrix } from "./matrix.js";
+import { MINUS, shorten } from "./numbers.js";
 import { drawScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
 import { fetchEffects, fetchExplanation, fetchWhatIf, findRow, payload } from "./source.js";
@@ -27,7 +30,8 @@ const HINTS = {
   capacity: "The share of its own direction that each word has to itself: 1 alone, 1/n where n words coincide.",
   polysemanticity: "How much of the other words lies along each word's own direction.",
   keep: "How likely VMASK is to let each word pass.",
-  occlusion: "How far the predicted class's probability falls when the word alone is deleted.",
+  relevance: "What each word adds to the class's logit, or below 0 takes from it.",
+  occlusion: "How far the predicted class's probability falls when the word alone is deleted, or below 0 rises.",
   attention: "What each word receives from all words on average, a mean over heads.",
 };
 
@@ -185,6 +189,14 @@ function drawMeasures() {
   );
   if (!measures.some(([name]) => name === state.measure)) state.measure = "capacity";
   setOptions(byId("measure"), measures, state.measure);
+  const targets = listTargets(
+    entries.map(({ explanation }) => explanation),
+    state,
+  );
+  if (targets.length && !targets.some(([label]) => Number(label) === state.target)) state.target = null;
+  const names = targets.map(([label, name]) => [label, shorten(name, 30)]);
+  setOptions(byId("target"), [["", "the predicted one"], ...names], String(state.target ?? ""));
+  byId("targets").hidden = !targets.length;
 }
 
 // Draws all views that depend on the chosen site, layer and measure.
@@ -202,11 +214,15 @@ function drawSiteViews() {
   }
   const isAttention = state.site === "attention";
   const measure = formatMeasure(state.measure, isAttention);
-  const needsNoSite = state.measure === "keep" || state.measure === "occlusion" || state.measure.startsWith("other:");
+  const needsNoSite =
+    ["keep", "relevance", "occlusion"].includes(state.measure) || state.measure.startsWith("other:");
   document.body.classList.toggle("several", entries.length > 1);
   byId("layer").disabled = state.site === "embedding" || state.site === "vmask";
   const atSite = needsNoSite ? "" : ` at ${site}`;
-  byId("sentence-hint").textContent = `The stronger the blue, the higher ${measure.toLowerCase()}${atSite}.`;
+  const isSigned = entries.some(({ siteData }) => siteData?.signed);
+  byId("sentence-hint").replaceChildren(
+    ...(isSigned ? makeSignKey(measure) : [`The stronger the blue, the higher ${measure.toLowerCase()}${atSite}.`]),
+  );
   byId("bars-title").textContent = measure;
   const hint = isAttention && !needsNoSite ? "attention" : state.measure;
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
@@ -221,6 +237,18 @@ function drawSiteViews() {
   drawMatrix(getPanels("matrix"), entries);
   drawWhatIf(byId("what-if"), entries, getRequest());
   mark(null);
+}
+
+// What blue and orange words mean, as texts and nodes in those colours.
+function makeSignKey(measure) {
+  const targets = [...new Set(entries.map(({ siteData }) => siteData?.target).filter(Boolean))];
+  const target = targets.length > 1 ? "the class that the run predicts" : targets.map(quoteTarget)[0];
+  const name = measure.toLowerCase();
+  const blue = element("span", { class: "sample" }, "blue");
+  const orange = element("span", { class: "sample against" }, `${MINUS}orange`);
+  return target
+    ? [`By ${name}, `, blue, ` words speak for ${target}, and `, orange, " ones with a minus against it."]
+    : [`By ${name}, `, blue, " words are above 0, and ", orange, " ones with a minus below."];
 }
 
 function getPanels(id) {

@@ -1,5 +1,6 @@
 // Formats numbers and texts for people to read.
 
+export const MINUS = "\u2212";
 export const UNKNOWN_MARK = "†";
 export const UNKNOWN_MEANING = "unknown to the tokenizer";
 
@@ -48,5 +49,5 @@ export function nameWord({ words, unknown }, word, longest = 18) {
 }
 
 function useMinusSign(text) {
-  return text.replace("-", "\u2212");
+  return text.replace("-", MINUS);
 }

@@ -1,8 +1,8 @@
 // Draws the sentence: its words, shaded by a measure, the prediction, and a line about the marked word.
 
 import { byId, element } from "./elements.js";
-import { areBothUnknown } from "./explanations.js";
-import { cleanText, formatNumber, formatPercent, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
+import { areBothUnknown, describeSign, findLargestSize, nameLabel } from "./explanations.js";
+import { cleanText, formatNumber, formatPercent, MINUS, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { linkToWord, makePanel } from "./pictures.js";
 import { onMark } from "./state.js";
 
@@ -98,15 +98,21 @@ export function getWordClass(isUnknown) {
 
 function shadeWords(entry) {
   const values = entry.siteData?.values ?? null;
-  const highest = values ? Math.max(...values.map((value) => value ?? 0), 0) : 0;
+  const largest = findLargestSize(values);
   const { words, text_of_word: textOfWord, unknown } = entry.explanation;
   return layOutWords(words, textOfWord, (text, word) => {
-    const share = highest > 0 ? Math.max(values[word] ?? 0, 0) / highest : 0;
+    const value = values?.[word] ?? 0;
+    const share = largest > 0 ? Math.abs(value) / largest : 0;
     const isUnknown = unknown[word];
+    const cssClass = getWordClass(isUnknown) + (value < 0 ? " against" : "");
+    const sign = entry.siteData ? describeSign(entry.siteData, word) : "";
     const button = element(
       "button",
-      { type: "button", class: getWordClass(isUnknown), title: isUnknown ? UNKNOWN_MEANING : null },
+      { type: "button", class: cssClass, title: isUnknown ? UNKNOWN_MEANING : null },
+      // The minus is for people who can't tell the colours apart; a screen reader says it in words.
+      sign && value < 0 ? element("span", { "aria-hidden": "true" }, MINUS) : null,
       makeWord(text, isUnknown),
+      sign ? element("span", { class: "hidden" }, `, ${sign}`) : null,
     );
     button.style.setProperty("--share", share.toFixed(3));
     button.addEventListener("focus", () => button.dispatchEvent(new PointerEvent("pointerenter")));
@@ -117,7 +123,13 @@ function shadeWords(entry) {
 
 function makeRows({ explanation, siteData, whatIf }, measure) {
   const sites = Object.entries(explanation.sites);
-  const others = Object.entries(explanation.other);
+  const others = [
+    ...Object.entries(explanation.relevance).map(([label, values]) => [
+      `relevance for ${nameLabel(explanation, label)}`,
+      values,
+    ]),
+    ...Object.entries(explanation.other),
+  ];
   const hasUnknown = explanation.unknown.some(Boolean);
   const head = [
     "word",
@@ -169,7 +181,9 @@ onMark((word) => {
     .map(({ run, siteData }) => {
       const prefix = entries.length > 1 ? `${run}: ` : "";
       const value = formatNumber(siteData.values?.[word]);
-      return `${prefix}${measure.toLowerCase()} ${value}${describeNeighbours(siteData, word)}`;
+      const sign = describeSign(siteData, word);
+      const saidSign = sign && siteData.target ? `, ${sign}` : "";
+      return `${prefix}${measure.toLowerCase()} ${value}${saidSign}${describeNeighbours(siteData, word)}`;
     });
   const first = entries.find(({ explanation }) => word < explanation.words.length);
   line.replaceChildren(

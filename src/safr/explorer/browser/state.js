@@ -10,7 +10,7 @@ export const SITES = {
 };
 
 const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order"];
-const NUMBER_KEYS = ["text", "layer", "word", "count", "lines"];
+const NUMBER_KEYS = ["text", "layer", "target", "word", "count", "lines"];
 
 export const state = {
   run: "",
@@ -20,6 +20,7 @@ export const state = {
   site: "fc1",
   layer: 0,
   measure: "capacity",
+  target: null, // number of the class that relevance is about, or null for the one that each run predicts
   word: null, // the picked word, which is marked in all views
   lines: null, // per cent of the strongest pair above which pairs get a line; null: the 40 strongest pairs do
   count: 0, // how many words the slider deletes

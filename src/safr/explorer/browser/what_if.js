@@ -11,6 +11,11 @@ import { change, state } from "./state.js";
 
 const NOUN = isRegression ? "value" : "probability";
 
+// Why a run may lack an order that another has.
+const NO_ORDER = {
+  keep: "This run has no VMASK, and so no keep probability.",
+  relevance: "There are no rules of relevance for what this run's model computes.",
+};
 const WAITING = "…";
 let controller = null; // aborts the questions to the server that are still open
 
@@ -57,7 +62,7 @@ function makeWhatIfPanel(entry, sideBySide, container, request) {
       entry,
       subject: "What if",
       sideBySide,
-      body: element("p", { class: "none" }, "This run has no VMASK, and so no keep probability."),
+      body: element("p", { class: "none" }, NO_ORDER[state.order]),
     });
   const step = findNearestStep(whatIf.counts, state.count);
   const deleted = state.without ?? new Set(order.slice(0, whatIf.counts[step]));
