@@ -119,7 +119,7 @@ def digits(value):
         return "0"
     if size < 1e-3 or size >= 1e5:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}e{int(exponent):+d}".replace("-", "−", 1)
+        return f"{mantissa}e{int(exponent):+d}".replace("-", "−")
     text = f"{value:.0f}" if size >= 100 else f"{value:#.3g}".rstrip(".")
     return text.replace("-", "−")
 

@@ -49,5 +49,5 @@ export function nameWord({ words, unknown }, word, longest = 18) {
 }
 
 function useMinusSign(text) {
-  return text.replace("-", MINUS);
+  return text.replaceAll("-", MINUS); // of the exponent too
 }
