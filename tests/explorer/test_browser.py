@@ -255,6 +255,7 @@ def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offlin
     word.click()
     offline.locator("h1").hover()
     assert offline.locator("#graph .node.marked").count() == 2
+    assert "line-through" not in word.evaluate("node => getComputedStyle(node).textDecoration")
     assert "word=2" in offline.url
 
 
