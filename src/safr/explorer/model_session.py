@@ -54,7 +54,12 @@ class ModelSession:
 
     def explain(self, text: Text) -> Explanation:
         """The explanation of a text."""
-        return explain(self.model, self.tokenizer, text, max_tokens=self.run.settings.max_tokens)
+        return explain(self.model, self.tokenizer, text, max_tokens=self.max_tokens)
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Tokens read of a text. It is kept, since the settings are read from the run's folder each time."""
+        return self.run.settings.max_tokens
 
     @cached_property
     def has_relevance(self) -> bool:
@@ -107,7 +112,7 @@ class ModelSession:
         Raises:
             InputError: The text has no words.
         """
-        encoded = encode_texts(self.model, self.tokenizer, [text], self.run.settings.max_tokens)[0]
+        encoded = encode_texts(self.model, self.tokenizer, [text], self.max_tokens)[0]
         if not encoded.words:
             raise InputError("expected a text with at least one word, got none")
         return encoded
@@ -138,7 +143,7 @@ class ModelSession:
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
 
     def _compute_effects(self, texts: Sequence[Text]) -> RoundedValues:
-        encoded = encode_texts(self.model, self.tokenizer, texts, self.run.settings.max_tokens)
+        encoded = encode_texts(self.model, self.tokenizer, texts, self.max_tokens)
         scores = internal_scores(self.model, encoded, [self.site])
         shortened = delete_words(encoded, [np.nan_to_num(score.capacity[self.site]) for score in scores], MAIN_PERCENT)
         probabilities = predict_probabilities(self.model, [*encoded, *shortened])  # (2 * text, label)
