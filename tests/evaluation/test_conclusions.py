@@ -87,6 +87,21 @@ def test_what_own_neurons_do_is_told_beside_as_many_others(gap, said):
     assert any("as many others by 0.20" in each for each in told)
 
 
+@pytest.mark.parametrize(
+    ("gap", "said"), [(0.3, "relevance knows more [+0.29"), (-0.3, "capacity knows more [-0.31"), (0, "no clear")]
+)
+def test_what_relevance_knows_of_own_neurons_is_told_beside_capacity(gap, said):
+    told = draw_conclusions(
+        result(
+            relevance_own=estimate(0.5 + gap),
+            capacity_own=estimate(0.5),
+            relevance_minus_capacity_own=estimate(gap),
+        )
+    )
+    (sentence,) = (each for each in told if each.startswith("The relevance of a word's own neurons"))
+    assert said in sentence
+
+
 def test_a_correlation_whose_interval_holds_0_may_be_none():
     told = draw_conclusions(result(capacity_patched=estimate(0), interference_interaction=estimate(0.3)))
     assert any(each.endswith("+0.00 [-0.01, +0.01], which may be none.") for each in told)

@@ -168,7 +168,7 @@ def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
         sentences.append(
             f"The relevance of a word's own neurons has a rank correlation of {values['relevance_own']['value']:+.2f} "
             f"with what setting them to zero does, the word's capacity one of {values['capacity_own']['value']:+.2f}: "
-            f"{_describe_difference(values['relevance_minus_capacity_own'])}."
+            f"{_describe_difference(values['relevance_minus_capacity_own'], 'relevance', 'capacity')}."
         )
     for name, what in (
         ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
@@ -183,12 +183,15 @@ def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _describe_difference(difference: Mapping[str, float]) -> str:
-    """Whether a word's own neurons matter more than others, by the interval of the difference."""
+def _describe_difference(difference: Mapping[str, float], one: str = "", other: str = "") -> str:
+    """Whether a word's own neurons matter more than others, or one predicts more than another, by the interval."""
     interval = f"[{difference['low']:+.2f}, {difference['high']:+.2f}]"
+    more, less = (
+        (f"{one} knows more", f"{other} knows more") if one else ("its own matter more", "the others matter more")
+    )
     if difference["low"] > 0:
-        return f"its own matter more {interval}"
-    return f"the others matter more {interval}" if difference["high"] < 0 else f"no clear difference {interval}"
+        return f"{more} {interval}"
+    return f"{less} {interval}" if difference["high"] < 0 else f"no clear difference {interval}"
 
 
 def _describe_costs(result: Mapping[str, Any]) -> list[str]:
