@@ -108,6 +108,13 @@ def test_the_order_of_the_texts_changes_nothing(model):
     np.testing.assert_allclose(found.relevance, other.relevance, atol=1e-6)
 
 
+def test_texts_that_drive_no_neuron_more_than_others_change_nothing(model):
+    some = summarize_neurons(model, tiny.tokenizer(), TEXTS)
+    many = summarize_neurons(model, tiny.tokenizer(), TEXTS * (TOP_WORDS + 2))  # the last of them no neuron takes up
+    assert many.words == tuple((words[0],) * TOP_WORDS if words else () for words in some.words)
+    assert many.texts.max() < TOP_WORDS * len(TEXTS)
+
+
 def test_dead_neurons_have_no_words():
     model = tiny.model(num_hidden_layers=1)
     with torch.no_grad():

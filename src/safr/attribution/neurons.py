@@ -275,8 +275,10 @@ class _TopWords:
         # Few neurons, once many texts are in: the others are left alone.
         columns = np.flatnonzero(np.abs(activations).max(axis=0) > np.abs(self.activations).min(axis=0))
         values = np.concatenate([self.activations[:, columns], activations[:, columns]])
-        added = [[[number, position]] * len(columns) for position in range(len(activations))]
-        places = np.concatenate([self.places[:, columns], np.array(added, dtype=np.int64).reshape(-1, len(columns), 2)])
+        added = np.empty((len(activations), len(columns), 2), dtype=self.places.dtype)
+        added[..., 0] = number
+        added[..., 1] = np.arange(len(activations))[:, None]
+        places = np.concatenate([self.places[:, columns], added])
         chosen = np.argsort(-np.abs(values), axis=0, kind="stable")[:TOP_WORDS]
         self.activations[:, columns] = np.take_along_axis(values, chosen, axis=0)
         self.places[:, columns] = np.take_along_axis(places, chosen[..., None], axis=0)
