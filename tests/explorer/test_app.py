@@ -1,6 +1,8 @@
 import asyncio
+import dataclasses
 import json
 import re
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from safr.explorer.model_worker import ModelWorker
 from safr.explorer.page import live_security_policy, render_api_page
 from safr.explorer.payload import PagePayload
 from safr.explorer.turns import BusyError
+from safr.runs import Run
 from tests import tiny
 from tests.explorer.conftest import contents_of
 
@@ -58,6 +61,79 @@ def test_a_sentence_is_explained_as_safr_explain_does(client, readers):
             deleted = steps["orders"]["capacity"][:count]
             asked = {"run": reader.run.name, "text": text, "deleted": deleted}
             assert client.post("/api/predict", json=asked).json()["followed"] == pytest.approx(share, abs=1e-3)
+
+
+def test_neurons_can_be_switched_off(client, readers):
+    text = "a bright film and a dull plot"
+    for reader in readers:
+        asked = {"run": reader.run.name, "text": text}
+        strip = client.post("/api/explain", json=asked).json()["neurons"]
+        for neuron, alone in list(zip(strip["neurons"], strip["alone"], strict=True))[:2]:
+            found = client.post("/api/neurons-off", json={**asked, "neurons": [neuron]}).json()
+            assert found["followed"] == alone
+        several = strip["neurons"][:3]
+        found = client.post("/api/neurons-off", json={**asked, "neurons": several}).json()
+        assert found == dataclasses.asdict(reader.switch_off(text, several))
+        assert len(found["random"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("neurons", "said"),
+    [
+        ([], "body.neurons: List should have at least 1 item"),
+        ([-1], "body.neurons.0: Input should be greater than or equal to 0"),
+        ([1.5], "body.neurons.0: Input should be a valid integer"),
+        (["1"], "body.neurons.0: Input should be a valid integer"),
+        ([10**30], "expected neurons from 0 to"),
+        ([0] * 1001, "at most 1000 items"),
+        (None, "body.neurons"),
+    ],
+)
+def test_neurons_that_can_not_be_switched_off_get_one_line(client, neurons, said):
+    answer = client.post("/api/neurons-off", json={"run": "safr", "text": "a film", "neurons": neurons})
+    assert answer.status_code == 422
+    assert said in problem(answer)
+
+
+def test_a_neuron_has_its_page(client, readers):
+    for reader in readers:
+        found = client.get(f"/api/neurons/{reader.run.name}/3").json()
+        assert found == dataclasses.asdict(reader.describe_neuron(3))
+    for path, said in (
+        ("safr/1000000", "safr: no such neuron; there are those from 0 to"),
+        ("safr/-1", "safr: no such neuron"),
+        ("nothing/3", "no such run; there are baseline, safr"),
+    ):
+        answer = client.get(f"/api/neurons/{path}")
+        assert answer.status_code == 404
+        assert said in problem(answer)
+    assert client.get("/api/neurons/safr/three").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        (None, 404, "old: keeps nothing of its neurons; run `safr evaluate"),
+        (b"nothing", 422, "neurons.parquet: "),
+    ],
+)
+def test_a_run_without_its_neurons_says_so_and_the_rest_works(readers, tmp_path, content, status, said):
+    run = Run(shutil.copytree(readers[1].run.folder, tmp_path / "old"))
+    run.neurons_file.unlink()
+    if content is not None:
+        run.neurons_file.write_bytes(content)
+    session = dataclasses.replace(readers[1], run=run)
+
+    async def ask():
+        transport = httpx.ASGITransport(app=app.create_app([session], NOTHING))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            question = {"run": "old", "text": "a film", "neurons": [3]}
+            return await client.get("/api/neurons/old/3"), await client.post("/api/neurons-off", json=question)
+
+    page, off = asyncio.run(ask())
+    assert page.status_code == status
+    assert said in problem(page)
+    assert off.status_code == 200
 
 
 def test_a_text_of_the_test_split_can_be_asked_for_by_number(client):

@@ -1,16 +1,19 @@
 import dataclasses
 import re
+import shutil
 from html import unescape
 
 import numpy as np
 import pytest
 
 from safr.data.encoding import encode
+from safr.errors import InputError
 from safr.explorer import export, export_page
 from safr.explorer.explanation_payload import pack_explanation
 from safr.explorer.model_session import open_session
 from safr.explorer.payload import list_texts
 from safr.explorer.what_if import compute_what_if
+from safr.runs import Run
 from tests import tiny
 from tests.explorer.conftest import contents_of
 
@@ -28,12 +31,43 @@ def test_the_file_holds_what_the_models_say(told, readers):
         for row in told["rows"][:5]:
             made = reader.explain(row["text"])
             relevance = reader.compute_relevance(row["text"], made)
-            expected = dataclasses.asdict(pack_explanation(made, relevance=relevance))
+            neurons = reader.find_neurons(row["text"], made)
+            expected = dataclasses.asdict(pack_explanation(made, relevance=relevance, neurons=neurons))
             found = told["readings"][name][str(row["number"])]
             assert found == expected
             text = reader.encode(row["text"])
             steps = compute_what_if(reader.model, reader.tokenizer, text, reader.scores(text, made))
             assert told["what_ifs"][name][str(row["number"])] == dataclasses.asdict(steps)
+
+
+def test_the_file_holds_the_pages_of_the_neurons_in_its_strips(told, readers):
+    for reader in readers:
+        pages, readings = told["neuron_pages"][reader.run.name], told["readings"][reader.run.name].values()
+        assert {int(number) for number in pages} == {n for each in readings for n in each["neurons"]["neurons"]}
+        for number, page in pages.items():
+            whole = dataclasses.asdict(reader.describe_neuron(int(number)))
+            assert page == {**whole, "top": whole["top"][:5]}
+
+
+def test_a_run_that_keeps_nothing_of_its_neurons_is_exported_without_their_pages(safr_run, tmp_path):
+    run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
+    run.neurons_file.unlink()
+    told = contents_of(export_page([run], tmp_path / "page.html", texts=2).read_text(encoding="utf-8"))
+    assert told["neuron_pages"] == {"run": {}}
+    assert all(each["neurons"]["neurons"] for each in told["readings"]["run"].values())
+    run.neurons_file.write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"neurons\.parquet: .*run `safr evaluate"):
+        export_page([run], tmp_path / "page.html", texts=2)
+
+
+def test_many_long_texts_keep_only_the_neurons_that_fit(safr_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MAX_NEURON_BYTES", 2000)
+    told = contents_of(export_page([safr_run], tmp_path / "page.html").read_text(encoding="utf-8"))
+    strips = [each["neurons"] for each in told["readings"]["safr"].values()]
+    assert {len(each["neurons"]) for each in strips} == {len(strips[0]["neurons"])}
+    assert 1 <= len(strips[0]["neurons"]) < 16
+    # base64 rounds up to 4 letters for each of many small matrices
+    assert sum(len(each[name]["values"]) for each in strips for name in ("activations", "relevance")) < 2000 * 1.5
 
 
 def test_every_row_has_its_prediction_and_effect(told, baseline, safr_run, readers):
@@ -111,6 +145,8 @@ def test_an_explanation_opens_the_page_about_itself(readers):
     told = contents_of(inside)
     assert told["readings"]["model"]["0"]["words"] == ["a", "bright", "film", "<b>&</b>"]
     assert told["what_ifs"] == {}
+    assert told["readings"]["model"]["0"]["neurons"] is None
+    assert told["neuron_pages"] == {}
     assert told["live"] is False
 
 

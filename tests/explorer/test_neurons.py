@@ -99,7 +99,9 @@ def test_the_page_of_a_neuron(model):
     page = make_neuron_page(summary, 3, words)
     assert (page.neuron, page.site) == (3, SITE)
     assert [top.word for top in page.top] == list(summary.words[3])
+    assert page.kept == len(page.top)
     for top in page.top:
+        assert words[top.text][top.position] == top.word
         around = [*top.before.split(), top.word, *top.after.split()]
         assert " ".join(around) in " ".join(words[top.text])
     assert page.distinct == len(set(summary.words[3]))

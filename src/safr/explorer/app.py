@@ -20,9 +20,10 @@ from safr.data.splits import Text
 from safr.errors import InputError
 from safr.explorer.connections import name_visitor
 from safr.explorer.defects import DEFECT_MESSAGE
-from safr.explorer.explanation_payload import ExplanationPayload, PackedMatrix, SitePayload
+from safr.explorer.explanation_payload import ExplanationPayload, NeuronsPayload, PackedMatrix, SitePayload
 from safr.explorer.model_session import ModelSession
 from safr.explorer.model_worker import ModelWorker
+from safr.explorer.neurons import NeuronPage, NeuronsOff, TopWord
 from safr.explorer.page import live_security_policy, render_api_page, render_page
 from safr.explorer.payload import PagePayload, RunSummary, TextRow
 from safr.explorer.turns import BusyError, StoppedError
@@ -36,12 +37,19 @@ MAX_LETTERS = 100_000
 MAX_DELETED = 10_000
 """Words that a question may delete."""
 
+MAX_NEURONS_OFF = 1_000
+"""Neurons that a question may switch off."""
+
 _Answer = TypeVar("_Answer")
 
 _ANSWER_TYPES: tuple[Any, ...] = (
     PackedMatrix,
     SitePayload,
+    NeuronsPayload,
     ExplanationPayload,
+    TopWord,
+    NeuronPage,
+    NeuronsOff,
     WhatIfPrediction,
     WhatIf,
     TextRow,
@@ -83,6 +91,16 @@ class DeletionQuestion(Question):
     )
 
 
+class NeuronsQuestion(Question):
+    """A text, for one of the models with some of its neurons switched off."""
+
+    neurons: list[Annotated[int, Field(ge=0)]] = Field(
+        description="Numbers of the neurons that are set to 0 at all tokens, from 0.",
+        min_length=1,
+        max_length=MAX_NEURONS_OFF,
+    )
+
+
 class Effects(BaseModel):
     """What deleting does to each text, as far as it is computed."""
 
@@ -104,7 +122,7 @@ _POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body can't be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
     403: {"model": Problem, "description": "The request is another page's."},
-    404: {"model": Problem, "description": "No such run or text."},
+    404: {"model": Problem, "description": "No such run, text or neuron."},
     408: {"model": Problem, "description": "The body came too slowly."},
     413: {"model": Problem, "description": "The body is too large."},
     421: {"model": Problem, "description": "The request calls the server by another's name."},
@@ -228,6 +246,31 @@ async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPr
     return await _compute(request, lambda: worker.sessions[question.run].predict_without(text, deleted))
 
 
+@routes.post("/api/neurons-off", responses=_POST_PROBLEMS)
+async def post_neurons_off(request: Request, question: NeuronsQuestion) -> NeuronsOff:
+    """What the model predicts with some neurons of the explaining layer set to 0, beside as many random ones."""
+    worker, (text, _) = _get_worker(request), _find_text(request, question)
+    neurons = frozenset(question.neurons)
+    return await _compute(request, lambda: worker.sessions[question.run].switch_off(text, neurons))
+
+
+@routes.get(
+    "/api/neurons/{run}/{neuron}",
+    responses={**_GET_PROBLEMS, **{status: _POST_PROBLEMS[status] for status in (404, 503, 504)}},
+)
+async def get_neuron(
+    request: Request,
+    run: Annotated[str, Path(description="Name of the run.", max_length=500)],
+    neuron: Annotated[int, Path(description="Number of the neuron, from 0.")],
+) -> NeuronPage:
+    """What drives one neuron of the explaining layer over all test texts, and which classes it speaks for."""
+    session = _get_session(request, run)
+    try:
+        return await _compute(request, lambda: session.describe_neuron(neuron))
+    except LookupError as error:
+        raise HTTPException(404, str(error)) from error
+
+
 async def _compute(request: Request, work: Callable[[], _Answer]) -> _Answer:
     """The result of the work, which is dropped when the client leaves.
 
@@ -256,6 +299,18 @@ def _get_worker(request: Request) -> ModelWorker:
     return cast(ModelWorker, request.app.state.worker)
 
 
+def _get_session(request: Request, run: str) -> ModelSession:
+    """The model of a run.
+
+    Raises:
+        HTTPException: There is no such run.
+    """
+    sessions = _get_worker(request).sessions
+    if run not in sessions:
+        raise HTTPException(404, f"no such run; there are {', '.join(sessions)}")
+    return sessions[run]
+
+
 def _find_text(request: Request, question: Question) -> tuple[Text, int | None]:
     """The question's text, and its number if it is a text of the test split.
 
@@ -263,8 +318,7 @@ def _find_text(request: Request, question: Question) -> tuple[Text, int | None]:
         HTTPException: There is no such run or text, or half of a pair is missing.
     """
     worker = _get_worker(request)
-    if question.run not in worker.sessions:
-        raise HTTPException(404, f"no such run; there are {', '.join(worker.sessions)}")
+    _get_session(request, question.run)
     if question.number is None:
         text = cast(str, question.text)
         return _split_pair(text) if worker.payload.has_pairs else text, None

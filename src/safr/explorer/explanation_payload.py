@@ -52,6 +52,35 @@ class SitePayload:
 
 
 @dataclass(frozen=True)
+class NeuronsPayload:
+    """The neurons that a text uses most."""
+
+    site: str
+    """`fc1_out.N`, behind the activation of layer N; `fc1.N` where only that is known."""
+
+    neurons: list[int]
+    """Their numbers, the most used first."""
+
+    activations: PackedMatrix
+    """Of every neuron (rows) at every word (columns)."""
+
+    relevance: PackedMatrix | None
+    """What every neuron adds at every word to the logit of the predicted class; None where there is no rule for it."""
+
+    total: RoundedValues | None
+    """The same at all tokens, special ones too."""
+
+    whole: float | None
+    """Probability of the predicted class, or a predicted number."""
+
+    alone: RoundedValues
+    """The same with one neuron set to 0 at all tokens, for each of them."""
+
+    random: RoundedValues
+    """The same with one of 5 other random neurons set to 0."""
+
+
+@dataclass(frozen=True)
 class ExplanationPayload:
     """What one model says about one text, word by word."""
 
@@ -120,6 +149,9 @@ class ExplanationPayload:
     """Relevance of each word for a class, by the class's place in the labels, above 0 where the word speaks for it; of
     a model with many classes for the predicted one alone, and empty where there are no rules for the model."""
 
+    neurons: NeuronsPayload | None = None
+    """The neurons that the text uses most; None where there is no model to ask."""
+
 
 def pack_explanation(
     explanation: Explanation,
@@ -127,6 +159,7 @@ def pack_explanation(
     most_paired: int = MAX_PAIRED_WORDS,
     other: Mapping[str, NDArray[np.float64]] | None = None,
     relevance: Mapping[int, NDArray[np.floating]] | None = None,
+    neurons: NeuronsPayload | None = None,
 ) -> ExplanationPayload:
     """All numbers of an explanation, ready for JSON.
 
@@ -135,6 +168,7 @@ def pack_explanation(
         most_paired: The most words that get values for their pairs. Those with the highest capacity are taken.
         other: Further scores per word, by name. Those of signed methods are about the predicted class.
         relevance: Relevance of every word for a class, by the class's place in the labels.
+        neurons: The neurons that the text uses most.
     """
     other = dict(other or {})
     targets = {name: explanation.prediction for name in other if is_signed(name)}
@@ -170,6 +204,7 @@ def pack_explanation(
         other={name: round_values(values) for name, values in other.items()},
         targets=targets,
         relevance={str(label): round_values(values) for label, values in (relevance or {}).items()},
+        neurons=neurons,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from safr.attribution.explanation import Explanation
 from safr.explorer.explanation_payload import ExplanationPayload, pack_explanation
 from safr.explorer.model_session import ModelSession, open_session
+from safr.explorer.neurons import SHOWN_NEURONS, NeuronPage
 from safr.explorer.page import render_page
 from safr.explorer.payload import (
     PagePayload,
@@ -32,6 +33,12 @@ EXPORTED_TEXTS = 200
 
 MAX_MATRIX_BYTES = 3_000_000
 """Bytes that the matrices of a file may take, so that it can be mailed. Only texts with many words reach this limit."""
+
+MAX_NEURON_BYTES = 2_000_000
+"""Bytes that the activations and relevance of neurons may take. Only many long texts reach this limit."""
+
+TOP_WORDS_IN_FILE = 5
+"""Words that a file holds of each neuron."""
 
 NOTEBOOK_RUN = "model"
 """What the page about one explanation calls its model."""
@@ -84,15 +91,16 @@ def export_page(
     summaries, all_rows = [summarize_run(run) for run in runs], list_texts(runs)
     sessions = [open_session(run, device=device) for run in runs]
     rows = choose_texts(runs, all_rows, texts)
-    most_paired = _limit_paired_words(sessions, rows)
+    limits = _limit_paired_words(sessions, rows), _limit_neurons(sessions, rows)
     results_by_text: dict[int, _TextResults] = {}
     for done, row in enumerate(rows, start=1):
         results_by_text[row.number] = {
-            session.run.name: _compute_results(session, row, most_paired) for session in sessions
+            session.run.name: _compute_results(session, row, *limits) for session in sessions
         }
         if progress is not None:
             progress(done, len(rows))
     (data, labels), names = describe_data(runs), [run.name for run in runs]
+    readings = {name: {number: results[name][0] for number, results in results_by_text.items()} for name in names}
     payload = PagePayload(
         live=False,
         data=data,
@@ -102,8 +110,11 @@ def export_page(
         runs=summaries,
         rows=[_complete_row(row, results_by_text[row.number]) for row in rows],
         total=len(all_rows),
-        readings={name: {number: results[name][0] for number, results in results_by_text.items()} for name in names},
+        readings=readings,
         what_ifs={name: {number: results[name][1] for number, results in results_by_text.items()} for name in names},
+        neuron_pages={
+            session.run.name: _describe_neurons(session, readings[session.run.name].values()) for session in sessions
+        },
     )
     write_text(output, render_page(payload))
     return output
@@ -131,9 +142,21 @@ def make_notebook_page(explanation: Explanation, *, height: int = 900) -> Notebo
     return NotebookPage(render_page(payload), height)
 
 
-def _compute_results(session: ModelSession, row: TextRow, most_paired: int) -> tuple[ExplanationPayload, WhatIf]:
+def _compute_results(
+    session: ModelSession, row: TextRow, most_paired: int, most_neurons: int
+) -> tuple[ExplanationPayload, WhatIf]:
     """What one model says about one text. Only the packed numbers are kept, a hundredth of the explanation's size."""
-    return session.read(row.source, number=row.number, most_paired=most_paired), session.what_if(row.source)
+    explanation = session.read(row.source, number=row.number, most_paired=most_paired, most_neurons=most_neurons)
+    return explanation, session.what_if(row.source)
+
+
+def _describe_neurons(session: ModelSession, explanations: Iterable[ExplanationPayload]) -> dict[int, NeuronPage]:
+    """The neurons that texts use most, by number; none where the run keeps nothing of its neurons."""
+    if session.neuron_summary is None:
+        return {}
+    used = {number for each in explanations if each.neurons is not None for number in each.neurons.neurons}
+    pages = {number: session.describe_neuron(number) for number in sorted(used)}
+    return {number: replace(page, top=page.top[:TOP_WORDS_IN_FILE]) for number, page in pages.items()}
 
 
 def _complete_row(row: TextRow, results: _TextResults) -> TextRow:
@@ -165,3 +188,10 @@ def _limit_paired_words(sessions: Sequence[ModelSession], rows: Sequence[TextRow
 
     candidates = range(2, max(int(words.max()), 2) + 1)
     return max(count for count in candidates if count == 2 or count_bytes(count) <= MAX_MATRIX_BYTES)
+
+
+def _limit_neurons(sessions: Sequence[ModelSession], rows: Sequence[TextRow]) -> int:
+    """How many neurons of a text can be kept before the file becomes too large."""
+    words = sum(row.words or len(row.text.split()) for row in rows)
+    bytes_per_neuron = len(sessions) * words * 2 * 2 * 4 / 3  # activation and relevance, 2 bytes each, as base64
+    return max(1, min(SHOWN_NEURONS, int(MAX_NEURON_BYTES / bytes_per_neuron)))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pyarrow
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
 from safr.attribution.internals import internal_scores
+from safr.attribution.neurons import NeuronSummary, find_text_neurons, get_neuron_site, read_summary
 from safr.attribution.registry import default_methods
 from safr.attribution.relevance import relevance
 from safr.data.encoding import EncodedText
@@ -22,10 +24,12 @@ from safr.evaluation.srs import MAIN_PERCENT, delete_words
 from safr.explorer.explanation_payload import (
     MAX_PAIRED_WORDS,
     ExplanationPayload,
+    NeuronsPayload,
     RoundedValues,
     pack_explanation,
     round_values,
 )
+from safr.explorer.neurons import SHOWN_NEURONS, NeuronPage, NeuronsOff, make_neuron_page, pack_neurons, switch_off
 from safr.explorer.payload import load_other_scores
 from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
 from safr.inference import compares_answers, encode_texts, is_regression, predict, predict_probabilities
@@ -66,13 +70,32 @@ class ModelSession:
         """Whether there are rules of relevance for all that the model computes."""
         return "relevance" in default_methods(self.model)
 
-    def read(self, text: Text, *, number: int | None = None, most_paired: int = MAX_PAIRED_WORDS) -> ExplanationPayload:
-        """The explanation of a text as the page gets it, with relevance and the scores that the run keeps of the text.
+    @cached_property
+    def neuron_summary(self) -> NeuronSummary | None:
+        """What the run keeps of its neurons; None where it was evaluated before that was kept."""
+        return read_summary(self.run)
+
+    @cached_property
+    def test_words(self) -> pyarrow.Table:
+        """The words of the test texts in their order, with the number of the text."""
+        table = self.run.read_words({"text": "integer", "position": "integer", "word": "text"})
+        return table.sort_by([("text", "ascending"), ("position", "ascending")])
+
+    def read(
+        self,
+        text: Text,
+        *,
+        number: int | None = None,
+        most_paired: int = MAX_PAIRED_WORDS,
+        most_neurons: int = SHOWN_NEURONS,
+    ) -> ExplanationPayload:
+        """The explanation of a text as the page gets it: with relevance, neurons, and the scores that the run keeps.
 
         Args:
             text: The text.
             number: Its place in the test split. Default: it is not in it.
             most_paired: The most words that get values for their pairs.
+            most_neurons: The most neurons.
         """
         explanation = self.explain(text)
         return pack_explanation(
@@ -80,7 +103,41 @@ class ModelSession:
             most_paired=most_paired,
             other=None if number is None else load_other_scores(self.run, number),
             relevance=self.compute_relevance(text, explanation),
+            neurons=self.find_neurons(text, explanation, most_neurons),
         )
+
+    def find_neurons(self, text: Text, explanation: Explanation, count: int = SHOWN_NEURONS) -> NeuronsPayload:
+        """The neurons that a text uses most.
+
+        Args:
+            text: The text.
+            explanation: Its explanation.
+            count: The most neurons.
+        """
+        encoded = self.encode(text)
+        (used,) = find_text_neurons(self.model, [encoded], count, target_names=[explanation.prediction])
+        return pack_neurons(self.model, encoded, used)
+
+    def describe_neuron(self, neuron: int) -> NeuronPage:
+        """What the run keeps of one neuron. The run's files are read when this is first asked.
+
+        Raises:
+            LookupError: There is no such neuron, or the run keeps nothing of its neurons.
+            InputError: The file with the neurons is damaged.
+        """
+        summary = self.neuron_summary
+        if summary is None:
+            raise LookupError(
+                f"{self.run.name}: keeps nothing of its neurons; run `safr evaluate {self.run.folder}` again"
+            )
+        if not 0 <= neuron < len(summary.words):
+            raise LookupError(f"{self.run.name}: no such neuron; there are those from 0 to {len(summary.words) - 1}")
+        numbers = {int(number) for number in summary.texts[neuron] if number >= 0}
+        return make_neuron_page(summary, neuron, {number: self._find_words(number) for number in numbers})
+
+    def switch_off(self, text: Text, neurons: Collection[int]) -> NeuronsOff:
+        """What the model predicts with some neurons of the explaining layer set to 0, beside as many random ones."""
+        return switch_off(self.model, self.tokenizer, self.encode(text), get_neuron_site(self.model), neurons)
 
     def compute_relevance(self, text: Text, explanation: Explanation) -> dict[int, NDArray[np.floating]]:
         """Relevance of every word for each class of few, or for the predicted one of many, by its place in the labels.
@@ -141,6 +198,12 @@ class ModelSession:
         """
         for start in range(0, len(texts), TEXTS_PER_CHUNK):
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
+
+    def _find_words(self, number: int) -> list[str]:
+        """The words of one test text."""
+        start, end = np.searchsorted(self.test_words["text"].to_numpy(), [number, number + 1]).tolist()
+        words: list[str] = self.test_words["word"].slice(start, end - start).to_pylist()
+        return words
 
     def _compute_effects(self, texts: Sequence[Text]) -> RoundedValues:
         encoded = encode_texts(self.model, self.tokenizer, texts, self.max_tokens)

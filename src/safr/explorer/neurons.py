@@ -17,7 +17,7 @@ from safr.attribution.neurons import NeuronSummary
 from safr.data.encoding import EncodedText
 from safr.errors import InputError
 from safr.evaluation.srs import RANDOM_DRAWS
-from safr.explorer.explanation_payload import PackedMatrix, RoundedValues, pack_matrix, round_values
+from safr.explorer.explanation_payload import NeuronsPayload, RoundedValues, pack_matrix, round_values
 from safr.explorer.what_if import name_outputs
 from safr.inference import (
     batch_logits,
@@ -38,44 +38,22 @@ CONTEXT_WORDS = 4
 
 
 @dataclass(frozen=True)
-class NeuronsPayload:
-    """The neurons that a text uses most."""
-
-    site: str
-    """`fc1_out.N`, behind the activation of layer N; `fc1.N` where only that is known."""
-
-    neurons: list[int]
-    """Their numbers, the most used first."""
-
-    activations: PackedMatrix
-    """Of every neuron (rows) at every word (columns)."""
-
-    relevance: PackedMatrix | None
-    """What every neuron adds at every word to the logit of the predicted class; None where there is no rule for it."""
-
-    total: RoundedValues | None
-    """The same at all tokens, special ones too."""
-
-    whole: float | None
-    """Probability of the predicted class, or a predicted number."""
-
-    alone: RoundedValues
-    """The same with one neuron set to 0 at all tokens, for each of them."""
-
-    random: RoundedValues
-    """The same with one of 5 other random neurons set to 0."""
-
-
-@dataclass(frozen=True)
 class TopWord:
     """A word of a test text that drives a neuron."""
 
     text: int
     """Number of the text in the test split."""
 
+    position: int
+    """Place of the word in the text, from 0."""
+
     before: str
+    """Up to 4 words in front of it."""
+
     word: str
     after: str
+    """Up to 4 words behind it."""
+
     activation: float | None
 
 
@@ -91,8 +69,11 @@ class NeuronPage:
     top: list[TopWord]
     """The words of largest activation, the largest first."""
 
+    kept: int
+    """How many such words the run keeps, at most 10; a file holds the first 5 of them."""
+
     distinct: int
-    """How many different words these are, whatever their case."""
+    """How many different words those are that the run keeps, whatever their case."""
 
     relevance: dict[str, float | None]
     """By class, what it adds to the class's logit, summed over a text: the mean over texts that get this class."""
@@ -160,6 +141,7 @@ def make_neuron_page(summary: NeuronSummary, neuron: int, words_of_text: Mapping
         top.append(
             TopWord(
                 number,
+                position,
                 " ".join(words[max(position - CONTEXT_WORDS, 0) : position]),
                 word,
                 " ".join(words[position + 1 : position + 1 + CONTEXT_WORDS]),
@@ -172,6 +154,7 @@ def make_neuron_page(summary: NeuronSummary, neuron: int, words_of_text: Mapping
         site=summary.site,
         active=round_values(summary.active[[neuron]])[0],
         top=top,
+        kept=len(top),
         distinct=len({word.casefold() for word in summary.words[neuron]}),
         relevance=dict(zip(summary.classes, relevance, strict=True)),
     )

@@ -19,6 +19,7 @@ from safr.data.splits import Text, hash_text, join_pair
 from safr.errors import InputError
 from safr.evaluation.labels import align_labels
 from safr.explorer.explanation_payload import ExplanationPayload
+from safr.explorer.neurons import NeuronPage
 from safr.explorer.what_if import WhatIf
 from safr.report.report import MAIN_K, check_same_data_and_names
 from safr.runs import Run
@@ -95,6 +96,10 @@ class PagePayload:
 
     what_ifs: dict[str, dict[int, WhatIf]] = field(default_factory=dict)
     """By run and number of the text; empty if a server answers or there is no model."""
+
+    neuron_pages: dict[str, dict[int, NeuronPage]] = field(default_factory=dict)
+    """By run and number of the neuron, of those that the texts use most; empty like `what_ifs`, or where a run keeps
+    nothing of its neurons."""
 
     has_pairs: bool = False
     """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""
