@@ -102,21 +102,21 @@ def pack_neurons(model: PreTrainedModel, text: EncodedText, used: TextNeurons, *
         used: Its neurons.
         seed: Seed of the random neurons.
     """
-    sets = np.zeros((len(used.neurons), _count_neurons(model, text, used.site)), dtype=bool)
-    sets[np.arange(len(sets)), used.neurons] = True
+    count = len(used.neurons)
+    sets = np.zeros((1 + count, _count_neurons(model, text, used.site)), dtype=bool)  # the first one leaves all on
+    sets[np.arange(count) + 1, used.neurons] = True
     random = _draw_others(np.isin(np.arange(sets.shape[1]), used.neurons), 1, seed)
     values = predict_with_neurons_off(model, text, used.site, np.concatenate([sets, random]))
-    whole = predict_probabilities(model, [text])[0]
-    followed = int(drop_rest(model, whole).argmax())
+    followed = int(drop_rest(model, values[0]).argmax())
     return NeuronsPayload(
         site=used.site,
         neurons=used.neurons.tolist(),
         activations=pack_matrix(used.activations.T, symmetric=False),
         relevance=None if used.relevance is None else pack_matrix(used.relevance.T, symmetric=False),
         total=None if used.total is None else round_values(used.total),
-        whole=round_values(whole[[followed]])[0],
-        alone=round_values(values[: len(sets), followed]),
-        random=round_values(values[len(sets) :, followed]),
+        whole=round_values(values[[0], followed])[0],
+        alone=round_values(values[1 : 1 + count, followed]),
+        random=round_values(values[1 + count :, followed]),
     )
 
 
