@@ -1,6 +1,7 @@
 // Sets up the controls at the top, the field for a sentence, links and colours. What people choose changes the state.
 
 import { byId, setOptions } from "./elements.js";
+import { restoreNeurons } from "./neurons.js";
 import { formatCount } from "./numbers.js";
 import { copyLink } from "./saving.js";
 import { findRow, payload } from "./source.js";
@@ -47,6 +48,8 @@ export function setUpControls(names, getEntries, redraw) {
   byId("lines").addEventListener("input", (event) => change({ lines: Number(event.target.value) }));
   byId("count").addEventListener("input", (event) => stepTo(Number(event.target.value), getEntries()));
   byId("order").addEventListener("change", (event) => change({ order: event.target.value }));
+  byId("switch-on").addEventListener("click", restoreNeurons);
+  byId("rank").addEventListener("change", (event) => change({ rank: event.target.value }));
   byId("restore").addEventListener("click", () => change({ count: 0, without: null }));
   setUpTheme(redraw);
   setUpLinks();

@@ -16,12 +16,7 @@ const MAX_INTEGER = 32767;
 
 // Unpacks 16-bit integers to a matrix. Of a symmetric matrix, which has a diagonal, only the pairs i < j are packed.
 export function unpackMatrix({ values, unit, diagonal }, count) {
-  const bytes = Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0));
-  const view = new DataView(bytes.buffer);
-  const readValue = (index) => {
-    const integer = view.getInt16(2 * index, true);
-    return integer < -MAX_INTEGER ? Number.NaN : integer * unit;
-  };
+  const readValue = makeReader(values, unit);
   const matrix = new Float64Array(count * count);
   let index = 0;
   for (let i = 0; i < count; i += 1) {
@@ -34,6 +29,23 @@ export function unpackMatrix({ values, unit, diagonal }, count) {
     }
   }
   return matrix;
+}
+
+// Unpacks 16-bit integers to as many rows, of as many values each.
+export function unpackRows({ values, unit }, rows, columns) {
+  const readValue = makeReader(values, unit);
+  return Array.from({ length: rows }, (_, row) =>
+    Array.from({ length: columns }, (_cell, column) => readValue(row * columns + column)),
+  );
+}
+
+function makeReader(values, unit) {
+  const bytes = Uint8Array.from(atob(values), (letter) => letter.charCodeAt(0));
+  const view = new DataView(bytes.buffer);
+  return (index) => {
+    const integer = view.getInt16(2 * index, true);
+    return integer < -MAX_INTEGER ? Number.NaN : integer * unit;
+  };
 }
 
 export function getSiteName(kind, layer) {

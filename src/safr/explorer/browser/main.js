@@ -16,6 +16,7 @@ import {
 } from "./explanations.js";
 import { drawGraph, makeGraphKey } from "./graph.js";
 import { drawMatrix } from "./matrix.js";
+import { drawNeurons } from "./neurons.js";
 import { MINUS, shorten } from "./numbers.js";
 import { drawScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
@@ -62,6 +63,7 @@ function start() {
     () => entries,
     () => {
       drawScores();
+      drawNeurons(byId("neurons"), entries, getRequest());
       drawSiteViews();
     },
   );
@@ -86,7 +88,10 @@ function drawChanges(values) {
   if (runsChanged || "text" in values || "typed" in values) showText();
   else if ("count" in values || "without" in values || "order" in values)
     drawWhatIf(byId("what-if"), entries, getRequest());
-  else if ("lines" in values) drawGraph(getPanels("graph"), entries, payload.look);
+  else if ("rank" in values) {
+    drawNeurons(byId("neurons"), entries, getRequest());
+    mark(null);
+  } else if ("lines" in values) drawGraph(getPanels("graph"), entries, payload.look);
   else {
     drawMeasures();
     drawSiteViews();
@@ -139,6 +144,7 @@ async function fetchAndDraw(request, signal) {
 
 function drawAll() {
   drawChoices();
+  drawNeurons(byId("neurons"), entries, getRequest());
   drawSiteViews();
   refreshTexts();
 }

@@ -36,10 +36,10 @@ export function linkToWord(node, word, getTipLines) {
   return node;
 }
 
-export function markInPictures(markedWord) {
+export function markInPictures(markedWord, markedWords) {
   for (const node of document.querySelectorAll("[data-word]")) {
     const word = Number(node.getAttribute("data-word"));
-    node.classList.toggle("marked", markedWord !== null && word === markedWord);
+    node.classList.toggle("marked", markedWords.has(word));
     if (node.tagName === "BUTTON") node.setAttribute("aria-pressed", String(word === state.word));
   }
   for (const picture of document.querySelectorAll("svg.graph")) {

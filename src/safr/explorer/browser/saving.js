@@ -105,9 +105,10 @@ export function makeSvgFile(picture, title) {
   [copy, ...copy.querySelectorAll("*")].forEach((node, index) => {
     const style = getComputedStyle(originals[index]);
     for (const name of STYLE_PROPERTIES) node.setAttribute(name, style.getPropertyValue(name));
-    for (const name of ["class", "role", "tabindex", "aria-label", "style"]) node.removeAttribute(name);
+    for (const name of ["class", "role", "tabindex", "aria-label", "aria-pressed", "style"]) node.removeAttribute(name);
   });
   const [left, top, width, height] = picture.getAttribute("viewBox").split(" ").map(Number);
+  for (const control of copy.querySelectorAll("[data-control]")) control.remove();
   const background = getComputedStyle(byId("sentence")).backgroundColor;
   copy.prepend(
     svgElement("title", {}, title),

@@ -28,6 +28,16 @@ export async function fetchPrediction(run, request, deleted, signal) {
   return ask("predict", { run, ...request, deleted }, signal);
 }
 
+export async function fetchNeuronsOff(run, request, neurons, signal) {
+  return ask("neurons-off", { run, ...request, neurons }, signal);
+}
+
+// What a run keeps of a neuron, or null if a file holds nothing of it.
+export async function fetchNeuron(run, neuron) {
+  if (!payload.live) return payload.neuron_pages[run]?.[neuron] ?? null;
+  return readAnswer(await fetch(`api/neurons/${encodeURIComponent(run)}/${neuron}`));
+}
+
 export async function fetchEffects(signal) {
   return readAnswer(await fetch("api/effects", { signal }));
 }

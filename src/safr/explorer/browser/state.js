@@ -9,7 +9,7 @@ export const SITES = {
   fc2: "FC2",
 };
 
-const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order"];
+const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order", "rank"];
 const NUMBER_KEYS = ["text", "layer", "target", "word", "count", "lines"];
 
 export const state = {
@@ -25,6 +25,7 @@ export const state = {
   lines: null, // per cent of the strongest pair above which pairs get a line; null: the 40 strongest pairs do
   count: 0, // how many words the slider deletes
   order: "capacity",
+  rank: "use", // what the neurons are ordered by, use or relevance
   without: null, // words that were deleted by clicks; null if the slider says which
 };
 
@@ -48,7 +49,12 @@ export function change(values) {
 // Marks a word as long as the mouse is over it; null marks the picked word again.
 export function mark(word) {
   const markedWord = word ?? state.word;
-  for (const listener of markListeners) listener(markedWord);
+  for (const listener of markListeners) listener(markedWord, new Set(markedWord === null ? [] : [markedWord]));
+}
+
+// Marks all words of something that the mouse is over. No single one of them is told about.
+export function markAll(words) {
+  for (const listener of markListeners) listener(null, new Set(words));
 }
 
 // Picks a word, which stays marked until it is clicked again.
