@@ -237,7 +237,7 @@ def test_layers_can_be_switched(open_page, tmp_path):
         expect(page.locator("#matrix-hint")).to_contain_text(f"FC1 of layer {layer}")
         expected = [digits(float(f"{value:.4g}")) for value in made.sites[f"fc1.{layer}"].capacity]
         assert [value for _, value in bars(page)] == expected
-    for section in ("what-if", "texts", "scores"):  # there is no model behind a notebook's page, and no run
+    for section in ("neurons", "what-if", "texts", "scores"):  # there is no model behind a notebook's page, and no run
         expect(page.locator(f"#{section}")).to_be_hidden()
     for link in page.locator("nav a").all():
         expect(link).to_be_hidden()
@@ -407,10 +407,10 @@ def saved(page, section, run, kind):
     return Path(download.value.path()).read_bytes(), download.value.suggested_filename
 
 
-@pytest.mark.parametrize("section", ["graph", "bars", "matrix", "what-if"])
+@pytest.mark.parametrize("section", ["graph", "bars", "neurons", "matrix", "what-if"])
 def test_pictures_are_saved_as_svg_and_png_that_stand_alone(offline, section, chromium):
     content, name = saved(offline, section, 1, "SVG")
-    assert re.fullmatch(r"safr-[a-z-]+-safr-fc1\.0\.svg", name)
+    assert re.fullmatch(r"safr-[a-z-]+-safr-fc1(_out)?\.0\.svg", name)
     root = ElementTree.fromstring(content)
     assert root.tag.endswith("svg")
     assert b"var(" not in content
@@ -697,3 +697,124 @@ def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
     theirs = place_circles(strength, np.zeros(count), side=1.0)
     best = min(stress(theirs * scale) for scale in np.linspace(0.3, 3, 200))
     assert found["stress"] <= 1.1 * best + 1e-6
+
+
+def stacks(page, run=0):
+    return page.locator("#neurons .panel").nth(run).locator(".stack")
+
+
+def effect_bars(page, place):
+    """What stands beside the bars about neurons that are switched off."""
+    return page.locator(f"{place} .effect svg .value").all_text_contents()
+
+
+def test_every_neuron_of_the_text_is_a_stack_of_its_words(offline, told):
+    number = str(told["rows"][0]["number"])
+    for place, run in enumerate(("baseline", "safr")):
+        strip = told["readings"][run][number]["neurons"]
+        columns = stacks(offline, place)
+        assert columns.locator(".number").all_text_contents() == [str(neuron) for neuron in strip["neurons"]]
+        totals = columns.locator(".value").all_text_contents()
+        assert totals == [("" if total < 0 else "+") + digits(total) for total in strip["total"]]
+        content, name = saved(offline, "neurons", place, "CSV")
+        assert name == f"safr-neurons-{run}-{strip['site']}.csv"
+        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+        assert {int(row["neuron"]) for row in rows} <= set(strip["neurons"])
+        largest = max(abs(float(row["activation"])) for row in rows)
+        for column, neuron in enumerate(strip["neurons"][:4]):
+            blocks = columns.nth(column).locator(".block[data-word] .fill")
+            heights = blocks.evaluate_all("found => found.map(block => Number(block.getAttribute('height')) + 0.8)")
+            values = sorted(
+                (abs(float(row["activation"])) for row in rows if int(row["neuron"]) == neuron), reverse=True
+            )
+            shares = [value / largest for value in values]
+            assert [height / max(heights) for height in heights] == pytest.approx(
+                [share / shares[0] for share in shares[: len(heights)]], abs=0.02
+            )
+    select(offline, "rank", "relevance")
+    ranked = sorted(zip(strip["neurons"], strip["total"], strict=True), key=lambda pair: -abs(pair[1]))
+    assert stacks(offline, 1).locator(".number").all_text_contents() == [str(neuron) for neuron, _ in ranked]
+
+
+def test_words_and_neurons_light_each_other(offline):
+    block = stacks(offline, 1).first.locator(".block[data-word]").first
+    word = int(block.get_attribute("data-word"))
+    offline.locator("#sentence .panel").nth(1).locator(".word").nth(word).hover()
+    expect(block).to_have_class(re.compile("marked"))
+    block.hover()
+    expect(offline.locator("#sentence .panel").nth(1).locator(".word.marked")).to_have_count(1)
+    stacks(offline, 1).first.locator(".number").hover()
+    active = stacks(offline, 1).first.locator(".block[data-word]").count()
+    assert offline.locator("#sentence .panel").nth(1).locator(".word.marked").count() >= active
+
+
+def test_a_neuron_opens_its_page_and_a_word_of_it_its_text(offline, told):
+    strip = told["readings"]["safr"][str(told["rows"][0]["number"])]["neurons"]
+    neuron = strip["neurons"][1]
+    page = told["neuron_pages"]["safr"][str(neuron)]
+    stacks(offline, 1).first.focus()
+    offline.keyboard.press("ArrowRight")
+    offline.keyboard.press("Enter")
+    dialog = offline.locator("#neuron")
+    expect(dialog.locator("h2")).to_have_text(f"Neuron {neuron}")
+    expect(dialog).to_contain_text(f"{page['distinct']} different word")
+    assert dialog.locator("li b").all_text_contents() == [top["word"] for top in page["top"]]
+    assert dialog.locator(".about svg .value").all_text_contents() == [
+        ("+" if value > 0 else "") + digits(value) for value in page["relevance"].values() if value is not None
+    ]
+    assert violations(offline) == []
+    offline.keyboard.press("Escape")
+    expect(stacks(offline, 1).nth(1)).to_be_focused()
+    offline.keyboard.press("Enter")
+    rows = {row["number"] for row in told["rows"]}
+    place, top = next((place, top) for place, top in enumerate(page["top"]) if top["text"] in rows)
+    dialog.locator("li").nth(place).locator("button").click()
+    expect(dialog).to_be_hidden()
+    assert f"text={top['text']}" in offline.url
+    marked = offline.locator("#sentence .panel").nth(1).locator(".word.marked bdi")
+    expect(marked).to_have_text(top["word"])
+
+
+def test_the_offline_file_knows_single_neurons_and_says_what_it_does_not_know(offline, told):
+    strip = told["readings"]["safr"][str(told["rows"][0]["number"])]["neurons"]
+    panel = offline.locator("#neurons .panel").nth(1)
+    panel.locator(".switch").nth(2).click()
+    expect(panel.locator(".effect .predicted")).to_contain_text(f"{100 * strip['alone'][2]:.1f} %")
+    low, high = min(strip["random"]), max(strip["random"])
+    expect(panel.locator(".effect svg")).to_contain_text(f"({100 * low:.1f} % to {100 * high:.1f} %)")
+    expect(offline.locator("#off-told")).to_contain_text(f"Without neuron {strip['neurons'][2]}")
+    panel.locator(".switch").nth(0).click()
+    expect(panel.locator(".effect")).to_contain_text("`safr explore` without --export switches off several together")
+    offline.locator("#switch-on").click()
+    expect(offline.locator('#neurons .switch[aria-pressed="true"]')).to_have_count(0)
+    expect(offline.locator("#switch-on")).to_be_disabled()
+
+
+def test_any_neurons_are_switched_off_live_and_the_prediction_follows(live, readers):
+    text = "a bright film and a dull plot"
+    live.locator("#typed").fill(text)
+    live.locator("#ask button").click()
+    expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_count(7)
+    chosen = readers[1].read(text).neurons.neurons
+    panel = live.locator("#neurons .panel").nth(1)
+    for place in (0, 1, 3):
+        panel.locator(".switch").nth(place).click()
+    expected = readers[1].switch_off(text, [chosen[place] for place in (0, 1, 3)])
+    expect(panel.locator(".effect .predicted b")).to_have_text(expected.prediction)
+    expect(panel.locator(".effect .predicted")).to_contain_text(f"{100 * expected.followed:.1f} %")
+    stacks(live, 1).nth(4).locator(".number").click()
+    dialog = live.locator("#neuron")
+    expect(dialog.locator("h2")).to_have_text(f"Neuron {chosen[4]}")
+    dialog.get_by_role("button", name="Switch off").click()
+    expected = readers[1].switch_off(text, [chosen[place] for place in (0, 1, 3, 4)])
+    expect(dialog.locator(".effect .predicted")).to_contain_text(f"{100 * expected.followed:.1f} %")
+    assert f"{100 * expected.followed:.1f} %" in effect_bars(live, "#neuron")
+    assert violations(live) == []
+
+
+def test_a_run_that_keeps_nothing_of_its_neurons_says_so_on_their_page(open_page, safr_run, tmp_path):
+    run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
+    run.neurons_file.unlink()
+    page = open_page(export_page([run], tmp_path / "page.html", texts=1).as_uri(), offline=True)
+    stacks(page).first.locator(".number").click()
+    expect(page.locator("#neuron")).to_contain_text("This run keeps nothing of its neurons; run `safr evaluate`")

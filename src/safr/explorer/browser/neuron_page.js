@@ -45,7 +45,7 @@ function describeNeuron({ active, top, kept, distinct, relevance }, dialog) {
   const classes = Object.entries(relevance).filter(([, value]) => value !== null);
   const first = top.length < kept ? ` Here are the first ${top.length}.` : "";
   return [
-    element("p", {}, `Active, which is above 0, at ${formatPercent(active, 1)} of all words of the test texts.`),
+    element("p", {}, `Above 0, and so active, at ${formatPercent(active, 1)} of all words of the test texts.`),
     element("h3", {}, "Words that drive it most"),
     element(
       "p",

@@ -1,7 +1,7 @@
 // Draws the section about neurons: a strip for each run, and what is predicted with some of them switched off.
 
 import { byId, element, svgElement } from "./elements.js";
-import { formatSiteTitle, quoteTarget, unpackRows } from "./explanations.js";
+import { formatSiteTitle, listLayers, quoteTarget, unpackRows } from "./explanations.js";
 import { openNeuron } from "./neuron_page.js";
 import { cleanText, formatCount, formatNumber, formatPercent, MINUS } from "./numbers.js";
 import { makePanel, measureWidth, setSize } from "./pictures.js";
@@ -12,7 +12,7 @@ import { mark, state } from "./state.js";
 const NOUN = isRegression ? "value" : "probability";
 const ROW_HEIGHT = 22;
 const NAME_WIDTH = 128;
-const NUMBER_WIDTH = 120;
+const NUMBER_WIDTH = 165;
 const WIDEST_EFFECT = 620;
 
 const off = new Map(); // by run, the numbers of the neurons that are switched off
@@ -49,9 +49,8 @@ export function drawNeurons(section, entries, request) {
     const picture = drawStrip(entry, columns, { scale, hues, width });
     const effect = element("div", { class: "effect" });
     effects.push(showEffect(effect, entry, Math.min(width, WIDEST_EFFECT)));
-    const site = entry.explanation.neurons.site;
     return makePanel({
-      entry: { ...entry, siteTitle: nameSite(site), siteName: site, siteData: {} },
+      entry: { ...entry, siteTitle: nameSite(entry.explanation), siteName: entry.explanation.neurons.site, siteData: {} },
       subject: "Neurons",
       sideBySide,
       body: element("div", {}, picture, effect),
@@ -133,7 +132,7 @@ function makeHint(entries, columns) {
   const target = targets.size > 1 ? "the predicted class" : [...targets][0];
   const hasNegative = columns.some(({ below }) => below > 0);
   return [
-    "Each column is a neuron, and each block in it a word that activates it, taller where it does so more: ",
+    "Each column is a neuron, and each block in it a word that activates it, taller where it does so more strongly: ",
     "words in one column share the neuron. ",
     hasNegative ? "Hatched blocks below the line are negative activations. " : "",
     ...(columns.some(({ total }) => total !== null)
@@ -153,9 +152,9 @@ function nameTarget({ prediction }) {
   return isRegression ? "the value" : quoteTarget(prediction);
 }
 
-function nameSite(site) {
-  const [kind, layer] = site.split(".");
-  return formatSiteTitle(kind, layer, payload.runs.length ? 2 : 1);
+function nameSite({ neurons, ...explanation }) {
+  const [kind, layer] = neurons.site.split(".");
+  return formatSiteTitle(kind, layer, listLayers([explanation]).length);
 }
 
 function makeRows({ explanation }, columns) {
@@ -223,7 +222,7 @@ function showNeuron(entry, number) {
   openNeuron({
     run: entry.run,
     number,
-    site: nameSite(entry.explanation.neurons.site),
+    site: nameSite(entry.explanation),
     effect,
     leave: () => focusNode(entry.runNumber, `.stack[data-neuron="${number}"]`),
   });
@@ -294,7 +293,7 @@ function drawEffect({ prediction, neurons: { whole } }, { followed, random }, na
     ["all neurons", whole, formatShare(whole)],
     [count > 1 ? `without ${count} of them` : `without ${names.replace("neuron ", "")}`, followed, formatShare(followed)],
     ...(draws.length
-      ? [[`${count} random`, mean, `${formatShare(mean)} (${formatShare(least)} to ${formatShare(most)})`]]
+      ? [[formatCount(count, "random neuron"), mean, `${formatShare(mean)} (${formatShare(least)} to ${formatShare(most)})`]]
       : []),
   ];
   const nodes = rows.map(([name, value, said], row) => {

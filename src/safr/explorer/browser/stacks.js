@@ -6,14 +6,15 @@ import { hideTip, setSize, showTip } from "./pictures.js";
 import { mark, markAll } from "./state.js";
 
 export const HUES = 8; // words with a colour of their own; the others share one
-const STACK_HEIGHT = 190;
+const STACK_HEIGHT = 250;
 const COLUMN_WIDTH = 62; // at least
 const WIDEST_COLUMN = 96;
 const GAP = 6;
 const MIN_BLOCK = 0.8; // height of a block below which a word is drawn with the others
-const LABEL_HEIGHT = 12;
+const LABEL_HEIGHT = 11.5; // of a block in which there is room for its word
 const LETTER_WIDTH = 6.3;
 const FOOT_HEIGHT = 62; // number, relevance and switch of a column
+const ROW_GAP = 18;
 const KEY_HEIGHT = 20;
 
 // The strip of one run. `columns` are its neurons in order: their `number`, `activations` and `relevance` of every word,
@@ -36,9 +37,9 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
     const zero = top + Math.max(above, 24);
     rows.push(
       svgElement("line", { class: "axis zero", x1: 0, x2: group.length * pitch, y1: zero, y2: zero }),
-      ...group.map((column, index) => drawColumn(column, index * pitch, zero, zero + below)),
+      ...group.flatMap((column, index) => drawColumn(column, index * pitch, zero, zero + below)),
     );
-    top = zero + below + FOOT_HEIGHT;
+    top = zero + below + FOOT_HEIGHT + ROW_GAP;
   }
   const hatch = svgElement(
     "pattern",
@@ -54,12 +55,13 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
   );
   moveWithArrows(picture, ".stack");
   moveWithArrows(picture, ".switch");
-  return setSize(picture, Math.max(inRow * pitch, Math.min(width, 300), key.width), top);
+  return setSize(picture, Math.max(inRow * pitch, Math.min(width, 300), key.width), top - ROW_GAP);
 
   function drawColumn(column, left, zero, bottom) {
     const wide = pitch - GAP;
     const middle = left + pitch / 2;
     const lines = describeColumn(column, explanation, target);
+    const height = Math.max(column.above * perUnit, 24);
     const stack = svgElement(
       "g",
       {
@@ -69,8 +71,14 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
         tabindex: -1,
         "aria-label": lines.join(", "),
       },
-      // Something to point at where a column has no blocks.
-      svgElement("rect", { class: "strip", x: left + GAP / 2, y: zero - 24, width: wide, height: bottom - zero + 62 }),
+      // Something to point at beside the blocks.
+      svgElement("rect", {
+        class: "strip",
+        x: left,
+        y: zero - height,
+        width: pitch,
+        height: height + bottom - zero + 42,
+      }),
       drawBlocks(column, left + GAP / 2, wide, zero),
       svgElement(
         "text",
