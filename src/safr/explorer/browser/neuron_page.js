@@ -6,13 +6,19 @@ import { setSize } from "./pictures.js";
 import { fetchNeuron, findRow, isRegression } from "./source.js";
 import { change } from "./state.js";
 
+const OPENED_TEXT = "text"; // how the dialog was closed
 const MOST_CLASSES = 12; // classes that get a bar
 const ROW_HEIGHT = 22;
-const WIDTH = 440;
-const NAME_WIDTH = 150;
+const NAME_WIDTH = 120;
 const NUMBER_WIDTH = 70;
 
-// Opens the page of a neuron. `effect` is a node about switching it off, and `leave` is called when the page is closed.
+// Width of a picture in the dialog.
+export function dialogWidth() {
+  return Math.min(440, innerWidth - 80);
+}
+
+// Opens the page of a neuron. `effect` is a node about switching it off. `leave` is called when the page is closed
+// and no text was opened from it.
 export async function openNeuron({ run, number, site, effect, leave }) {
   const dialog = byId("neuron");
   const body = element("div", { class: "about", "aria-busy": "true" }, "…");
@@ -28,7 +34,11 @@ export async function openNeuron({ run, number, site, effect, leave }) {
     element("h3", {}, "What the prediction owes to it"),
     effect,
   );
-  dialog.addEventListener("close", leave, { once: true });
+  dialog.returnValue = "";
+  const finish = () => {
+    if (dialog.returnValue !== OPENED_TEXT) leave();
+  };
+  dialog.addEventListener("close", finish, { once: true });
   if (!dialog.open) dialog.showModal();
   try {
     const page = await fetchNeuron(run, number);
@@ -78,12 +88,13 @@ function makeContext({ text, position, before, word, after }, dialog) {
   ];
   if (!findRow(text)) return element("span", { class: "context", dir: "auto" }, parts);
   const open = () => {
-    dialog.close();
+    dialog.close(OPENED_TEXT);
     change({ text, typed: "", word: position, count: 0, without: null });
     byId("sentence").scrollIntoView();
     byId("sentence").focus({ preventScroll: true });
   };
-  return element("button", { type: "button", class: "context", dir: "auto", title: "Open this text", click: open }, parts);
+  const attributes = { type: "button", class: "context", dir: "auto", title: "Open this text", click: open };
+  return element("button", attributes, parts);
 }
 
 function makeActivation({ activation }) {
@@ -91,11 +102,12 @@ function makeActivation({ activation }) {
 }
 
 function drawClasses(classes) {
+  const width = dialogWidth();
   const strongest = [...classes].sort(([, one], [, other]) => Math.abs(other) - Math.abs(one)).slice(0, MOST_CLASSES);
   const shown = classes.filter((one) => strongest.includes(one));
   const low = Math.min(0, ...shown.map(([, value]) => value));
   const high = Math.max(0, ...shown.map(([, value]) => value));
-  const scaleX = (value) => NAME_WIDTH + ((WIDTH - NAME_WIDTH - NUMBER_WIDTH) * (value - low)) / (high - low || 1);
+  const scaleX = (value) => NAME_WIDTH + ((width - NAME_WIDTH - NUMBER_WIDTH) * (value - low)) / (high - low || 1);
   const rows = shown.map(([name, value], row) => {
     const [y, start, end] = [(row + 0.5) * ROW_HEIGHT, scaleX(0), scaleX(value)];
     return [
@@ -122,5 +134,5 @@ function drawClasses(classes) {
   const axis = { class: "axis zero", x1: scaleX(0), x2: scaleX(0), y1: 0, y2: shown.length * ROW_HEIGHT };
   const picture = svgElement("svg", { class: "bars", role: "img", "aria-label": description }, rows.flat());
   picture.append(svgElement("line", axis));
-  return setSize(picture, WIDTH, shown.length * ROW_HEIGHT);
+  return setSize(picture, width, shown.length * ROW_HEIGHT);
 }

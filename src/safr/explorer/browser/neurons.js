@@ -2,7 +2,7 @@
 
 import { byId, element, svgElement } from "./elements.js";
 import { formatSiteTitle, listLayers, quoteTarget, unpackRows } from "./explanations.js";
-import { openNeuron } from "./neuron_page.js";
+import { dialogWidth, openNeuron } from "./neuron_page.js";
 import { cleanText, formatCount, formatNumber, formatPercent, MINUS } from "./numbers.js";
 import { makePanel, measureWidth, setSize } from "./pictures.js";
 import { fetchNeuronsOff, isRegression, payload } from "./source.js";
@@ -49,8 +49,9 @@ export function drawNeurons(section, entries, request) {
     const picture = drawStrip(entry, columns, { scale, hues, width });
     const effect = element("div", { class: "effect" });
     effects.push(showEffect(effect, entry, Math.min(width, WIDEST_EFFECT)));
+    const { site } = entry.explanation.neurons;
     return makePanel({
-      entry: { ...entry, siteTitle: nameSite(entry.explanation), siteName: entry.explanation.neurons.site, siteData: {} },
+      entry: { ...entry, siteTitle: nameSite(entry.explanation), siteName: site, siteData: {} },
       subject: "Neurons",
       sideBySide,
       body: element("div", {}, picture, effect),
@@ -216,7 +217,7 @@ function showNeuron(entry, number) {
       element("button", { type: "button", "aria-pressed": String(isOff), click: press }, "Switch off"),
       bars,
     );
-    showEffect(bars, entry, 440);
+    showEffect(bars, entry, dialogWidth());
   };
   draw();
   openNeuron({
@@ -233,7 +234,8 @@ function showNeuron(entry, number) {
 async function showEffect(node, { run, explanation }, width) {
   const numbers = [...(off.get(run) ?? [])].sort((one, other) => one - other);
   if (!numbers.length) {
-    node.replaceChildren(element("p", { class: "hint" }, "Switch neurons off to see what the prediction owes to them."));
+    const hint = "Switch neurons off to see what the prediction owes to them.";
+    node.replaceChildren(element("p", { class: "hint" }, hint));
     return "";
   }
   const { signal } = controller;
@@ -289,12 +291,12 @@ function drawEffect({ prediction, neurons: { whole } }, { followed, random }, na
   const scaleX = (value) => NAME_WIDTH + ((width - NAME_WIDTH - NUMBER_WIDTH) * (value - low)) / (high - low || 1);
   const [least, most] = [Math.min(...draws), Math.max(...draws)];
   const mean = draws.reduce((sum, value) => sum + value, 0) / draws.length;
+  const without = count > 1 ? `without ${count} of them` : `without ${names.replace("neuron ", "")}`;
+  const range = `${formatShare(mean)} (${formatShare(least)} to ${formatShare(most)})`;
   const rows = [
     ["all neurons", whole, formatShare(whole)],
-    [count > 1 ? `without ${count} of them` : `without ${names.replace("neuron ", "")}`, followed, formatShare(followed)],
-    ...(draws.length
-      ? [[formatCount(count, "random neuron"), mean, `${formatShare(mean)} (${formatShare(least)} to ${formatShare(most)})`]]
-      : []),
+    [without, followed, formatShare(followed)],
+    ...(draws.length ? [[formatCount(count, "random neuron"), mean, range]] : []),
   ];
   const nodes = rows.map(([name, value, said], row) => {
     const y = (row + 0.5) * ROW_HEIGHT;

@@ -17,10 +17,9 @@ const FOOT_HEIGHT = 62; // number, relevance and switch of a column
 const ROW_GAP = 18;
 const KEY_HEIGHT = 20;
 
-// The strip of one run. `columns` are its neurons in order: their `number`, `activations` and `relevance` of every word,
-// `total` relevance and whether they are `off`. `scale` is shared with the other run.
-//
-// `hues` gives the colour of a word's text, `open` and `toggle` are called with the number of a column's neuron.
+// The strip of one run. `columns` are its neurons in order: the number, the activation and relevance of every word, the
+// sums of activations above and below 0, the active words, the total relevance, and whether it is off. Runs share the
+// `scale`, `hues` gives the colour of a word by its text, and `open` and `toggle` are called with a number.
 export function drawStacks({ explanation, columns, scale, hues, width, target, description, id, open, toggle }) {
   const perRow = Math.max(Math.min(Math.floor(width / COLUMN_WIDTH), columns.length), 1);
   const rowCount = Math.ceil(columns.length / perRow);
