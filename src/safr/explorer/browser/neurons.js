@@ -66,7 +66,7 @@ export function drawNeurons(section, entries, request) {
 }
 
 function drawStrip(entry, columns, look) {
-  const { explanation, run, runNumber } = entry;
+  const { explanation, run } = entry;
   return drawStacks({
     ...look,
     explanation,
@@ -75,7 +75,6 @@ function drawStrip(entry, columns, look) {
     description:
       `The ${formatCount(columns.length, "neuron")} that the text uses most in ${run}, ` +
       "each a stack of the words that it is active at; Enter opens a neuron",
-    id: `hatch-${runNumber}`,
     toggle: (number) => toggleNeuron(entry, number),
     open: (number) => showNeuron(entry, number),
   });

@@ -14,13 +14,14 @@ const MIN_BLOCK = 0.8; // height of a block below which a word is drawn with the
 const LABEL_HEIGHT = 11.5; // of a block in which there is room for its word
 const LETTER_WIDTH = 6.3;
 const FOOT_HEIGHT = 62; // number, relevance and switch of a column
+const HATCH_STEP = 6;
 const ROW_GAP = 18;
 const KEY_HEIGHT = 20;
 
 // The strip of one run. `columns` are its neurons in order: the number, the activation and relevance of every word, the
 // sums of activations above and below 0, the active words, the total relevance, and whether it is off. Runs share the
 // `scale`, `hues` gives the colour of a word by its text, and `open` and `toggle` are called with a number.
-export function drawStacks({ explanation, columns, scale, hues, width, target, description, id, open, toggle }) {
+export function drawStacks({ explanation, columns, scale, hues, width, target, description, open, toggle }) {
   const perRow = Math.max(Math.min(Math.floor(width / COLUMN_WIDTH), columns.length), 1);
   const rowCount = Math.ceil(columns.length / perRow);
   const inRow = Math.ceil(columns.length / rowCount);
@@ -40,15 +41,9 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
     );
     top = zero + below + FOOT_HEIGHT + ROW_GAP;
   }
-  const hatch = svgElement(
-    "pattern",
-    { id, width: 5, height: 5, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
-    svgElement("line", { class: "hatch", x1: 0, x2: 0, y1: 0, y2: 5 }),
-  );
   const picture = svgElement(
     "svg",
     { class: "stacks", role: "group", "aria-label": description },
-    svgElement("defs", {}, hatch),
     key.node,
     rows,
   );
@@ -173,7 +168,7 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
       "g",
       { class: `block hue-${hue ?? "none"}` },
       svgElement("rect", { class: "fill", ...place }),
-      sign < 0 ? svgElement("rect", { fill: `url(#${id})`, class: "hatched", ...place }) : null,
+      sign < 0 ? svgElement("path", { class: "hatch", d: makeHatch(place) }) : null,
     );
   }
 
@@ -199,6 +194,17 @@ export function drawStacks({ explanation, columns, scale, hues, width, target, d
     onPress(node, () => toggle(column.number));
     return node;
   }
+}
+
+// Slanted lines over a block. A pattern would need an address, which the page has none of.
+function makeHatch({ x, y, width, height }) {
+  let path = "";
+  for (let offset = HATCH_STEP - height; offset < width; offset += HATCH_STEP) {
+    const [start, end] = [Math.max(offset, 0), Math.min(offset + height, width)];
+    const [low, high] = [start, end].map((place) => y + height - (place - offset));
+    path += `M${(x + start).toFixed(1)} ${low.toFixed(1)}L${(x + end).toFixed(1)} ${high.toFixed(1)}`;
+  }
+  return path;
 }
 
 // What a screen reader says of a column, and the tip beside the mouse.
