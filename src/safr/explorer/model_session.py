@@ -15,8 +15,7 @@ from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
 from safr.attribution.internals import internal_scores
 from safr.attribution.neurons import NeuronSummary, find_text_neurons, get_neuron_site, read_summary
-from safr.attribution.registry import default_methods
-from safr.attribution.relevance import relevance
+from safr.attribution.relevance import has_rules, relevance
 from safr.data.encoding import EncodedText
 from safr.data.splits import Text
 from safr.errors import InputError
@@ -68,7 +67,7 @@ class ModelSession:
     @cached_property
     def has_relevance(self) -> bool:
         """Whether there are rules of relevance for all that the model computes."""
-        return "relevance" in default_methods(self.model)
+        return has_rules(self.model)
 
     @cached_property
     def neuron_summary(self) -> NeuronSummary | None:
@@ -115,7 +114,10 @@ class ModelSession:
             count: The most neurons.
         """
         encoded = self.encode(text)
-        (used,) = find_text_neurons(self.model, [encoded], count, target_names=[explanation.prediction])
+        # With a class to speak about, nobody asks again whether there are rules, which costs a pass each way.
+        targets = [explanation.predicted] if self.has_relevance and self._has_classes(explanation) else None
+        names = [explanation.prediction]
+        (used,) = find_text_neurons(self.model, [encoded], count, targets=targets, target_names=names)
         return pack_neurons(self.model, encoded, used)
 
     def describe_neuron(self, neuron: int) -> NeuronPage:
@@ -149,8 +151,7 @@ class ModelSession:
         if not self.has_relevance:
             return {}
         encoded, count = self.encode(text), len(explanation.labels)
-        has_classes = not (self.model.can_generate() or compares_answers(self.model) or explanation.is_regression)
-        if not has_classes or count > MAX_CLASSES:
+        if not self._has_classes(explanation) or count > MAX_CLASSES:
             return {explanation.predicted: relevance(self.model, [encoded])[0]}
         return dict(enumerate(relevance(self.model, [encoded] * count, range(count))))
 
@@ -198,6 +199,10 @@ class ModelSession:
         """
         for start in range(0, len(texts), TEXTS_PER_CHUNK):
             yield self._compute_effects(texts[start : start + TEXTS_PER_CHUNK])
+
+    def _has_classes(self, explanation: Explanation) -> bool:
+        """Whether the labels of an explanation are the model's classes, in their order."""
+        return not (self.model.can_generate() or compares_answers(self.model) or explanation.is_regression)
 
     def _find_words(self, number: int) -> list[str]:
         """The words of one test text."""
