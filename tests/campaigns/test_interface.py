@@ -15,6 +15,8 @@ OPERATIONS = [
     ("/api/explain", "POST"),
     ("/api/what-if", "POST"),
     ("/api/predict", "POST"),
+    ("/api/neurons-off", "POST"),
+    ("/api/neurons/{run}/{neuron}", "GET"),
 ]
 CASES = [
     (path, method, mode)
