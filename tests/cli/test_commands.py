@@ -182,7 +182,7 @@ def test_explain_lists_the_most_used_neurons(run, capsys):
     assert re.search(r"what each adds to “(negative|positive)”", lines[start])
     assert len(lines) == start + 4
     for line in lines[start + 1 :]:
-        assert re.fullmatch(r" *\d+  [+-]\d\.\d{3}  (\w+ -?\d+\.\d\d(, )?){1,3}", line)
+        assert re.fullmatch(r" *\d+  [+-]\d\.\d{3}  (“\w+” -?\d+\.\d\d(, )?){1,3}", line)
     assert main(["explain", str(run), "word1 good film", "--neurons", "-3"]) == 2
     assert "`neurons` must be at least 0, got -3" in capsys.readouterr().err
 

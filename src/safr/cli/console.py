@@ -258,7 +258,7 @@ def list_neurons(used: TextNeurons) -> str:
     for column, neuron in enumerate(used.neurons.tolist()):
         values = used.activations[:, column]
         order = [word for word in np.argsort(-np.abs(values), kind="stable").tolist() if values[word]]
-        words = ", ".join(f"{printable(used.words[word])} {values[word]:.2f}" for word in order[:_MOST_WORDS])
+        words = ", ".join(f"“{printable(used.words[word])}” {values[word]:.2f}" for word in order[:_MOST_WORDS])
         more = f" and {len(order) - _MOST_WORDS} more" if len(order) > _MOST_WORDS else ""
         adds = f"  {used.total[column]:+.3f}" if used.total is not None else ""
         lines.append(f"{neuron:>6}{adds}  {words}{more}")
