@@ -67,7 +67,8 @@ def test_neurons_can_be_switched_off(client, readers):
     text = "a bright film and a dull plot"
     for reader in readers:
         asked = {"run": reader.run.name, "text": text}
-        strip = client.post("/api/explain", json=asked).json()["neurons"]
+        assert client.post("/api/explain", json=asked).json()["neurons"] is None
+        strip = client.post("/api/neurons", json=asked).json()
         for neuron, alone in list(zip(strip["neurons"], strip["alone"], strict=True))[:2]:
             found = client.post("/api/neurons-off", json={**asked, "neurons": [neuron]}).json()
             assert found["followed"] == alone

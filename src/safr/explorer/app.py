@@ -246,6 +246,14 @@ async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPr
     return await _compute(request, lambda: worker.sessions[question.run].predict_without(text, deleted))
 
 
+@routes.post("/api/neurons", responses=_POST_PROBLEMS)
+async def post_neurons(request: Request, question: Question) -> NeuronsPayload:
+    """The neurons of the explaining layer that a text uses most, with the words that share them."""
+    worker, (text, _) = _get_worker(request), _find_text(request, question)
+    session = worker.sessions[question.run]
+    return await _compute(request, lambda: session.find_neurons(text, session.explain(text)))
+
+
 @routes.post("/api/neurons-off", responses=_POST_PROBLEMS)
 async def post_neurons_off(request: Request, question: NeuronsQuestion) -> NeuronsOff:
     """What the model predicts with some neurons of the explaining layer set to 0, beside as many random ones."""

@@ -150,7 +150,7 @@ class ExplanationPayload:
     a model with many classes for the predicted one alone, and empty where there are no rules for the model."""
 
     neurons: NeuronsPayload | None = None
-    """The neurons that the text uses most; None where there is no model to ask."""
+    """The neurons that the text uses most; None where there is no model to ask, and where they are asked for apart."""
 
 
 def pack_explanation(

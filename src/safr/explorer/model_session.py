@@ -94,7 +94,7 @@ class ModelSession:
             text: The text.
             number: Its place in the test split. Default: it is not in it.
             most_paired: The most words that get values for their pairs.
-            most_neurons: The most neurons.
+            most_neurons: The most neurons; 0 leaves them out.
         """
         explanation = self.explain(text)
         return pack_explanation(
@@ -102,7 +102,7 @@ class ModelSession:
             most_paired=most_paired,
             other=None if number is None else load_other_scores(self.run, number),
             relevance=self.compute_relevance(text, explanation),
-            neurons=self.find_neurons(text, explanation, most_neurons),
+            neurons=self.find_neurons(text, explanation, most_neurons) if most_neurons else None,
         )
 
     def find_neurons(self, text: Text, explanation: Explanation, count: int = SHOWN_NEURONS) -> NeuronsPayload:

@@ -65,8 +65,11 @@ class ModelWorker:
             return await self._run(work, visitor)
 
     def read(self, run: str, text: Text, number: int | None) -> ExplanationPayload:
-        """One model's explanation of a text, with the other scores that the run's folder holds for a test text."""
-        return self.sessions[run].read(text, number=number)
+        """One model's explanation of a text, with the other scores that the run's folder holds for a test text.
+
+        Without its neurons, which take as long as all else and are asked for apart.
+        """
+        return self.sessions[run].read(text, number=number, most_neurons=0)
 
     async def find_effects(self) -> None:
         """Fill in the effects of all texts, a few at a time, while nobody asks anything."""

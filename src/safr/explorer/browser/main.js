@@ -20,7 +20,7 @@ import { drawNeurons } from "./neurons.js";
 import { MINUS, shorten } from "./numbers.js";
 import { drawScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
-import { fetchEffects, fetchExplanation, fetchWhatIf, findRow, payload } from "./source.js";
+import { fetchEffects, fetchExplanation, fetchNeurons, fetchWhatIf, findRow, payload } from "./source.js";
 import { change, mark, onChange, readAddress, SITES, state } from "./state.js";
 import { drawTexts, refreshTexts, setUpTexts } from "./texts.js";
 import { drawWhatIf } from "./what_if.js";
@@ -132,6 +132,13 @@ async function fetchAndDraw(request, signal) {
   }));
   const drawsFirst = payload.live && state.measure !== "occlusion";
   if (drawsFirst) drawAll();
+  if (payload.live) {
+    const neurons = await Promise.all(runs.map((run) => fetchNeurons(run, request, signal)));
+    if (signal.aborted) return;
+    for (const [index, entry] of entries.entries())
+      entry.explanation = { ...entry.explanation, neurons: neurons[index] };
+    if (drawsFirst) drawNeurons(byId("neurons"), entries, getRequest());
+  }
   const whatIfs = await Promise.all(runs.map((run) => fetchWhatIf(run, request, signal)));
   if (signal.aborted) return;
   for (const [index, entry] of entries.entries()) entry.whatIf = whatIfs[index];

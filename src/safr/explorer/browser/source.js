@@ -28,6 +28,11 @@ export async function fetchPrediction(run, request, deleted, signal) {
   return ask("predict", { run, ...request, deleted }, signal);
 }
 
+// Of a live page alone; a file has the neurons in its explanations.
+export async function fetchNeurons(run, request, signal) {
+  return ask("neurons", { run, ...request }, signal);
+}
+
 export async function fetchNeuronsOff(run, request, neurons, signal) {
   return ask("neurons-off", { run, ...request, neurons }, signal);
 }
