@@ -301,13 +301,18 @@ def _compare_ablations(
     metrics: MetricValues = {}
     masks = [neurons.any(axis=1) for neurons in other_neurons]  # words that there are enough other neurons for
     compared_capacities = [word_capacity[mask] for word_capacity, mask in zip(capacities, masks, strict=True)]
+    sums: dict[str, Sequence[NDArray[np.float64]]] = {}
+    if with_relevance:  # of both at once: a pass each way tells the relevance of all neurons
+        both = [np.concatenate(sets) for sets in zip(own_neurons, other_neurons, strict=True)]
+        own, others = zip(*(np.split(values, 2) for values in relevance_of_neurons(setup, both)), strict=True)
+        sums = {"own": own, "others": others}
     for name, neurons in (("own", own_neurons), ("others", other_neurons)):
         effects = ablation_effects(setup, neurons, value)
         effects = [word_effects[mask] for word_effects, mask in zip(effects, masks, strict=True)]
         metrics[name] = np.array([word_effects.mean() if len(word_effects) else np.nan for word_effects in effects])
         metrics[f"capacity_{name}"] = rank_correlations(compared_capacities, effects)
         if with_relevance:
-            sizes = [np.abs(sums[mask]) for sums, mask in zip(relevance_of_neurons(setup, neurons), masks, strict=True)]
+            sizes = [np.abs(values[mask]) for values, mask in zip(sums[name], masks, strict=True)]
             metrics[f"relevance_{name}"] = rank_correlations(sizes, effects)
     if with_relevance:
         metrics["relevance_minus_capacity_own"] = metrics["relevance_own"] - metrics["capacity_own"]
