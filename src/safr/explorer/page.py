@@ -18,6 +18,7 @@ from safr.figures import allocation, layout, notebook, style
 
 MODULES = (
     "elements",
+    "update",
     "numbers",
     "state",
     "source",
