@@ -19,6 +19,7 @@ ORDER = [
     "launcher",
     "config",
     "progress",
+    "rounding",
     "storage",
     "processes",
     "superposition",

@@ -24,6 +24,7 @@ from safr.data.answers import ANSWER_NAMES
 from safr.data.encoding import describe_unknown, replace_surrogates
 from safr.errors import InputError, shorten_text
 from safr.inference import compares_answers
+from safr.rounding import format_share
 
 if TYPE_CHECKING:
     import pandas
@@ -227,7 +228,7 @@ class Explanation:
 
     def format_probability(self, decimals: int = 1) -> str:
         """Probability of the prediction in per cent, as "91.8%"; of a regression model its value, as "3.2"."""
-        return f"{self.probability:.3g}" if self.is_regression else f"{self.probability:.{decimals}%}"
+        return f"{self.probability:.3g}" if self.is_regression else f"{format_share(self.probability, decimals)}%"
 
     @property
     def capacity(self) -> Float[np.ndarray, " word"]:

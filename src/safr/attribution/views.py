@@ -14,6 +14,7 @@ from safr.attribution.word_scores import describe_scores, name_scores
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, score_bars, sites_panel
 from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
+from safr.rounding import format_share
 
 MOST_SHOWN = 10
 """How many texts of a list a notebook shows."""
@@ -135,7 +136,7 @@ def output_html(explanation: OutputExplanation) -> str:
                 text_of_word=[0] * len(seen),
                 numbers=[f"{explanation.method} {score:.3g}" for score in scores[seen]],
                 prediction=explanation.tokens[token],
-                probability=f"{explanation.probabilities[token]:.1%}",
+                probability=f"{format_share(explanation.probabilities[token])}%",
                 note=f"token {token + 1} of {len(explanation.tokens)}",
             )
         )

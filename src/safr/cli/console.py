@@ -27,6 +27,7 @@ from safr.evaluation.regression import describe_values
 from safr.evaluation.srs import MAIN_PERCENT, describe_undeletable
 from safr.evaluation.tagging import describe_tags
 from safr.evaluation.task_metrics import LOWER_IS_BETTER, SHARES, get_main_metric
+from safr.rounding import format_share
 from safr.runs import Run
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def describe_epoch(name: str, epoch: float, metric: str, value: float, best: flo
     """
     is_lower_better = metric in LOWER_IS_BETTER
     is_best = best is None or (value < best if is_lower_better else value > best)
-    shown = f"{value:.1%}" if metric in SHARES else f"{value:.3g}"
+    shown = f"{format_share(value)}%" if metric in SHARES else f"{value:.3g}"
     return f"  {name}, epoch {epoch:g}: dev {metric.replace('_', ' ')} {shown}{' *' if is_best else ''}"
 
 
@@ -216,7 +217,7 @@ def describe_prediction(explanation: Explanation) -> str:
     likeliest = f"{explanation.prediction} ({explanation.format_probability()})"
     if explanation.task != "multi_label":
         return likeliest
-    shares = [f"{name} ({share:.1%})" for name, share in explanation.fitting.items()]
+    shares = [f"{name} ({format_share(share)}%)" for name, share in explanation.fitting.items()]
     return ", ".join(shares) or f"none; the likeliest is {likeliest}"
 
 

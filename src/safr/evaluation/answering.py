@@ -15,6 +15,7 @@ from safr.data.answers import encode_answers, list_answer_texts, read_questions
 from safr.evaluation.statistics import SHARE, bootstrap_mean, format_percent
 from safr.inference import find_answers
 from safr.model.answer_logits import find_asked
+from safr.rounding import format_share
 
 
 def compute_answer_metrics(spans: Int[np.ndarray, "text 2"], labels: Int[np.ndarray, "text token"]) -> dict[str, float]:
@@ -75,7 +76,7 @@ def describe_answers(scores: Mapping[str, Any]) -> str:
     """A sentence on how well answers are found, from `scores.json`, or chosen by chance; "" of other models."""
     answers = scores.get("answers")
     if "choices" in scores:
-        return f"by chance {100 * scores['choices']['chance']:.1f} % of the choices would be right"
+        return f"by chance {format_share(scores['choices']['chance'])} % of the choices would be right"
     if not answers:
         return ""
     return (

@@ -21,6 +21,7 @@ from safr.evaluation.statistics import (
     format_percent,
     unseen_share,
 )
+from safr.rounding import format_share
 
 _NAMES = {"balanced_accuracy": "balanced accuracy", "micro_f1": "micro F1"}
 
@@ -128,7 +129,7 @@ def describe_classes(scores: Mapping[str, Any]) -> str:
         f"macro F1 {format_percent(classes['macro_f1'])}, "
         f"{_NAMES[other]} {format_percent(classes[other])}; "
         f"always “{shorten_text(classes['majority']['label'], _SHOWN) or 'none'}” would be right in "
-        f"{100 * classes['majority']['share']:.1f} %"
+        f"{format_share(classes['majority']['share'])} %"
     )
 
 

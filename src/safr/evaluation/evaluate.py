@@ -48,6 +48,7 @@ from safr.model.model_card import Score, model_card
 from safr.model.regularizer import get_explaining_site
 from safr.processes import load_on_all
 from safr.progress import Progress
+from safr.rounding import format_share
 from safr.runs import Run
 from safr.storage import write_json, write_parquet, write_text
 
@@ -242,7 +243,7 @@ def describe_unknown_words(scores: Mapping[str, Any]) -> str:
     counts = scores.get("unknown_words")
     if not counts or not counts["words"]:
         return ""
-    share = f"{100 * counts['words'] / counts['of']:.1f} %"
+    share = f"{format_share(counts['words'] / counts['of'])} %"
     return (
         f"{counts['words']:,} of {counts['of']:,} words ({share}) are unknown to the tokenizer, "
         f"in {counts['texts']:,} of {scores['texts']:,} texts"

@@ -18,6 +18,7 @@ from safr.errors import InputError, shorten_text
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, format_number, format_percent
 from safr.inference import iter_target_logits
 from safr.processes import share_texts
+from safr.rounding import format_share
 
 _SHOWN = 30
 """Letters of a token in a sentence."""
@@ -122,7 +123,7 @@ def describe_generation(scores: Mapping[str, Any]) -> str:
     if not written:
         return ""
     name = shorten_text(repr(written["majority"]["label"]), _SHOWN)
-    always = f"always {name} as the next token would be right in {100 * written['majority']['share']:.1f} %"
+    always = f"always {name} as the next token would be right in {format_share(written['majority']['share'])} %"
     if "perplexity" not in written:
         return always
     return (

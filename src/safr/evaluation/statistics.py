@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import bootstrap, rankdata, sem, t
 
 from safr.errors import InputError
+from safr.rounding import format_share
 
 DRAWS_TOGETHER = 100
 """Resamples that are in memory at once, where a metric is computed of many."""
@@ -46,8 +47,8 @@ def format_percent(estimate: Mapping[str, float] | None) -> str:
     """
     if estimate is None:
         return NOT_MEASURED
-    value, low, high = (100 * estimate[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    value, low, high = (format_share(estimate[name]) for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
 def format_number(estimate: Mapping[str, float] | None) -> str:

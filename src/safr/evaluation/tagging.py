@@ -28,6 +28,7 @@ from safr.evaluation.statistics import (
 )
 from safr.inference import iter_target_logits
 from safr.processes import share_texts
+from safr.rounding import format_share
 
 _PREFIXES = ("B-", "I-", "L-", "U-", "E-", "S-")
 """How tags of entities begin, by the schemes IOB, IOBES and BILOU."""
@@ -124,7 +125,7 @@ def describe_tags(scores: Mapping[str, Any]) -> str:
     entities = f"F1 of entities {format_percent(tags['entity_f1'])}, " if "entity_f1" in tags else ""
     return (
         f"{entities}of {tags['tokens']:,} tags {format_percent(tags['token_accuracy'])} right, macro F1 of tags "
-        f"{100 * tags['macro_f1']:.1f}; accuracy and SRS are about one word a text"
+        f"{format_share(tags['macro_f1'])}; accuracy and SRS are about one word a text"
         + (f"; {tags['not_read']:,} more words were not read" if tags["not_read"] else "")
     )
 

@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score, mean_absolute_error, recall_score, root_me
 from safr.config import Task
 from safr.data.splits import Label
 from safr.evaluation.statistics import DROP, SHARE, Estimate, bootstrap_mean, format_percent
+from safr.rounding import format_decimals
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class MainMetric:
         ends = [estimate[name] for name in ("value", "low", "high")]
         largest = max(map(abs, ends))
         magnitude = math.floor(math.log10(largest)) if largest > 0 else 0
-        value, low, high = (f"{end:.{max(2 - magnitude, 0) if magnitude >= 0 else 1 - magnitude}f}" for end in ends)
+        decimals = max(2 - magnitude, 0) if magnitude >= 0 else 1 - magnitude
+        value, low, high = (format_decimals(end, decimals) for end in ends)
         return f"{value} [{low}, {high}]"
 
 

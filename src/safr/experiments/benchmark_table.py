@@ -31,6 +31,7 @@ from safr.evaluation.statistics import Estimate, seed_mean
 from safr.experiments.grid import is_baseline
 from safr.experiments.run_table import setting_labels
 from safr.experiments.text_table import TextTable
+from safr.rounding import format_decimals
 from safr.runs import Run, check_same_data
 from safr.storage import read_parquet, write_json, write_text
 
@@ -282,7 +283,7 @@ def _tabulate_differences(differences: Sequence[Difference]) -> TextTable:
             _format_heading(difference.metric),
             difference.one,
             difference.other,
-            f"{difference.value.value:.3f}"
+            format_decimals(difference.value.value, 3)
             if np.isnan(difference.value.low)
             else _format_interval(difference.value.to_dict()),
             "" if np.isnan(difference.adjusted) else f"{difference.adjusted:.2g}",
@@ -332,4 +333,7 @@ def _format_heading(metric: str) -> str:
 
 
 def _format_interval(value: Mapping[str, float] | None) -> str:
-    return "" if value is None else f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+    if value is None:
+        return ""
+    middle, low, high = (format_decimals(value[name], 3) for name in ("value", "low", "high"))
+    return f"{middle} [{low}, {high}]"

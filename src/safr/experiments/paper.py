@@ -13,6 +13,7 @@ from safr.config import Settings
 from safr.evaluation.statistics import Estimate, format_percent, mean_over_runs
 from safr.experiments.grid import BASELINE_SETTINGS, short_value
 from safr.experiments.run_table import ResultRow, row_estimate
+from safr.rounding import format_share
 from safr.runs import Run
 
 Dataset = Literal["sst2", "imdb"]
@@ -218,7 +219,7 @@ def compare_capacity(runs: Sequence[Run], dataset: Dataset) -> dict[str, Compari
 
 def comparison_cells(comparison: Comparison) -> list[str]:
     """Table cells with our number, the paper's, the preprint's, and the verdict."""
-    printed = ["" if value is None else f"{100 * value:.2f}" for value in comparison.printed.values()]
+    printed = ["" if value is None else format_share(value, 2) for value in comparison.printed.values()]
     ours = format_percent(comparison.ours.to_dict() if comparison.ours else None)
     return [ours, *printed, comparison.verdict or ""]
 

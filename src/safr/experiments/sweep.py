@@ -24,6 +24,7 @@ from safr.experiments.run_table import (
 )
 from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
 from safr.figures import pareto_front, save_figure
+from safr.rounding import format_share
 from safr.runs import Run, check_same_data
 from safr.storage import alone_in, write_parquet, write_text
 
@@ -149,7 +150,7 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
 
 def _describe_margin(metric: MainMetric, margin: float, against: str, value: float) -> str:
     if metric.is_share:
-        points = f"at most {100 * margin:g} points below that of {against} ({100 * value:.1f} %)"
+        points = f"at most {100 * margin:g} points below that of {against} ({format_share(value)} %)"
         return f"the settings whose {metric.name} is {points}"
     return f"the settings whose {metric.name} is at most {100 * margin:g} % above that of {against} ({value:.3g})"
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from safr.data.hub import split_hub_name
 from safr.model.hub import is_hub_name
+from safr.rounding import format_share
 from safr.storage import read_json
 
 Score = str | float | Mapping[str, float]
@@ -111,7 +112,7 @@ def _shown(score: Score) -> str:
         value, low, high = (score[name] for name in ("value", "low", "high"))
         if not score.get("is_share", True):
             return f"{value:.4g} [{low:.4g}, {high:.4g}]"
-        return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        return f"{format_share(value)} % [{format_share(low)}, {format_share(high)}]"
     return f"{score:.4g}"
 
 

@@ -49,6 +49,7 @@ from safr.figures import (
 )
 from safr.figures.inputs import UNKNOWN_MARK
 from safr.figures.notebook import FAINT, MINUS
+from safr.rounding import format_share
 from safr.runs import Run, check_same_data
 from safr.storage import hash_file, write_text
 
@@ -244,7 +245,12 @@ def template_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"percent": format_percent, "number": format_number, "one_line": join_pair}
+    environment.filters |= {
+        "percent": format_percent,
+        "share": format_share,
+        "number": format_number,
+        "one_line": join_pair,
+    }
     environment.globals |= {"describe_undeletable": describe_undeletable, "not_measured": NOT_MEASURED}
     return environment
 
@@ -353,7 +359,7 @@ def _describe_relevance(explanation: Explanation) -> dict[str, Any]:
 def _describe_prediction(explanation: Explanation) -> dict[str, str]:
     """The prediction as a run's examples write labels, so that the two can be compared, and how sure it is."""
     shares = [] if explanation.is_regression else explanation.fitting.values()
-    return {"prediction": explanation.answer, "certainty": ", ".join(f"{100 * share:.0f} %" for share in shares)}
+    return {"prediction": explanation.answer, "certainty": ", ".join(f"{format_share(share, 0)} %" for share in shares)}
 
 
 def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
@@ -384,13 +390,14 @@ def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
     majority = scores.get("classes", scores.get("generation", {})).get("majority")
     if majority is None or scores["accuracy"]["low"] > majority["share"]:
         return ""
+    share = format_share(majority["share"])
     if "generation" in scores:
         return (
-            f"{name}: accuracy is not clearly above {100 * majority['share']:.1f} %, the share of the most frequent "
+            f"{name}: accuracy is not clearly above {share} %, the share of the most frequent "
             f"next token (“{shorten_text(majority['label'])}”), so the model may not have learned what comes next."
         )
     return (
-        f"{name}: accuracy is not clearly above {100 * majority['share']:.1f} %, the share of the largest class "
+        f"{name}: accuracy is not clearly above {share} %, the share of the largest class "
         f"({shorten_text(majority['label'])}), so the model may not tell the classes apart."
     )
 
@@ -416,7 +423,7 @@ def _describe_difference(metric: MainMetric, estimate: Mapping[str, float], refe
 
 def _describe_size(metric: MainMetric, difference: float) -> str:
     """The size of a difference, in points of accuracy or in the labels' unit."""
-    return f"{100 * abs(difference):.1f} points" if metric.is_share else f"{abs(difference):.3g}"
+    return f"{format_share(abs(difference))} points" if metric.is_share else f"{abs(difference):.3g}"
 
 
 def _list_warnings(name: str, audit: Mapping[str, Any], first_audit: Mapping[str, Any]) -> list[str]:
@@ -424,10 +431,11 @@ def _list_warnings(name: str, audit: Mapping[str, Any], first_audit: Mapping[str
     if "keep" in audit and audit["keep"]["value"] < CLOSED_MASK:
         warnings.append(f"{name}: the mask is nearly closed, which lowers the importance loss without any sharing.")
     if audit["norm"]["value"] < first_audit["norm"]["value"] / 2:
-        share, shared_directions = audit["norm"]["value"] / first_audit["norm"]["value"], audit["shared_directions"]
+        share = format_share(audit["norm"]["value"] / first_audit["norm"]["value"], 0)
+        shared_directions = audit["shared_directions"]
         fewer = shared_directions["high"] < first_audit["shared_directions"]["low"]
         warnings.append(
-            f"{name}: the vectors passed on are {share:.0%} as long as the first run's, which lowers the importance "
+            f"{name}: the vectors passed on are {share}% as long as the first run's, which lowers the importance "
             + ("loss by itself; they share fewer directions too." if fewer else "loss; they share no fewer directions.")
         )
     if "attention_entropy" in audit and audit["attention_entropy"]["value"] > FLAT_ATTENTION:
