@@ -61,7 +61,7 @@ def open_page(chromium):
     """Opens an address in a fresh browser; at the end nothing may have been logged or asked of anyone else."""
     contexts, complaints, asked = [], [], []
 
-    def open_(address, *, width=1280, height=900, scheme="light", offline=False):
+    def open_(address, *, width=1280, height=900, scheme="light", offline=False, unfold=True):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, offline=offline
         )
@@ -74,6 +74,8 @@ def open_page(chromium):
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         page.wait_for_selector("#graph svg.graph", state="attached")
+        if unfold:  # what a visitor would open one by one
+            page.evaluate("document.querySelectorAll('#controls, .more > details').forEach(one => { one.open = true; })")
         page.home = address.split("#")[0]
         return page
 
@@ -102,9 +104,29 @@ def told(exported):
     return contents_of(exported.read_text(encoding="utf-8"))
 
 
-def bars(page, run=0):
+def panel_of(page, section, run=None):
+    """The panel of one run, by its number in the file; by default the first one."""
+    panels = page.locator(f"#{section} .panel")
+    return panels.first if run is None else page.locator(f'#{section} .panel[data-run="{run}"]')
+
+
+def effect_of(page, run):
+    """What one run predicts without the deleted words, under the sentence."""
+    return page.locator(f'#effects [data-run="{run}"]')
+
+
+def width_of(bar):
+    """Share of its track that a bar takes."""
+    return float(bar.evaluate("node => node.style.width").removesuffix("%")) / 100
+
+
+def percent(share):
+    return f"{100 * share:.1f} %"
+
+
+def bars(page, run=None):
     """Word and value of every bar of one run, as they are written."""
-    rows = page.locator("#bars .panel").nth(run).locator("svg .word-row")
+    rows = panel_of(page, "bars", run).locator("svg .word-row")
     return [tuple(row.locator("text").all_text_contents()) for row in rows.all()]
 
 
@@ -127,11 +149,12 @@ def digits(value):
 def test_the_offline_file_shows_both_runs_side_by_side(offline, told):
     for number, name in enumerate(("baseline", "safr")):
         first = told["readings"][name][str(told["rows"][0]["number"])]
-        panel = offline.locator("#sentence .panel").nth(number)
+        panel = offline.locator(f'#sentence .panel[data-run="{number}"]')
         expect(panel.locator("h3")).to_have_text(name)
         expect(panel.locator(".predicted b")).to_have_text(first["prediction"])
         found = [value for _, value in bars(offline, number)]
         assert found == [digits(value) for value in first["sites"]["fc1.0"]["capacity"]]
+    assert [panel.get_attribute("data-run") for panel in offline.locator("#sentence .panel").all()] == ["1", "0"]
     select(offline, "beside", "")
     expect(offline.locator("#sentence .panel")).to_have_count(1)
 
@@ -149,14 +172,14 @@ def test_every_site_and_measure_shows_its_own_numbers(offline, told):
     assert [value for _, value in bars(offline)] == [digits(each) for each in reading["keep"]]
 
 
-def check_signs(page, values, target, run=0):
+def check_signs(page, values, target, run=None):
     """The words and bars of a panel show the values with their signs, with and without colour."""
     largest = max(map(abs, values))
     said = [
         "" if abs(value) <= FAINT * largest else f", speaks {'against' if value < 0 else 'for'} “{target}”"
         for value in values
     ]
-    words = page.locator("#sentence .panel").nth(run).locator(".word")
+    words = panel_of(page, "sentence", run).locator(".word")
     shown = words.all_text_contents()
     assert [re.search(r"(, speaks .*)?$", word)[0] for word in shown] == said
     assert [word.startswith(MINUS) for word in shown] == ["against" in each for each in said]
@@ -164,7 +187,7 @@ def check_signs(page, values, target, run=0):
     strengths = words.evaluate_all("found => found.map(word => Number(word.style.getPropertyValue('--share')))")
     assert strengths == pytest.approx([abs(value) / largest for value in values], abs=1e-3)
     assert [value for _, value in bars(page, run)] == [digits(value) for value in values]
-    panel = page.locator("#bars .panel").nth(run)
+    panel = panel_of(page, "bars", run)
     zero = float(panel.locator("line.axis").get_attribute("x1"))
     for bar, value in zip(panel.locator("rect.bar").all(), values, strict=True):
         start, width = (float(bar.get_attribute(name)) for name in ("x", "width"))
@@ -186,14 +209,14 @@ def test_words_that_speak_for_the_class_and_against_it_are_told_apart(open_page,
     assert "target=1" in page.url
     page.locator("#sentence .word.against").first.hover()
     expect(page.locator("#marked")).to_contain_text(f", speaks against “{reading['labels'][1]}”")
-    rows = list(csv.DictReader(io.StringIO(saved(page, "sentence", 0, "CSV")[0].decode("utf-8-sig"))))
+    rows = list(csv.DictReader(io.StringIO(saved(page, "sentence", 1, "CSV")[0].decode("utf-8-sig"))))
     for label, name in enumerate(reading["labels"]):
         assert [float(row[f"relevance for {name}"]) for row in rows] == reading["relevance"][str(label)]
     assert violations(page) == []
     select(page, "order", "relevance")
     page.locator("#count").fill("1")
     first = int(np.argmax(reading["relevance"][str(reading["predicted"])]))
-    expect(page.locator('#what-if [aria-pressed="true"]')).to_have_attribute("data-number", str(first))
+    expect(page.locator('#sentence [aria-pressed="true"]')).to_have_attribute("data-word", str(first))
     select(page, "measure", "occlusion")
     expect(page.locator("#targets")).to_be_hidden()
     steps = told["what_ifs"]["safr"][str(told["rows"][0]["number"])]
@@ -224,8 +247,7 @@ def test_attention_has_a_measure_of_its_own_that_leaves_the_chosen_one(offline):
 
 def test_a_run_without_a_site_says_so(offline):
     offline.locator("#site label", has_text="VMASK").click()
-    first = offline.locator("#graph .panel").first
-    expect(first).to_contain_text("Nothing was recorded at VMASK in this run.")
+    expect(panel_of(offline, "graph", 0)).to_contain_text("Nothing was recorded at VMASK in this run.")
 
 
 def test_layers_can_be_switched(open_page, tmp_path):
@@ -244,7 +266,7 @@ def test_layers_can_be_switched(open_page, tmp_path):
 
 
 def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offline):
-    word = offline.locator("#sentence .panel").nth(1).locator(".word").nth(2)
+    word = offline.locator('#sentence .panel[data-run="1"]').locator(".word").nth(2)
     word.hover()
     for view in ("#sentence .word", "#bars .word-row", "#graph .node", "#matrix text"):
         assert offline.locator(f"{view}.marked").count() >= 2, view
@@ -252,11 +274,12 @@ def test_a_word_is_marked_in_all_views_while_pointed_at_and_after_a_click(offlin
     expect(offline.locator("#marked")).to_contain_text(word.inner_text())
     offline.locator("h1").hover()
     assert offline.locator(".marked").count() == 0
-    word.click()
+    word.dblclick()
     offline.locator("h1").hover()
     assert offline.locator("#graph .node.marked").count() == 2
     assert "line-through" not in word.evaluate("node => getComputedStyle(node).textDecoration")
     assert "word=2" in offline.url
+    assert "without" not in offline.url
 
 
 def test_the_arrow_keys_go_from_word_to_word(offline):
@@ -270,6 +293,8 @@ def test_the_arrow_keys_go_from_word_to_word(offline):
     offline.keyboard.press("Home")
     expect(words.first).to_be_focused()
     offline.keyboard.press("Enter")
+    assert "without=0" in offline.url
+    offline.keyboard.press("m")
     assert "word=0" in offline.url
 
 
@@ -280,35 +305,40 @@ def test_the_slider_deletes_the_most_important_words_and_shows_the_steps_predict
         slider.fill(str(step))
         for place, run in enumerate(("baseline", "safr")):
             steps = told["what_ifs"][run][number]
-            panel = offline.locator("#what-if .panel").nth(place)
-            gone = panel.locator('[aria-pressed="true"]')
-            found = sorted(int(each.get_attribute("data-number")) for each in gone.all())
+            gone = panel_of(offline, "sentence", place).locator('.word[aria-pressed="true"]')
+            found = sorted(int(each.get_attribute("data-word")) for each in gone.all())
             assert found == sorted(steps["orders"]["capacity"][: steps["counts"][step]])
-            expect(panel.locator(".predicted b")).to_have_text(steps["predictions"]["capacity"][step])
-            expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['probability']['capacity'][step]:.1f} %")
-            expect(panel.locator(".predicted")).to_contain_text(f"at random {100 * steps['random'][step]:.0f} %")
-        expect(offline.locator("#told")).to_have_text(
-            "; ".join(offline.locator("#what-if .predicted").all_inner_texts())
-        )
+            effect = effect_of(offline, place)
+            expect(effect.locator(".predicted b")).to_have_text(steps["predictions"]["capacity"][step])
+            expect(effect.locator(".predicted")).to_contain_text(percent(steps["probability"]["capacity"][step]))
+            expect(effect.locator(".effect-value").first).to_have_text(percent(steps["probability"]["capacity"][step]))
+            expect(effect.locator(".effect-value").last).to_contain_text(percent(steps["random"][step]))
+            assert width_of(effect.locator(".fill").first) == pytest.approx(
+                steps["probability"]["capacity"][step], abs=0.01
+            )
+        expect(offline.locator("#told")).to_have_text(" ".join(offline.locator("#effects .predicted").all_inner_texts()))
     offline.locator("#restore").click()
-    assert offline.locator('#what-if [aria-pressed="true"]').count() == 0
+    assert offline.locator('.word[aria-pressed="true"]').count() == 0
 
 
 def test_the_offline_file_knows_single_words_and_says_what_it_does_not_know(offline, told):
     steps = told["what_ifs"]["safr"][str(told["rows"][0]["number"])]
-    panel = offline.locator("#what-if .panel").nth(1)
-    panel.locator('[data-number="4"]').click()
-    expect(panel.locator(".predicted")).to_contain_text(f"{100 * steps['alone'][4]:.1f} %")
+    words, effect = panel_of(offline, "sentence", 1), effect_of(offline, 1)
+    words.locator('[data-word="4"]').click()
+    expect(effect.locator(".predicted")).to_contain_text(percent(steps["alone"][4]))
     free = [n for n in range(len(steps["alone"])) if n != 4 and {n, 4} != set(steps["orders"]["capacity"][:2])]
     free = [n for n in free if all({n, 4} != set(order[:2]) for order in steps["orders"].values())]
-    panel.locator(f'[data-number="{free[0]}"]').click()
-    expect(panel.locator(".predicted")).to_contain_text("`safr explore` without --export answers any choice")
+    words.locator(f'[data-word="{free[0]}"]').click()
+    odds = [np.log(share / (1 - share)) for share in (steps["alone"][4], steps["alone"][free[0]], steps["random"][0])]
+    about = percent(1 / (1 + np.exp(-odds[0] - odds[1] + odds[2])))
+    expect(effect.locator(".effect-value").first).to_have_text(f"≈ {about}")
+    expect(offline.locator("#deletion-note")).to_contain_text("`safr explore` without --export answers any choice")
 
 
 def test_the_matrix_and_lines_tell_their_numbers(offline):
     offline.locator("#matrix svg").nth(1).hover(position={"x": 200, "y": 200})
     expect(offline.locator("#tip")).to_contain_text(re.compile("interference|squared norm"))
-    line = offline.locator("#graph .panel").nth(1).locator("line[data-pair]").first
+    line = offline.locator('#graph .panel[data-run="1"]').locator("line[data-pair]").first
     line.dispatch_event("pointermove", {"clientX": 100, "clientY": 100})
     expect(offline.locator("#tip")).to_contain_text("% of the strongest")
 
@@ -317,12 +347,12 @@ def test_fewer_lines_are_drawn_from_a_higher_share(offline):
     counts = []
     for share in (0, 30, 100):
         offline.locator("#lines").fill(str(share))
-        counts.append(offline.locator("#graph .panel").nth(1).locator("line[data-pair]").count())
+        counts.append(offline.locator('#graph .panel[data-run="1"]').locator("line[data-pair]").count())
     assert counts[0] > counts[1] >= counts[2] >= 1
 
 
 def test_circles_can_be_dragged(offline):
-    node = offline.locator("#graph .panel").nth(1).locator(".node").first
+    node = offline.locator('#graph .panel[data-run="1"]').locator(".node").first
     offline.locator("#graph").scroll_into_view_if_needed()
     before = node.locator("circle").bounding_box()
     offline.mouse.move(before["x"] + before["width"] / 2, before["y"] + before["height"] / 2)
@@ -401,7 +431,7 @@ def test_ten_thousand_rows_scroll_without_ten_thousand_elements(open_page, expor
 
 def saved(page, section, run, kind):
     """The bytes of a file that a panel's button saves, and its name."""
-    button = page.locator(f"#{section} .panel").nth(run).locator(".save button", has_text=re.compile(f"^{kind}$"))
+    button = page.locator(f'#{section} .panel[data-run="{run}"]').locator(".save button", has_text=re.compile(f"^{kind}$"))
     with page.expect_download() as download:
         button.click()
     return Path(download.value.path()).read_bytes(), download.value.suggested_filename
@@ -463,9 +493,9 @@ def test_the_numbers_of_a_view_are_saved_as_csv_and_json(offline, told):
 
 
 def test_the_numbers_can_be_read_in_a_table(offline):
-    panel = offline.locator("#matrix .panel").nth(1)
+    panel = offline.locator('#matrix .panel[data-run="1"]')
     panel.locator("summary").click()
-    words = offline.locator("#sentence .panel").nth(1).locator(".word").count()
+    words = offline.locator('#sentence .panel[data-run="1"]').locator(".word").count()
     expect(panel.locator("tbody tr")).to_have_count(words)
 
 
@@ -520,7 +550,7 @@ def test_hostile_test_texts_are_shown_as_text(open_page, exported, told):
     for row in told["rows"][:2]:  # the examples of the report
         page = open_page(f"{exported.as_uri()}#text={row['number']}&run=safr&beside=baseline", offline=True)
         words = told["readings"]["safr"][str(row["number"])]["words"]
-        found = page.locator("#sentence .panel").nth(1).locator(".word bdi").all_text_contents()
+        found = page.locator('#sentence .panel[data-run="1"]').locator(".word bdi").all_text_contents()
         assert [each.replace("\ufffd", "") for each in found] == [
             re.sub(r"[\x00-\x1f\ufffd]", "", word) for word in words
         ]
@@ -529,7 +559,7 @@ def test_hostile_test_texts_are_shown_as_text(open_page, exported, told):
 def test_a_typed_sentence_is_explained_while_typing(live, readers):
     live.locator("#typed").fill("a bright film and a dull plot")
     made = readers[1].explain("a bright film and a dull plot")
-    panel = live.locator("#sentence .panel").nth(1)
+    panel = live.locator('#sentence .panel[data-run="1"]')
     expect(panel.locator(".word")).to_have_text(list(made.words))
     expect(panel.locator(".predicted b")).to_have_text(made.prediction)
     expect(panel.locator(".predicted")).to_contain_text(f"{100 * made.probabilities[made.prediction]:.1f} %")
@@ -537,7 +567,7 @@ def test_a_typed_sentence_is_explained_while_typing(live, readers):
     assert found == [digits(float(f"{value:.4g}")) for value in made.capacity]
     assert "typed=a+bright" in live.url
     live.reload()
-    expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_text(list(made.words))
+    expect(live.locator('#sentence .panel[data-run="1"]').locator(".word")).to_have_text(list(made.words))
 
 
 def test_words_that_were_not_read_are_marked_in_the_text_and_in_every_picture(open_page, words_exported):
@@ -545,10 +575,8 @@ def test_words_that_were_not_read_are_marked_in_the_text_and_in_every_picture(op
     reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
     count = sum(reading["unknown"])
     assert count > 1
-    for section in ("sentence", "what-if"):
-        words = page.locator(f"#{section} .word")
-        shown = [" ".join(word.split()) for word in words.all_text_contents()]
-        assert [word.endswith("†, unknown to the tokenizer") for word in shown] == reading["unknown"]
+    shown = [" ".join(word.split()) for word in page.locator("#sentence .word").all_text_contents()]
+    assert [word.endswith("†, unknown to the tokenizer") for word in shown] == reading["unknown"]
     expect(page.locator("#sentence .note")).to_contain_text(f"† {count} of {len(reading['words'])} words are unknown")
     assert [name.endswith("†") for name, _ in bars(page)] == reading["unknown"]
     expect(page.locator("#bars .bar.hollow")).to_have_count(count)
@@ -597,13 +625,13 @@ def test_any_words_can_be_deleted_live(live, readers):
     text = "a bright film and a dull plot"
     live.locator("#typed").fill(text)
     live.locator("#ask button").click()
-    panel = live.locator("#what-if .panel").nth(1)
+    panel = panel_of(live, "sentence", 1)
     expect(panel.locator(".word")).to_have_count(7)
     for number in (5, 1, 3):
-        panel.locator(f'[data-number="{number}"]').click()
+        panel.locator(f'[data-word="{number}"]').click()
     expected = readers[1].predict_without(text, {1, 3, 5})
-    expect(panel.locator(".predicted b")).to_have_text(expected.prediction)
-    expect(panel.locator(".predicted")).to_contain_text(f"{100 * expected.followed:.1f} %")
+    expect(effect_of(live, 1).locator(".predicted b")).to_have_text(expected.prediction)
+    expect(effect_of(live, 1).locator(".predicted")).to_contain_text(percent(expected.followed))
     live.locator("#restore").click()
     expect(panel.locator('[aria-pressed="true"]')).to_have_count(0)
 
@@ -661,7 +689,9 @@ def test_the_page_works_inside_a_notebooks_frame(chromium):
     page.set_content(f"<!DOCTYPE html><body>{made.explore()._repr_html_()}</body>")
     frame = page.frame_locator("iframe")
     expect(frame.locator("#sentence .word bdi")).to_have_text(["a", "bright", "<b>film</b>"])
+    frame.locator("#controls summary").click()
     frame.locator("#site label", has_text="FC2").click()
+    frame.locator("#matrix summary").first.click()
     expect(frame.locator("#matrix-hint")).to_contain_text("FC2")
     assert complaints == []
     page.close()
@@ -699,8 +729,8 @@ def test_the_graph_is_laid_out_as_in_the_figures(chromium, count):
     assert found["stress"] <= 1.1 * best + 1e-6
 
 
-def stacks(page, run=0):
-    return page.locator("#neurons .panel").nth(run).locator(".stack")
+def stacks(page, run=None):
+    return panel_of(page, "neurons", run).locator(".stack")
 
 
 def effect_bars(page, place):
@@ -739,13 +769,13 @@ def test_every_neuron_of_the_text_is_a_stack_of_its_words(offline, told):
 def test_words_and_neurons_light_each_other(offline):
     block = stacks(offline, 1).first.locator(".block[data-word]").first
     word = int(block.get_attribute("data-word"))
-    offline.locator("#sentence .panel").nth(1).locator(".word").nth(word).hover()
+    offline.locator('#sentence .panel[data-run="1"]').locator(".word").nth(word).hover()
     expect(block).to_have_class(re.compile("marked"))
     block.hover()
-    expect(offline.locator("#sentence .panel").nth(1).locator(".word.marked")).to_have_count(1)
+    expect(offline.locator('#sentence .panel[data-run="1"]').locator(".word.marked")).to_have_count(1)
     stacks(offline, 1).first.locator(".number").hover()
     active = stacks(offline, 1).first.locator(".block[data-word]").count()
-    assert offline.locator("#sentence .panel").nth(1).locator(".word.marked").count() >= active
+    assert offline.locator('#sentence .panel[data-run="1"]').locator(".word.marked").count() >= active
 
 
 def test_a_neuron_opens_its_page_and_a_word_of_it_its_text(offline, told):
@@ -773,13 +803,13 @@ def test_a_neuron_opens_its_page_and_a_word_of_it_its_text(offline, told):
     expect(dialog).to_be_hidden()
     assert f"text={top['text']}" in offline.url
     expect(offline.locator("#sentence")).to_be_focused()
-    marked = offline.locator("#sentence .panel").nth(1).locator(".word.marked bdi")
+    marked = offline.locator('#sentence .panel[data-run="1"]').locator(".word.marked bdi")
     expect(marked).to_have_text(words[place])
 
 
 def test_the_offline_file_knows_single_neurons_and_says_what_it_does_not_know(offline, told):
     strip = told["readings"]["safr"][str(told["rows"][0]["number"])]["neurons"]
-    panel = offline.locator("#neurons .panel").nth(1)
+    panel = offline.locator('#neurons .panel[data-run="1"]')
     panel.locator(".switch").nth(2).click()
     expect(panel.locator(".effect .predicted")).to_contain_text(f"{100 * strip['alone'][2]:.1f} %")
     low, high = min(strip["random"]), max(strip["random"])
@@ -796,9 +826,9 @@ def test_any_neurons_are_switched_off_live_and_the_prediction_follows(live, read
     text = "a bright film and a dull plot"
     live.locator("#typed").fill(text)
     live.locator("#ask button").click()
-    expect(live.locator("#sentence .panel").nth(1).locator(".word")).to_have_count(7)
+    expect(live.locator('#sentence .panel[data-run="1"]').locator(".word")).to_have_count(7)
     chosen = readers[1].read(text).neurons.neurons
-    panel = live.locator("#neurons .panel").nth(1)
+    panel = live.locator('#neurons .panel[data-run="1"]')
     for place in (0, 1, 3):
         panel.locator(".switch").nth(place).click()
     expected = readers[1].switch_off(text, [chosen[place] for place in (0, 1, 3)])

@@ -9,7 +9,7 @@ import {
   makeEmptyPanel,
   makePanel,
   makeUnknownNote,
-  measureWidth,
+  measurePanel,
   setSize,
 } from "./pictures.js";
 
@@ -27,7 +27,7 @@ export function drawBars(container, entries, measure) {
       if (!siteData?.values) return makeEmptyPanel(entry, sideBySide, `${measure} is not there in this run.`);
       const { target } = siteData;
       const title = target ? `${measure} for ${cleanText(target)}` : measure;
-      const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
+      const width = measurePanel(container);
       const picture = drawPicture(siteData, measure, range, width);
       return makePanel({
         entry,

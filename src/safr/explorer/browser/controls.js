@@ -1,12 +1,12 @@
 // Sets up the controls at the top, the field for a sentence, links and colours. What people choose changes the state.
 
+import { stepTo } from "./deletion.js";
 import { byId, setOptions } from "./elements.js";
 import { restoreNeurons } from "./neurons.js";
 import { formatCount } from "./numbers.js";
 import { copyLink } from "./saving.js";
 import { findRow, payload } from "./source.js";
 import { change, formatAddress, onChange, state } from "./state.js";
-import { stepTo } from "./what_if.js";
 
 // Name of the theme, its title, and what a screen reader says.
 const THEMES = [
@@ -126,6 +126,8 @@ function setUpLinks() {
     link.addEventListener("click", (event) => {
       event.preventDefault();
       const section = byId(link.getAttribute("href").slice(1));
+      const details = section.querySelector(":scope > details");
+      if (details) details.open = true;
       section.scrollIntoView();
       section.focus({ preventScroll: true });
     });

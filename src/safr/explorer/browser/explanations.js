@@ -171,6 +171,13 @@ export function findLargestSize(values) {
   return Math.max(0, ...(values ?? []).map((value) => Math.abs(value ?? 0)));
 }
 
+// The value at which words of all runs have their full colour: 1 for shares, and else the largest of all runs.
+export function findScale(entries, measure) {
+  const isShare = measure === "capacity" || measure === "keep";
+  if (isShare && !entries.some(({ siteData }) => siteData?.isAttention)) return 1;
+  return Math.max(0, ...entries.map(({ siteData }) => findLargestSize(siteData?.values ?? null)));
+}
+
 // What a word's sign says, as in "speaks against “good”"; "" if it says nothing.
 export function describeSign({ signs, target }, word) {
   const sign = signs[word] ?? 0;

@@ -11,7 +11,7 @@ import {
   makeEmptyPanel,
   makePanel,
   makeUnknownNote,
-  measureWidth,
+  measurePanel,
   setSize,
   showTip,
 } from "./pictures.js";
@@ -26,7 +26,7 @@ const FULL_SIZE_WIDTH = 560; // in a narrower picture, circles are smaller, so t
 
 export function drawGraph(container, entries, constants) {
   const sideBySide = entries.length > 1;
-  const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
+  const width = measurePanel(container);
   const thresholds = [];
   container.replaceChildren(
     ...entries.map((entry) => {

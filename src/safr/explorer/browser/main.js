@@ -1,8 +1,9 @@
 // Starts the page, fetches the explanations of the chosen text, and draws all views again when the state changes.
 
 import { setUpControls, setUpSentence } from "./controls.js";
-import { byId, element, setOptions } from "./elements.js";
 import { drawBars } from "./bars.js";
+import { drawCurves } from "./deletion_curve.js";
+import { byId, element, setOptions } from "./elements.js";
 import {
   formatMeasure,
   formatSiteTitle,
@@ -18,7 +19,7 @@ import { drawGraph, makeGraphKey } from "./graph.js";
 import { drawMatrix } from "./matrix.js";
 import { drawNeurons } from "./neurons.js";
 import { MINUS, shorten } from "./numbers.js";
-import { drawScores } from "./scores.js";
+import { drawScores, hasScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
 import { fetchEffects, fetchExplanation, fetchNeurons, fetchWhatIf, findRow, payload } from "./source.js";
 import { change, mark, onChange, readAddress, SITES, state } from "./state.js";
@@ -40,6 +41,17 @@ let entries = []; // one entry for every run that is shown, with its explanation
 let controller = null; // aborts the request that is still open
 let effectCount = 0; // effects that the table of texts shows
 
+// Draws a section of the page, by its id. A section that is folded up is drawn when it is opened.
+const SECTIONS = {
+  graph: (section) => drawGraph(getPanels(section), entries, payload.look),
+  bars: (section) => drawBars(getPanels(section), entries, getMeasureTitle()),
+  "what-if": (section) => drawCurves(getPanels(section), entries),
+  scores: () => drawScores(),
+  texts: () => drawTexts(getShownRuns()),
+  neurons: (section) => drawNeurons(section, entries, getRequest()),
+  matrix: (section) => drawMatrix(getPanels(section), entries),
+};
+
 function start() {
   readAddress();
   const names = payload.runs.map(({ name }) => name);
@@ -57,24 +69,37 @@ function start() {
     state.text = payload.rows[0]?.number ?? null;
   setUpSentence();
   setUpTexts();
-  drawScores();
-  setUpControls(
-    names,
-    () => entries,
-    () => {
-      drawScores();
-      drawNeurons(byId("neurons"), entries, getRequest());
-      drawSiteViews();
-    },
-  );
-  drawTexts(getShownRuns());
+  setUpSections();
+  setUpControls(names, () => entries, drawSiteViews);
   onChange(drawChanges);
   showText();
   if (payload.live) watchEffects();
 }
 
 function getShownRuns() {
-  return state.beside ? [state.beside, state.run] : [state.run];
+  return state.beside ? [state.run, state.beside] : [state.run];
+}
+
+// Sections that fold up are open if the state says so.
+function setUpSections() {
+  for (const details of document.querySelectorAll(".more > details")) {
+    const { id } = details.parentElement;
+    details.open = state.open.has(id);
+    details.addEventListener("toggle", () => {
+      if (details.open === state.open.has(id)) return;
+      const open = new Set(state.open);
+      if (!open.delete(id)) open.add(id);
+      change({ open });
+      if (details.open) drawSection(id);
+    });
+  }
+  byId("scores").hidden = !hasScores();
+}
+
+function drawSection(id) {
+  const section = byId(id);
+  const details = section.querySelector(":scope > details");
+  if (!section.hidden && entries.length && (!details || details.open)) SECTIONS[id](section);
 }
 
 // What identifies the chosen text: its number in the test split, or the typed text itself.
@@ -83,15 +108,16 @@ function getRequest() {
 }
 
 function drawChanges(values) {
-  const runsChanged = "run" in values || "beside" in values;
-  if (runsChanged) drawTexts(getShownRuns());
-  if (runsChanged || "text" in values || "typed" in values) showText();
-  else if ("count" in values || "without" in values || "order" in values)
-    drawWhatIf(byId("what-if"), entries, getRequest());
-  else if ("rank" in values) {
-    drawNeurons(byId("neurons"), entries, getRequest());
+  if ("open" in values) return;
+  if ("run" in values || "beside" in values || "text" in values || "typed" in values) showText();
+  else if ("count" in values || "without" in values || "order" in values) {
+    drawWords();
+    drawDeletion();
     mark(null);
-  } else if ("lines" in values) drawGraph(getPanels("graph"), entries, payload.look);
+  } else if ("rank" in values) {
+    drawSection("neurons");
+    mark(null);
+  } else if ("lines" in values) drawSection("graph");
   else {
     drawMeasures();
     drawSiteViews();
@@ -132,28 +158,29 @@ async function fetchAndDraw(request, signal) {
   }));
   const drawsFirst = payload.live && state.measure !== "occlusion";
   if (drawsFirst) drawAll();
-  if (payload.live) {
-    const neurons = await Promise.all(runs.map((run) => fetchNeurons(run, request, signal)));
-    if (signal.aborted) return;
-    for (const [index, entry] of entries.entries())
-      entry.explanation = { ...entry.explanation, neurons: neurons[index] };
-    if (drawsFirst) drawNeurons(byId("neurons"), entries, getRequest());
-  }
   const whatIfs = await Promise.all(runs.map((run) => fetchWhatIf(run, request, signal)));
   if (signal.aborted) return;
   for (const [index, entry] of entries.entries()) entry.whatIf = whatIfs[index];
-  if (!drawsFirst) drawAll();
-  else {
+  if (drawsFirst) {
     drawChoices();
-    drawWhatIf(byId("what-if"), entries, getRequest());
-  }
+    drawDeletion();
+  } else drawAll();
+  if (!payload.live) return;
+  const neurons = await Promise.all(runs.map((run) => fetchNeurons(run, request, signal)));
+  if (signal.aborted) return;
+  for (const [index, entry] of entries.entries())
+    entry.explanation = { ...entry.explanation, neurons: neurons[index] };
+  drawSection("neurons");
 }
 
 function drawAll() {
   drawChoices();
-  drawNeurons(byId("neurons"), entries, getRequest());
   drawSiteViews();
-  refreshTexts();
+}
+
+function drawDeletion() {
+  drawWhatIf(entries, getRequest());
+  drawSection("what-if");
 }
 
 function showProblem(message) {
@@ -215,8 +242,6 @@ function drawMeasures() {
 // Draws all views that depend on the chosen site, layer and measure.
 function drawSiteViews() {
   if (!entries.length) return;
-  const row = state.text === null ? null : findRow(state.text);
-  const label = row?.label ?? null;
   const layers = listLayers(entries.map(({ explanation }) => explanation));
   const site = formatSiteTitle(state.site, state.layer, layers.length);
   for (const entry of entries) {
@@ -226,7 +251,7 @@ function drawSiteViews() {
     entry.emptyMessage = `Nothing was recorded at ${site} in this run.`;
   }
   const isAttention = state.site === "attention";
-  const measure = formatMeasure(state.measure, isAttention);
+  const measure = getMeasureTitle();
   const needsNoSite =
     ["keep", "relevance", "occlusion"].includes(state.measure) || state.measure.startsWith("other:");
   document.body.classList.toggle("several", entries.length > 1);
@@ -239,17 +264,27 @@ function drawSiteViews() {
   byId("bars-title").textContent = measure;
   const hint = isAttention && !needsNoSite ? "attention" : state.measure;
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
+  byId("controls-title").textContent = `Shown: ${measure.toLowerCase()}${atSite}. Choose another layer or measure`;
   byId("matrix-title").textContent = isAttention ? "Attention" : "Interference";
   byId("matrix-hint").textContent = isAttention
     ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
     : `Overlap of every two words' vectors at ${site}: red where they point one way, blue with a dash where opposed.`;
   byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
-  drawSentence(getPanels("sentence"), entries, measure, label);
-  drawBars(getPanels("bars"), entries, measure);
-  drawGraph(getPanels("graph"), entries, payload.look);
-  drawMatrix(getPanels("matrix"), entries);
-  drawWhatIf(byId("what-if"), entries, getRequest());
+  byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
+  byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);
+  drawWords();
+  drawWhatIf(entries, getRequest());
+  for (const id of Object.keys(SECTIONS)) drawSection(id);
   mark(null);
+}
+
+function drawWords() {
+  const row = state.text === null ? null : findRow(state.text);
+  drawSentence(getPanels(byId("sentence")), entries, getMeasureTitle(), row?.label ?? null);
+}
+
+function getMeasureTitle() {
+  return formatMeasure(state.measure, state.site === "attention");
 }
 
 // What blue and orange words mean, as texts and nodes in those colours.
@@ -264,8 +299,8 @@ function makeSignKey(measure) {
     : [`By ${name}, `, blue, " words are above 0, and ", orange, " ones with a minus below."];
 }
 
-function getPanels(id) {
-  return byId(id).querySelector(".panels");
+function getPanels(section) {
+  return section.querySelector(".panels");
 }
 
 // The server computes the effects of deletion while the page is open. They are filled in as they come.

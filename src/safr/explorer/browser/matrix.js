@@ -4,7 +4,7 @@
 import { element, svgElement } from "./elements.js";
 import { areBothUnknown, findLargestPair } from "./explanations.js";
 import { cleanText, formatNumber, nameWord } from "./numbers.js";
-import { hideTip, makeEmptyPanel, makePanel, makeUnknownNote, measureWidth, setSize, showTip } from "./pictures.js";
+import { hideTip, makeEmptyPanel, makePanel, makeUnknownNote, measurePanel, setSize, showTip } from "./pictures.js";
 import { mark, onMark, pick } from "./state.js";
 
 const MIN_LABELLED_CELL = 9; // size of a cell above which words fit beside it
@@ -14,7 +14,7 @@ const SCALE_WIDTH = 130;
 
 export function drawMatrix(container, entries) {
   const sideBySide = entries.length > 1;
-  const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
+  const width = measurePanel(container);
   container.replaceChildren(
     ...entries.map((entry) => {
       const { siteData } = entry;

@@ -4,7 +4,7 @@ import { byId, element, svgElement } from "./elements.js";
 import { formatSiteTitle, listLayers, quoteTarget, unpackRows } from "./explanations.js";
 import { dialogWidth, openNeuron } from "./neuron_page.js";
 import { cleanText, formatCount, formatNumber, formatPercent, MINUS } from "./numbers.js";
-import { makePanel, measureWidth, setSize } from "./pictures.js";
+import { makePanel, measurePanel, setSize } from "./pictures.js";
 import { fetchNeuronsOff, isRegression, payload } from "./source.js";
 import { drawStacks, HUES } from "./stacks.js";
 import { mark, state } from "./state.js";
@@ -21,8 +21,7 @@ let controller = null; // aborts the questions to the server that are still open
 
 export function drawNeurons(section, entries, request) {
   const shown = entries.filter(({ explanation }) => explanation.neurons);
-  section.hidden = !shown.length; // a notebook's page has no model to ask
-  if (!shown.length) return;
+  if (!shown.length) return; // a server is still computing them
   const text = JSON.stringify(request);
   if (text !== drawn.text) off.clear();
   drawn = { entries: shown, request, text };
@@ -43,7 +42,7 @@ export function drawNeurons(section, entries, request) {
   const hues = chooseHues(stripes);
   const container = section.querySelector(".panels");
   const sideBySide = entries.length > 1;
-  const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - (sideBySide ? 24 : 0);
+  const width = measurePanel(container);
   const effects = [];
   const panels = stripes.map(({ entry, columns }) => {
     const picture = drawStrip(entry, columns, { scale, hues, width });
@@ -55,7 +54,7 @@ export function drawNeurons(section, entries, request) {
       subject: "Neurons",
       sideBySide,
       body: element("div", {}, picture, effect),
-      getPicture: () => picture,
+      getPicture: (panel) => panel.querySelector("svg"),
       getRows: () => makeRows(entry, columns),
     });
   });

@@ -1,6 +1,6 @@
 // What all pictures share: the tip beside the mouse, words that are marked in all views, sizes, and the panels.
 
-import { byId, element } from "./elements.js";
+import { byId, element, listen } from "./elements.js";
 import { mark, onMark, pick, state } from "./state.js";
 import { cleanText, formatNumber, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { makeSaveMenu, makeTable } from "./saving.js";
@@ -24,15 +24,15 @@ export function hideTip() {
 // Makes a node stand for a word: pointing at it marks the word everywhere, and clicking it picks the word.
 export function linkToWord(node, word, getTipLines) {
   node.setAttribute("data-word", word);
-  node.addEventListener("pointerenter", (event) => {
+  listen(node, "pointerenter", (event) => {
     mark(word);
-    if (getTipLines && event.pointerType === "mouse") showTip(event, getTipLines());
+    if (event.pointerType === "mouse") showTip(event, getTipLines());
   });
-  node.addEventListener("pointerleave", () => {
+  listen(node, "pointerleave", () => {
     mark(null);
     hideTip();
   });
-  node.addEventListener("click", () => pick(word));
+  listen(node, "click", () => pick(word));
   return node;
 }
 
@@ -40,7 +40,8 @@ export function markInPictures(markedWord, markedWords) {
   for (const node of document.querySelectorAll("[data-word]")) {
     const word = Number(node.getAttribute("data-word"));
     node.classList.toggle("marked", markedWords.has(word));
-    if (node.tagName === "BUTTON") node.setAttribute("aria-pressed", String(word === state.word));
+    if (node.tagName === "BUTTON" && word === state.word) node.setAttribute("aria-current", "true");
+    else node.removeAttribute("aria-current");
   }
   for (const picture of document.querySelectorAll("svg.graph")) {
     const lines = [...picture.querySelectorAll("[data-pair]")];
@@ -61,6 +62,13 @@ onMark(markInPictures);
 export function measureWidth(container) {
   const pixelsPerUnit = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
   return Math.max(container.clientWidth / pixelsPerUnit, 240);
+}
+
+// Width of one of the container's panels, in the same units: as many stand beside each other as its style says.
+export function measurePanel(container) {
+  const pixelsPerUnit = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) / 16;
+  const [column] = getComputedStyle(container).gridTemplateColumns.split(" ");
+  return Math.max((Number.parseFloat(column) || 0) / pixelsPerUnit, 240);
 }
 
 export function setSize(picture, width, height) {
@@ -85,14 +93,14 @@ export function makeUnknownNote({ unknown }, look) {
   return count ? note + (count > 1 ? ` ${look}` : "") : null;
 }
 
-// One run's picture with a note, a table of its numbers, and buttons to save it. Its run is named if several runs stand
-// side by side.
+// One run's picture with a note, a table of its numbers, and a menu to save it. Its run is named if several runs stand
+// side by side. `getPicture` gets the panel, and returns the picture in it.
 export function makePanel({ entry, subject, body, note, getPicture, getRows, sideBySide }) {
   const title = `${subject}, ${entry.run}, ${cleanText(entry.siteTitle)}`;
   const name = `safr-${subject}-${entry.run}-${entry.siteData ? entry.siteName : "none"}`.toLowerCase();
   return element(
     "div",
-    { class: "panel", "data-run": entry.runNumber },
+    { class: "panel", "data-run": entry.runNumber, key: `${subject} ${entry.run}` },
     sideBySide ? element("h3", {}, entry.run) : null,
     body,
     note ? element("p", { class: "note" }, note) : null,

@@ -20,68 +20,68 @@ const STYLE_PROPERTIES = [
 ];
 const PNG_SCALE = 2;
 
-// A menu that saves one picture. `getPicture` returns its SVG; if it is missing, only numbers can be saved. `getRows`
-// returns the numbers as a table, and `name` is the name of the files.
+const openTables = new Set(); // the tables of numbers that are unfolded, by title
+
+// A menu that saves one picture. `getPicture` gets the panel of the menu and returns the SVG in it; if it is missing,
+// only numbers can be saved. `getRows` returns the numbers as a table, and `name` is the name of the files.
 export function makeSaveMenu({ name, title, getPicture, getRows }) {
   const buttons = [];
   if (getPicture) {
-    buttons.push(makeButton("SVG", () => save(`${name}.svg`, makeSvgFile(getPicture(), title), "image/svg+xml")));
-    buttons.push(makeButton("PNG", async () => download(`${name}.png`, await makePngFile(getPicture(), title))));
+    buttons.push(
+      makeButton("SVG", (panel) => save(`${name}.svg`, makeSvgFile(getPicture(panel), title), "image/svg+xml")),
+      makeButton("PNG", async (panel) => download(`${name}.png`, await makePngFile(getPicture(panel), title))),
+    );
   }
   buttons.push(makeButton("CSV", () => save(`${name}.csv`, formatCsv(getRows()), "text/csv")));
   buttons.push(makeButton("JSON", () => save(`${name}.json`, formatJson(title, getRows()), "application/json")));
   return element("div", { class: "save", role: "group", "aria-label": `Save ${title}` }, buttons);
 
-  function makeButton(kind, click) {
+  function makeButton(kind, saveAs) {
+    const click = (event) => saveAs(event.currentTarget.closest(".panel"));
     return element("button", { type: "button", click, "aria-label": `Save ${title} as ${kind}` }, kind);
   }
 }
 
 // The numbers of a picture as a table that can be opened, for people who would rather read them than see the picture.
 export function makeTable(title, getRows) {
-  const details = element(
+  const isOpen = openTables.has(title);
+  return element(
     "details",
-    { class: "numbers", toggle: fillTable },
+    { class: "numbers", toggle, open: isOpen },
     element("summary", {}, "Table of numbers"),
+    isOpen ? fillTable(title, getRows()) : null,
   );
-  return details;
 
-  function fillTable() {
-    if (!details.open || details.querySelector("table")) return;
-    const [head, ...body] = getRows();
-    const bodyRows = body.map((row) =>
-      element(
-        "tr",
-        {},
-        row.map((value, column) =>
-          column
-            ? element("td", {}, formatCell(value))
-            : element("th", { scope: "row", dir: "auto" }, formatCell(value)),
-        ),
-      ),
-    );
-    details.append(
-      element(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": `Numbers of ${title}` },
-        element(
-          "table",
-          {},
-          element("caption", { class: "hidden" }, title),
-          element(
-            "thead",
-            {},
-            element(
-              "tr",
-              {},
-              head.map((name) => element("th", { scope: "col" }, name)),
-            ),
-          ),
-          element("tbody", {}, bodyRows),
-        ),
-      ),
-    );
+  function toggle({ currentTarget: details }) {
+    if (details.open === openTables.has(title)) return;
+    if (!openTables.delete(title)) openTables.add(title);
+    if (details.open) details.append(fillTable(title, getRows()));
+    else details.lastElementChild.remove();
   }
+}
+
+function fillTable(title, [head, ...body]) {
+  const bodyRows = body.map((row) =>
+    element(
+      "tr",
+      {},
+      row.map((value, column) =>
+        column ? element("td", {}, formatCell(value)) : element("th", { scope: "row", dir: "auto" }, formatCell(value)),
+      ),
+    ),
+  );
+  const heads = head.map((name) => element("th", { scope: "col" }, name));
+  return element(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Numbers of ${title}` },
+    element(
+      "table",
+      {},
+      element("caption", { class: "hidden" }, title),
+      element("thead", {}, element("tr", {}, heads)),
+      element("tbody", {}, bodyRows),
+    ),
+  );
 }
 
 export function formatCsv(rows) {

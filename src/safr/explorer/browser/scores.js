@@ -4,8 +4,9 @@ import { byId, element } from "./elements.js";
 import { drawChart } from "./curves.js";
 import { formatNumber, formatPercent } from "./numbers.js";
 import { makeSaveMenu, makeTable } from "./saving.js";
-import { measureWidth } from "./pictures.js";
+import { measurePanel } from "./pictures.js";
 import { isRegression, payload } from "./source.js";
+import { update } from "./update.js";
 
 const MAIN_PERCENT = "30";
 const COLOUR_COUNT = 7; // colours of runs; further runs begin again with the first colour
@@ -23,13 +24,15 @@ const TERMS = {
   information: "Information loss",
 };
 
+export function hasScores() {
+  return payload.runs.some(({ scores }) => scores[METRIC]);
+}
+
 export function drawScores() {
   const runs = payload.runs.filter(({ scores }) => scores[METRIC]);
-  byId("scores").hidden = !runs.length;
-  if (!runs.length) return;
-  byId("score-table").replaceChildren(makeScoreTable(runs), ...listReasons(runs));
+  update(byId("score-table"), makeScoreTable(runs), listReasons(runs));
   const container = byId("curves");
-  const width = Math.min(measureWidth(container) / (innerWidth > 900 ? 2 : 1) - 24, 640);
+  const width = Math.min(measurePanel(container), 640);
   const measuredRuns = runs.filter(({ scores }) => !scores.srs_reason);
   const panels = measuredRuns.length ? [makeDeletionPanel(runs, measuredRuns, width)] : [];
   for (const [term, title] of Object.entries(TERMS)) {
@@ -41,7 +44,7 @@ export function drawScores() {
     );
     if (runsWithTerm.length) panels.push(makeTrainingPanel(runs, runsWithTerm, term, title, width));
   }
-  container.replaceChildren(...panels);
+  update(container, panels);
 }
 
 function makeScoreTable(runs) {
@@ -168,7 +171,7 @@ function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) 
   ];
   return element(
     "div",
-    { class: "panel" },
+    { class: "panel", key: title },
     element("h3", {}, title),
     picture,
     note ? element("p", { class: "note" }, note) : null,
@@ -179,7 +182,7 @@ function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) 
       makeSaveMenu({
         name: `safr-${title.toLowerCase().replaceAll(" ", "-")}`,
         title,
-        getPicture: () => picture,
+        getPicture: (panel) => panel.querySelector("svg"),
         getRows,
       }),
     ),

@@ -1,10 +1,12 @@
 // Draws the sentence: its words, shaded by a measure, the prediction, and a line about the marked word.
 
-import { byId, element } from "./elements.js";
-import { areBothUnknown, describeSign, findLargestSize, nameLabel } from "./explanations.js";
+import { canDelete, findDeleted, toggleWord } from "./deletion.js";
+import { byId, element, listen } from "./elements.js";
+import { areBothUnknown, describeSign, findScale, nameLabel } from "./explanations.js";
 import { cleanText, formatNumber, formatPercent, MINUS, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
-import { linkToWord, makePanel } from "./pictures.js";
-import { onMark } from "./state.js";
+import { makePanel } from "./pictures.js";
+import { mark, onMark, pick, state } from "./state.js";
+import { update } from "./update.js";
 
 const MAX_NEIGHBOURS = 3;
 
@@ -12,13 +14,15 @@ let drawn = { entries: null, measure: "" }; // what the sentence shows
 
 export function drawSentence(container, entries, measure, label) {
   drawn = { entries, measure };
-  container.replaceChildren(
-    ...entries.map((entry) =>
+  const scale = findScale(entries, state.measure);
+  update(
+    container,
+    entries.map((entry) =>
       makePanel({
         entry,
         subject: "Words",
         sideBySide: entries.length > 1,
-        body: element("div", {}, makePrediction(entry.explanation, label), shadeWords(entry)),
+        body: element("div", {}, makePrediction(entry.explanation, label), shadeWords(entry, scale)),
         note: makeNote(entry.explanation),
         getRows: () => makeRows(entry, measure),
       }),
@@ -57,30 +61,32 @@ function makeVerdict(answer, label, isNumber) {
   return element("span", { class: isRight ? "right" : "wrong" }, isRight ? " ✓ right" : ` ✗ the label is ${named}`);
 }
 
-// Lines of words, one line for every text of a pair. `makeNode` makes the node of a word. The arrow keys move from word
-// to word if the nodes are buttons.
+// Lines of words, one line for every text of a pair. `makeNode` makes the button of a word. The arrow keys move from
+// word to word.
 export function layOutWords(words, textOfWord, makeNode) {
   const lines = [];
   words.forEach((text, word) => {
-    const line = (lines[textOfWord[word]] ??= element("div", { class: "words", dir: "auto" }));
+    const number = textOfWord[word];
+    const line = (lines[number] ??= element("div", { class: "words", dir: "auto", key: `line ${number}` }));
     line.append(makeNode(text, word), " ");
   });
-  const container = element("div", { class: "lines" }, lines.filter(Boolean));
-  const buttons = [...container.querySelectorAll("button")];
-  buttons.forEach((button, index) => {
+  const container = element("div", { class: "lines", keydown: moveFocus }, lines.filter(Boolean));
+  [...container.querySelectorAll("button")].forEach((button, index) => {
     button.tabIndex = index ? -1 : 0;
   });
-  container.addEventListener("keydown", (event) => {
-    const forward = getComputedStyle(event.target).direction === "rtl" ? -1 : 1;
-    const step = { ArrowRight: forward, ArrowLeft: -forward, Home: -Infinity, End: Infinity }[event.key];
-    const index = buttons.indexOf(event.target);
-    if (step === undefined || index < 0) return;
-    event.preventDefault();
-    const next = buttons[Math.min(Math.max(index + step, 0), buttons.length - 1)];
-    for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
-    next.focus();
-  });
   return container;
+}
+
+function moveFocus(event) {
+  const forward = getComputedStyle(event.target).direction === "rtl" ? -1 : 1;
+  const step = { ArrowRight: forward, ArrowLeft: -forward, Home: -Infinity, End: Infinity }[event.key];
+  const buttons = [...event.currentTarget.querySelectorAll("button")];
+  const index = buttons.indexOf(event.target);
+  if (step === undefined || index < 0) return;
+  event.preventDefault();
+  const next = buttons[Math.min(Math.max(index + step, 0), buttons.length - 1)];
+  for (const button of buttons) button.tabIndex = button === next ? 0 : -1;
+  next.focus();
 }
 
 // A word with a mark, which a screen reader says in words, if it is unknown to the tokenizer.
@@ -92,32 +98,39 @@ export function makeWord(text, isUnknown) {
   ];
 }
 
-export function getWordClass(isUnknown) {
-  return isUnknown ? "word unknown" : "word";
-}
-
-function shadeWords(entry) {
+// A click deletes a word or brings it back, and a double click, which does both, keeps it marked. Where nothing can be
+// deleted, a click keeps it marked.
+function shadeWords(entry, scale) {
   const values = entry.siteData?.values ?? null;
-  const largest = findLargestSize(values);
   const { words, text_of_word: textOfWord, unknown } = entry.explanation;
+  const deleted = findDeleted(entry);
+  const deletes = canDelete(entry);
   return layOutWords(words, textOfWord, (text, word) => {
     const value = values?.[word] ?? 0;
-    const share = largest > 0 ? Math.abs(value) / largest : 0;
     const isUnknown = unknown[word];
-    const cssClass = getWordClass(isUnknown) + (value < 0 ? " against" : "");
     const sign = entry.siteData ? describeSign(entry.siteData, word) : "";
     const button = element(
       "button",
-      { type: "button", class: cssClass, title: isUnknown ? UNKNOWN_MEANING : null },
+      {
+        type: "button",
+        key: `word ${word}`,
+        class: ["word", isUnknown ? "unknown" : "", value < 0 ? "against" : ""].filter(Boolean).join(" "),
+        title: isUnknown ? UNKNOWN_MEANING : null,
+        "data-word": word,
+        "aria-pressed": deletes ? String(deleted.has(word)) : null,
+      },
       // The minus is for people who can't tell the colours apart; a screen reader says it in words.
       sign && value < 0 ? element("span", { "aria-hidden": "true" }, MINUS) : null,
       makeWord(text, isUnknown),
       sign ? element("span", { class: "hidden" }, `, ${sign}`) : null,
     );
-    button.style.setProperty("--share", share.toFixed(3));
-    button.addEventListener("focus", () => button.dispatchEvent(new PointerEvent("pointerenter")));
-    button.addEventListener("blur", () => button.dispatchEvent(new PointerEvent("pointerleave")));
-    return linkToWord(button, word, null);
+    button.style.setProperty("--share", (scale > 0 ? Math.min(Math.abs(value) / scale, 1) : 0).toFixed(3));
+    for (const name of ["pointerenter", "focus"]) listen(button, name, () => mark(word));
+    for (const name of ["pointerleave", "blur"]) listen(button, name, () => mark(null));
+    listen(button, "click", () => (deletes ? toggleWord(word, entry) : pick(word)));
+    if (deletes) listen(button, "dblclick", () => pick(word));
+    listen(button, "keydown", ({ key }) => key === "m" && pick(word));
+    return button;
   });
 }
 
@@ -169,11 +182,17 @@ function describeNeighbours(siteData, word) {
   return `, ${isAttention ? "attends most to" : "interferes most with"} ${descriptions.join(", ")}`;
 }
 
+function getHint() {
+  return drawn.entries?.some(canDelete)
+    ? "Point at a word to see it in every picture; click it to delete it, or double-click (M) to keep it marked."
+    : "Point at a word to see it in every picture; click it to keep it marked.";
+}
+
 onMark((word) => {
   const line = byId("marked");
   const { entries, measure } = drawn;
   if (word === null || !entries) {
-    line.textContent = "Point at a word to see it in every picture; click it to keep it marked.";
+    line.textContent = getHint();
     return;
   }
   const parts = entries

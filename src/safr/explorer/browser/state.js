@@ -27,6 +27,7 @@ export const state = {
   order: "capacity",
   rank: "use", // what the neurons are ordered by, use or relevance
   without: null, // words that were deleted by clicks; null if the slider says which
+  open: new Set(), // the sections that are unfolded, by id
 };
 
 const changeListeners = [];
@@ -74,6 +75,7 @@ export function readAddress() {
   if (parameters.has("typed")) state.text = null;
   if (parameters.has("without"))
     state.without = new Set(parameters.get("without").split(",").map(Number).filter(Number.isInteger));
+  if (parameters.has("open")) state.open = new Set(parameters.get("open").split(","));
 }
 
 export function formatAddress() {
@@ -84,6 +86,7 @@ export function formatAddress() {
       parameters.set(key, state[key]);
   }
   if (state.without) parameters.set("without", [...state.without].join(","));
+  if (state.open.size) parameters.set("open", [...state.open].join(","));
   return `#${parameters}`;
 }
 

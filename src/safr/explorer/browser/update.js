@@ -49,7 +49,9 @@ function patch(child, node) {
   }
   for (const { name } of [...child.attributes]) if (!node.hasAttribute(name)) child.removeAttribute(name);
   for (const { name, value } of [...node.attributes])
-    if (child.getAttribute(name) !== value) child.setAttribute(name, value);
+    if (child.getAttribute(name) === value) continue;
+    else if (name === "style") child.style.cssText = value; // the page's policy forbids the attribute
+    else child.setAttribute(name, value);
   takeListeners(child, node);
   updateChildren(child, [...node.childNodes]);
 }

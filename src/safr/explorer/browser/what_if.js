@@ -1,30 +1,46 @@
-// Draws the what-if section: a sentence whose words can be deleted, and the probability as words are deleted.
+// Draws the deletion of words under the sentence: the slider, and for each run the prediction beside its random twin.
 
+import { canDelete, findDeleted, findNearestStep, findRandom, predictWithout } from "./deletion.js";
 import { byId, element, setOptions } from "./elements.js";
-import { cleanText, formatCount, formatNumber, formatPercent } from "./numbers.js";
-import { drawChart } from "./curves.js";
-import { makePanel, measureWidth } from "./pictures.js";
 import { MEASURES } from "./explanations.js";
-import { getWordClass, layOutWords, makeWord } from "./sentence.js";
-import { fetchPrediction, isRegression, payload } from "./source.js";
-import { change, state } from "./state.js";
+import { cleanText, formatCount, formatNumber, formatPercent } from "./numbers.js";
+import { isRegression, payload } from "./source.js";
+import { state } from "./state.js";
+import { update } from "./update.js";
 
-const NOUN = isRegression ? "value" : "probability";
+const ESTIMATED =
+  "≈ is an estimate, the sum of what each word changes alone: this file holds the slider's steps and single words; " +
+  "`safr explore` without --export answers any choice.";
+const NOT_KNOWN = "This file holds the slider's steps; `safr explore` without --export answers any choice of words.";
 
-// Why a run may lack an order that another has.
-const NO_ORDER = {
-  keep: "This run has no VMASK, and so no keep probability.",
-  relevance: "There are no rules of relevance for what this run's model computes.",
-};
 const WAITING = "…";
 let controller = null; // aborts the questions to the server that are still open
 
-export function drawWhatIf(section, entries, request) {
-  const container = section.querySelector(".panels");
-  const sideBySide = entries.length > 1;
-  const first = entries.find((entry) => entry.whatIf)?.whatIf;
-  section.hidden = !first && !payload.live; // a notebook's page has no model to ask
-  if (!first) return; // the server is still computing
+export function drawWhatIf(entries, request) {
+  const first = entries.find(({ whatIf }) => whatIf)?.whatIf ?? null;
+  byId("deletion").hidden = byId("effects").hidden = !entries.some(canDelete);
+  if (first) drawSlider(first, entries);
+  controller?.abort();
+  controller = new AbortController();
+  const { signal } = controller;
+  const known = entries.filter(({ whatIf }) => whatIf);
+  if (!known.length && payload.live) return; // the server is still computing
+  const panels = known.map((entry) => makeEffectPanel(entry, WAITING, null));
+  if (!byId("effects").children.length) update(byId("effects"), panels);
+  Promise.all(known.map((entry) => answer(entry, request, signal))).then((answers) => {
+    if (signal.aborted) return;
+    update(
+      byId("effects"),
+      known.map((entry, index) => makeEffectPanel(entry, ...answers[index])),
+    );
+    const isUnknown = answers.some(([, found]) => found === null);
+    const isEstimated = answers.some(([, found]) => found?.estimate);
+    byId("deletion-note").textContent = isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : "";
+    announce();
+  });
+}
+
+function drawSlider(first, entries) {
   const orders = [...new Set(entries.flatMap(({ whatIf }) => Object.keys(whatIf?.orders ?? {})))];
   if (!orders.includes(state.order)) state.order = "capacity";
   setOptions(
@@ -37,208 +53,109 @@ export function drawWhatIf(section, entries, request) {
   const slider = byId("count");
   slider.max = first.counts.length - 1;
   slider.value = state.without ? 0 : step;
-  const wordCount = entries[0].explanation.words.length;
   const count = state.without ? state.without.size : first.counts[step];
   const isSrs = count > 0 && count === first.main && !state.without && state.order === "capacity";
   const remark = isSrs ? ", as SRS(30) does" : "";
-  byId("count-said").textContent = `${count} of ${formatCount(wordCount, "word")}${remark}`;
-  slider.setAttribute("aria-valuetext", byId("count-said").textContent);
+  const said = `${count} of ${formatCount(entries[0].explanation.words.length, "word")}${remark}`;
+  byId("count-said").textContent = said;
+  slider.setAttribute("aria-valuetext", said);
   byId("restore").disabled = count === 0;
-  controller?.abort();
-  controller = new AbortController();
-  container.replaceChildren(...entries.map((entry) => makeWhatIfPanel(entry, sideBySide, container, request)));
 }
 
-export function stepTo(step, entries) {
-  const counts = entries.find((entry) => entry.whatIf)?.whatIf.counts ?? [0];
-  change({ count: counts[step], without: null });
+// What a run predicts, as the text of a line and what was found out, or the message of an error and null.
+async function answer(entry, request, signal) {
+  const deleted = findDeleted(entry);
+  try {
+    const found = await predictWithout(entry, deleted, request, signal);
+    return [found ? "" : "not in this file", found];
+  } catch (error) {
+    return [error.message, null];
+  }
 }
 
-function makeWhatIfPanel(entry, sideBySide, container, request) {
-  const { whatIf, explanation } = entry;
-  const order = whatIf.orders[state.order];
-  if (!order)
-    return makePanel({
-      entry,
-      subject: "What if",
-      sideBySide,
-      body: element("p", { class: "none" }, NO_ORDER[state.order]),
-    });
-  const step = findNearestStep(whatIf.counts, state.count);
-  const deleted = state.without ?? new Set(order.slice(0, whatIf.counts[step]));
-  const predictionLine = element("p", { class: "predicted" });
-  showPrediction(predictionLine, entry, deleted, step, request).then(announcePredictions);
-  const words = layOutWords(explanation.words, explanation.text_of_word, (text, word) =>
+function makeEffectPanel(entry, message, found) {
+  const { whatIf, run, runNumber } = entry;
+  const count = findDeleted(entry).size;
+  const whole = Object.values(whatIf.probability)[0][0];
+  const random = findRandom(whatIf, count);
+  const scale = findScale(whatIf);
+  const rows = [
+    [count ? `without ${nameDeleted(count)}` : "with all words", found?.followed ?? null, null, found?.estimate],
+    ...(count ? [[`without ${formatCount(random.count, "random word")}`, random.mean, random, false]] : []),
+  ];
+  return element(
+    "div",
+    { class: "effect-of-run", "data-run": runNumber, key: `effect ${run}` },
+    element("p", { class: "predicted", key: "predicted" }, ...(found ? describe(whatIf, found, count) : [message])),
     element(
-      "button",
-      {
-        type: "button",
-        class: getWordClass(explanation.unknown[word]),
-        "aria-pressed": String(deleted.has(word)),
-        "data-number": word,
-        click: () => toggleWord(word, deleted, entry),
-      },
-      makeWord(text, explanation.unknown[word]),
+      "div",
+      { class: "effect-bars", key: "bars" },
+      rows.flatMap(([name, value, range, isEstimate], index) => [
+        element("span", { key: `name ${index}`, class: "effect-name" }, name),
+        makeTrack({ key: `track ${index}`, value, whole, range, scale, isRandom: index === 1 }),
+        element("span", { key: `value ${index}`, class: "effect-value" }, formatValue(value, range, isEstimate)),
+      ]),
     ),
   );
-  const width = measureWidth(container) / (sideBySide && innerWidth > 900 ? 2 : 1) - 24;
-  const picture = drawCurve(whatIf, step, width);
-  return makePanel({
-    entry,
-    subject: "What if",
-    sideBySide,
-    body: element("div", {}, words, predictionLine, picture),
-    note: "At random: the mean, the lowest and the highest of 5 orders.",
-    getPicture: () => picture,
-    getRows: () => makeRows(whatIf),
-  });
 }
 
-function makeRows(whatIf) {
-  const names = Object.keys(whatIf.orders);
+function nameDeleted(count) {
+  if (state.without) return count === 1 ? "this word" : `these ${count} words`;
+  return `${formatCount(count, "word")} of highest ${MEASURES[state.order].toLowerCase()}`;
+}
+
+function makeTrack({ key, value, whole, range, scale, isRandom }) {
+  const fill = element("span", { class: isRandom ? "fill by-chance" : "fill" });
+  const zero = scale(0);
+  const end = scale(value ?? 0);
+  setPlace(fill, Math.min(zero, end), Math.abs(end - zero));
+  const tick = element("span", { class: "whole-tick" });
+  setPlace(tick, scale(whole), null);
+  const line = range ? element("span", { class: "spread" }) : null;
+  if (line) setPlace(line, scale(range.low), scale(range.high) - scale(range.low));
+  return element("span", { key, class: "track", "aria-hidden": "true" }, fill, tick, line);
+}
+
+function setPlace(node, left, width) {
+  node.style.left = `${(100 * left).toFixed(2)}%`;
+  if (width !== null) node.style.width = `${(100 * width).toFixed(2)}%`;
+}
+
+// From a value to its place on the track, in [0, 1]. All that the slider can reach has a place on it.
+function findScale({ probability, random_low: lows, random_high: highs }) {
+  if (!isRegression) return (value) => value ?? 0;
+  const values = [0, ...Object.values(probability).flat(), ...lows, ...highs].filter(Number.isFinite);
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  return (value) => Math.min(Math.max(((value ?? 0) - low) / (high - low || 1), 0), 1);
+}
+
+function formatValue(value, range, isEstimate) {
+  const text = `${isEstimate ? "≈ " : ""}${formatShare(value)}`;
+  return range && range.low !== range.high ? `${text} (${formatShare(range.low)} to ${formatShare(range.high)})` : text;
+}
+
+function describe(whatIf, { prediction, followed, estimate }, count) {
+  const noun = isRegression ? "the value" : `the probability of ${cleanText(whatIf.followed)}`;
+  const value = `${noun} is ${estimate ? "about " : ""}${formatShare(followed)}`;
+  if (!count) return [`With all words ${value}.`];
+  const whole = formatShare(Object.values(whatIf.probability)[0][0]);
+  const comparison = `, with all words ${whole}.`;
+  if (prediction === null || isRegression) return [`Without ${nameDeleted(count)} ${value}${comparison}`];
+  const changed = prediction !== whatIf.followed;
   return [
-    [
-      "words deleted",
-      ...names.flatMap((name) => [`probability by ${name}`, `prediction by ${name}`]),
-      "random mean",
-      "random lowest",
-      "random highest",
-    ],
-    ...whatIf.counts.map((count, step) => [
-      count,
-      ...names.flatMap((name) => [whatIf.probability[name][step], whatIf.predictions[name][step]]),
-      whatIf.random[step],
-      whatIf.random_low[step],
-      whatIf.random_high[step],
-    ]),
+    `Without ${nameDeleted(count)} it says `,
+    element("b", { class: changed ? "wrong" : "" }, cleanText(prediction)),
+    changed ? " (changed)" : "",
+    `; ${value}${comparison}`,
   ];
 }
 
-function toggleWord(word, deleted, entry) {
-  const without = new Set(deleted);
-  if (!without.delete(word)) without.add(word);
-  if (without.size >= entry.explanation.words.length) return; // one word always stays
-  const run = entry.runNumber;
-  change({ without: without.size ? without : null, count: without.size ? state.count : 0 });
-  document.querySelector(`#what-if .panel[data-run="${run}"] [data-number="${word}"]`)?.focus();
+// Repeats the predictions in a line of its own that screen readers follow.
+function announce() {
+  const texts = [...document.querySelectorAll("#effects .predicted")].map((line) => line.textContent);
+  byId("told").textContent = texts.join(" ");
 }
 
-function drawCurve(whatIf, step, width) {
-  const randomLine = {
-    legend: "at random",
-    cssClass: "random",
-    x: whatIf.counts,
-    y: whatIf.random,
-    low: whatIf.random_low,
-    high: whatIf.random_high,
-  };
-  const scoreLine = {
-    legend: `by ${MEASURES[state.order].toLowerCase()}`,
-    cssClass: "by",
-    x: whatIf.counts,
-    y: whatIf.probability[state.order],
-  };
-  const description =
-    `${capitalize(NOUN)} of ${cleanText(whatIf.followed)} as words are deleted: by ${state.order} it goes from ` +
-    `${formatShare(scoreLine.y[0])} to ${formatShare(scoreLine.y.at(-1))}, ` +
-    `at random to ${formatShare(randomLine.y.at(-1))}`;
-  return drawChart({
-    lines: [randomLine, scoreLine],
-    width: Math.min(width, 720),
-    height: 230,
-    description,
-    xTitle: "words deleted",
-    yTitle: `${NOUN} of ${cleanText(whatIf.followed)}`,
-    formatY: (value) => formatShare(value),
-    yMin: isRegression ? null : 0,
-    yMax: isRegression ? null : 1,
-    markedX: state.without ? null : whatIf.counts[step],
-  });
-}
-
-// Writes what the model predicts without the deleted words. Only a server can answer any choice of words.
-async function showPrediction(line, entry, deleted, step, request) {
-  const { whatIf, run } = entry;
-  const { predictions, probability, counts } = whatIf;
-  if (!state.without) {
-    const [mean, low, high] = [whatIf.random, whatIf.random_low, whatIf.random_high].map((shares) =>
-      formatShare(shares[step]),
-    );
-    const comparison = step ? `; at random ${mean} on average (${low} to ${high})` : "";
-    writePrediction(line, whatIf, predictions[state.order][step], probability[state.order][step], comparison);
-    return;
-  }
-  if (payload.live) {
-    const { signal } = controller;
-    line.textContent = WAITING;
-    try {
-      const words = [...deleted].sort((one, other) => one - other);
-      const answer = await fetchPrediction(run, request, words, signal);
-      writePrediction(line, whatIf, answer.prediction, answer.followed, "");
-    } catch (error) {
-      if (!signal.aborted) line.textContent = error.message;
-    }
-    return;
-  }
-  const matchingOrder = Object.entries(whatIf.orders).find(
-    ([, order]) => counts.includes(deleted.size) && order.slice(0, deleted.size).every((word) => deleted.has(word)),
-  );
-  if (deleted.size === 1 && whatIf.alone) {
-    const [word] = deleted;
-    line.replaceChildren(
-      `Without this word the ${NOUN} of `,
-      element("b", {}, cleanText(whatIf.followed)),
-      ` is ${formatShare(whatIf.alone[word], 1)}, with all words ${formatShare(probability.capacity[0], 1)}.`,
-    );
-  } else if (matchingOrder) {
-    const [name] = matchingOrder;
-    const matchingStep = counts.indexOf(deleted.size);
-    writePrediction(line, whatIf, predictions[name][matchingStep], probability[name][matchingStep], "");
-  } else {
-    line.textContent =
-      "This file holds the slider's steps and single words; `safr explore` without --export answers any choice.";
-  }
-}
-
-// Repeats the predictions in a line that stays. Screen readers don't notice those in the panels, which are made anew.
-function announcePredictions() {
-  const texts = [...document.querySelectorAll("#what-if .predicted")].map((line) => line.textContent);
-  if (!texts.includes(WAITING)) byId("told").textContent = texts.join("; ");
-}
-
-function writePrediction(line, whatIf, prediction, share, comparison) {
-  const changed = prediction !== whatIf.followed;
-  const whole = whatIf.probability.capacity[0];
-  if (share === whole && !comparison) {
-    line.replaceChildren(
-      "predicted ",
-      element("b", {}, cleanText(prediction)),
-      `; ${NOUN} ${formatShare(share, 1)}`,
-    );
-    return;
-  }
-  const shares = `${formatShare(share, 1)}, with all words ${formatShare(whole, 1)}`;
-  line.replaceChildren(
-    "now predicted ",
-    element("b", { class: changed ? "wrong" : "" }, cleanText(prediction)),
-    changed ? " (changed)" : "",
-    `; ${NOUN} of ${cleanText(whatIf.followed)} ${shares}${comparison}`,
-  );
-}
-
-function formatShare(share, decimals = 0) {
-  return isRegression ? formatNumber(share) : formatPercent(share, decimals);
-}
-
-function capitalize(word) {
-  return word[0].toUpperCase() + word.slice(1);
-}
-
-// The step whose count of deleted words is nearest.
-function findNearestStep(counts, target) {
-  let nearest = 0;
-  counts.forEach((count, step) => {
-    if (Math.abs(count - target) < Math.abs(counts[nearest] - target)) nearest = step;
-  });
-  return nearest;
+function formatShare(share) {
+  return isRegression ? formatNumber(share) : formatPercent(share, 1);
 }
