@@ -75,7 +75,9 @@ def open_page(chromium):
         page.goto(address)
         page.wait_for_selector("#graph svg.graph", state="attached")
         if unfold:  # what a visitor would open one by one
-            page.evaluate("document.querySelectorAll('#controls, .more > details').forEach(one => { one.open = true; })")
+            page.evaluate(
+                "document.querySelectorAll('#controls, .more > details').forEach(one => { one.open = true; })"
+            )
         page.home = address.split("#")[0]
         return page
 
@@ -316,7 +318,9 @@ def test_the_slider_deletes_the_most_important_words_and_shows_the_steps_predict
             assert width_of(effect.locator(".fill").first) == pytest.approx(
                 steps["probability"]["capacity"][step], abs=0.01
             )
-        expect(offline.locator("#told")).to_have_text(" ".join(offline.locator("#effects .predicted").all_inner_texts()))
+        expect(offline.locator("#told")).to_have_text(
+            " ".join(offline.locator("#effects .predicted").all_inner_texts())
+        )
     offline.locator("#restore").click()
     assert offline.locator('.word[aria-pressed="true"]').count() == 0
 
@@ -431,7 +435,9 @@ def test_ten_thousand_rows_scroll_without_ten_thousand_elements(open_page, expor
 
 def saved(page, section, run, kind):
     """The bytes of a file that a panel's button saves, and its name."""
-    button = page.locator(f'#{section} .panel[data-run="{run}"]').locator(".save button", has_text=re.compile(f"^{kind}$"))
+    button = page.locator(f'#{section} .panel[data-run="{run}"]').locator(
+        ".save button", has_text=re.compile(f"^{kind}$")
+    )
     with page.expect_download() as download:
         button.click()
     return Path(download.value.path()).read_bytes(), download.value.suggested_filename
