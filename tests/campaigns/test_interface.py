@@ -15,6 +15,7 @@ OPERATIONS = [
     ("/api/explain", "POST"),
     ("/api/what-if", "POST"),
     ("/api/predict", "POST"),
+    ("/api/flip", "POST"),
     ("/api/neurons", "POST"),
     ("/api/neurons-off", "POST"),
     ("/api/neurons/{run}/{neuron}", "GET"),

@@ -63,6 +63,20 @@ def test_a_sentence_is_explained_as_safr_explain_does(client, readers):
             assert client.post("/api/predict", json=asked).json()["followed"] == pytest.approx(share, abs=1e-3)
 
 
+def test_few_words_that_flip_the_answer_are_found(client, readers):
+    for reader in readers:
+        asked = {"run": reader.run.name, "text": "a bright film and a dull plot"}
+        whole = client.post("/api/predict", json={**asked, "deleted": []}).json()["prediction"]
+        for order in ("capacity", "relevance"):
+            found = client.post("/api/flip", json={**asked, "order": order}).json()
+            left = client.post("/api/predict", json={**asked, "deleted": found["deleted"]}).json()
+            assert (left["prediction"], left["followed"]) == (found["prediction"], found["followed"])
+            assert (found["prediction"] != whole) == bool(found["deleted"])
+    problem = client.post("/api/flip", json={**asked, "order": "beauty"})
+    assert problem.status_code == 422
+    assert problem.json()["error"].startswith("expected one of the scores capacity, ")
+
+
 def test_neurons_can_be_switched_off(client, readers):
     text = "a bright film and a dull plot"
     for reader in readers:

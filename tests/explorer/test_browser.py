@@ -117,6 +117,26 @@ def effect_of(page, run):
     return page.locator(f'#effects [data-run="{run}"]')
 
 
+def rewrite(exported, told, folder):
+    """The offline file with other contents."""
+    data = json.dumps(told).replace("<", "\\u003c")
+    text = exported.read_text(encoding="utf-8")
+    whole = re.sub(r'(id="contents">).*?(</script>)', lambda found: found[1] + data + found[2], text, flags=re.DOTALL)
+    (folder / "page.html").write_text(whole, encoding="utf-8")
+    return folder / "page.html"
+
+
+def shares_of(panel):
+    """How strongly each word is shaded."""
+    words = panel.locator(".word")
+    return words.evaluate_all("found => found.map(word => Number(word.style.getPropertyValue('--share')))")
+
+
+def shown(share):
+    """A share as the headline writes it."""
+    return percent(share) if 0.99 < share < 1 or 0 < share < 0.01 else f"{100 * share:.0f} %"
+
+
 def width_of(bar):
     """Share of its track that a bar takes."""
     return float(bar.evaluate("node => node.style.width").removesuffix("%")) / 100
@@ -202,7 +222,7 @@ def test_words_that_speak_for_the_class_and_against_it_are_told_apart(open_page,
     reading = told["readings"]["safr"][str(told["rows"][0]["number"])]
     expect(page.locator("#target option:checked")).to_have_text("the predicted one")
     check_signs(page, reading["relevance"][str(reading["predicted"])], reading["prediction"])
-    expect(page.locator("#sentence-hint")).to_have_text(
+    expect(page.locator("#sentence-hint")).to_contain_text(
         f"By relevance, blue words speak for “{reading['prediction']}”, and −orange ones with a minus against it."
     )
     for label, name in enumerate(reading["labels"]):
@@ -337,6 +357,83 @@ def test_the_offline_file_knows_single_words_and_says_what_it_does_not_know(offl
     about = percent(1 / (1 + np.exp(-odds[0] - odds[1] + odds[2])))
     expect(effect.locator(".effect-value").first).to_have_text(f"≈ {about}")
     expect(offline.locator("#deletion-note")).to_contain_text("`safr explore` without --export answers any choice")
+
+
+def test_the_headline_is_made_of_the_texts_numbers(offline, told):
+    number = str(told["rows"][0]["number"])
+    headlines = offline.locator(".headline")
+    assert [line.inner_text().split()[0] for line in headlines.all()] == ["safr", "baseline"]
+    for line, run in zip(headlines.all(), ("safr", "baseline"), strict=True):
+        reading, steps = told["readings"][run][number], told["what_ifs"][run][number]
+        capacity = reading["sites"]["fc1.0"]["capacity"]
+        expect(line).to_contain_text(
+            f"{run} says {reading['prediction']}, {shown(steps['probability']['capacity'][0])}"
+        )
+        expect(line.locator("em")).to_have_text(re.sub(r"[\x00-\x1f]", "\ufffd", reading["words"][np.argmax(capacity)]))
+        expect(line).to_contain_text(f"{max(capacity):.2f} of 1)")
+        step = steps["counts"].index(steps["main"])
+        expect(line).to_contain_text(re.compile(f"highest capacity .*{shown(steps['probability']['capacity'][step])}"))
+        expect(line).to_contain_text(re.compile(f"random words? .*{shown(steps['random'][step])} on average"))
+
+
+HEADLINE_CASES = [  # left, prediction, at random; what the sentence says of deletion
+    (0.58, "good", 0.9, "it falls to 58 %; without 3 random words it stays at 90 % on average."),
+    (0.31, "bad", 0.95, "it turns to bad (good 31 %); without 3 random words it rises to 95 % on average."),
+    (0.90, "good", 0.9, "it stays at 90 %; without 3 random words it stays at 90 % on average."),
+    (None, "good", 0.9, None),
+]
+
+
+@pytest.mark.parametrize(("left", "prediction", "random", "expected"), HEADLINE_CASES)
+def test_the_headline_says_what_deleting_does(open_page, exported, told, tmp_path, left, prediction, random, expected):
+    number = str(told["rows"][0]["number"])
+    steps = told["what_ifs"]["safr"][number]
+    few = {"counts": [0, 3], "main": 3, "followed": "good", "random": [0.9, random], "random_low": [0.9, random]}
+    few |= {"random_high": [0.9, random], "probability": {"capacity": [0.9, left]}, "alone": None}
+    few |= {"predictions": {"capacity": ["good", prediction]}, "orders": {"capacity": steps["orders"]["capacity"]}}
+    changed = {**told, "what_ifs": {**told["what_ifs"], "safr": {number: few}}}
+    page = open_page(f"{rewrite(exported, changed, tmp_path).as_uri()}#run=safr&text={number}", offline=True)
+    line = page.locator(".headline").inner_text()
+    assert ("Without the 3 words of highest capacity" in line) == (expected is not None)
+    assert expected is None or line.endswith(expected)
+
+
+def test_shading_has_one_scale_and_a_key_with_its_ends(offline, told):
+    number = str(told["rows"][0]["number"])
+    for run, name in enumerate(("baseline", "safr")):
+        capacity = told["readings"][name][number]["sites"]["fc1.0"]["capacity"]
+        assert shares_of(panel_of(offline, "sentence", run)) == pytest.approx(capacity, abs=1e-3)
+    expect(offline.locator(".ends")).to_have_text("01")
+    offline.locator("#shade label", has_text="relevance").click()
+    values = [told["readings"][name][number]["relevance"] for name in ("baseline", "safr")]
+    chosen = [
+        each[str(told["readings"][name][number]["predicted"])]
+        for each, name in zip(values, ("baseline", "safr"), strict=True)
+    ]
+    largest = max(abs(value) for each in chosen for value in each)
+    for run in (0, 1):
+        shares = [abs(value) / largest for value in chosen[run]]
+        assert shares_of(panel_of(offline, "sentence", run)) == pytest.approx(shares, abs=1e-3)
+    expect(offline.locator(".ends")).to_have_text(digits(-largest) + digits(largest))
+    expect(offline.locator("#order")).to_have_value("relevance")
+    expect(offline.locator(".headline").first).to_contain_text(re.compile("for it|No word speaks"))
+
+
+def test_the_file_finds_words_that_flip_the_answer_and_says_how(open_page, exported, told, tmp_path):
+    number = str(told["rows"][0]["number"])
+    steps = told["what_ifs"]["safr"][number]
+    followed, other = steps["followed"], next(name for name in tiny.LABELS if name != steps["followed"])
+    changed = json.loads(json.dumps(told))
+    changed["what_ifs"]["safr"][number]["alone"] = None
+    count = len(steps["counts"])
+    changed["what_ifs"]["safr"][number]["predictions"]["capacity"] = [followed] * 2 + [other] * (count - 2)
+    page = open_page(f"{rewrite(exported, changed, tmp_path).as_uri()}#run=safr&text={number}", offline=True)
+    page.locator("#flip").click()
+    gone = page.locator('.word[aria-pressed="true"]')
+    words = sorted(int(each.get_attribute("data-word")) for each in gone.all())
+    assert words == sorted(steps["orders"]["capacity"][: steps["counts"][2]])
+    expect(page.locator("#deletion-note")).to_contain_text("the fewest among this file's steps by capacity")
+    expect(page.locator("#effects .predicted")).to_contain_text("(changed)")
 
 
 def test_the_matrix_and_lines_tell_their_numbers(offline):
@@ -618,6 +715,7 @@ def test_words_that_were_not_read_are_marked_while_typing(open_page, safr_run):
         page.locator("#typed").fill("a film")
         expect(page.locator("#sentence .word")).to_have_count(2)
         expect(page.locator(".unknown, .hollow")).to_have_count(0)
+        expect(page.locator("main")).to_have_attribute("aria-busy", "false")  # nothing is asked of the server any more
 
 
 def test_a_text_that_is_opened_is_not_replaced_by_what_was_being_typed(live):

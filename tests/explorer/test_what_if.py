@@ -5,7 +5,7 @@ import torch
 from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.evaluation.srs import rank_words
-from safr.explorer.what_if import RANDOM_DRAWS, compute_what_if, deletion_counts, predict_without_words
+from safr.explorer.what_if import RANDOM_DRAWS, compute_what_if, deletion_counts, find_flip, predict_without_words
 from tests import tiny
 
 TEXT = "the film was funny but the cast was dull"
@@ -103,3 +103,27 @@ def test_classes_are_named_wherever_the_prediction_stands_among_them():
     what_if = compute_what_if(model, words, text, {"capacity": np.arange(7.0)})
     assert {what_if.followed, *what_if.predictions["capacity"]} <= set(names.values())
     assert predict_without_words(model, words, text, {0}).prediction in names.values()
+
+
+def says_it(model, text, gone):
+    """What the model predicts, one text at a time, straight from the model."""
+    with torch.inference_mode():
+        return int(model(input_ids=torch.tensor([text.without(frozenset(gone)).ids])).logits[0].argmax())
+
+
+def test_words_that_flip_the_answer_are_found_in_the_order_of_the_score_and_then_pruned(model):
+    flipped = 0
+    for seed, sentence in enumerate([TEXT, "a bright film", "a dull plot and a dull cast but funny", "film " * 50]):
+        encoded = encode(tiny.tokenizer(), [sentence])[0]
+        scores = np.random.default_rng(seed).random(len(encoded.words))
+        whole, order = says_it(model, encoded, []), rank_words(scores)
+        gone = next((order[:n] for n in range(1, len(order) + 1) if says_it(model, encoded, order[:n]) != whole), [])
+        for word in reversed(gone):
+            rest = [other for other in gone if other != word]
+            gone = rest if says_it(model, encoded, rest) != whole else gone
+        found = find_flip(model, tiny.tokenizer(), encoded, scores)
+        assert found.deleted == sorted(gone)
+        assert found.prediction == f"LABEL_{says_it(model, encoded, gone)}"
+        assert found.followed == pytest.approx(probability(model, encoded, gone, whole), abs=1e-3)
+        flipped += bool(gone)
+    assert 0 < flipped < 4

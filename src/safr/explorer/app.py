@@ -27,7 +27,7 @@ from safr.explorer.neurons import NeuronPage, NeuronsOff, TopWord
 from safr.explorer.page import live_security_policy, render_api_page, render_page
 from safr.explorer.payload import PagePayload, RunSummary, TextRow
 from safr.explorer.turns import BusyError, StoppedError
-from safr.explorer.what_if import WhatIf, WhatIfPrediction
+from safr.explorer.what_if import WhatIf, WhatIfFlip, WhatIfPrediction
 
 _PAIR_BORDER = re.compile(r"\s*(?:‖|\|\||\n)\s*")
 
@@ -51,6 +51,7 @@ _ANSWER_TYPES: tuple[Any, ...] = (
     NeuronPage,
     NeuronsOff,
     WhatIfPrediction,
+    WhatIfFlip,
     WhatIf,
     TextRow,
     RunSummary,
@@ -88,6 +89,16 @@ class DeletionQuestion(Question):
 
     deleted: list[Annotated[int, Field(ge=0)]] = Field(
         description="Numbers of the words that are missing, from 0.", max_length=MAX_DELETED
+    )
+
+
+class FlipQuestion(Question):
+    """A text, for one of the models whose answer is to flip."""
+
+    order: str = Field(
+        "capacity",
+        description="The score that leads to the words: `capacity`, or `keep` or `relevance` where they are.",
+        max_length=50,
     )
 
 
@@ -244,6 +255,13 @@ async def post_predict(request: Request, question: DeletionQuestion) -> WhatIfPr
     worker, (text, _) = _get_worker(request), _find_text(request, question)
     deleted = frozenset(question.deleted)
     return await _compute(request, lambda: worker.sessions[question.run].predict_without(text, deleted))
+
+
+@routes.post("/api/flip", responses=_POST_PROBLEMS)
+async def post_flip(request: Request, question: FlipQuestion) -> WhatIfFlip:
+    """Few words without which the model says something else; there may be fewer."""
+    worker, (text, _) = _get_worker(request), _find_text(request, question)
+    return await _compute(request, lambda: worker.sessions[question.run].find_flip(text, question.order))
 
 
 @routes.post("/api/neurons", responses=_POST_PROBLEMS)

@@ -30,7 +30,14 @@ from safr.explorer.explanation_payload import (
 )
 from safr.explorer.neurons import SHOWN_NEURONS, NeuronPage, NeuronsOff, make_neuron_page, pack_neurons, switch_off
 from safr.explorer.payload import load_other_scores
-from safr.explorer.what_if import WhatIf, WhatIfPrediction, compute_what_if, predict_without_words
+from safr.explorer.what_if import (
+    WhatIf,
+    WhatIfFlip,
+    WhatIfPrediction,
+    compute_what_if,
+    find_flip,
+    predict_without_words,
+)
 from safr.inference import compares_answers, encode_texts, is_regression, predict, predict_probabilities
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
@@ -163,6 +170,24 @@ class ModelSession:
     def predict_without(self, text: Text, deleted: Collection[int]) -> WhatIfPrediction:
         """What the model predicts without some of the words."""
         return predict_without_words(self.model, self.tokenizer, self.encode(text), deleted)
+
+    def find_flip(self, text: Text, order: str) -> WhatIfFlip:
+        """Few words without which the model says something else, found in the order of a score.
+
+        Args:
+            text: The text.
+            order: Name of the score: `capacity`, and `keep` and `relevance` where they are.
+
+        Raises:
+            InputError: The model predicts numbers, or has no such score.
+        """
+        if is_regression(self.model):
+            raise InputError("a model that predicts a number has no answer that could flip")
+        encoded = self.encode(text)
+        scores = self.scores(encoded, self.explain(text))
+        if order not in scores:
+            raise InputError(f"expected one of the scores {', '.join(scores)}, got {order}")
+        return find_flip(self.model, self.tokenizer, encoded, scores[order])
 
     def encode(self, text: Text) -> EncodedText:
         """The text as the model reads it.

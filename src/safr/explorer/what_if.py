@@ -73,6 +73,20 @@ class WhatIfPrediction:
     """Probability of the predicted class."""
 
 
+@dataclass(frozen=True)
+class WhatIfFlip:
+    """Few words without which a model says something else."""
+
+    deleted: list[int]
+    """Numbers of the words, from 0; empty where no number of words by the score changes what the model says."""
+
+    prediction: str
+    """Name of the predicted class, or of the next token, without them."""
+
+    followed: float | None
+    """Probability of the class that the whole text gets, without them."""
+
+
 def compute_what_if(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -145,6 +159,50 @@ def predict_without_words(
     followed, predicted = int(drop_rest(model, whole).argmax()), int(drop_rest(model, probabilities).argmax())
     name = name_outputs(model, tokenizer, [predicted], len(whole))[0]
     return WhatIfPrediction(name, *round_values(probabilities[[followed, predicted]]))
+
+
+def find_flip(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: EncodedText, scores: NDArray[np.float64]
+) -> WhatIfFlip:
+    """Few words without which a model says something else, as far as a score leads to them.
+
+    Words are deleted in the order of the score until the prediction changes. Then, from the least important on, each
+    goes back that is not needed for the change. There may be a smaller set that this does not find.
+
+    Args:
+        model: A model that predicts classes or tokens; it runs in evaluation mode.
+        tokenizer: Its tokenizer.
+        text: A text of at least one word.
+        scores: One score per word.
+    """
+    order = rank_words(scores, text_of_word=text.group_of_word)
+
+    def predict(deletions: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        texts = [text.without(frozenset(deleted)) for deleted in deletions]
+        return np.asarray(predict_probabilities(model, texts))  # (deletion, label)
+
+    def changes(probabilities: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return np.asarray(drop_rest(model, probabilities).argmax(axis=-1) != followed)
+
+    whole = predict([[]])
+    followed = int(drop_rest(model, whole)[0].argmax())
+    counts = deletion_counts(len(order), 0)
+    changed = changes(predict([order[:count] for count in counts]))
+    if not changed.any():
+        name = name_outputs(model, tokenizer, [followed], whole.shape[1])[0]
+        return WhatIfFlip([], name, round_values(whole[0, [followed]])[0])
+    step = int(changed.argmax())
+    between = range(counts[step - 1] + 1, counts[step] + 1)  # in a long text, a step is several words
+    first = between[int(changes(predict([order[:count] for count in between])).argmax())]
+    deleted = order[:first]
+    for word in reversed(deleted[:MAX_SINGLE_DELETIONS]):
+        rest = [other for other in deleted if other != word]
+        if changes(predict([rest]))[0]:
+            deleted = rest
+    probabilities = predict([deleted])[0]
+    output = int(drop_rest(model, probabilities).argmax())
+    name = name_outputs(model, tokenizer, [output], len(probabilities))[0]
+    return WhatIfFlip(sorted(deleted), name, round_values(probabilities[[followed]])[0])
 
 
 def deletion_counts(deletable: int, main: int) -> list[int]:

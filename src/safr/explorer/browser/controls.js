@@ -7,6 +7,7 @@ import { formatCount } from "./numbers.js";
 import { copyLink } from "./saving.js";
 import { findRow, payload } from "./source.js";
 import { change, formatAddress, onChange, state } from "./state.js";
+import { flipAnswer } from "./what_if.js";
 
 // Name of the theme, its title, and what a screen reader says.
 const THEMES = [
@@ -42,6 +43,7 @@ export function setUpControls(names, getEntries, redraw) {
   });
   byId("layer").addEventListener("change", (event) => change({ layer: Number(event.target.value) }));
   byId("measure").addEventListener("change", (event) => change({ measure: event.target.value }));
+  byId("shade").addEventListener("change", ({ target: { value } }) => change({ measure: value, order: value }));
   byId("target").addEventListener("change", ({ target: { value } }) =>
     change({ target: value === "" ? null : Number(value) }),
   );
@@ -50,6 +52,7 @@ export function setUpControls(names, getEntries, redraw) {
   byId("order").addEventListener("change", (event) => change({ order: event.target.value }));
   byId("switch-on").addEventListener("click", restoreNeurons);
   byId("rank").addEventListener("change", (event) => change({ rank: event.target.value }));
+  byId("flip").addEventListener("click", flipAnswer);
   byId("restore").addEventListener("click", () => change({ count: 0, without: null }));
   setUpTheme(redraw);
   setUpLinks();

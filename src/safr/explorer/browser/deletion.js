@@ -1,6 +1,6 @@
 // Says which words are deleted, and what a run predicts without them: from what is computed, or from the server.
 
-import { fetchPrediction, isRegression, payload } from "./source.js";
+import { fetchFlip, fetchPrediction, isRegression, payload } from "./source.js";
 import { change, state } from "./state.js";
 
 // Whether words of the text can be deleted; a notebook's page has no model to ask.
@@ -50,6 +50,31 @@ export async function predictWithout(entry, deleted, request, signal) {
   const words = [...deleted].sort((one, other) => one - other);
   const { prediction, followed } = await fetchPrediction(entry.run, request, words, signal);
   return { prediction, followed, estimate: false };
+}
+
+// Few words without which the run says something else, found in the order of the chosen score. A server looks for them;
+// a file knows its steps and single words. `note` says how they were found, and that there may be fewer.
+export async function findFlip(entry, request) {
+  const { run } = entry;
+  const deleted = payload.live
+    ? (await fetchFlip(run, request, state.order)).deleted
+    : findStoredFlip(entry, entry.whatIf.orders[state.order] ? state.order : "capacity");
+  if (!deleted.length) return { deleted, note: `${run} says the same however many words are deleted by ${state.order}.` };
+  const words = deleted.length === 1 ? "This word" : `These ${deleted.length} words`;
+  const flips = deleted.length === 1 ? "flips" : "flip";
+  const how = payload.live
+    ? `found by ${state.order}, and each that was not needed was put back. There may be a smaller set.`
+    : `the fewest among this file's steps by ${state.order} and single words; \`safr explore\` looks for fewer.`;
+  return { deleted, note: `${words} ${flips} what ${run} says: ${how}` };
+}
+
+function findStoredFlip({ whatIf, explanation }, order) {
+  const { followed, alone, counts, orders, predictions } = whatIf;
+  const guesses = (alone ?? []).map((share) => guessPrediction(explanation, whatIf, share));
+  const single = orders[order].find((word) => guesses[word] && guesses[word] !== followed);
+  if (single !== undefined) return [single];
+  const step = predictions[order].findIndex((prediction) => prediction !== followed);
+  return step < 0 ? [] : orders[order].slice(0, counts[step]);
 }
 
 // The slider's steps, and in a file each word alone.

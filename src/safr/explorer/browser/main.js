@@ -13,12 +13,14 @@ import {
   listMeasures,
   listSites,
   listTargets,
-  quoteTarget,
 } from "./explanations.js";
+import { setUpGlossary } from "./glossary.js";
 import { drawGraph, makeGraphKey } from "./graph.js";
+import { drawHeadlines } from "./headline.js";
+import { drawKey } from "./key.js";
 import { drawMatrix } from "./matrix.js";
 import { drawNeurons } from "./neurons.js";
-import { MINUS, shorten } from "./numbers.js";
+import { shorten } from "./numbers.js";
 import { drawScores, hasScores } from "./scores.js";
 import { drawSentence } from "./sentence.js";
 import { fetchEffects, fetchExplanation, fetchNeurons, fetchWhatIf, findRow, payload } from "./source.js";
@@ -70,6 +72,7 @@ function start() {
   setUpSentence();
   setUpTexts();
   setUpSections();
+  setUpGlossary();
   setUpControls(names, () => entries, drawSiteViews);
   onChange(drawChanges);
   showText();
@@ -108,19 +111,19 @@ function getRequest() {
 }
 
 function drawChanges(values) {
-  if ("open" in values) return;
-  if ("run" in values || "beside" in values || "text" in values || "typed" in values) showText();
-  else if ("count" in values || "without" in values || "order" in values) {
-    drawWords();
-    drawDeletion();
-    mark(null);
-  } else if ("rank" in values) {
-    drawSection("neurons");
-    mark(null);
-  } else if ("lines" in values) drawSection("graph");
-  else {
+  const changes = (...names) => names.some((name) => name in values);
+  if (changes("run", "beside", "text", "typed")) showText();
+  else if (changes("site", "layer", "measure", "target")) {
     drawMeasures();
     drawSiteViews();
+  } else {
+    if (changes("count", "without", "order")) {
+      drawWords();
+      drawDeletion();
+    }
+    if (changes("rank")) drawSection("neurons");
+    if (changes("lines")) drawSection("graph");
+    mark(null);
   }
 }
 
@@ -179,6 +182,7 @@ function drawAll() {
 }
 
 function drawDeletion() {
+  drawHeadlines(byId("headlines"), entries);
   drawWhatIf(entries, getRequest());
   drawSection("what-if");
 }
@@ -229,6 +233,11 @@ function drawMeasures() {
   );
   if (!measures.some(([name]) => name === state.measure)) state.measure = "capacity";
   setOptions(byId("measure"), measures, state.measure);
+  for (const name of ["capacity", "relevance"]) {
+    const choice = document.querySelector(`#shade input[value="${name}"]`);
+    choice.checked = state.measure === name;
+    choice.disabled = !measures.some(([other]) => other === name);
+  }
   const targets = listTargets(
     entries.map(({ explanation }) => explanation),
     state,
@@ -257,10 +266,7 @@ function drawSiteViews() {
   document.body.classList.toggle("several", entries.length > 1);
   byId("layer").disabled = state.site === "embedding" || state.site === "vmask";
   const atSite = needsNoSite ? "" : ` at ${site}`;
-  const isSigned = entries.some(({ siteData }) => siteData?.signed);
-  byId("sentence-hint").replaceChildren(
-    ...(isSigned ? makeSignKey(measure) : [`The stronger the blue, the higher ${measure.toLowerCase()}${atSite}.`]),
-  );
+  drawKey(byId("sentence-hint"), entries, measure, `The stronger the blue, the higher ${measure.toLowerCase()}${atSite}.`);
   byId("bars-title").textContent = measure;
   const hint = isAttention && !needsNoSite ? "attention" : state.measure;
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
@@ -273,6 +279,7 @@ function drawSiteViews() {
   byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
   byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);
   drawWords();
+  drawHeadlines(byId("headlines"), entries);
   drawWhatIf(entries, getRequest());
   for (const id of Object.keys(SECTIONS)) drawSection(id);
   mark(null);
@@ -285,18 +292,6 @@ function drawWords() {
 
 function getMeasureTitle() {
   return formatMeasure(state.measure, state.site === "attention");
-}
-
-// What blue and orange words mean, as texts and nodes in those colours.
-function makeSignKey(measure) {
-  const targets = [...new Set(entries.map(({ siteData }) => siteData?.target).filter(Boolean))];
-  const target = targets.length > 1 ? "the class that the run predicts" : targets.map(quoteTarget)[0];
-  const name = measure.toLowerCase();
-  const blue = element("span", { class: "sample" }, "blue");
-  const orange = element("span", { class: "sample against" }, `${MINUS}orange`);
-  return target
-    ? [`By ${name}, `, blue, ` words speak for ${target}, and `, orange, " ones with a minus against it."]
-    : [`By ${name}, `, blue, " words are above 0, and ", orange, " ones with a minus below."];
 }
 
 function getPanels(section) {

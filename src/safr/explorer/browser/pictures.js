@@ -8,13 +8,18 @@ import { makeSaveMenu, makeTable } from "./saving.js";
 const tip = byId("tip");
 
 export function showTip(event, lines) {
-  tip.replaceChildren(...lines.map((line, index) => element(index ? "div" : "b", {}, line)));
+  tip.replaceChildren(...lines.map((line, index) => element(index || lines.length === 1 ? "div" : "b", {}, line)));
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   const left = Math.min(event.clientX + 14, innerWidth - width - 8);
   const top = event.clientY + 18;
   tip.style.left = `${Math.max(left, 8)}px`;
   tip.style.top = `${top + height > innerHeight ? event.clientY - height - 12 : top}px`;
+}
+
+// Shows the tip under a box, as of a term.
+export function showTipAt({ left, bottom }, lines) {
+  showTip({ clientX: left - 14, clientY: bottom - 12 }, lines);
 }
 
 export function hideTip() {

@@ -28,6 +28,10 @@ export async function fetchPrediction(run, request, deleted, signal) {
   return ask("predict", { run, ...request, deleted }, signal);
 }
 
+export async function fetchFlip(run, request, order, signal) {
+  return ask("flip", { run, ...request, order }, signal);
+}
+
 // Of a live page alone; a file has the neurons in its explanations.
 export async function fetchNeurons(run, request, signal) {
   return ask("neurons", { run, ...request }, signal);

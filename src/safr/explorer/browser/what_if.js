@@ -1,11 +1,11 @@
 // Draws the deletion of words under the sentence: the slider, and for each run the prediction beside its random twin.
 
-import { canDelete, findDeleted, findNearestStep, findRandom, predictWithout } from "./deletion.js";
+import { canDelete, findDeleted, findFlip, findNearestStep, findRandom, predictWithout } from "./deletion.js";
 import { byId, element, setOptions } from "./elements.js";
 import { MEASURES } from "./explanations.js";
 import { cleanText, formatCount, formatNumber, formatPercent } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
-import { state } from "./state.js";
+import { change, state } from "./state.js";
 import { update } from "./update.js";
 
 const ESTIMATED =
@@ -15,8 +15,32 @@ const NOT_KNOWN = "This file holds the slider's steps; `safr explore` without --
 
 const WAITING = "…";
 let controller = null; // aborts the questions to the server that are still open
+let flip = { without: null, note: "" }; // the last words that flip the answer, and how they were found
+let drawn = { entries: [], request: null };
+
+// Deletes few words without which the main run says something else.
+export async function flipAnswer() {
+  const { entries, request } = drawn;
+  try {
+    const { deleted, note } = await findFlip(entries[0], request);
+    if (drawn.entries !== entries) return; // another text was opened
+    flip = { without: deleted.length ? new Set(deleted) : null, note };
+    if (deleted.length) change({ without: flip.without });
+    else say(note);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+function say(note) {
+  byId("deletion-note").textContent = note;
+  announce();
+}
 
 export function drawWhatIf(entries, request) {
+  drawn = { entries, request };
+  byId("flip").hidden = isRegression;
+  byId("flip").disabled = !entries[0]?.whatIf;
   const first = entries.find(({ whatIf }) => whatIf)?.whatIf ?? null;
   byId("deletion").hidden = byId("effects").hidden = !entries.some(canDelete);
   if (first) drawSlider(first, entries);
@@ -35,8 +59,8 @@ export function drawWhatIf(entries, request) {
     );
     const isUnknown = answers.some(([, found]) => found === null);
     const isEstimated = answers.some(([, found]) => found?.estimate);
-    byId("deletion-note").textContent = isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : "";
-    announce();
+    const isFlip = state.without !== null && state.without === flip.without;
+    say(isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : isFlip ? flip.note : "");
   });
 }
 
@@ -153,7 +177,7 @@ function describe(whatIf, { prediction, followed, estimate }, count) {
 // Repeats the predictions in a line of its own that screen readers follow.
 function announce() {
   const texts = [...document.querySelectorAll("#effects .predicted")].map((line) => line.textContent);
-  byId("told").textContent = texts.join(" ");
+  byId("told").textContent = [...texts, byId("deletion-note").textContent].filter(Boolean).join(" ");
 }
 
 function formatShare(share) {
