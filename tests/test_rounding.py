@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from safr.attribution.explanation import Explanation
-from safr.cli.console import describe_epoch
+from safr.cli.progress_bars import describe_epoch
 from safr.evaluation.statistics import format_percent
 from safr.evaluation.task_metrics import MAE
 from safr.rounding import format_decimals, format_share

@@ -57,7 +57,7 @@ def test_runs_that_differ_in_their_seed_alone_are_pooled_and_the_baseline_comes_
 
 
 def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged, tmp_path):
-    text = write_benchmark_table(judged, tmp_path)
+    text = write_benchmark_table(judged, tmp_path).to_markdown()
     assert (tmp_path / "evidence.md").read_text() == text
     assert "Capacity is " in text or "Neither way by this rule: " in text or "More faithful than" in text
     assert (
@@ -132,7 +132,7 @@ def test_values_come_back_and_an_old_part_is_not_taken_for_a_new_one(tmp_path):
 def test_relevance_is_compared_with_the_methods_that_know_the_class(tmp_path, safr_run):
     run = copied(safr_run, tmp_path, "alone", 0)
     benchmark(run, tiny.dataset(), methods=["capacity", "relevance", "gradient_x_input"], removals=["delete"])
-    text = write_benchmark_table([run], tmp_path)
+    text = write_benchmark_table([run], tmp_path).to_markdown()
     (summary,) = read_json(tmp_path / "evidence.json")["settings"].values()
     compared = summary["signed_comparisons"]
     assert {entry["one"] for entry in compared} == {"relevance"}

@@ -76,7 +76,7 @@ def test_a_sweep_runs_all_writes_a_table_and_runs_nothing_twice(data, whole):
     assert (folder / "pareto.svg").stat().st_size > 0
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")}
     again = run_sweep(jobs, folder, test=True, progress=lambda *each: pytest.fail("something was run again"))
-    assert again.text == found.text
+    assert again.table == found.table
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("scores*.json")} == before
 
 
@@ -88,7 +88,7 @@ def test_a_failed_run_is_reported_and_stops_no_other(data, tmp_path):
     found = run_sweep(jobs, folder, workers=1)
     assert set(found.failed) == {broken}
     assert "nowhere" in found.failed[broken]
-    assert f"Failed: {broken}: " in found.text
+    assert f"Failed: {broken}: " in found.table.to_markdown()
     assert len(found.rows) == 2
     assert "InputError" in (folder / f"{broken}.failed.txt").read_text()
 
@@ -274,8 +274,8 @@ def test_of_errors_the_recommended_setting_has_the_highest_srs_near_the_baseline
 
 def test_a_table_of_errors_is_in_the_labels_unit():
     rows = [row(12.5, metric=MAE, **BASELINE_SETTINGS), row(12.6, metric=MAE)]
-    lines = sweep_table(group_rows(rows), {}, 0.02).splitlines()
-    assert lines[0].startswith("Dev split, in the labels' unit: ")
+    lines = sweep_table(group_rows(rows), {}, 0.02).to_markdown().splitlines()
+    assert lines[0].startswith("### Dev split, in the labels' unit: ")
     assert lines[2] == "| setting | seeds | mean absolute error | random deletion | by capacity | SRS |"
     assert lines[4] == "| SAFR | 1 | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] | 12.6 [12.6, 12.6] |"
     near = "the settings whose mean absolute error is at most 2 % above that of the baseline (12.5)"
@@ -300,15 +300,18 @@ def test_settings_are_called_by_what_tells_them_apart():
 
 def test_scores_that_were_read_at_other_sites_are_not_compared_without_a_word():
     groups = group_rows([row(0.1, importance=0), row(0.2, "fc1.4", importance=2)])
-    text = sweep_table(groups, {}, 0.02)
+    text = sweep_table(groups, {}, 0.02).to_markdown()
     assert "SRS is not read at one site: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
-    assert "one site" not in sweep_table(group_rows([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02)
+    assert (
+        "one site"
+        not in sweep_table(group_rows([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02).to_markdown()
+    )
 
 
 def test_a_setting_without_srs_has_dashes_stands_last_and_is_not_recommended():
     groups = group_rows([row_of_single_words(0.3, max_tokens=1), row(0.3, max_tokens=9), row(0.31, max_tokens=8)])
     assert [group["srs"] is None for group in groups] == [True, False, False]
-    lines = sweep_table(groups, {}, 0.02).splitlines()
+    lines = sweep_table(groups, {}, 0.02).to_markdown().splitlines()
     assert [line.split(" |")[0] for line in lines[4:7]] == ["| max_tokens 8", "| max_tokens 9", "| max_tokens 1"]
     assert lines[6] == "| max_tokens 1 | 1 | 30.0 [30.0, 30.0] | – | – | – |"
     assert "Recommended: max_tokens 8, the highest SRS among " in "\n".join(lines)
@@ -328,8 +331,8 @@ def test_some_texts_of_one_word_are_told_below_the_table():
     groups = group_rows([row(0.1, importance=0) | some, row(0.2, importance=2) | some])
     note = "3 of 16 texts hold one word, so nothing can be deleted from them"
     assert list_undeletable_notes(groups) == [note]
-    assert f"Note: {note}." in sweep_table(groups, {}, 0.02).splitlines()
-    assert "Note: " not in sweep_table(group_rows([row(0.1, importance=0)]), {}, 0.02)
+    assert f"Note: {note}." in sweep_table(groups, {}, 0.02).to_markdown().splitlines()
+    assert "Note: " not in sweep_table(group_rows([row(0.1, importance=0)]), {}, 0.02).to_markdown()
 
 
 def test_a_sweep_over_single_words_ends_with_its_accuracies_and_no_picture(tmp_path):
@@ -348,9 +351,12 @@ def test_a_sweep_over_single_words_ends_with_its_accuracies_and_no_picture(tmp_p
     found = run_sweep(expand_grid(settings, {"importance": [0.0, 1.0]}, [0]), folder, test=True, workers=1)
     assert found.failed == {}
     reason = f"each of the {len(TELLING)} texts holds one word, so nothing can be deleted"
-    assert found.text.count(f"Note: {reason}.") == found.text.count(reason) == 1
-    assert found.text.count(" | – | – | – |") == 2
-    assert "Recommended: none, for SRS could not be measured for the settings whose accuracy is at most" in found.text
+    assert found.table.to_markdown().count(f"Note: {reason}.") == found.table.to_markdown().count(reason) == 1
+    assert found.table.to_markdown().count(" | – | – | – |") == 2
+    assert (
+        "Recommended: none, for SRS could not be measured for the settings whose accuracy is at most"
+        in found.table.to_markdown()
+    )
     assert not list(folder.glob("pareto.*"))
     table = pyarrow.parquet.read_table(folder / "runs.parquet")
     for name in ("srs", "srs_low", "above_random", "random", "capacity_high"):

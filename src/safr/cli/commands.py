@@ -5,7 +5,6 @@ Heavy imports stand inside the commands, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 import signal
@@ -13,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -38,10 +37,10 @@ launcher ends all of them as soon as one has ended."""
 _NO_DATA = ModelData()
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from safr.attribution.explanation import Explanation
+    from safr.cli.console import CommandConsole
     from safr.data import TextDataset
     from safr.runs import Run
 
@@ -56,7 +55,7 @@ def demo_command(output: Path = Path("runs/demo"), seed: int = 0, workers: int |
     """
     from joblib import cpu_count
 
-    from safr.cli.console import EpochLines, outcome_printer
+    from safr.cli.progress_bars import EpochLines, outcome_printer
     from safr.experiments.demo import demo_settings
     from safr.experiments.runner import run_jobs
     from safr.runs import open_trained_run
@@ -183,12 +182,13 @@ def sweep_command(
         gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.cli.console import EpochLines, outcome_printer
+    from safr.cli.progress_bars import EpochLines, outcome_printer
+    from safr.cli.results import print_titled_table
     from safr.experiments.sweep import run_sweep
 
     jobs = parse_sweep_jobs(settings, vary, seeds, plan, baseline)
     console = _console()
-    console.print(f"{len(jobs)} runs in {output}", highlight=False)
+    console.print(f"{len(jobs)} runs in {output}")
     with EpochLines(console, output):
         result = run_sweep(
             jobs,
@@ -201,8 +201,9 @@ def sweep_command(
             data_dir=data_dir,
             progress=outcome_printer(console),
         )
-    console.print(result.text, highlight=False)
-    console.print(f"table, runs and picture: {output.resolve()}", highlight=False)
+    less_important = ("random deletion", "by capacity", "seeds")
+    print_titled_table(console, result.table, output / "table.md", left_out_first=less_important)
+    console.print(f"table, runs and picture: {output.resolve()}")
     return 1 if result.failed else 0
 
 
@@ -232,7 +233,7 @@ def reproduce_command(
         gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
         data_dir: Folder where archives of data are looked for first.
     """
-    from safr.cli.console import EpochLines, outcome_printer
+    from safr.cli.progress_bars import EpochLines, outcome_printer
     from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
     from safr.report.reproduction import reproduce_paper as run_reproduction
 
@@ -240,7 +241,7 @@ def reproduce_command(
         raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
     check_seed_count("--seeds", seeds)
     console, folder = _console(), output / "quick" if quick else output
-    console.print(f"runs in {folder / 'runs'}; what is finished there is not run again", highlight=False)
+    console.print(f"runs in {folder / 'runs'}; what is finished there is not run again")
     with EpochLines(console, folder / "runs"):
         result = run_reproduction(
             folder,
@@ -253,7 +254,7 @@ def reproduce_command(
             data_dir=data_dir,
             progress=outcome_printer(console),
         )
-    console.print(f"page: {result.page.resolve()}", highlight=False)
+    console.print(f"page: {result.page.resolve()}")
     return 1 if result.failed else 0
 
 
@@ -287,7 +288,8 @@ def benchmark_command(
         model_data: What models are judged on.
         device: Where the models run, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
     """
-    from safr.cli.console import ProgressBar
+    from safr.cli.progress_bars import ProgressBar
+    from safr.cli.results import print_benchmark
     from safr.evaluation.benchmark import benchmark as benchmark_run
     from safr.experiments.benchmark_table import check_comparable, write_benchmark_table
 
@@ -316,8 +318,7 @@ def benchmark_command(
                 device=device,
                 progress=steps.begin_part,
             )
-    console.print(write_benchmark_table(opened, folder), highlight=False)
-    console.print(f"table: {(folder / 'evidence.md').resolve()}", highlight=False)
+    print_benchmark(console, write_benchmark_table(opened, folder), folder / "evidence.md")
 
 
 def explain_command(
@@ -373,32 +374,13 @@ def explain_command(
         return
     if not text or output is not None:
         raise InputError("`safr explain` needs RUN and TEXT, or RUN, --file and --output; see `safr explain --help`")
-    from rich.console import Console
-    from rich.markup import escape
-
-    from safr.attribution.word_scores import describe_scores
-    from safr.cli.console import PLAIN_UNKNOWN_MARK, describe_prediction, list_neurons, list_words, shade_words
+    from safr.cli.explanations import print_explanation
 
     explanation = _explain(run, text, text_pair, device, method=method, target=target, neurons=neurons)
     if json:
         sys.stdout.write(explanation.to_json() + "\n")
     else:
-        console = Console()
-        console.print(f"predicted {escape(printable(describe_prediction(explanation)))}", highlight=False)
-        if explanation.scores is not None:
-            meaning = describe_scores(explanation.method, printable(explanation.target), coloured=console.is_terminal)
-            console.print(meaning, highlight=False, markup=False, soft_wrap=True)
-        if console.is_terminal:
-            console.print(shade_words(explanation))
-        else:
-            console.print(list_words(explanation), highlight=False, markup=False, soft_wrap=True)
-        if explanation.left_out_note:
-            console.print(explanation.left_out_note, highlight=False)
-        if explanation.unknown_note:
-            line = f"{PLAIN_UNKNOWN_MARK} {printable(explanation.unknown_note)}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-        if explanation.neurons is not None:
-            console.print(list_neurons(explanation.neurons), highlight=False, markup=False, soft_wrap=True)
+        print_explanation(_console(), explanation)
     if figures is not None:
         from safr.figures import save_figure
 
@@ -464,7 +446,7 @@ def explore_command(
         _export_page(opened, export, console, EXPORTED_TEXTS if texts is None else texts, device)
         return
     count = TEXTS_SERVED if texts is None else texts
-    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, device=device, tell=_said(console))
+    serve(opened, host=host, port=port, token=token, texts=count, browser=browser, device=device, tell=console.print)
 
 
 def data_command(data_dir: Path | None = None) -> None:
@@ -473,6 +455,9 @@ def data_command(data_dir: Path | None = None) -> None:
     Args:
         data_dir: Folder where archives of data are looked for first.
     """
+    from rich.padding import Padding
+
+    from safr.cli.console import CommandConsole
     from safr.data import list_data
 
     lines = [
@@ -482,8 +467,11 @@ def data_command(data_dir: Path | None = None) -> None:
     yours = "--text-column and --label-column name the columns"
     lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
     lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION where it has several", yours))
+    console = CommandConsole()
     for name, ready, description, where in lines:
-        sys.stdout.write(f"{name:16} {ready}\n    {description}\n    {where}\n")
+        console.print(f"{name:16} {ready}")
+        for line in (description, where):
+            console.print_wrapped(Padding(line, (0, 0, 0, 4)))
 
 
 COMMANDS: dict[str, Command] = {
@@ -661,35 +649,37 @@ def _show_warning(message: Warning | str, category: type[Warning], *place: objec
         _complain(message)
 
 
-def _console() -> Console:
+def _console() -> CommandConsole:
     """Where people are told how it goes; also silences what the libraries below would say there."""
-    from rich.console import Console
-
+    from safr.cli.console import CommandConsole
     from safr.data.quiet import silence_libraries
 
     silence_libraries()
-    # Paths and labels may hold brackets. Of a launcher's processes the first alone tells.
-    return Console(stderr=False, soft_wrap=True, markup=False, quiet=not is_first_process())
+    return CommandConsole(quiet=not is_first_process())  # of a launcher's processes the first alone tells
 
 
-def _load(settings: Settings, data_dir: Path | None, console: Console) -> TextDataset:
-    from safr.cli.console import ProgressBar
+def _load(settings: Settings, data_dir: Path | None, console: CommandConsole) -> TextDataset:
+    from safr.cli.progress_bars import ProgressBar
     from safr.data import load_data
 
     with ProgressBar(console, f"data {settings.data}") as steps:
         loaded = load_data(settings, data_dir=data_dir, progress=steps)
     sizes = " / ".join(f"{len(split.texts):,}" for split in (loaded.train, loaded.dev, loaded.test))
-    console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}", highlight=False)
+    console.print(f"data {loaded.name}: {sizes} texts to train / choose / test, from {loaded.origin}")
     for line in loaded.describe():
-        console.print(f"  {line}", highlight=False)
+        console.print_wrapped(f"  {line}")
     return loaded
 
 
 def _open_run(
-    place: Path, model_data: ModelData, console: Console, data_dir: Path | None = None, output: Path | None = None
+    place: Path,
+    model_data: ModelData,
+    console: CommandConsole,
+    data_dir: Path | None = None,
+    output: Path | None = None,
 ) -> Run:
     """The run in a folder, or the one that a model becomes, which is not made again where it is there."""
-    from safr.cli.console import ProgressBar
+    from safr.cli.progress_bars import ProgressBar
     from safr.runs import Run, open_trained_run
     from safr.training.adopt import adopt_model, identify_model, is_model
 
@@ -707,11 +697,11 @@ def _open_run(
         return adopted
     with ProgressBar(console, f"data {settings.data}") as steps:
         run, _ = adopt_model(settings, folder, data_dir=data_dir, progress=steps)
-    console.print(f"{place} is now the run {folder}", highlight=False)
+    console.print(f"{place} is now the run {folder}")
     return run
 
 
-def _evaluate_adopted(run: Run, console: Console, device: str | None = None) -> Run:
+def _evaluate_adopted(run: Run, console: CommandConsole, device: str | None = None) -> Run:
     """The run, evaluated where it is a model's that was not yet."""
     if run.is_adopted and not run.scores_file.exists():
         _evaluate(run, _load(run.settings, None, console), console, device=device)
@@ -721,14 +711,14 @@ def _evaluate_adopted(run: Run, console: Console, device: str | None = None) -> 
 def _train_and_evaluate(
     settings: Settings,
     folder: Path,
-    console: Console,
+    console: CommandConsole,
     data_dir: Path | None,
     *,
     resume: bool,
     report_to: Sequence[ReportTo],
 ) -> Run:
     """Train and evaluate what of it is not done yet; only the first of several processes writes."""
-    from safr.cli.console import TrainingProgress
+    from safr.cli.progress_bars import TrainingProgress
     from safr.processes import leave_processes, run_together
     from safr.training import train as train_run
     from safr.training.distributed import join_processes, take_turns
@@ -742,7 +732,7 @@ def _train_and_evaluate(
         except KeyboardInterrupt:
             progress.progress.stop()
             reported = "" if set(report_to) <= {"none"} else f" --report-to {' '.join(report_to)}"
-            console.print(f"stopped; go on with: safr train --resume {folder}{reported}", highlight=False)
+            console.print(f"stopped; go on with: safr train --resume {folder}{reported}")
             raise
     with run.lock() if is_first_process() else nullcontext():
         run_together(lambda: run.scores_file.exists() or _evaluate(run, loaded, console))
@@ -752,7 +742,7 @@ def _train_and_evaluate(
     return run
 
 
-def _name_unused_gpus(console: Console) -> None:
+def _name_unused_gpus(console: CommandConsole) -> None:
     """Say how to train on all GPUs, where one process takes the first of several."""
     import torch
 
@@ -760,7 +750,6 @@ def _name_unused_gpus(console: Console) -> None:
     if gpus > 1 and count_processes() == 1:
         console.print(
             f"training on the first of {gpus} GPUs; all of them: torchrun --nproc-per-node {gpus} -m safr train ...",
-            highlight=False,
         )
 
 
@@ -772,8 +761,10 @@ def _draw_figures(run: Run) -> None:
         write_figures(run)
 
 
-def _evaluate(run: Run, loaded: TextDataset, console: Console, split: str = "test", device: str | None = None) -> dict:
-    from safr.cli.console import ProgressBar
+def _evaluate(
+    run: Run, loaded: TextDataset, console: CommandConsole, split: str = "test", device: str | None = None
+) -> dict:
+    from safr.cli.progress_bars import ProgressBar
     from safr.evaluation.evaluate import evaluate as evaluate_run
 
     with ProgressBar(console, f"{run.name}: deleting words") as steps:
@@ -792,7 +783,7 @@ def _explain_output(
     place: Path, text: str, max_new_tokens: int, method: str, device: str | None, *, as_json: bool
 ) -> None:
     from safr.attribution.generation import explain_output
-    from safr.cli.console import list_output
+    from safr.cli.explanations import list_output
 
     console = _console()
     model, tokenizer, max_tokens = _load_model(place, device, is_pair=False)
@@ -804,7 +795,7 @@ def _explain_output(
         return
     sys.stdout.write(f"{list_output(explained)}\n")
     if explained.left_out_note:
-        console.print(explained.left_out_note, highlight=False)
+        console.print(explained.left_out_note)
 
 
 def _read_text(text: str) -> str:
@@ -845,7 +836,7 @@ def _explain_file(
     target: str | None,
 ) -> None:
     from safr.attribution.explanation_files import explain_to_parquet as explain_texts_of
-    from safr.cli.console import ProgressBar
+    from safr.cli.progress_bars import ProgressBar
     from safr.data.text_files import iter_texts
 
     console = _console()
@@ -863,39 +854,38 @@ def _explain_file(
             target=target,
             progress=steps,
         )
-    console.print(f"words: {output.resolve()}", highlight=False)
+    console.print(f"words: {output.resolve()}")
 
 
 def _show_scores(
-    runs: Sequence[Run], console: Console, scores: Mapping[str, Any] | None = None, split: str = "test"
+    runs: Sequence[Run], console: CommandConsole, scores: Mapping[str, Any] | None = None, split: str = "test"
 ) -> None:
-    from safr.cli.console import list_score_notes, scores_table
+    from safr.cli.results import list_score_notes, print_titled_table, scores_table
 
     scores_by_run = scores or {run.name: run.scores for run in runs}
-    console.print(scores_table(scores_by_run, split=split))
+    file = "scores.json in the folder of the run" if split == "test" else "what `safr.evaluate` returns"
+    print_titled_table(console, scores_table(scores_by_run, split=split), file, left_out_first=("random", "capacity"))
     for run in runs:
         for line in list_score_notes(run.name, scores_by_run[run.name], run.settings.max_tokens):
-            console.print(line, highlight=False, markup=False)
+            console.print_wrapped(printable(line))
 
 
-def _write_report(runs: Sequence[Run], output: Path, console: Console) -> None:
+def _write_report(runs: Sequence[Run], output: Path, console: CommandConsole) -> None:
     from safr.report import write_report
 
     path = write_report(runs, output)
-    console.print(f"report: {path.resolve()}", highlight=False)
+    console.print(f"report: {path.resolve()}")
 
 
-def _export_page(runs: Sequence[Run], output: Path, console: Console, texts: int, device: str | None = None) -> None:
-    from safr.cli.console import ProgressBar
+def _export_page(
+    runs: Sequence[Run], output: Path, console: CommandConsole, texts: int, device: str | None = None
+) -> None:
+    from safr.cli.progress_bars import ProgressBar
     from safr.explorer.export import export_page
 
     with ProgressBar(console, "reading texts for the explorer") as steps:
         path = export_page(runs, output, texts=texts, device=device, progress=steps)
-    console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)", highlight=False)
-
-
-def _said(console: Console) -> Callable[[str], None]:
-    return functools.partial(console.print, highlight=False)
+    console.print(f"explorer: {path.resolve()} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -70,6 +70,35 @@ class SeedGroup:
         return [run.benchmark for run in self.runs]
 
 
+@dataclass(frozen=True)
+class GroupTables:
+    """The results of runs that differ in their seed alone."""
+
+    table: TextTable
+    """A row per method."""
+    conclusions: tuple[str, ...]
+    signed: TextTable | None
+    """Relevance beside the other methods that know the class; None where there are none."""
+
+
+@dataclass(frozen=True)
+class BenchmarkTables:
+    """The results of a benchmark."""
+
+    groups: tuple[GroupTables, ...]
+    differences: TextTable | None
+    """Between settings; None of a single one."""
+
+    def to_markdown(self) -> str:
+        """All tables and conclusions."""
+        parts = [LEGEND, CONCLUSION_RULES]
+        for group in self.groups:
+            parts += [group.table.to_markdown(), "\n".join(f"- {sentence}" for sentence in group.conclusions)]
+            parts += [group.signed.to_markdown()] if group.signed else []
+        parts += [self.differences.to_markdown()] if self.differences else []
+        return "\n\n".join(parts) + "\n"
+
+
 def group_runs(runs: Sequence[Run]) -> list[SeedGroup]:
     """The runs grouped by their settings, groups without SAFR first."""
     rows = [{name: run.settings.get(name) for name in setting_names()} | {"run": run} for run in runs]
@@ -124,8 +153,8 @@ def check_same_texts(runs: Sequence[Run]) -> list[int]:
     return first
 
 
-def write_benchmark_table(runs: Sequence[Run], folder: Path) -> str:
-    """The Markdown of the table; writes it to `evidence.md`, and its numbers to `evidence.json`.
+def write_benchmark_table(runs: Sequence[Run], folder: Path) -> BenchmarkTables:
+    """The tables of benchmarked runs; writes them to `evidence.md`, and their numbers to `evidence.json`.
 
     Args:
         runs: Benchmarked runs of the same data.
@@ -140,19 +169,14 @@ def write_benchmark_table(runs: Sequence[Run], folder: Path) -> str:
     tables = {group.label: _average_tables(group, texts) for group in groups}
     differences = _compare_groups(groups)
     summaries = {group.label: _summarize_group(group, tables[group.label]) for group in groups}
-    parts = [LEGEND, CONCLUSION_RULES]
-    for group in groups:
-        conclusions = "\n".join(f"- {sentence}" for sentence in summaries[group.label]["conclusions"])
-        parts += [seed_group_table(group).to_markdown(), conclusions]
-        if signed := summaries[group.label]["signed_comparisons"]:
-            parts.append(_tabulate_signed(group, signed).to_markdown())
-    if differences:
-        parts.append(_tabulate_differences(differences).to_markdown())
-    text = "\n\n".join(parts) + "\n"
-    write_text(folder / "evidence.md", text)
+    result = BenchmarkTables(
+        tuple(_tabulate_group(group, summaries[group.label]) for group in groups),
+        _tabulate_differences(differences) if differences else None,
+    )
+    write_text(folder / "evidence.md", result.to_markdown())
     numbers = {"settings": summaries, "between_settings": [difference.to_dict() for difference in differences]}
     write_json(folder / "evidence.json", numbers)
-    return text
+    return result
 
 
 def seed_group_table(group: SeedGroup) -> TextTable:
@@ -195,6 +219,13 @@ def seed_group_table(group: SeedGroup) -> TextTable:
             for column, key in enumerate(columns)
             if method in best[key]
         ),
+    )
+
+
+def _tabulate_group(group: SeedGroup, summary: Mapping[str, Any]) -> GroupTables:
+    signed = summary["signed_comparisons"]
+    return GroupTables(
+        seed_group_table(group), tuple(summary["conclusions"]), _tabulate_signed(group, signed) if signed else None
     )
 
 

@@ -23,6 +23,7 @@ from safr.experiments.run_table import (
     result_rows,
 )
 from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
+from safr.experiments.text_table import TextTable
 from safr.figures import pareto_front, save_figure
 from safr.rounding import format_share
 from safr.runs import Run, check_same_data
@@ -43,8 +44,8 @@ class SweepResult:
     """One per setting, over its seeds."""
     failed: dict[str, str]
     """Error messages of the failed runs, by the name of the run."""
-    text: str
-    """The table as Markdown, with the recommended setting."""
+    table: TextTable
+    """A row per setting, and below it the recommended one."""
 
 
 def run_sweep(
@@ -94,7 +95,7 @@ def run_sweep(
     check_same_data(finished)
     rows = result_rows(finished, "dev")
     groups = group_rows(rows)
-    text = sweep_table(groups, failed, margin)
+    table = sweep_table(groups, failed, margin)
     all_rows = rows + (result_rows(finished, "test") if test else [])
     best, _ = recommend_setting(groups, margin)
     metric = find_row_metric(groups[0])
@@ -104,7 +105,7 @@ def run_sweep(
         if group["srs"] is not None
     }
     with alone_in(folder):
-        write_text(folder / "table.md", text)
+        write_text(folder / "table.md", table.to_markdown())
         write_parquet(folder / "runs.parquet", _make_parquet_table(all_rows))
         if points:
             error = None if metric.is_share else metric.name
@@ -113,39 +114,38 @@ def run_sweep(
         else:
             for file in folder.glob("pareto.*"):  # of other runs, which were swept in this folder before
                 file.unlink()
-    return SweepResult(folder, rows, groups, failed, text)
+    return SweepResult(folder, rows, groups, failed, table)
 
 
-def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: float) -> str:
-    """Markdown with the table, best SRS first, the recommended setting, and the runs that failed."""
+def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: float) -> TextTable:
+    """A row per setting, best SRS first; its note names the recommended setting and the runs that failed."""
     best, baseline = recommend_setting(groups, margin)
     metric = find_row_metric(baseline)
-    columns = (metric.key, "random", "capacity", "srs")
     unit = "in %" if metric.is_share else "in the labels' unit"
-    lines = [
-        f"Dev split, {unit}: mean over seeds [95 % interval; of one seed it is over texts].",
-        "",
-        f"| setting | seeds | {' | '.join((metric.name, 'random deletion', 'by capacity', 'SRS'))} |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for group in sorted(groups, key=lambda group: math.inf if group["srs"] is None else -group["srs"].value):
-        cells = " | ".join(metric.format(group[name].to_dict() if group[name] else None) for name in columns)
-        lines.append(f"| {group['label']} | {group['seeds']} | {cells} |")
+        estimates = (group[name] for name in (metric.key, "random", "capacity", "srs"))
+        cells = (metric.format(estimate.to_dict() if estimate else None) for estimate in estimates)
+        rows.append((group["label"], str(group["seeds"]), *cells))
     against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
     near = _describe_margin(metric, margin, against, baseline[metric.key].value)
     if best is None:
-        lines += ["", f"Recommended: none, for SRS could not be measured for {near}."]
+        notes = [f"Recommended: none, for SRS could not be measured for {near}."]
     else:
-        lines += ["", f"Recommended: {best['label']}, the highest SRS among {near}."]
-    for note in list_undeletable_notes(groups):
-        lines += ["", f"Note: {note}."]
+        notes = [f"Recommended: {best['label']}, the highest SRS among {near}."]
+    notes += [f"Note: {note}." for note in list_undeletable_notes(groups)]
     sites = {group["label"]: group["srs_site"] for group in groups}
     if len(set(sites.values())) > 1:
         site_list = ", ".join(f"{site} ({label})" for label, site in sites.items())
-        lines += ["", f"SRS is not read at one site: {site_list}. To compare it, choose one by --site."]
-    for name, error in failed.items():
-        lines += ["", f"Failed: {name}: {error}"]
-    return "\n".join(lines) + "\n"
+        notes.append(f"SRS is not read at one site: {site_list}. To compare it, choose one by --site.")
+    notes += [f"Failed: {name}: {error}" for name, error in failed.items()]
+    return TextTable(
+        "table",
+        f"Dev split, {unit}: mean over seeds [95 % interval; of one seed it is over texts].",
+        ("setting", "seeds", metric.name, "random deletion", "by capacity", "SRS"),
+        tuple(rows),
+        note="\n\n".join(notes),
+    )
 
 
 def _describe_margin(metric: MainMetric, margin: float, against: str, value: float) -> str:
