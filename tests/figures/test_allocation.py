@@ -8,6 +8,8 @@ from safr.figures import allocation_graph
 from safr.figures.allocation import MOST_CIRCLES, MOST_LINES, find_strongest_pairs
 from safr.figures.style import NEGATIVE_COLOUR, POSITIVE_COLOUR
 
+SIZES = {"circle area: capacity", "1", "0.5", "0.1"}
+
 
 def circles(figure):
     return [patch for patch in figure.axes[0].patches if isinstance(patch, Circle)]
@@ -98,9 +100,42 @@ def test_very_short_texts_are_drawn(count, caption):
 
 def test_the_key_says_what_size_and_lines_mean(sentence):
     figure = allocation_graph(sentence.words, sentence.capacity, sentence.interference)
-    key = " ".join(text.get_text() for text in figure.axes[1].texts)
-    for words in ("circle area: capacity", "positive interference", "negative interference", "shorter"):
-        assert words in key
+    key = {text.get_text() for text in figure.axes[1].texts}
+    assert key == {*SIZES, "positive interference", "negative interference", "shorter and thicker: stronger"}
+
+
+@pytest.mark.parametrize(("overlap", "lines"), [(1, "positive"), (-1, "negative")])
+def test_the_key_has_no_line_of_a_colour_that_is_not_drawn(overlap, lines):
+    figure = allocation_graph(["a", "b"], [0.5, 0.5], [[9, overlap], [overlap, 9]])
+    key = {text.get_text() for text in figure.axes[1].texts}
+    assert key == {*SIZES, f"{lines} interference", "shorter and thicker: stronger"}
+    assert len(figure.axes[1].lines) == 1
+
+
+def test_the_key_of_a_graph_without_lines_is_about_circles_alone():
+    figure = allocation_graph(["a", "b"], [0.5, 0.5], np.eye(2))
+    assert {text.get_text() for text in figure.axes[1].texts} == SIZES
+
+
+def test_circles_of_the_key_have_the_size_that_they_have_in_the_graph():
+    figure = allocation_graph(["a", "b"], [1.0, 0.1], np.eye(2), width="column")
+    drawn, key = ([patch.radius for patch in axes.patches] for axes in figure.axes)
+    assert drawn == pytest.approx([key[0], key[2]])
+
+
+def test_a_column_shows_fewer_circles_and_says_so(long_text, caption):
+    figure = allocation_graph(long_text.words, long_text.capacity, long_text.interference, width="column")
+    assert len(circles(figure)) == 14
+    assert caption(figure).startswith("14 of 180 words: those with the highest capacity.")
+
+
+def test_many_large_circles_with_long_words_stay_inside_a_column():
+    words, vectors = ["m" * 18] * 14, np.random.default_rng(0).normal(size=(14, 40))
+    figure = allocation_graph(words, [1.0] * 14, vectors @ vectors.T, width="column")
+    figure.draw_without_rendering()
+    for text in figure.axes[0].texts:
+        assert figure.bbox.x0 <= text.get_window_extent().x0
+        assert text.get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_capacity_above_one_is_an_error():

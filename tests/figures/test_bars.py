@@ -41,7 +41,7 @@ def test_a_text_that_fits_has_no_caption(sentence, caption):
 
 def test_small_values_get_a_unit_on_the_axis():
     figure = capacity_bars(["a", "b"], [2e-5, 1e-5], label="attention")
-    assert figure.axes[0].get_ylabel() == "attention (×10⁻⁵)"
+    assert figure.axes[0].get_title(loc="left") == "attention (×10⁻⁵)"
 
 
 def test_all_capacities_zero_still_have_an_axis():
@@ -80,27 +80,44 @@ def test_words_that_speak_against_the_class_are_orange_hatched_and_below_the_lin
     assert [bar.get_height() for bar in bars(figure)] == [0.4, -0.2, 0.0]
     assert colours(figure) == [BAR_COLOUR, AGAINST_COLOUR, BAR_COLOUR]
     assert [bool(bar.get_hatch()) for bar in bars(figure)] == [False, True, False]
-    assert figure.axes[0].get_ylabel() == "relevance for “good”"
+    assert figure.axes[0].get_title(loc="left") == "relevance for “good”"
     assert [list(line.get_ydata()) for line in figure.axes[0].lines] == [[0, 0]]
 
 
 def test_the_key_says_what_the_two_colours_mean_as_the_bars_show_them():
-    key = score_bars(["so", "dull"], [0.4, -0.2], "good").axes[0].get_legend()
+    (key,) = score_bars(["so", "dull"], [0.4, -0.2], "good").legends
     assert [text.get_text() for text in key.get_texts()] == ["speaks for “good”", "speaks against “good”"]
     above, below = key.get_patches()
     assert [to_hex(patch.get_facecolor()).upper() for patch in (above, below)] == [BAR_COLOUR, AGAINST_COLOUR]
     assert (bool(above.get_hatch()), bool(below.get_hatch())) == (False, True)
-    assert capacity_bars(["so"], [0.4]).axes[0].get_legend() is None
+    assert capacity_bars(["so"], [0.4]).legends == []
 
 
-def test_neither_the_key_nor_a_long_label_runs_into_the_title_or_out_of_the_figure():
-    name = "a class of a long name"
-    figure = score_bars(["so"], [-2e-5], name, title=f"Scores by a method, predicted {name} (98%)", label="m" * 20)
-    figure.draw_without_rendering()
-    key, label = figure.axes[0].get_legend().get_window_extent(), figure.axes[0].yaxis.label.get_window_extent()
-    assert key.y1 < figure._suptitle.get_window_extent().y0
-    assert key.x1 < figure.bbox.x1
-    assert (label.y0 > 0, label.y1 < figure._suptitle.get_window_extent().y0) == (True, True)
+@pytest.mark.parametrize(("score", "name"), [(0.4, "speaks for “good”"), (-0.4, "speaks against “good”")])
+def test_the_key_names_only_what_is_there(score, name):
+    (key,) = score_bars(["so"], [score], "good").legends
+    assert [text.get_text() for text in key.get_texts()] == [name]
+
+
+def test_words_that_do_not_fit_a_column_go_on_in_a_second_row_on_the_same_axis(sentence):
+    figure = capacity_bars(sentence.words, sentence.capacity, width="column")
+    first, second = figure.axes
+    shown = [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()]
+    assert shown == sentence.words
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_xlim() == second.get_xlim()
+
+
+def test_a_column_shows_as_many_words_of_a_long_text_as_two_rows_hold(long_text, caption):
+    figure = capacity_bars(long_text.words, long_text.capacity, width="column")
+    assert len(figure.axes) == 2
+    assert caption(figure) == "38 of 180 words: those with the highest capacity."
+
+
+def test_a_few_words_stand_level_and_their_bars_are_not_wider_than_is_pretty():
+    figure = capacity_bars(["a", "dull", "film"], [0.1, 0.2, 0.3])
+    assert {label.get_rotation() for label in figure.axes[0].get_xticklabels()} == {0}
+    assert bars(figure)[0].get_width() * 453 / 3 < 30
 
 
 def test_of_a_long_text_the_scores_furthest_from_0_are_shown_on_either_side(caption):

@@ -40,8 +40,19 @@ def test_negative_cells_are_told_apart_without_colour():
     assert dashes(axes) == {(0, 2), (2, 0)}  # -0.1 is too near to zero to see
 
 
+def test_the_caption_explains_dashes_only_where_there_are_some(caption):
+    assert "Dashes mark" not in caption(interference_heatmap(list("ab"), [[9, 5], [5, 9]]))
+    assert "Dashes mark" in caption(interference_heatmap(list("ab"), [[9, -5], [-5, 9]]))
+
+
+def test_a_column_holds_the_words_of_highest_capacity_that_fit(long_text, caption):
+    figure = interference_heatmap(long_text.words, long_text.interference, width="column")
+    assert caption(figure).startswith("16 of 180 words: those with the highest capacity.")
+    assert len(figure.axes[0].get_yticklabels()) == 16
+
+
 def test_a_long_text_shows_the_words_of_highest_capacity_and_says_so(long_text, caption):
-    figure = interference_heatmap(long_text.words, long_text.interference)
+    figure = interference_heatmap(long_text.words, long_text.interference, width=500)
     assert figure.axes[0].images[0].get_array().shape == (MOST_MAPPED, MOST_MAPPED)
     assert caption(figure).startswith("40 of 180 words: those with the highest capacity.")
     kept = set(np.argsort(-long_text.capacity)[:MOST_MAPPED])
@@ -57,7 +68,7 @@ def test_a_text_without_interference_is_drawn(matrix):
 
 def test_large_values_get_a_unit_on_the_colour_bar():
     figure = interference_heatmap(["a", "b"], [[9e9, 4e7], [4e7, 9e9]])
-    assert figure.axes[1].get_ylabel() == "interference hᵢ·hⱼ (×10⁷)"
+    assert figure.axes[1].get_xlabel() == "interference hᵢ·hⱼ (×10⁷)"
 
 
 def test_not_a_number_is_an_error():

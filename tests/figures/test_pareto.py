@@ -19,8 +19,9 @@ def test_points_that_another_beats_are_not_on_the_front():
 
 def test_the_front_is_named_and_the_recommended_one_marked():
     figure = pareto_front(POINTS, recommended="best", title="Sweep")
-    names = {text.get_text() for text in figure.axes[0].texts}
-    assert names == {"plain <a>", "best"}
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "2"]
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()] == ["1 plain <a>", "2 best (recommended)"]
     (line, *_) = figure.axes[0].lines
     assert line.get_xydata().tolist() == [[74.0, 20.0], [75.0, 5.0]]
     assert "plain &lt;a&gt;" in figure_to_svg(figure)
@@ -33,7 +34,7 @@ def test_of_an_error_less_is_better_and_nothing_is_in_per_cent():
         "worse": ((0.7, 0.6, 0.8), (0.3, 0.2, 0.4)),
     }
     axes = pareto_front(points, recommended="best", error="mean absolute error").axes[0]
-    assert {text.get_text() for text in axes.texts} == {"plain", "best"}
+    assert [text.get_text() for text in axes.texts] == ["1", "2"]
     assert axes.lines[0].get_xydata().tolist() == [[0.5, 0.1], [0.6, 0.4]]
     assert axes.get_xlabel() == "mean absolute error"
     assert axes.get_ylabel() == "SRS: growth of the mean absolute error"

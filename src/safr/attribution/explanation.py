@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from safr.figures import SitePicture
+    from safr.figures.frame import Width
 
 _MOST_PREDICTIONS, _LONGEST_PREDICTION = 5, 18
 """How many different predictions the `repr` of many explanations names, and how many characters of each."""
@@ -285,13 +286,19 @@ class Explanation:
         """One row per word, in the columns of `Explanations.to_pandas`; the number of the text is 0."""
         return build_word_table([self]).to_pandas()
 
-    def figures(self, site: str | None = None) -> dict[str, Figure]:
+    def figures(self, site: str | None = None, *, width: Width = "page") -> dict[str, Figure]:
         """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for this text, by file name.
 
         If a method was asked for, `scores` shows its scores: of a signed one blue bars for the class and orange ones
         against it.
+
+        Args:
+            site: The site. Default: the one that explains the model.
+            width: Width of the figures: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points
+                in each, so place them unscaled. In an HTML page they have at least 11 pixels where 453 points, the
+                width of a page, become 625 pixels or more.
         """
-        return load_view("safr.attribution.views", "explanation_figures")(self, site)
+        return load_view("safr.attribution.views", "explanation_figures")(self, site, width=width)
 
     def site_pictures(self, layer: int | None = None) -> dict[str, SitePicture]:
         """Bars and matrix of every site of one layer, in the order data flows; what `sites_panel` draws."""

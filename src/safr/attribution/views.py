@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from safr.attribution.generation import OutputExplanation
 from safr.attribution.registry import is_signed
 from safr.attribution.word_scores import describe_scores, name_scores
 from safr.figures import SitePicture, allocation_graph, capacity_bars, interference_heatmap, score_bars, sites_panel
+from safr.figures.frame import Width
 from safr.figures.inputs import UNKNOWN_MARK, drawable_text
 from safr.figures.notebook import shaded_words_html
 from safr.rounding import format_share
@@ -20,7 +22,9 @@ MOST_SHOWN = 10
 """How many texts of a list a notebook shows."""
 
 
-def explanation_figures(explanation: Explanation, site: str | None = None) -> dict[str, Figure]:
+def explanation_figures(
+    explanation: Explanation, site: str | None = None, *, width: Width = "page"
+) -> dict[str, Figure]:
     """The paper's Figures 2 (a, b, c) at one site, and 4 and 5 of its layer, for one text, by file name.
 
     `scores` shows the scores of the method that was asked for, if any was.
@@ -28,34 +32,33 @@ def explanation_figures(explanation: Explanation, site: str | None = None) -> di
     Args:
         explanation: Of the text.
         site: The site. Default: the one that explains the model.
+        width: Width of the figures: of a paper's "column" or "page", or points of 1/72 inch.
     """
     site = site or explanation.explaining_site
     shared, place, layer = explanation.site(site), site_title(site), int(site.partition(".")[2] or 0)
     words, capacity, interference = explanation.words, shared.capacity, shared.interference
-    unknown = explanation.unknown
-    title = f"predicted {explanation.prediction} ({explanation.format_probability(0)})"
+    options: dict[str, Any] = {"unknown": explanation.unknown, "width": width}
+    title = f"predicted {explanation.prediction} ({explanation.format_probability()})"
     panel = f"From embedding to FC2{f' of layer {layer}' if layer else ''}, {title}"
+    titled_pictures = {site_title(name): picture for name, picture in site_pictures(explanation, layer).items()}
     figures = {
-        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}", unknown=unknown),
-        "allocation": allocation_graph(
-            words, capacity, interference, title=f"Neurons at {place}, {title}", unknown=unknown
-        ),
-        "interference": interference_heatmap(
-            words, interference, title=f"Interference at {place}, {title}", unknown=unknown
-        ),
-        "sites": sites_panel(words, site_pictures(explanation, layer), title=panel, unknown=unknown),
+        "capacity": capacity_bars(words, capacity, title=f"Capacity at {place}, {title}", **options),
+        "allocation": allocation_graph(words, capacity, interference, title=f"Neurons at {place}, {title}", **options),
+        "interference": interference_heatmap(words, interference, title=f"Interference at {place}, {title}", **options),
+        "sites": sites_panel(words, titled_pictures, title=panel, **options),
     }
-    return figures if explanation.scores is None else figures | {"scores": _draw_scores(explanation, title)}
+    return figures if explanation.scores is None else figures | {"scores": _draw_scores(explanation, title, width)}
 
 
-def _draw_scores(explanation: Explanation, title: str) -> Figure:
+def _draw_scores(explanation: Explanation, title: str, width: Width) -> Figure:
     """Bars of the scores of the method that was asked for; those of a signed one have a key."""
-    words, scores, method, unknown = explanation.words, explanation.scores, explanation.method, explanation.unknown
+    words, scores, method = explanation.words, explanation.scores, explanation.method
     assert scores is not None
+    options: dict[str, Any] = {"unknown": explanation.unknown, "width": width}
     title = f"Scores by {method}, {title}"
     if is_signed(method):
-        return score_bars(words, scores, explanation.target, title=title, label=method, unknown=unknown)
-    return capacity_bars(words, scores, title=title, label=name_scores(method, explanation.target), unknown=unknown)
+        return score_bars(words, scores, explanation.target, title=title, label=method, **options)
+    return capacity_bars(words, scores, title=title, label=name_scores(method, explanation.target), **options)
 
 
 def site_pictures(explanation: Explanation, layer: int | None = None) -> dict[str, SitePicture]:
@@ -147,9 +150,9 @@ def output_html(explanation: OutputExplanation) -> str:
 def site_title(site: str) -> str:
     """A site's name in a picture's title.
 
-    >>> site_title("fc1.0"), site_title("fc1_out.3")
-    ('FC1', 'FC1 of layer 3, after the activation')
+    >>> site_title("vmask"), site_title("fc1.0"), site_title("fc1_out.3")
+    ('VMASK', 'FC1', 'FC1 of layer 3, after the activation')
     """
     kind, _, layer = site.partition(".")
-    place = {"fc1": "FC1", "fc1_out": "FC1", "fc2": "FC2"}.get(kind, kind)
+    place = {"vmask": "VMASK", "fc1": "FC1", "fc1_out": "FC1", "fc2": "FC2"}.get(kind, kind)
     return place + (f" of layer {layer}" if int(layer or 0) else "") + (", after the activation" * (kind == "fc1_out"))

@@ -9,6 +9,15 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 
+from safr.figures.allocation_key import (
+    CIRCLE_LOOK,
+    arrange_entries,
+    choose_line_style,
+    draw_key,
+    list_entries,
+    rows_height,
+)
+from safr.figures.frame import WIDTHS, Width, add_axes_at, cut_word, new_figure, resolve_width, text_width
 from safr.figures.inputs import (
     Array,
     Mask,
@@ -22,31 +31,17 @@ from safr.figures.inputs import (
     unknown_note,
     unknown_pairs,
 )
-from safr.figures.layout import Box, place_circles, place_labels, relative_strength
-from safr.figures.style import (
-    CIRCLE,
-    CIRCLE_EDGE,
-    NEGATIVE_COLOUR,
-    POINTS_PER_INCH,
-    POSITIVE_COLOUR,
-    TEXT_SIZE,
-    figure_style,
-    line_height,
-    new_figure,
-    text_width,
-    wrap_text,
-)
+from safr.figures.layout import CIRCLE_GAP, Box, place_circles, place_labels, push_apart, relative_strength
+from safr.figures.style import TEXT_SIZE, figure_style
 
 MOST_CIRCLES = 30
 MOST_LINES = 40
-LARGEST_RADIUS = 20.0  # points, at capacity 1
+LARGEST_RADIUS = 20.0  # points, at capacity 1, in a figure as wide as a page
+POINTS_PER_CIRCLE = 15.0  # of the width: a column holds 14 circles
 SMALLEST_RADIUS = 1.5  # points, so that a word without capacity still has a place
 LINE_HEIGHT = 1.25 * TEXT_SIZE  # points
 POINTS_PER_LINE = 50  # samples of a line, so that labels can avoid it
 MARGIN = 8.0  # points around the whole graph
-KEY_CAPACITIES = (1.0, 0.5, 0.1)
-KEY_WIDTH, KEY_HEIGHT = 150.0, 165.0  # points
-CIRCLE_LOOK: dict[str, Any] = {"facecolor": CIRCLE.light, "edgecolor": CIRCLE_EDGE.light, "linewidth": 0.8}
 UNKNOWN_LOOK: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (2.5, 1.5))}
 
 WordPair = tuple[int, int]
@@ -61,6 +56,7 @@ def allocation_graph(
     title: str | None = None,
     most_lines: int = MOST_LINES,
     unknown: Sequence[bool] = (),
+    width: Width = "page",
 ) -> Figure:
     """Graph of one text: circles whose area is capacity, and lines for the pairs that interfere most.
 
@@ -68,7 +64,8 @@ def allocation_graph(
     shorter and thicker the line, the stronger the interference. A plane can't hold all distances at once, so lengths
     are approximate and widths exact. Unknown words have a mark and a hollow, dashed circle. Two of them get no line and
     do not attract each other: the model reads both as one word, so their interference would outdo all others and make
-    these look weak. Of more than 30 words it shows those with the highest capacity, and says so.
+    these look weak. Of more than 30 words, or more than fit the width, it shows those with the highest capacity, and
+    says so.
 
     Args:
         words: The text's words.
@@ -77,32 +74,48 @@ def allocation_graph(
         title: Text above the graph.
         most_lines: Number of strongest pairs that get a line; the caption says how many pairs there are.
         unknown: Whether each word is unknown to the tokenizer. Default: none is.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: A shape that doesn't fit the words, a value out of range, or a matrix that isn't symmetric.
+        InputError: A shape that doesn't fit the words, a value or a width out of range, or a matrix that isn't
+            symmetric.
     """
     all_words = drawable_words(words)
     sizes = fractions(capacity, len(all_words), name="capacity")
     matrix = symmetric_matrix(interference, len(all_words), name="interference")
-    kept = top_positions(sizes, MOST_CIRCLES)
+    points = resolve_width(width)
+    kept = top_positions(sizes, min(MOST_CIRCLES, int(points // POINTS_PER_CIRCLE)))
     shown_unknown = unknown_mask(unknown, len(all_words))[kept]
-    shown_words, sizes = mark_unknown([all_words[position] for position in kept], shown_unknown), sizes[kept]
+    cut_words = [cut_word(all_words[position], points / 3) for position in kept]
+    shown_words, sizes = mark_unknown(cut_words, shown_unknown), sizes[kept]
     matrix = np.where(unknown_pairs(shown_unknown), 0.0, matrix[np.ix_(kept, kept)])
 
-    radii = circle_radius(sizes)
+    scale = min(1.0, np.sqrt(points / WIDTHS["page"]))
+    radii = np.maximum(scale * circle_radius(sizes), SMALLEST_RADIUS)
     strength = relative_strength(matrix)
     pairs = find_strongest_pairs(strength, most_lines)
-    centres = place_circles(strength, radii, side=110.0 + 55.0 * np.sqrt(len(shown_words)))
-    widths = np.array([text_width(word) for word in shown_words])
-    labels = place_labels(centres, radii, widths, LINE_HEIGHT, _sample_lines(centres, pairs))
-    frame = _compute_frame(centres, radii, labels)
+    centres, labels = _fit_graph(shown_words, strength, radii, pairs, points)
 
     note = selection_note(len(shown_words), len(all_words), "those with the highest capacity")
     lines = _describe_lines(len(pairs), int(np.count_nonzero(np.triu(strength))), shown_unknown)
     about_unknown = unknown_note(shown_unknown, "What two of them share is the vocabulary's doing and has no line.")
-    figure, axes = _create_figure(frame, title, " ".join(filter(None, (note, lines, about_unknown))))
+    is_positive = [bool(matrix[pair] > 0) for pair in pairs]
+    entries = list_entries(scale * LARGEST_RADIUS, positive=any(is_positive), negative=not all(is_positive))
+    rows = arrange_entries(entries, points)
+    below = rows_height(rows)
+    left, bottom, right, top = _compute_bounds(centres, radii, labels)
+    caption = " ".join(filter(None, (note, lines, about_unknown)))
+    figure = new_figure(points, top - bottom + below, title=title, caption=caption, arranged=False)
+    axes = add_axes_at(figure, 0.0, below, points, top - bottom)
+    middle = (left + right) / 2
+    axes.set(xlim=(middle - points / 2, middle + points / 2), ylim=(bottom, top))
+    axes.set_axis_off()
     _draw_lines(axes, centres, matrix, strength, pairs)
     _draw_circles(axes, shown_words, shown_unknown, centres, radii, labels)
+    key = add_axes_at(figure, 0.0, 0.0, points, below)
+    key.set(xlim=(0, points), ylim=(0, below))
+    key.set_axis_off()
+    draw_key(key, rows)
     return figure
 
 
@@ -127,27 +140,32 @@ def _describe_lines(drawn: int, all_pairs: int, unknown: Mask) -> str:
     return f"Lines: the {drawn} strongest of {all_pairs} pairs."
 
 
-def _create_figure(frame: Box, title: str | None, caption: str) -> tuple[Figure, Axes]:
-    """An empty figure with a key on the right, and axes that hold the frame; one unit of the axes is one point."""
-    left, bottom, right, top = frame
-    width, height = right - left, max(top - bottom, KEY_HEIGHT)
-    inches = (width + KEY_WIDTH) / POINTS_PER_INCH, height / POINTS_PER_INCH
-    figure = new_figure(*inches, title=title, caption=caption, constrained=False)
-    below = line_height(wrap_text(caption, inches[0])) / figure.get_figheight()
-    share = width / (width + KEY_WIDTH), inches[1] / figure.get_figheight()
-    axes = figure.add_axes((0, below, share[0], share[1]), xlim=(left, right))
-    middle = (bottom + top) / 2
-    axes.set_ylim(middle - height / 2, middle + height / 2)
-    axes.set_axis_off()
-    key = figure.add_axes((share[0], below, 1 - share[0], share[1]), xlim=(0, KEY_WIDTH), ylim=(-height, 0))
-    key.set_axis_off()
-    _draw_key(key)
-    return figure, axes
+def _fit_graph(
+    words: list[str], strength: Array, radii: Array, pairs: list[WordPair], width: float
+) -> tuple[Array, list[Box]]:
+    """Centres of the circles and boxes of the labels, in points, that take the width and no more."""
+    widths = np.array([text_width(word) for word in words])
+    centres = place_circles(strength, radii, side=min(110.0 + 55.0 * np.sqrt(len(words)), width - 2 * MARGIN))
+
+    def place_words() -> tuple[list[Box], float]:
+        labels = place_labels(centres, radii, widths, LINE_HEIGHT, _sample_lines(centres, pairs))
+        left, _, right, _ = _compute_bounds(centres, radii, labels)
+        return labels, right - left
+
+    # First the whole graph shrinks, then its width alone, at last circles touch.
+    for height_shrinks, gap in ((True, CIRCLE_GAP), (False, CIRCLE_GAP), (False, CIRCLE_GAP), (False, 0.0)):
+        labels, taken = place_words()
+        if taken <= width:
+            return centres, labels
+        spread = max(float(np.ptp(centres[:, 0])), 1.0)
+        factor = max((spread - (taken - width)) / spread, 0.2)
+        centres = push_apart(centres * [factor, factor if height_shrinks else 1.0], radii, gap=gap)
+    return centres, place_words()[0]
 
 
 def _draw_lines(axes: Axes, centres: Array, interference: Array, strength: Array, pairs: list[WordPair]) -> None:
     for i, j in reversed(pairs):  # the strongest on top
-        line_style = _choose_line_style(positive=bool(interference[i, j] > 0))
+        line_style = choose_line_style(positive=bool(interference[i, j] > 0))
         axes.plot(*centres[[i, j]].T, linewidth=0.6 + 2.2 * strength[i, j], zorder=1, **line_style)
 
 
@@ -162,24 +180,6 @@ def _draw_circles(axes: Axes, words: list[str], unknown: Mask, centres: Array, r
         axes.text(*place, word, ha="center", va="center_baseline", zorder=3, bbox=None if inside else background)
 
 
-def _draw_key(axes: Axes) -> None:
-    """Draws the key for size, line and length, in points from the top left of the axes."""
-    axes.text(10, -12, "circle area: capacity", va="center_baseline")
-    for centre, capacity in zip((34, 84, 120), KEY_CAPACITIES, strict=True):
-        axes.add_patch(Circle((centre, -44), float(circle_radius(np.array([capacity]))[0]), **CIRCLE_LOOK))
-        axes.text(centre, -74, f"{capacity:g}", ha="center", va="center_baseline")
-    for height, positive, words in ((-98, True, "positive interference"), (-114, False, "negative interference")):
-        axes.plot([10, 38], [height, height], linewidth=1.6, **_choose_line_style(positive=positive))
-        axes.text(44, height, words, va="center_baseline")
-    axes.text(10, -134, "shorter and thicker:\nstronger interference", va="top", linespacing=1.3)
-
-
-def _choose_line_style(*, positive: bool) -> dict[str, Any]:
-    if positive:
-        return {"color": POSITIVE_COLOUR, "linestyle": "-"}
-    return {"color": NEGATIVE_COLOUR, "linestyle": (0, (3, 1.6))}
-
-
 def _sample_lines(centres: Array, pairs: list[WordPair]) -> Array:
     """Points along the lines of all pairs, shape (POINTS_PER_LINE * pair, 2)."""
     along = np.linspace(0, 1, POINTS_PER_LINE)[:, None]
@@ -187,7 +187,7 @@ def _sample_lines(centres: Array, pairs: list[WordPair]) -> Array:
     return np.concatenate(lines) if lines else np.zeros((0, 2))
 
 
-def _compute_frame(centres: Array, radii: Array, labels: list[Box]) -> Box:
+def _compute_bounds(centres: Array, radii: Array, labels: list[Box]) -> Box:
     """The box around all circles and labels, with a margin."""
     corners = np.array(labels)
     low = np.minimum(corners[:, :2], centres - radii[:, None]).min(axis=0) - MARGIN

@@ -1,6 +1,7 @@
 """Bar charts with one bar per word of a text: of capacity (the paper's Figure 2(a)), and of signed scores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +9,18 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from safr.figures.frame import (
+    WORD_PITCH,
+    Key,
+    Width,
+    draw_words_below,
+    line_height,
+    new_figure,
+    resolve_width,
+    split_rows,
+    words_height,
+    wrap_text,
+)
 from safr.figures.inputs import (
     LONGEST_NAME,
     Array,
@@ -22,21 +35,15 @@ from safr.figures.inputs import (
     unknown_mask,
     unknown_note,
 )
-from safr.figures.style import (
-    AGAINST_COLOUR,
-    BAR_COLOUR,
-    draw_words_below,
-    figure_style,
-    line_height,
-    new_figure,
-    widest_word,
-)
+from safr.figures.style import AGAINST_COLOUR, BAR_COLOUR, figure_style
 
 MOST_BARS = 40
-FEW_BARS = 7
+MOST_ROWS = 2  # of bars, one above the other
+BARS_HEIGHT = 90.0  # points of a row
+WIDEST_BAR = 26.0  # points
 HOLLOW_EDGE = 0.8  # points
 HATCH = "////"  # of bars that speak against a class
-BAR_PITCH = 0.17  # inches from bar to bar: the height of a line of 8 point text, with some space
+_NUMBERS = 34.0  # points for the numbers beside the axis
 
 
 @figure_style()
@@ -47,12 +54,14 @@ def capacity_bars(
     title: str | None = None,
     label: str = "capacity",
     unknown: Sequence[bool] = (),
+    width: Width = "page",
 ) -> Figure:
     """Bar chart of one text, one bar per word, in text order.
 
-    Unknown words have a mark and a hollow bar, which is seen without colour too: their values can be compared with the
-    others, but are low for a reason that is not the model's. Of more than 40 words it shows those with the highest
-    values, and says so under the axes.
+    Words that don't fit beside each other go on in a second row with the same axis. Unknown words have a mark and a
+    hollow bar, which is seen without colour too: their values can be compared with the others, but are low for a reason
+    that is not the model's. Of more than 40 words, or than two rows hold, it shows those with the highest values, and
+    says so under the axes.
 
     Args:
         words: The text's words; repeated words stay separate bars.
@@ -60,13 +69,16 @@ def capacity_bars(
         title: Text above the bars.
         label: Name of the values, for the axis.
         unknown: Whether each word is unknown to the tokenizer. Default: none is.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: A shape that doesn't fit the words, or a value that isn't finite.
+        InputError: A shape that doesn't fit the words, a value that isn't finite, or a width out of range.
     """
     label = drawable_text(label, longest=LONGEST_NAME)
     checked = _check_words(words, capacity, unknown, name="capacity")
-    return _draw_words(*checked, title=title, label=label, choice=f"those with the highest {label}")
+    return _draw_words(
+        *checked, resolve_width(width), title=title, label=label, choice=f"those with the highest {label}"
+    )
 
 
 @figure_style()
@@ -78,12 +90,14 @@ def score_bars(
     title: str | None = None,
     label: str = "score",
     unknown: Sequence[bool] = (),
+    width: Width = "page",
 ) -> Figure:
     """Bar chart of the signed scores of one text, one bar per word, in text order.
 
     Bars above 0 are blue, of words that speak for the class. Bars below 0, of words that speak against it, are orange
-    and hatched, which is seen without colour too. A key says so. Unknown words are drawn as in `capacity_bars`. Of more
-    than 40 words it shows those whose scores are furthest from 0, and says so under the axes.
+    and hatched, which is seen without colour too. A key says so of what is there. Unknown words and rows are those of
+    `capacity_bars`. Of more than 40 words, or than two rows hold, it shows those whose scores are furthest from 0, and
+    says so under the axes.
 
     Args:
         words: The text's words; repeated words stay separate bars.
@@ -92,16 +106,16 @@ def score_bars(
         title: Text above the bars.
         label: Name of the scores; the axis has the class's name behind it.
         unknown: Whether each word is unknown to the tokenizer. Default: none is.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: A shape that doesn't fit the words, or a score that isn't finite.
+        InputError: A shape that doesn't fit the words, a score that isn't finite, or a width out of range.
     """
     target = f"“{drawable_text(target)}”"
     label = f"{drawable_text(label, longest=LONGEST_NAME)} for {target}"
     checked = _check_words(words, scores, unknown, name="scores")
-    return _draw_words(
-        *checked, title=title, label=label, choice="those whose scores are furthest from 0", about=target
-    )
+    choice = "those whose scores are furthest from 0"
+    return _draw_words(*checked, resolve_width(width), title=title, label=label, choice=choice, about=target)
 
 
 def _check_words(
@@ -113,68 +127,87 @@ def _check_words(
 
 
 def _draw_words(
-    words: list[str], values: Array, unknown: Mask, *, title: str | None, label: str, choice: str, about: str = ""
+    words: list[str],
+    values: Array,
+    unknown: Mask,
+    width: float,
+    *,
+    title: str | None,
+    label: str,
+    choice: str,
+    about: str = "",
 ) -> Figure:
     """The figure of one bar per word. With a class that the values are `about`, they are signed and get a key."""
-    kept = top_positions(np.abs(values) if about else values, MOST_BARS)
+    room = width - _NUMBERS
+    per_row = int(room // WORD_PITCH)
+    kept = top_positions(np.abs(values) if about else values, min(MOST_BARS, MOST_ROWS * per_row))
     shown_unknown = unknown[kept]
     shown_words = mark_unknown([words[position] for position in kept], shown_unknown)
+    shown_values, unit = in_readable_units(values[kept])
     note = selection_note(len(shown_words), len(words), choice)
     about_unknown = unknown_note(
         shown_unknown, "What they share with each other (hollow bars) is the vocabulary's doing."
     )
-    key = _make_key(about) if about else {}
+    rows = split_rows(len(shown_words), per_row)
+    slots = rows[0].stop
+    pitch = room / slots
+    label = wrap_text(label + unit, width)
     figure = new_figure(
-        max(BAR_PITCH * len(shown_words) + 0.7, widest_word([*key, ""]) + 0.8, 3.2),
-        max(1.9, widest_word([label]) + 0.4) + widest_word(shown_words) + line_height("\n".join(key)),
+        width,
+        line_height(label) + sum(BARS_HEIGHT + words_height(shown_words[row], pitch=pitch) for row in rows),
         title=title,
         caption=f"{note} {about_unknown}".strip(),
+        key=_make_key(shown_values, about) if about else (),
     )
-    axes = figure.subplots()
-    unit = draw_bars(axes, values[kept], hollow=shown_unknown, signed=bool(about))
-    axes.set_ylabel(label + unit)
-    draw_words_below(axes, shown_words)
-    if key:
-        axes.legend(list(key.values()), list(key), loc="lower left", bbox_to_anchor=(0, 1), handlelength=1.4)
+    all_axes = figure.subplots(len(rows), 1, sharey=True, squeeze=False).ravel()
+    for axes, row in zip(all_axes, rows, strict=True):
+        signed = bool(about)
+        draw_bars(axes, shown_values[row], hollow=shown_unknown[row], signed=signed, widest=WIDEST_BAR / pitch)
+        axes.set_xlim(-0.6, slots - 0.4)
+        draw_words_below(axes, shown_words[row], pitch=pitch)
+    if not shown_values.any():
+        all_axes[0].set_ylim(-1 if about else 0, 1)
+    # Above the axis it can be read without turning the head, and has the whole width.
+    all_axes[0].set_title(label, loc="left", fontsize="medium")
     return figure
 
 
-def _make_key(about: str) -> dict[str, Patch]:
-    """What bars above and below 0 mean, with a patch that looks like them."""
-    return {
-        f"speaks for {about}": Patch(facecolor=BAR_COLOUR, linewidth=0),
-        f"speaks against {about}": Patch(facecolor=AGAINST_COLOUR, edgecolor="white", hatch=HATCH, linewidth=0),
-    }
+def _make_key(values: Array, about: str) -> Key:
+    """What the bars that are there mean, above and below 0, with a patch that looks like them."""
+    above = Patch(facecolor=BAR_COLOUR, linewidth=0)
+    below = Patch(facecolor=AGAINST_COLOUR, edgecolor="white", hatch=HATCH, linewidth=0)
+    key = [(f"speaks for {about}", above, values >= 0), (f"speaks against {about}", below, values < 0)]
+    return [(name, look) for name, look, shown in key if shown.any()]
 
 
-def draw_bars(axes: Axes, values: Array, *, hollow: Mask, signed: bool = False) -> str:
-    """Draws one bar per value at 0, 1, ... and returns the unit for the axis label, such as " (×10⁻⁵)".
+def draw_bars(
+    axes: Axes, values: Array, *, hollow: Mask, signed: bool = False, across: bool = False, widest: float = 0.75
+) -> None:
+    """Draws one bar per value at 0, 1, ...
 
     Args:
         axes: Where to.
         values: Finite values.
         hollow: Which bars are hollow.
         signed: Whether values below 0 speak against something, so that their bars are orange and hatched.
+        across: Whether bars lie, the first on top, instead of standing.
+        widest: Most that a bar takes of its place.
     """
-    values, unit = in_readable_units(values)
     against = (values < 0) & signed
     colours = np.where(against, AGAINST_COLOUR, BAR_COLOUR)
-    axes.bar(
-        range(len(values)),
-        values,
-        width=0.75,
-        color=np.where(hollow, "white", colours).tolist(),
-        edgecolor=np.where(against & ~hollow, "white", colours).tolist(),  # a hatch has the edge's colour
-        linewidth=np.where(hollow, HOLLOW_EDGE, 0.0),
-        hatch=np.where(against, HATCH, "").tolist(),
-    )
-    # Fewer than seven bars stay as narrow as seven would be.
-    spare = max(FEW_BARS - len(values), 0) / 2
-    axes.set_xlim(-0.6 - spare, len(values) - 0.4 + spare)
-    if not values.any():
-        axes.set_ylim(-1 if signed else 0, 1)
+    look: dict[str, Any] = {
+        "color": np.where(hollow, "white", colours).tolist(),
+        "edgecolor": np.where(against & ~hollow, "white", colours).tolist(),  # a hatch has the edge's colour
+        "linewidth": np.where(hollow, HOLLOW_EDGE, 0.0),
+        "hatch": np.where(against, HATCH, "").tolist(),
+    }
+    thickness = min(0.75, widest)
+    if across:
+        axes.barh(range(len(values)), values, height=thickness, **look)
+        axes.set_ylim(len(values) - 0.5, -0.5)
+    else:
+        axes.bar(range(len(values)), values, width=thickness, **look)
     if signed or values.min() < 0:
-        axes.axhline(0, color="black", linewidth=0.6)
-    axes.grid(axis="y")
+        (axes.axvline if across else axes.axhline)(0, color="black", linewidth=0.6)
+    axes.grid(axis="x" if across else "y")
     axes.set_axisbelow(True)
-    return unit

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
-from safr.figures.inputs import LONGEST_NAME, Array, drawable_text, finite_vector, fractions
-from safr.figures.style import figure_style, new_figure, run_line_style, widest_word
+from safr.figures.frame import Width, make_runs_key, new_figure, resolve_width
+from safr.figures.inputs import Array, finite_vector, fractions
+from safr.figures.style import figure_style, run_line_style
 
+_TALLEST = 190.0  # points of the axes with their numbers
 SIDESTEP = 0.5  # per cent from run to run, so that intervals don't hide one another
 _CAPTION = (
     "Solid: the words of highest capacity deleted, with the interval of the {metric}; runs are set a little apart. "
@@ -60,7 +61,7 @@ class DeletionCurve:
 
 
 @figure_style()
-def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = None) -> Figure:
+def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = None, width: Width = "page") -> Figure:
     """Accuracy against the share of deleted words, for several runs.
 
     Every run has one colour: a solid line with markers for the words of highest capacity, and a dotted line in a light
@@ -69,17 +70,17 @@ def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = 
     Args:
         curves: The runs by name, drawn in this order.
         title: Text above the curves.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: There is no run.
+        InputError: There is no run, or a width out of range.
     """
     if not curves:
         raise InputError("`curves` must hold at least one run, got none")
-    names = [drawable_text(name, longest=LONGEST_NAME) for name in curves]
-    legend_width = widest_word(names) + 0.6
-    first = next(iter(curves.values()))
+    first, points = next(iter(curves.values())), resolve_width(width)
+    key = make_runs_key(curves)
     caption = _CAPTION.format(metric=first.metric)
-    figure = new_figure(4.4 + legend_width, max(3.2, 0.2 * len(names) + 0.8), title=title, caption=caption)
+    figure = new_figure(points, min(0.7 * points, _TALLEST), title=title, caption=caption, key=key)
     axes = figure.subplots()
     for number, curve in enumerate(curves.values()):
         _draw_curve(axes, curve, run_line_style(number), offset=SIDESTEP * (number - (len(curves) - 1) / 2))
@@ -88,8 +89,6 @@ def deletion_curves(curves: Mapping[str, DeletionCurve], *, title: str | None = 
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.set_xlim(left=-1)
-    handles = [Line2D([], [], **run_line_style(number)) for number in range(len(names))]
-    figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
     return figure
 
 

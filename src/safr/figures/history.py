@@ -1,20 +1,20 @@
 """Training history: one small chart per loss term or score, one line per run."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from safr.errors import InputError
+from safr.figures.frame import Width, make_runs_key, new_figure, resolve_width, split_rows, wrap_text
 from safr.figures.inputs import LONGEST_NAME, Array, drawable_text, in_readable_units
-from safr.figures.style import figure_style, new_figure, run_line_style, widest_word
+from safr.figures.style import TEXT_SIZE, figure_style, run_line_style
 
-MOST_COLUMNS = 2
+_NARROWEST_CHART = 105.0  # points, with the numbers beside it
+_CHART_HEIGHT = 105.0  # points, with its title and numbers
 MOST_MARKED = 25  # points; more markers would hide the line
 
 Series = tuple[ArrayLike, ArrayLike]
@@ -23,7 +23,11 @@ Runs = Mapping[str, Mapping[str, tuple[Array, Array]]]
 
 @figure_style()
 def training_history(
-    history: Mapping[str, Mapping[str, Series]], *, title: str | None = None, x_label: str = "epoch"
+    history: Mapping[str, Mapping[str, Series]],
+    *,
+    title: str | None = None,
+    x_label: str = "epoch",
+    width: Width = "page",
 ) -> Figure:
     """Small charts, one per series such as task, importance, interaction and dev accuracy, with one line per run.
 
@@ -33,9 +37,10 @@ def training_history(
         history: By run and by series: x and y of the same shape (point,). Runs may lack a series.
         title: Text above the charts.
         x_label: Name of the x axis.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: There is nothing to draw, or x and y differ in shape.
+        InputError: There is nothing to draw, x and y differ in shape, or a width out of range.
     """
     runs = {
         run: {name: _check_points(*points, name=f"{run}: {name}") for name, points in series.items()}
@@ -47,28 +52,25 @@ def training_history(
     if not charts:
         raise InputError("`history` must hold at least one run with at least one series, got none")
 
-    columns = min(MOST_COLUMNS, len(charts))
-    rows = math.ceil(len(charts) / columns)
-    names = [drawable_text(run, longest=LONGEST_NAME) for run in runs]
-    legend_width = widest_word(names) + 0.6 if len(runs) > 1 else 0.0
+    points = resolve_width(width)
+    rows = split_rows(len(charts), int(points // _NARROWEST_CHART))
+    columns = rows[0].stop
     figure = new_figure(
-        3.3 * columns + legend_width,
-        max(2.0 * rows + 0.2, 0.2 * len(names)),
+        points,
+        _CHART_HEIGHT * len(rows),
         title=title,
         caption=_describe_left_out(runs),
+        key=make_runs_key(runs) if len(runs) > 1 else (),
     )
-    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    all_axes = figure.subplots(len(rows), columns, squeeze=False).ravel()
     for axes, chart in zip(all_axes, charts, strict=False):
-        _draw_chart(axes, chart, runs, x_label)
+        _draw_chart(axes, chart, runs, x_label, room=points / columns - 2 * TEXT_SIZE)
     for axes in all_axes[len(charts) :]:
         axes.set_axis_off()
-    if len(runs) > 1:
-        handles = [Line2D([], [], **run_line_style(number)) for number in range(len(runs))]
-        figure.legend(handles, names, loc="outside right upper", handlelength=2.5)
     return figure
 
 
-def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
+def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str, *, room: float) -> None:
     """Draws one series of all runs that have it, in one unit, so that the runs can be compared."""
     present = {number: _keep_finite(*series[chart]) for number, series in enumerate(runs.values()) if chart in series}
     all_values, unit = in_readable_units(np.concatenate([y for _, y in present.values()]))
@@ -78,9 +80,9 @@ def _draw_chart(axes: Axes, chart: str, runs: Runs, x_label: str) -> None:
         if len(x) > MOST_MARKED:
             line_style["marker"] = ""
         axes.plot(x, y, **line_style)
-    axes.set_title(drawable_text(chart, longest=LONGEST_NAME) + unit, loc="left")
+    axes.set_title(wrap_text(drawable_text(chart, longest=LONGEST_NAME) + unit, room), loc="left", fontsize=TEXT_SIZE)
     axes.set_xlabel(drawable_text(x_label, longest=LONGEST_NAME))
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y")
     axes.set_axisbelow(True)
 

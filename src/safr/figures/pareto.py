@@ -1,18 +1,23 @@
 """Pareto front: accuracy or error against SRS of settings, with a line through those that no other setting beats."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from safr.errors import InputError
-from safr.figures.inputs import LONGEST_NAME, drawable_text
-from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, figure_style, new_figure
+from safr.figures.frame import Width, new_figure, resolve_width
+from safr.figures.inputs import drawable_text
+from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, figure_style
 
 _CAPTION = (
-    "Each point is a setting, with its intervals, which may be cut off. The line joins those that no other beats in "
-    "both; the star is the "
-    "recommended one."
+    "Each point is a setting, with its intervals, which may be cut off. The line joins the numbered ones, which no "
+    "other beats in both."
 )
+_TALLEST = 250.0  # points of the axes with their numbers
+_LONGEST_SETTING = 120  # characters
+_BEATEN_COLOUR = "#888888"
 
 Interval = tuple[float, float, float]
 """A value, the lower and the upper end of its interval, as fractions; of an error in its own unit."""
@@ -25,46 +30,48 @@ def pareto_front(
     recommended: str | None = None,
     title: str | None = None,
     error: str | None = None,
+    width: Width = "page",
 ) -> Figure:
     """Accuracy against SRS of several settings.
+
+    Those that no other beats have numbers, and the key gives their names, however long these are.
 
     Args:
         points: Accuracy and SRS by name of the setting.
         recommended: Name of the setting that is marked.
         title: Text above the figure.
         error: Name of the error that stands in the place of accuracy, of which less is better. SRS is its growth.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
-        InputError: There is no setting, or `recommended` is not one of them.
+        InputError: There is no setting, `recommended` is not one of them, or a width out of range.
     """
     if not points:
         raise InputError("`points` must hold at least one setting, got none")
     if recommended is not None and recommended not in points:
         raise InputError(f"`recommended` must be one of the settings, got {recommended!r}")
-    figure = new_figure(6.4, 4.2, title=title, caption=_CAPTION)
-    axes = figure.subplots()
     scale, sign = (100, 1) if error is None else (1, -1)
     front = find_pareto_optimal({name: (sign * first[0], srs[0]) for name, (first, srs) in points.items()})
+    numbers = {name: str(number) for number, name in enumerate([name for name in points if name in front], start=1)}
+    looks = {name: _choose_look(best=name == recommended, on_front=name in front) for name in points}
+    key = [
+        (_describe_setting(name, numbers, recommended), Line2D([], [], linestyle="", **looks[name]))
+        for name in points
+        if name in front or name == recommended
+    ]
+    size = resolve_width(width)
+    figure = new_figure(size, min(0.8 * size, _TALLEST), title=title, caption=_CAPTION, key=key)
+    axes = figure.subplots()
     line = sorted((scale * points[name][0][0], scale * points[name][1][0]) for name in front)
     axes.plot(*zip(*line, strict=True), color=BAR_COLOUR, linewidth=1.0, zorder=1)
     for name, (accuracy, srs) in points.items():
-        best = name == recommended
-        colour = POSITIVE_COLOUR if best else BAR_COLOUR if name in front else "#888888"
-        axes.errorbar(
-            scale * accuracy[0],
-            scale * srs[0],
-            xerr=_compute_errors(accuracy, scale),
-            yerr=_compute_errors(srs, scale),
-            color=colour,
-            marker="*" if best else "o",
-            markersize=9 if best else 4,
-            elinewidth=0.6,
-            zorder=3 if best else 2,
-        )
-        if best or name in front:
-            label = drawable_text(name, longest=LONGEST_NAME)
-            place = (scale * accuracy[0], scale * srs[0])
-            axes.annotate(label, place, xytext=(5, 5 if best else -11), textcoords="offset points", color=colour)
+        place = scale * accuracy[0], scale * srs[0]
+        across, up = _compute_errors(accuracy, scale), _compute_errors(srs, scale)
+        zorder = 3 if name == recommended else 2
+        axes.errorbar(*place, xerr=across, yerr=up, **looks[name], elinewidth=0.6, zorder=zorder)
+        if name in numbers:
+            colour = looks[name]["color"]
+            axes.annotate(numbers[name], place, xytext=(5, 4), textcoords="offset points", color=colour)
     axes.set_xlabel("accuracy (%)" if error is None else error)
     axes.set_ylabel("SRS (points)" if error is None else f"SRS: growth of the {error}")
     axes.grid()
@@ -75,6 +82,18 @@ def pareto_front(
     axes.set_xlim(*_compute_limits(accuracies, least_room))
     axes.set_ylim(*_compute_limits(scores, least_room))
     return figure
+
+
+def _choose_look(*, best: bool, on_front: bool) -> dict[str, Any]:
+    """Colour and marker of a setting."""
+    colour = POSITIVE_COLOUR if best else BAR_COLOUR if on_front else _BEATEN_COLOUR
+    return {"color": colour, "marker": "*" if best else "o", "markersize": 9 if best else 4}
+
+
+def _describe_setting(name: str, numbers: Mapping[str, str], recommended: str | None) -> str:
+    """A setting's number and name in the key."""
+    shown = drawable_text(name, longest=_LONGEST_SETTING)
+    return " ".join(filter(None, (numbers.get(name), shown, "(recommended)" * (name == recommended))))
 
 
 def find_pareto_optimal(points: Mapping[str, tuple[float, float]]) -> list[str]:

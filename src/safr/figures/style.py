@@ -1,24 +1,18 @@
 """Style of all figures: fonts, palette, and a figure class that keeps the style wherever it is shown."""
 
-import textwrap
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from importlib.resources import files
 from typing import Any, NamedTuple
 
-from matplotlib import style
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib import rc_params_from_file, style
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 
-from safr.figures.inputs import drawable_text
-
-TEXT_SIZE = 8.0  # points; no text is smaller
-POINTS_PER_INCH = 72.0
+from safr.figures.fonts import choose_fallbacks, find_missing, warn_of_missing
 
 
 class Shades(NamedTuple):
@@ -28,7 +22,7 @@ class Shades(NamedTuple):
     dark: str
 
 
-# Okabe and Ito's colours for the colour-blind, without the yellow, which is hard to see on white paper.
+# The light ones are those of the style file.
 RUN_SHADES = (
     Shades("#0072B2", "#56B4E9"),
     Shades("#D55E00", "#FF9448"),
@@ -51,29 +45,15 @@ AGAINST_COLOUR = AGAINST.light
 POSITIVE_COLOUR = POSITIVE.light
 NEGATIVE_COLOUR = NEGATIVE.light
 
-STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
-    "font.size": TEXT_SIZE,
-    "axes.titlesize": TEXT_SIZE + 1,
-    "axes.labelsize": TEXT_SIZE,
-    "xtick.labelsize": TEXT_SIZE,
-    "ytick.labelsize": TEXT_SIZE,
-    "legend.fontsize": TEXT_SIZE,
-    "figure.titlesize": TEXT_SIZE + 2,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.unicode_minus": True,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.5,
-    "hatch.linewidth": 0.5,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a word may hold dollar signs
-    "svg.fonttype": "none",  # text stays text: small files, searchable, and the browser's fonts for every script
-}
+STYLE: dict[str, Any] = dict(
+    rc_params_from_file(str(files("safr.figures") / "safr.mplstyle"), use_default_template=False).items()
+)
+TEXT_SIZE: float = STYLE["font.size"]  # points; no text is smaller
+TITLE_SIZE: float = STYLE["figure.titlesize"]
+
+# Not in the file, because the figures of others may hold formulas and need their axes arranged. In ours a word may hold
+# dollar signs, and `new_figure` says which axes are arranged.
+_ONLY_OURS = {"text.parse_math": False, "figure.constrained_layout.use": False}
 
 # matplotlib's settings and Python's warning filters belong to the whole process, and a server draws in several threads.
 _style_lock = threading.RLock()
@@ -84,8 +64,7 @@ _in_our_style = ContextVar("_in_our_style", default=False)
 def figure_style(salt: str = "safr") -> Iterator[None]:
     """A context in which matplotlib draws in our style, whatever the user's settings, without warnings on glyphs.
 
-    Scripts that DejaVu Sans doesn't hold show as boxes in a PNG and in the reader's own font in an SVG. Inside another
-    such context it changes nothing.
+    Inside another such context it changes nothing.
 
     Args:
         salt: Part of the ids inside an SVG.
@@ -93,8 +72,9 @@ def figure_style(salt: str = "safr") -> Iterator[None]:
     if _in_our_style.get():
         yield
         return
-    with _style_lock, style.context(["default", STYLE | {"svg.hashsalt": salt}]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    ours = STYLE | _ONLY_OURS | {"svg.hashsalt": salt}
+    with _style_lock, style.context(["default", ours]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # we warn once, of all of them
         token = _in_our_style.set(True)
         try:
             yield
@@ -103,69 +83,38 @@ def figure_style(salt: str = "safr") -> Iterator[None]:
 
 
 class StyledFigure(Figure):
-    """A matplotlib figure that is always drawn in our style: in a notebook, in a viewer, by a user's `savefig`."""
+    """A matplotlib figure that is always drawn in our style: in a notebook, in a viewer, by a user's `savefig`.
+
+    Characters that DejaVu Sans lacks are drawn in installed fonts that hold them. Of characters that no font holds a
+    `MissingGlyphWarning` tells; an SVG leaves them to the reader's own fonts.
+    """
 
     def draw(self, renderer: Any) -> None:
         """Draws the figure."""
         with figure_style():
+            texts = self._choose_fonts()
             super().draw(renderer)
+        if self.canvas.get_default_filetype() != "svg":
+            warn_of_missing(find_missing(texts))
+
+    def savefig(self, *arguments: Any, **options: Any) -> None:
+        """Saves the figure; a PDF holds its fonts as TrueType."""
+        with figure_style():
+            super().savefig(*arguments, **options)
 
     def get_tightbbox(self, *arguments: Any, **options: Any) -> Any:
         """Box around everything drawn, in inches; notebooks call it."""
         with figure_style():
+            self._choose_fonts()
             return super().get_tightbbox(*arguments, **options)
 
-
-def new_figure(width: float, height: float, *, title: str | None, caption: str, constrained: bool = True) -> Figure:
-    """An empty figure with its title above and its caption below.
-
-    Args:
-        width: Inches.
-        height: Inches, to which the heights of title and caption are added.
-        title: Wrapped to the width.
-        caption: Wrapped to the width; may be empty.
-        constrained: Whether matplotlib arranges the axes around their labels.
-    """
-    heading = wrap_text(drawable_text(title, longest=300), width, size=TEXT_SIZE + 2) if title else ""
-    caption = wrap_text(caption, width)
-    figure = StyledFigure(
-        figsize=(width, height + line_height(heading, TEXT_SIZE + 2) + line_height(caption)),
-        layout="constrained" if constrained else None,
-    )
-    left = 4 / POINTS_PER_INCH / width
-    if heading:
-        figure.suptitle(heading, x=left, ha="left")
-    if caption:
-        figure.supxlabel(caption, x=left, ha="left", fontsize=TEXT_SIZE, color="#444444")
-    return figure
-
-
-def wrap_text(text: str, width: float, *, size: float = TEXT_SIZE) -> str:
-    """The text broken into lines that fit a figure of `width` inches."""
-    if not text:
-        return ""
-    average = text_width(text, size) / len(text)
-    characters = 0.93 * width * POINTS_PER_INCH / max(average, 1.0)  # so that lines of wider letters fit too
-    return "\n".join(textwrap.wrap(text, max(int(characters), 10)))
-
-
-def line_height(text: str, size: float = TEXT_SIZE) -> float:
-    """Height in inches of a text of one or more lines, with the space around it; 0 for an empty text."""
-    return (text.count("\n") + 1.6) * 1.3 * size / POINTS_PER_INCH if text else 0.0
-
-
-def widest_word(words: list[str], size: float = TEXT_SIZE) -> float:
-    """Width in inches of the widest of the words."""
-    return max(text_width(word, size) for word in words) / POINTS_PER_INCH
-
-
-@lru_cache(maxsize=4096)
-def text_width(text: str, size: float = TEXT_SIZE) -> float:
-    """Width in points of one line of text."""
-    scale = 4  # measured larger than drawn, so that rounding to pixels matters less
-    with figure_style():
-        renderer = RendererAgg(1, 1, POINTS_PER_INCH * scale)
-        return renderer.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / scale
+    def _choose_fonts(self) -> list[str]:
+        """Gives every text the fonts that hold its characters, and returns the texts."""
+        texts = [artist for artist in self.findobj(Text) if isinstance(artist, Text)]
+        for text in texts:
+            if fallbacks := choose_fallbacks(text.get_text()):
+                text.set_fontfamily([*STYLE["font.family"], *fallbacks])
+        return [text.get_text() for text in texts]
 
 
 def run_line_style(number: int) -> dict[str, Any]:
@@ -176,10 +125,3 @@ def run_line_style(number: int) -> dict[str, Any]:
         "markersize": 4.0,
         "linewidth": 1.4,
     }
-
-
-def draw_words_below(axes: Axes, words: list[str]) -> None:
-    """Writes one word under every position 0, 1, ..., reading upwards."""
-    # Anchored ends keep the words at the axis in a browser whose font is narrower than ours.
-    axes.set_xticks(range(len(words)), words, rotation=90, rotation_mode="anchor", ha="right", va="center")
-    axes.tick_params(axis="x", length=0, pad=4)
