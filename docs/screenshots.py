@@ -67,8 +67,9 @@ def draw_shaded_words(baseline: Run, regularized: Run) -> None:
 
 def draw_allocation(run: Run) -> None:
     """The paper's sentence: which words have neurons to themselves, and which share them."""
-    _, png = save_figure(explain_paper_sentence(run).figures()["allocation"], IMAGES / "allocation")
-    png.with_suffix(".svg").unlink()  # the documentation shows the other
+    for path in save_figure(explain_paper_sentence(run).figures()["allocation"], IMAGES / "allocation"):
+        if path.suffix != ".png":  # the documentation shows this one
+            path.unlink()
 
 
 def draw_explorer(*runs: Run) -> None:

@@ -10,15 +10,15 @@ def figure_of(text):
     return interference_heatmap(text.words, text.interference, title="Interference")
 
 
-def test_both_files_are_written_and_nothing_else(tmp_path, sentence):
+def test_all_files_are_written_and_nothing_else(tmp_path, sentence):
     paths = save_figure(figure_of(sentence), tmp_path / "figures" / "fc1")
-    assert paths == [tmp_path / "figures" / "fc1.svg", tmp_path / "figures" / "fc1.png"]
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fc1.png", "fc1.svg"]
+    assert paths == [tmp_path / "figures" / f"fc1.{suffix}" for suffix in ("svg", "png", "pdf")]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["fc1.pdf", "fc1.png", "fc1.svg"]
 
 
 def test_a_dot_in_the_name_is_not_a_suffix(tmp_path):
     names = [path.name for path in save_figure(capacity_bars(["a"], [0.5]), str(tmp_path / "lambda0.1"))]
-    assert names == ["lambda0.1.svg", "lambda0.1.png"]
+    assert names == ["lambda0.1.svg", "lambda0.1.png", "lambda0.1.pdf"]
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path, sentence):
@@ -40,6 +40,19 @@ def test_an_svg_holds_its_words_as_text_in_common_fonts_and_no_date(sentence):
     assert "Preposterous" in svg
     assert "'DejaVu Sans', 'Verdana', 'Arial', sans-serif" in svg
     assert "date" not in svg
+
+
+@pytest.mark.parametrize("by_user", [False, True])
+def test_a_pdf_embeds_its_fonts_as_truetype_and_has_no_date(tmp_path, by_user):
+    figure = capacity_bars(["dull"], [0.5])
+    if by_user:
+        figure.savefig(tmp_path / "a.pdf")
+    else:
+        save_figure(figure, tmp_path / "a")
+    pdf = (tmp_path / "a.pdf").read_bytes()
+    assert b"/FontFile2" in pdf
+    assert b"/Type3" not in pdf
+    assert (b"/CreationDate" in pdf) == by_user
 
 
 def test_an_svg_is_small(sentence):
@@ -74,4 +87,4 @@ def test_a_failed_write_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatc
     with pytest.raises(OSError, match="disk full"):
         save_figure(figure, tmp_path / "a")
     assert (tmp_path / "a.svg").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.svg"]

@@ -320,7 +320,7 @@ def test_some_texts_of_one_word_are_told(page, baseline):
 
 def test_a_run_without_srs_has_its_other_figures(single_word_run, tmp_path):
     run = copied(single_word_run, tmp_path, "words")
-    assert {path.name for path in write_figures(run)} == {"history.svg", "history.png"}
+    assert {path.name for path in write_figures(run)} == {"history.svg", "history.png", "history.pdf"}
     run.history_file.unlink()
     shutil.rmtree(run.figures_folder)
     assert write_figures(run) == []
