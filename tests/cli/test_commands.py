@@ -18,6 +18,8 @@ from safr.cli.commands import main
 from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments import demo, paper
+from safr.figures import fonts
+from safr.figures.fonts import find_missing
 from safr.runs import Run, create_run
 from safr.storage import CHECKSUMS_FILE, write_json
 from tests.test_training import small_data
@@ -205,7 +207,22 @@ def test_explain_draws_figures(run, tmp_path, capsys, options):
     assert main(["explain", str(run), "word1 good film", "--figures", str(tmp_path / "figures"), *options]) == 0
     files = {path.name for path in (tmp_path / "figures").iterdir()}
     names = ["allocation", "capacity", "interference", "sites", *(["scores"] if options else [])]
-    assert files == {f"{name}.{kind}" for name in names for kind in ("svg", "png")}
+    assert files == {f"{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")}
+
+
+def test_explain_draws_figures_as_wide_as_a_column_of_a_paper(run, tmp_path, capsys):
+    options = ["--figures", str(tmp_path), "--figure-width"]
+    assert main(["explain", str(run), "word1 good film", *options, "column"]) == 0
+    assert 'width="218pt"' in (tmp_path / "capacity.svg").read_text()
+    assert "`width` must be" in failure(capsys, "explain", str(run), "word1 good film", *options, "3.3")
+
+
+@pytest.mark.skipif(not find_missing("漢"), reason="this machine has a font for it")
+def test_one_line_says_which_characters_no_font_holds(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(fonts, "_told_characters", set())
+    assert main(["explain", str(run), "漢 word1 film", "--figures", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "no installed font holds 漢" in line]
+    assert len(lines) == 1
 
 
 @pytest.mark.parametrize(

@@ -327,6 +327,7 @@ def explain_command(
     text_pair: Annotated[str, tyro.conf.Positional] = "",
     json: bool = False,
     figures: Path | None = None,
+    figure_width: Literal["column", "page"] | float = "page",
     file: Path | None = None,
     output: Path | None = None,
     text_column: str | tuple[str, ...] = "text",
@@ -346,7 +347,8 @@ def explain_command(
         text: The text; `-` reads it from standard input.
         text_pair: The second text, of a pair.
         json: Print every number as JSON instead.
-        figures: Folder for the text's figures, as SVG and PNG.
+        figures: Folder for the text's figures, as SVG, PNG and PDF.
+        figure_width: Width of the figures: of a paper's `column` or `page`, or points of 1/72 inch.
         file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
@@ -384,7 +386,7 @@ def explain_command(
     if figures is not None:
         from safr.figures import save_figure
 
-        for name, figure in explanation.figures().items():
+        for name, figure in explanation.figures(width=figure_width).items():
             for path in save_figure(figure, figures / name):
                 sys.stderr.write(f"{path}\n")
 
