@@ -217,6 +217,7 @@ def test_explain_draws_figures_as_wide_as_a_column_of_a_paper(run, tmp_path, cap
     assert "`width` must be" in failure(capsys, "explain", str(run), "word1 good film", *options, "3.3")
 
 
+@pytest.mark.filterwarnings("default:no installed font holds")
 @pytest.mark.skipif(not find_missing("漢"), reason="this machine has a font for it")
 def test_one_line_says_which_characters_no_font_holds(run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(fonts, "_told_characters", set())

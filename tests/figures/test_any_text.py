@@ -4,7 +4,6 @@ import io
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,9 +19,6 @@ from safr.figures import (
     sites_panel,
     training_history,
 )
-
-# What no installed font holds differs from machine to machine.
-pytestmark = pytest.mark.filterwarnings("ignore::safr.figures.fonts.MissingGlyphWarning")
 
 # Surrogates too, and characters that matplotlib, XML or a terminal could trip over.
 ANY_WORD = st.text(st.characters(exclude_categories=()), max_size=30) | st.sampled_from(

@@ -100,10 +100,11 @@ def test_the_key_names_only_what_is_there(score, name):
 
 
 def test_words_that_do_not_fit_a_column_go_on_in_a_second_row_on_the_same_axis(sentence):
-    figure = capacity_bars(sentence.words, sentence.capacity, width="column")
+    words = sentence.words * 2
+    figure = capacity_bars(words, [*sentence.capacity, *sentence.capacity / 2], width="column")
     first, second = figure.axes
     shown = [label.get_text() for axes in figure.axes for label in axes.get_xticklabels()]
-    assert shown == sentence.words
+    assert shown == words
     assert first.get_ylim() == second.get_ylim()
     assert first.get_xlim() == second.get_xlim()
 

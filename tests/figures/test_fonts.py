@@ -72,6 +72,7 @@ def test_an_svg_says_nothing_because_the_reader_has_fonts(only_matplotlibs_fonts
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "漢字" in figure_to_svg(capacity_bars(["漢字"], [0.2]))
+    assert fonts._told_characters == set()
 
 
 def test_a_user_who_saves_a_figure_is_told_too(only_matplotlibs_fonts):

@@ -73,7 +73,7 @@ def test_every_figure_has_the_width_asked_for_and_all_its_letters_legible_inside
 
 
 def list_shown(figure):
-    """The labels of a figure; of the numbers of an axis, matplotlib keeps some beyond its ends and doesn't draw them."""
+    """The labels of a figure, without the numbers beyond an axis's ends, which matplotlib keeps and doesn't draw."""
     hidden = set()
     for axes in figure.axes:
         for axis, limits in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):

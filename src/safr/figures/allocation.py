@@ -41,7 +41,7 @@ POINTS_PER_CIRCLE = 15.0  # of the width: a column holds 14 circles
 SMALLEST_RADIUS = 1.5  # points, so that a word without capacity still has a place
 LINE_HEIGHT = 1.25 * TEXT_SIZE  # points
 POINTS_PER_LINE = 50  # samples of a line, so that labels can avoid it
-MARGIN = 8.0  # points around the whole graph
+BORDER = 8.0  # points around the whole graph
 UNKNOWN_LOOK: dict[str, Any] = {"facecolor": "white", "linestyle": (0, (2.5, 1.5))}
 
 WordPair = tuple[int, int]
@@ -145,7 +145,7 @@ def _fit_graph(
 ) -> tuple[Array, list[Box]]:
     """Centres of the circles and boxes of the labels, in points, that take the width and no more."""
     widths = np.array([text_width(word) for word in words])
-    centres = place_circles(strength, radii, side=min(110.0 + 55.0 * np.sqrt(len(words)), width - 2 * MARGIN))
+    centres = place_circles(strength, radii, side=min(110.0 + 55.0 * np.sqrt(len(words)), width - 2 * BORDER))
 
     def place_words() -> tuple[list[Box], float]:
         labels = place_labels(centres, radii, widths, LINE_HEIGHT, _sample_lines(centres, pairs))
@@ -190,6 +190,6 @@ def _sample_lines(centres: Array, pairs: list[WordPair]) -> Array:
 def _compute_bounds(centres: Array, radii: Array, labels: list[Box]) -> Box:
     """The box around all circles and labels, with a margin."""
     corners = np.array(labels)
-    low = np.minimum(corners[:, :2], centres - radii[:, None]).min(axis=0) - MARGIN
-    high = np.maximum(corners[:, 2:], centres + radii[:, None]).max(axis=0) + MARGIN
+    low = np.minimum(corners[:, :2], centres - radii[:, None]).min(axis=0) - BORDER
+    high = np.maximum(corners[:, 2:], centres + radii[:, None]).max(axis=0) + BORDER
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
