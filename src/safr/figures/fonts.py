@@ -25,10 +25,6 @@ _MOST_TOLD = 12  # characters that a warning names
 _told_characters: set[str] = set()
 
 
-class MissingGlyphWarning(UserWarning):
-    """No installed font holds a character of a figure, which is drawn as a box."""
-
-
 @lru_cache(maxsize=4096)
 def choose_fallbacks(text: str) -> tuple[str, ...]:
     """Names of installed fonts for the characters of a text that DejaVu Sans lacks, as few as possible."""
@@ -53,8 +49,7 @@ def warn_of_missing(characters: str) -> None:
     warnings.warn(
         f"no installed font holds {shown}; figures show boxes instead, SVG files the reader's own font; "
         f"install {fonts}",
-        MissingGlyphWarning,
-        stacklevel=3,
+        stacklevel=1,  # the command line shows warnings that come from here; the callers are matplotlib's functions
     )
 
 

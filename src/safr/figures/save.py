@@ -17,7 +17,7 @@ def save_figure(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     """Writes the figure as .svg, .png and .pdf and returns the paths; missing folders are created.
 
     The PDF embeds its fonts as TrueType, which publishers ask for, and has no date. Where no installed font holds a
-    character, the PNG and the PDF show a box and a `MissingGlyphWarning` says so; the SVG leaves it to the reader's.
+    character, the PNG and the PDF show a box and a warning says so; the SVG leaves it to the reader's.
 
     A file is written under a temporary name and then renamed, so a reader or a crash never leaves half a file. The
     first call fixes the positions of the axes, so that the next call gives the same bytes: resize a figure before it.

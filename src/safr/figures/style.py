@@ -85,8 +85,8 @@ def figure_style(salt: str = "safr") -> Iterator[None]:
 class StyledFigure(Figure):
     """A matplotlib figure that is always drawn in our style: in a notebook, in a viewer, by a user's `savefig`.
 
-    Characters that DejaVu Sans lacks are drawn in installed fonts that hold them. Of characters that no font holds a
-    `MissingGlyphWarning` tells; an SVG leaves them to the reader's own fonts.
+    Characters that DejaVu Sans lacks are drawn in installed fonts that hold them. A warning names characters that no
+    font holds; an SVG leaves them to the reader's own fonts.
     """
 
     def draw(self, renderer: Any) -> None:
