@@ -262,6 +262,22 @@ def test_whoever_locks_a_run_clears_what_dead_processes_were_writing_anywhere_in
         assert list(mine.parent.iterdir()) == [mine]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"epoch": 0},
+        {"epoch": 0.5, "capacity": [], "prediction": [], "probability": []},
+        {"epoch": 0, "capacity": [[1.5]], "prediction": ["good"], "probability": [0.5]},
+        {"epoch": 0, "capacity": [[0.5]], "prediction": ["good"], "probability": ["high"]},
+    ],
+)
+def test_a_word_history_of_another_form_is_named(run, line):
+    assert run.word_history == []
+    write_text(run.word_history_file, f"{json.dumps(line)}\n")
+    with pytest.raises(InputError, match=r"word_history\.jsonl, line 1: expected "):
+        run.word_history  # noqa: B018
+
+
 def test_a_link_to_nowhere_is_no_empty_history(run):
     run.history_file.symlink_to(run.history_file)
     with pytest.raises(InputError, match=r"history\.jsonl: "):

@@ -89,6 +89,11 @@ class Run:
         return self.folder / "history.jsonl"
 
     @property
+    def word_history_file(self) -> Path:
+        """One JSON line before training and one per epoch: capacity of the words of a few texts."""
+        return self.folder / "word_history.jsonl"
+
+    @property
     def scores_file(self) -> Path:
         """What the evaluation found."""
         return self.folder / "scores.json"
@@ -199,6 +204,13 @@ class Run:
         if not os.path.lexists(self.history_file):  # a link that leads nowhere is damage
             return []
         return read_json_lines(self.history_file, _schema("history"))
+
+    @property
+    def word_history(self) -> list[dict[str, Any]]:
+        """How the words of a few texts part in training; empty where that was not kept, an InputError where damaged."""
+        if not os.path.lexists(self.word_history_file):
+            return []
+        return read_json_lines(self.word_history_file, _schema("word_history"))
 
     @property
     def is_trained(self) -> bool:

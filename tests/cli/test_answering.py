@@ -31,6 +31,10 @@ def run(tmp_path_factory):
     return Run(folder / "run")
 
 
+def test_words_of_dev_texts_are_followed_through_training(run):
+    assert [line["epoch"] for line in run.word_history] == list(range(len(run.history) + 1))
+
+
 def test_answers_are_learned_and_the_scores_are_those_of_torchmetrics(run):
     model, words = run.load_model()
     data, scores = run.load_data(), run.scores

@@ -77,6 +77,12 @@ def test_the_answer_is_learned_and_in_an_encoder_goes_with_capacity(runs, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_words_of_dev_texts_are_followed_through_training(runs, kind):
+    run = runs[kind]
+    assert [line["epoch"] for line in run.word_history] == list(range(len(run.history) + 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_scores_are_those_of_the_models_own_loss(runs, kind):
     run, (model, words) = runs[kind], runs[kind].load_model()
     rows = tokenize_targets(words, run.load_data().test, 32, encoder_decoder=model.config.is_encoder_decoder)

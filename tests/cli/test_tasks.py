@@ -60,6 +60,12 @@ def as_bits(lists):
     return np.array([[name in names.split("; ") for name in sorted(CLASSES)] for names in lists], dtype=int)
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_words_of_dev_texts_are_followed_through_training(runs, task):
+    run = runs[task]
+    assert [line["epoch"] for line in run.word_history] == list(range(len(run.history) + 1))
+
+
 def test_scores_of_pairs_are_those_of_scikit_learn(runs):
     labels, predictions = read_texts(runs["pairs"])
     scores = runs["pairs"].scores

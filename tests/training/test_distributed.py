@@ -96,6 +96,16 @@ def test_what_two_processes_have_begun_is_resumed_by_one(one, two, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_of_two_processes_follows_the_words_as_one_does(one, two):
+    lines, others = Run(one / "whole").word_history, Run(two / "whole").word_history
+    assert [line["epoch"] for line in others] == [0, 1, 2, 3]
+    assert [line["epoch"] for line in Run(two / "begun by one").word_history] == [0, 1, 2, 3]
+    for line, other in zip(lines, others, strict=True):
+        for values, other_values in zip(line["capacity"], other["capacity"], strict=True):
+            assert values == pytest.approx(other_values, rel=0.01)
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_in_one_process_ends_both(two):
     with pytest.raises(InputError, match="the loss is not a finite number from step 3 on"):
         Run(two / "diverged").check_divergence()
@@ -122,6 +132,11 @@ def test_a_stopped_sharded_training_is_resumed(one, sharded):
     assert_same_runs(Run(sharded / "whole"), Run(sharded / "stopped"), 0)
     assert_same_runs(Run(sharded / "adam"), Run(sharded / "stopped adam"), 0)
     assert_same_runs(Run(one / "whole"), Run(sharded / "begun by one"), 1e-6)
+
+
+@pytest.mark.slow
+def test_sharded_processes_follow_no_words(sharded):
+    assert Run(sharded / "whole").word_history == []
 
 
 @pytest.mark.slow

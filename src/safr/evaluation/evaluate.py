@@ -264,8 +264,7 @@ def choose_examples(
     split: Split, texts: Sequence[EncodedText], internals: Sequence[InternalScores], data: TextDataset
 ) -> list[dict[str, Any]]:
     """The examples of a run, as JSON values, by `EXAMPLE_RULE`."""
-    is_paper_like = set(data.label_names) == {"negative", "positive"} and not data.has_pairs
-    examples = [_paper_example(split)] if is_paper_like else []
+    examples = [_paper_example(split)] if is_paper_like(data) else []
     fitting = [n for n, text in enumerate(texts) if MIN_WORDS <= len(text.words) <= MAX_WORDS and not text.truncated]
     fitting.sort(key=lambda n: hash_text(split.texts[n]))
     judged = MAIN_METRICS[data.task].judge(np.array([text.prediction for text in internals]), split.label_array)
@@ -278,6 +277,11 @@ def choose_examples(
             for n in matching[:EXAMPLES_PER_OUTCOME]
         ]
     return [asdict(example) for example in examples]
+
+
+def is_paper_like(data: TextDataset) -> bool:
+    """Whether the paper's sentence fits the data: the classes are negative and positive, and texts are no pairs."""
+    return set(data.label_names) == {"negative", "positive"} and not data.has_pairs
 
 
 def _scores(

@@ -92,6 +92,7 @@ from safr.training.reporting import (
     prepare_trackers,
 )
 from safr.training.sharding import gather_state, gather_weights, shard_loaded_state, shard_model
+from safr.training.word_history import WordHistoryWriter
 
 
 def train(
@@ -206,6 +207,7 @@ def _train_model(
         EarlyStoppingCallback(settings.recipe.patience),
         DivergenceCheck(settings.recipe),
         _History(run, dict.fromkeys((DEV_METRICS[data.task][0], metric))),
+        *([] if is_sharded else [WordHistoryWriter(run, prepared, data)]),
         CheckpointManifest(),
         *([TermLogs()] if trackers else []),
     ]
