@@ -190,13 +190,14 @@ class Run:
         schema = read_json(Path(str(files("safr"))) / "evaluation" / "benchmark.schema.json")
         return read_json(self.benchmark_file, schema, advice=f"delete it and run `safr benchmark {self.folder}` again")
 
-    def read_words(self, columns: Mapping[str, str]) -> pyarrow.Table:
+    def read_words(self, columns: Mapping[str, str], *, optional: Mapping[str, str] | None = None) -> pyarrow.Table:
         """Columns of the table of words, by name with what they hold; see `safr.storage.read_parquet`."""
         if not self.words_file.exists():
             raise InputError(
                 f"{self.folder}: keeps no words of its test texts; run `safr evaluate {self.folder}` first"
             )
-        return read_parquet(self.words_file, columns, advice=f"run `safr evaluate {self.folder}` again")
+        advice = f"run `safr evaluate {self.folder}` again"
+        return read_parquet(self.words_file, columns, optional=optional, advice=advice)
 
     @property
     def history(self) -> list[dict[str, Any]]:

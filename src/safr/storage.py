@@ -90,13 +90,20 @@ def read_json_lines(path: Path, schema: Mapping[str, Any] | None = None, *, advi
     return [_parse_json(line, schema, f"{path}, line {number}", advice) for number, line in enumerate(lines, start=1)]
 
 
-def read_parquet(path: Path, columns: Mapping[str, str] | None = None, *, advice: str = _ADVICE) -> pyarrow.Table:
+def read_parquet(
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    *,
+    optional: Mapping[str, str] | None = None,
+    advice: str = _ADVICE,
+) -> pyarrow.Table:
     """The table in a Parquet file, of which no more is read than fits into memory.
 
     Args:
         path: The file.
         columns: Columns to read, with what each holds: `integer`, `number` or `text`, and no missing values. Default:
             all, unchecked.
+        optional: Further columns, which the file may lack.
         advice: What to do about a damaged file, for the error.
 
     Raises:
@@ -112,6 +119,8 @@ def read_parquet(path: Path, columns: Mapping[str, str] | None = None, *, advice
             texts = [name for name, kind in _column_kinds(parquet.ParquetFile(file)).items() if kind == "text"]
             opened = parquet.ParquetFile(file, read_dictionary=texts)
             found = _column_kinds(opened)
+            if columns is not None:
+                columns = {**columns, **{name: kind for name, kind in (optional or {}).items() if name in found}}
             if opened.metadata.num_rows > _MOST_ROWS:
                 raise ValueError(f"it says that it has {opened.metadata.num_rows:,} rows")
             for name, kind in (columns or {}).items():

@@ -19,6 +19,8 @@ OPERATIONS = [
     ("/api/neurons", "POST"),
     ("/api/neurons-off", "POST"),
     ("/api/neurons/{run}/{neuron}", "GET"),
+    ("/api/words/{run}", "GET"),
+    ("/api/words/{run}/texts", "GET"),
 ]
 CASES = [
     (path, method, mode)

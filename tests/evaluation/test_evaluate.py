@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, BertForSequenceClassification
 
 from safr import inference
 from safr.attribution.internals import InternalScores, internal_scores
+from safr.attribution.relevance import relevance
 from safr.data import Split, TextDataset
 from safr.data.batches import iter_batches
 from safr.data.encoding import EncodedText, encode
@@ -271,7 +272,7 @@ def test_the_table_holds_the_predictions(run):
 def test_the_table_has_a_row_per_word(run):
     table = pyarrow.parquet.read_table(run.words_file)
     masked = {"keep", "capacity_vmask"} if has_mask(run) else set()
-    assert set(table.column_names) == {"text", "position", "word", "label", "prediction"} | SITES | masked
+    assert set(table.column_names) == {"text", "position", "word", "label", "prediction", "relevance"} | SITES | masked
     texts = texts_of(run)
     assert table.num_rows == sum(len(text.words) for text in texts)
     assert table["word"].to_pylist() == [word for text in texts for word in text.words]
@@ -285,6 +286,12 @@ def test_the_table_has_a_row_per_word(run):
         if name.startswith("capacity") or name == "keep":
             values = table[name].to_numpy()
             assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_the_table_holds_what_each_word_adds_to_the_class_its_text_gets(run):
+    expected = relevance(load(run.model_folder), texts_of(run))
+    for found, values in zip(words_by_text(run, "relevance"), expected, strict=True):
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-6)
 
 
 def test_the_capacity_table_follows_from_the_table_of_words(run):

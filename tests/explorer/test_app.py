@@ -313,3 +313,17 @@ def test_the_page_about_the_interface_tells_every_operation_and_loads_nothing(cl
         assert path in answer.text
     assert "Probability of each class, or of the likeliest next tokens." in answer.text
     assert render_api_page(api.openapi())[0] == answer.text
+
+
+def test_the_words_of_the_test_texts_are_told(client, readers):
+    for reader in readers:
+        found = client.get(f"/api/words/{reader.run.name}").json()
+        assert found == dataclasses.asdict(reader.word_index.table)
+        word = found["words"][0]
+        texts = client.get(f"/api/words/{reader.run.name}/texts", params={"word": word}).json()
+        assert len(texts) == found["texts"][0]
+        assert texts == reader.word_index.find_texts(word)
+    assert client.get("/api/words/safr/texts", params={"word": "no such word"}).json() == []
+    assert client.get("/api/words/nothing").status_code == 404
+    assert "no such run" in problem(client.get("/api/words/nothing/texts", params={"word": "a"}))
+    assert "query.word" in problem(client.get("/api/words/safr/texts"))

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explanation import output_names, token_names
 from safr.attribution.internals import InternalScores, internal_scores
 from safr.attribution.neurons import summarize_neurons
+from safr.attribution.relevance import has_rules, relevance
 from safr.attribution.words import Scores
 from safr.config import QUESTION_TASKS
 from safr.data import Split, TextDataset
@@ -151,7 +152,8 @@ def _evaluate_run(
     _add_token_scores(scores, model, tokenizer, whole, max_tokens, data)
     scores["duplicates"] = data.duplicates.to_dict()
     if split == "test":
-        _write_words(run, texts, examples, internals, data)
+        for_prediction = relevance(model, texts) if has_rules(model) else None
+        _write_words(run, texts, examples, internals, data, for_prediction)
         write_parquet(run.neurons_file, summarize_neurons(model, tokenizer, texts).to_table())
         write_json(run.examples_file, choose_examples(examples, texts, internals, data))
         card = model_card(run.model_folder, _card_scores(scores), dataset=data.name, split=split)
@@ -456,6 +458,7 @@ def _write_words(
     split: Split,
     internals: Sequence[InternalScores],
     data: TextDataset,
+    for_prediction: Scores | None,
 ) -> None:
     """Write one row per word, for whoever wants to look further than the averages."""
     sizes = [len(text.words) for text in texts]
@@ -477,6 +480,8 @@ def _write_words(
         columns["keep"] = np.concatenate([text.keep for text in internals if text.keep is not None])
     for site in internals[0].capacity:
         columns[f"capacity_{site.replace('.', '_')}"] = np.concatenate([text.capacity[site] for text in internals])
+    if for_prediction is not None:  # what the word adds to the logit of the class that its text gets
+        columns["relevance"] = np.concatenate(for_prediction)
     write_parquet(run.words_file, pyarrow.table(columns))
 
 

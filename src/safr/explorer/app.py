@@ -28,6 +28,7 @@ from safr.explorer.page import live_security_policy, render_api_page, render_pag
 from safr.explorer.payload import PagePayload, RunSummary, TextRow
 from safr.explorer.turns import BusyError, StoppedError
 from safr.explorer.what_if import WhatIf, WhatIfFlip, WhatIfPrediction
+from safr.explorer.words import WordTable
 
 _PAIR_BORDER = re.compile(r"\s*(?:‖|\|\||\n)\s*")
 
@@ -55,6 +56,7 @@ _ANSWER_TYPES: tuple[Any, ...] = (
     WhatIf,
     TextRow,
     RunSummary,
+    WordTable,
 )
 for _answer_type in _ANSWER_TYPES:  # the interface describes their fields with the docstrings of the fields
     _answer_type.__pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
@@ -142,6 +144,11 @@ _POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     504: {"model": Problem, "description": "The answer took too long."},
 }
 _GET_PROBLEMS: dict[int | str, dict[str, Any]] = {status: _POST_PROBLEMS[status] for status in (401, 403, 421, 422)}
+_RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    **_GET_PROBLEMS,
+    **{status: _POST_PROBLEMS[status] for status in (404, 503, 504)},
+}
+_RUN_PATH = Path(description="Name of the run.", max_length=500)
 
 routes = APIRouter()
 
@@ -282,11 +289,11 @@ async def post_neurons_off(request: Request, question: NeuronsQuestion) -> Neuro
 
 @routes.get(
     "/api/neurons/{run}/{neuron}",
-    responses={**_GET_PROBLEMS, **{status: _POST_PROBLEMS[status] for status in (404, 503, 504)}},
+    responses=_RUN_PROBLEMS,
 )
 async def get_neuron(
     request: Request,
-    run: Annotated[str, Path(description="Name of the run.", max_length=500)],
+    run: Annotated[str, _RUN_PATH],
     neuron: Annotated[int, Path(description="Number of the neuron, from 0.")],
 ) -> NeuronPage:
     """What drives one neuron of the explaining layer over all test texts, and which classes it speaks for."""
@@ -295,6 +302,24 @@ async def get_neuron(
         return await _compute(request, lambda: session.describe_neuron(neuron))
     except LookupError as error:
         raise HTTPException(404, str(error)) from error
+
+
+@routes.get("/api/words/{run}", responses=_RUN_PROBLEMS)
+async def get_words(request: Request, run: Annotated[str, _RUN_PATH]) -> WordTable:
+    """The words of all test texts: where each stands, its mean capacity, and which classes it speaks for."""
+    session = _get_session(request, run)
+    return await _compute(request, lambda: session.word_index.table)
+
+
+@routes.get("/api/words/{run}/texts", responses=_RUN_PROBLEMS)
+async def get_texts_with_word(
+    request: Request,
+    run: Annotated[str, _RUN_PATH],
+    word: Annotated[str, Query(description="The word, spelled as in `/api/words/{run}`.", max_length=1000)],
+) -> list[int]:
+    """Numbers of the test texts that hold a word."""
+    session = _get_session(request, run)
+    return await _compute(request, lambda: session.word_index.find_texts(word))
 
 
 async def _compute(request: Request, work: Callable[[], _Answer]) -> _Answer:

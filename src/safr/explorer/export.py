@@ -24,6 +24,8 @@ from safr.explorer.payload import (
     summarize_run,
 )
 from safr.explorer.what_if import WhatIf
+from safr.explorer.word_history import read_word_histories
+from safr.explorer.words import cut_to_bytes
 from safr.progress import Progress
 from safr.runs import Run
 from safr.storage import write_text
@@ -36,6 +38,9 @@ MAX_MATRIX_BYTES = 3_000_000
 
 MAX_NEURON_BYTES = 2_000_000
 """Bytes that the activations and relevance of neurons may take. Only many long texts reach this limit."""
+
+MAX_WORD_BYTES = 250_000
+"""Bytes that the words of all test texts may take. Of many words those that stand most often are kept."""
 
 TOP_WORDS_IN_FILE = 5
 """Words that a file holds of each neuron."""
@@ -115,6 +120,8 @@ def export_page(
         neuron_pages={
             session.run.name: _describe_neurons(session, readings[session.run.name].values()) for session in sessions
         },
+        words=cut_to_bytes({session.run.name: session.word_index.table for session in sessions}, MAX_WORD_BYTES),
+        word_histories=read_word_histories(runs),
     )
     write_text(output, render_page(payload))
     return output

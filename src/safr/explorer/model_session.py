@@ -38,6 +38,7 @@ from safr.explorer.what_if import (
     find_flip,
     predict_without_words,
 )
+from safr.explorer.words import WordIndex, read_word_index
 from safr.inference import compares_answers, encode_texts, is_regression, predict, predict_probabilities
 from safr.model.regularizer import get_explaining_site
 from safr.runs import Run
@@ -80,6 +81,11 @@ class ModelSession:
     def neuron_summary(self) -> NeuronSummary | None:
         """What the run keeps of its neurons; None where it was evaluated before that was kept."""
         return read_summary(self.run)
+
+    @cached_property
+    def word_index(self) -> WordIndex:
+        """All places of all words in the test texts."""
+        return read_word_index(self.run, self.tokenizer)
 
     @cached_property
     def test_words(self) -> pyarrow.Table:

@@ -21,6 +21,8 @@ from safr.evaluation.labels import align_labels
 from safr.explorer.explanation_payload import ExplanationPayload
 from safr.explorer.neurons import NeuronPage
 from safr.explorer.what_if import WhatIf
+from safr.explorer.word_history import WordHistory
+from safr.explorer.words import WordTable
 from safr.report.report import MAIN_K, check_same_data_and_names
 from safr.runs import Run
 from safr.storage import read_parquet
@@ -100,6 +102,12 @@ class PagePayload:
     neuron_pages: dict[str, dict[int, NeuronPage]] = field(default_factory=dict)
     """By run and number of the neuron, of those that the texts use most; empty like `what_ifs`, or where a run keeps
     nothing of its neurons."""
+
+    words: dict[str, WordTable] = field(default_factory=dict)
+    """The words of the test texts by run, those that stand most often; empty like `what_ifs`."""
+
+    word_histories: dict[str, WordHistory] = field(default_factory=dict)
+    """By run, how the words of a few sentences parted in its training; of the runs that keep it."""
 
     has_pairs: bool = False
     """Whether a text is a pair; a typed one then needs a double bar or a line break between its texts."""

@@ -24,6 +24,7 @@ from safr.explorer.payload import (
     list_texts,
     summarize_run,
 )
+from safr.explorer.word_history import read_word_histories
 from safr.runs import Run
 
 SERVED_TEXTS = 5_000
@@ -117,6 +118,7 @@ def live_payload(sessions: Sequence[ModelSession], rows: Sequence[TextRow], coun
         runs=[summarize_run(run) for run in runs],
         rows=[_add_predictions(row, sessions) for row in choose_texts(runs, rows, count)],
         total=len(rows),
+        word_histories=read_word_histories(runs),
     )
 
 
