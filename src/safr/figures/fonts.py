@@ -5,12 +5,21 @@ import warnings
 from collections.abc import Iterable
 from functools import cache, lru_cache
 
-from matplotlib.font_manager import FontEntry, fontManager
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.ft2font import FT2Font
 
 OWN_FONT = "DejaVu Sans"  # comes with matplotlib
 
-_PREFERRED = ("Noto Sans", "Source Han Sans", "Droid Sans", "PingFang", "Hiragino Sans", "Microsoft YaHei", "Yu Gothic")
+_PREFERRED = (
+    "Noto Sans CJK SC",
+    "Noto Sans",
+    "Source Han Sans",
+    "Droid Sans",
+    "PingFang",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Yu Gothic",
+)
 """Beginnings of the names of fonts that look well beside ours, the best first; all others come after them."""
 
 _NEVER = ("Last Resort", "Color", "Colour", "cmb", "cmex", "cmmi", "cmr", "cmss", "cmsy", "cmtt", "STIXNonUnicode")
@@ -58,36 +67,35 @@ def _search_fonts(characters: frozenset[str]) -> tuple[tuple[str, ...], frozense
     """Names of fonts that together hold what DejaVu Sans lacks, and the characters that none of them holds."""
     lacking = {ord(character) for character in characters if _is_visible(character)}
     names = []
-    for entry in _list_fonts():
+    for name in _list_fonts():
         if not lacking:
             break
-        held = lacking & _read_characters(entry.fname)
-        if held and entry.name != OWN_FONT:
-            names.append(entry.name)
+        held = lacking & _read_characters(name)
+        if held and name != OWN_FONT:
+            names.append(name)
         lacking -= held
     return tuple(names), frozenset(map(chr, lacking))
 
 
-def _list_fonts() -> list[FontEntry]:
-    """One upright face of every installed font: ours first, then those that look well beside it."""
+def _list_fonts() -> list[str]:
+    """Names of all installed fonts of normal weight: ours first, then those that look well beside it."""
 
-    def rank(entry: FontEntry) -> tuple[int, str]:
-        names = (OWN_FONT, *_PREFERRED)
-        place = next((number for number, name in enumerate(names) if entry.name.startswith(name)), len(names))
-        return (0 if entry.name == OWN_FONT else 1 + place), entry.name
+    def rank(name: str) -> tuple[bool, int, str]:
+        place = next((number for number, start in enumerate(_PREFERRED) if name.startswith(start)), len(_PREFERRED))
+        return name != OWN_FONT, place, name
 
-    upright = [entry for entry in fontManager.ttflist if entry.style == "normal" and entry.weight in (400, "normal")]
-    faces = {entry.name: entry for entry in upright if not any(part in entry.name for part in _NEVER)}
-    return sorted(faces.values(), key=rank)
+    names = {entry.name for entry in fontManager.ttflist if entry.style == "normal" and entry.weight in (400, "normal")}
+    return sorted((name for name in names if not any(part in name for part in _NEVER)), key=rank)
 
 
 @cache
-def _read_characters(path: str) -> frozenset[int]:
-    """Code points that a font file holds; none of a file that can't be read or holds pixels alone."""
+def _read_characters(name: str) -> frozenset[int]:
+    """Code points that a font holds; none of one that can't be read or holds pixels alone."""
     try:
-        font = FT2Font(path)
+        # Several files may have one name; this is the one that matplotlib draws with.
+        font = FT2Font(fontManager.findfont(FontProperties(family=name), fallback_to_default=False))
         return frozenset(font.get_charmap()) if font.scalable else frozenset()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return frozenset()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from safr.figures.style import figure_style
+from safr.figures.style import StyledFigure, figure_style
 from safr.storage import write_bytes
 
 PNG_DPI = 200
@@ -71,6 +71,8 @@ def _render_pdf(figure: Figure) -> bytes:
 
 def _fix_layout(figure: Figure) -> None:
     """Arranges the axes once: matplotlib would move them a little with every drawing."""
+    if isinstance(figure, StyledFigure):
+        figure.choose_fonts()  # now, because the axes are arranged around words of their final size
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)

@@ -92,7 +92,7 @@ class StyledFigure(Figure):
     def draw(self, renderer: Any) -> None:
         """Draws the figure."""
         with figure_style():
-            texts = self._choose_fonts()
+            texts = self.choose_fonts()
             super().draw(renderer)
         if self.canvas.get_default_filetype() != "svg":
             warn_of_missing(find_missing(texts))
@@ -105,10 +105,10 @@ class StyledFigure(Figure):
     def get_tightbbox(self, *arguments: Any, **options: Any) -> Any:
         """Box around everything drawn, in inches; notebooks call it."""
         with figure_style():
-            self._choose_fonts()
+            self.choose_fonts()
             return super().get_tightbbox(*arguments, **options)
 
-    def _choose_fonts(self) -> list[str]:
+    def choose_fonts(self) -> list[str]:
         """Gives every text the fonts that hold its characters, and returns the texts."""
         texts = [artist for artist in self.findobj(Text) if isinstance(artist, Text)]
         for text in texts:
