@@ -181,8 +181,10 @@ def test_the_command_line_says_which_words_speak_for_a_class(tmp_path_factory, t
     assert main(["explain", str(run.folder), "a dull but funny film", "--method", "relevance", "--target", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("By relevance, words above 0 speak for “")
-    assert [line.split("  ")[1] for line in lines[2:]] == ["a", "dull", "but", "funny", "film"]
-    assert all(line[0] in "+-" for line in lines[2:])
+    listed = lines[2 : lines.index("")]
+    assert [line.split("  ")[-1] for line in listed] == ["a", "dull", "but", "funny", "film"]
+    assert all(line.strip()[0] in "+-" or line.strip().startswith("0.00 ") for line in listed)
+    assert any(line.startswith(("for “", "against “")) for line in lines)
     (tmp_path / "texts.txt").write_text("a dull film\nmoving\n")
     options = [
         "--file",

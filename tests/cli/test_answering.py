@@ -83,7 +83,8 @@ def test_an_answer_is_explained(run, capsys):
     assert main(["explain", str(run.folder), QUESTION, TEXT]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"predicted New York \(\d", lines[0])
-    assert [line.split("  ")[1] for line in lines if "[[" in line or "]]" in line] == ["[[New", "York]]"]
+    words = [line.split("  ")[1] for line in lines[2 : lines.index("")]]
+    assert [word for word in words if "[[" in word or "]]" in word] == ["[[New", "York]]"]
     assert main(["explain", str(run.folder), QUESTION, TEXT.replace("May", "[[May]]")]) == 0
     assert capsys.readouterr().out.startswith("predicted another answer (")
     assert main(["explain", str(run.folder), QUESTION]) == 2

@@ -72,7 +72,7 @@ def test_one_words_tag_is_explained(run, capsys):
     assert main(["explain", str(run.folder), "the [[bat]] of a story has wings in it"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert re.match(r"predicted B-ANIMAL \(\d", lines[0])
-    assert lines[2].endswith("  [[bat]]")
+    assert lines[3].endswith("  [[bat]]")
     assert main(["explain", str(run.folder), "the bat of a story has wings"]) == 2
     assert "expected a text with one mark at what is asked about, such as" in capsys.readouterr().err
 

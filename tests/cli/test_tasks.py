@@ -195,7 +195,7 @@ def test_a_text_of_a_task_is_explained_in_its_own_words(runs, task, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("predicted ")
     assert ("%" in lines[0]) == (task != "regression")
-    assert len(lines) == 1 + sum(len(text.split()) for text in texts)
+    assert lines.index("") == 2 + sum(len(text.split()) for text in texts)
     wrong = texts[:1] if task == "pairs" else [*texts, "one more"]
     assert main(["explain", str(runs[task].folder), *wrong]) == 2
     assert "was trained on" in capsys.readouterr().err
@@ -217,7 +217,7 @@ def test_a_sweep_over_numbers_to_predict_compares_their_errors(runs, tmp_path, c
     options += ["--output", str(folder), "--vary", "importance=0.1", "--seeds", "2", "--workers", "1", "--test"]
     assert main(["sweep", *options]) == 0
     text = (folder / "table.md").read_text()
-    assert text.startswith("Dev split, in the labels' unit: mean over seeds")
+    assert text.startswith("### Dev split, in the labels' unit: mean over seeds")
     assert "| setting | seeds | mean absolute error | random deletion | by capacity | SRS |" in text
     assert "the settings whose mean absolute error is at most 2 % above that of the baseline (" in text
     assert "accuracy" not in text

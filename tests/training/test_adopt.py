@@ -123,9 +123,9 @@ def test_every_command_takes_a_model_with_data(tmp_path, reviews, monkeypatch, c
     assert main(["explore", *given, "--export", "page.html", "--texts", "2"]) == 0
     assert main(["explain", str(folder), "a dull film"]) == 0
     assert main(["explain", str(run.folder), "a dull film"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert said[-7:-4] == said[-3:]  # the model and the run that it became say the same of the words
-    assert (said[-8].split()[1], said[-4].split()[1]) in (("LABEL_0", "bad"), ("LABEL_1", "good"))
+    model, became = (part.split(maxsplit=1) for part in capsys.readouterr().out.split("predicted ")[1:])
+    assert model[1] == became[1]  # the model and the run that it became say the same of the words
+    assert (model[0], became[0]) in (("LABEL_0", "bad"), ("LABEL_1", "good"))
 
 
 def test_a_model_that_has_changed_is_not_taken_for_the_one_before(tmp_path, reviews, monkeypatch, capsys):

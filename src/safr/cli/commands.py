@@ -471,7 +471,7 @@ def data_command(data_dir: Path | None = None) -> None:
     lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION where it has several", yours))
     console = CommandConsole()
     for name, ready, description, where in lines:
-        console.print(f"{name:16} {ready}")
+        console.print(f"{name:16} {ready}".rstrip())
         for line in (description, where):
             console.print_wrapped(Padding(line, (0, 0, 0, 4)))
 

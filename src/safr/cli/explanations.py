@@ -91,8 +91,11 @@ def list_words(explanation: Explanation) -> str:
 
     Unknown ones are marked.
     """
-    pairs = zip(_mark_unknown(explanation), _get_values(explanation), strict=True)
-    return "\n".join(f"{_format_score(explanation, value)}  {word}" for word, value in pairs)
+    scores = [_format_score(explanation, value) for value in _get_values(explanation)]
+    width = max(map(len, scores))
+    return "\n".join(
+        f"{score:>{width}}  {word}" for score, word in zip(scores, _mark_unknown(explanation), strict=True)
+    )
 
 
 def print_neurons(console: CommandConsole, used: TextNeurons) -> None:
