@@ -95,8 +95,9 @@ def test_the_key_says_what_the_two_colours_mean_as_the_bars_show_them():
 
 @pytest.mark.parametrize(("score", "name"), [(0.4, "speaks for “good”"), (-0.4, "speaks against “good”")])
 def test_the_key_names_only_what_is_there(score, name):
-    (key,) = score_bars(["so"], [score], "good").legends
+    (key,) = score_bars(["so", "and"], [score, -score / 100], "good").legends
     assert [text.get_text() for text in key.get_texts()] == [name]
+    assert score_bars(["so"], [0.0], "good").legends == []
 
 
 def test_words_that_do_not_fit_a_column_go_on_in_a_second_row_on_the_same_axis(sentence):

@@ -35,6 +35,7 @@ from safr.figures.inputs import (
     unknown_mask,
     unknown_note,
 )
+from safr.figures.notebook import FAINT
 from safr.figures.style import AGAINST_COLOUR, BAR_COLOUR, figure_style
 
 MOST_BARS = 40
@@ -173,10 +174,11 @@ def _draw_words(
 
 
 def _make_key(values: Array, about: str) -> Key:
-    """What the bars that are there mean, above and below 0, with a patch that looks like them."""
+    """What the bars that can be seen mean, above and below 0, with a patch that looks like them."""
+    faint = FAINT * np.abs(values).max()
     above = Patch(facecolor=BAR_COLOUR, linewidth=0)
     below = Patch(facecolor=AGAINST_COLOUR, edgecolor="white", hatch=HATCH, linewidth=0)
-    key = [(f"speaks for {about}", above, values >= 0), (f"speaks against {about}", below, values < 0)]
+    key = [(f"speaks for {about}", above, values > faint), (f"speaks against {about}", below, values < -faint)]
     return [(name, look) for name, look, shown in key if shown.any()]
 
 
