@@ -172,6 +172,32 @@ def test_the_readmes_table_has_four_rows_that_are_committed_results():
     assert table_lines(README)[2:] == expected
 
 
+EVIDENCE_METRICS = {"SRS": (100, 1), "comprehensiveness": (1, 2), "sufficiency": (1, 2), "NAOPC": (1, 2)}
+"""By their names on the page: what a value is multiplied by, and how many decimals it has."""
+
+
+def evidence_cell(folder: str, run: str, method: str, metric: str) -> str:
+    """The mean over seeds with its interval, of the runs among which `run` is; nothing without the method."""
+    settings = json.loads((RESULTS / folder / "evidence.json").read_text())["settings"].values()
+    (methods,) = (setting["methods"] for setting in settings if run in setting["runs"])
+    if method not in methods:
+        return ""
+    (factor, decimals), estimate = EVIDENCE_METRICS[metric], methods[method]["values"]["delete"][metric.lower()]
+    value, low, high = (f"{factor * estimate[name]:.{decimals}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]".replace("-0.00", "0.00")
+
+
+def test_the_table_of_methods_on_minilm_is_the_committed_evidence():
+    names = {"gradient × input": "gradient_x_input", "mask's keep probability": "keep"}
+    runs = [(metric, run) for metric in EVIDENCE_METRICS for run in ("plain_minilm-0", "safr_minilm-0")]
+    table = table_lines(section(PAGES["docs/evidence.md"], "On a deep pretrained model"))[2:10]
+    methods = [line.split(" | ")[0].removeprefix("| ") for line in table]
+    assert len(methods) == 8
+    for line, name in zip(table, methods, strict=True):
+        method = names.get(name, name.replace(" ", "_"))
+        assert line == row(name, *(evidence_cell("evidence_minilm", run, method, metric) for metric, run in runs))
+
+
 def test_the_costs_are_the_committed_benchmark():
     measured = (ROOT / "benchmarks" / "speed.md").read_text().splitlines()
     quoted = table_lines(section(PAGES["docs/speed.md"], "The main costs"))
