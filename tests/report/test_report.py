@@ -3,10 +3,8 @@ import html
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
-from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 
 import safr
@@ -14,8 +12,9 @@ from safr.attribution.explain import explain
 from safr.errors import InputError
 from safr.evaluation.audit import AUDIT_MEASURES
 from safr.evaluation.srs import DELETION_PERCENTS
-from safr.report import write_figures, write_report
-from safr.report.report import MOST_CLASSES, draw_deletion_curves, load_curve, state_findings
+from safr.report import write_report
+from safr.report.report import MOST_CLASSES
+from safr.report.run_figures import draw_deletion_curves, load_curve
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
@@ -75,24 +74,6 @@ def shown(estimate):
 def copied(run, folder, name):
     shutil.copytree(run.folder, folder / name)
     return Run(folder / name)
-
-
-def estimate(value, low=None, high=None):
-    return {"value": value, "low": value if low is None else low, "high": value if high is None else high}
-
-
-def scores(*, accuracy=(0.7, 0.65, 0.75), srs=(0.2, 0.15, 0.25), above=(0.16, 0.1, 0.2), **audit):
-    measures = {"norm": 10.0, "attention_entropy": 0.5, "shared_directions": 1.0, **audit}
-    return {
-        "accuracy": estimate(*accuracy),
-        "srs": {"30": estimate(*srs), "above_random": {"30": estimate(*above)}},
-        "audit": {name: estimate(value) for name, value in measures.items()},
-    }
-
-
-def only(sentences):
-    (sentence,) = sentences
-    return sentence
 
 
 def test_the_tags_balance(page):
@@ -260,16 +241,6 @@ def test_of_many_classes_the_first_are_shown(safr_run, tmp_path):
     assert "and 7 more, in scores.json" in text
 
 
-@pytest.mark.parametrize(("low", "is_said"), [(0.89, True), (0.9, True), (0.91, False)])
-def test_an_accuracy_that_one_class_alone_would_reach_is_said(low, is_said):
-    majority = {"classes": {"majority": {"label": "good", "share": 0.9}}}
-    said = state_findings({"a": scores(accuracy=(0.92, low, 0.95)) | majority})
-    assert is_said == any(
-        sentence.startswith("a: accuracy is not clearly above 90.0 %, the share of the largest class (good)")
-        for sentence in said
-    )
-
-
 def test_a_run_without_srs_has_dashes_and_says_why_once(single_word_run, tmp_path):
     run = copied(single_word_run, tmp_path, "words")
     source = write_report([run], tmp_path / "report.html").read_text(encoding="utf-8")
@@ -318,122 +289,6 @@ def test_some_texts_of_one_word_are_told(page, baseline):
     )
 
 
-def test_a_run_without_srs_has_its_other_figures(single_word_run, tmp_path):
-    run = copied(single_word_run, tmp_path, "words")
-    assert {path.name for path in write_figures(run)} == {"history.svg", "history.png", "history.pdf"}
-    run.history_file.unlink()
-    shutil.rmtree(run.figures_folder)
-    assert write_figures(run) == []
-
-
-def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline, safr_run):
-    one, other, both = load_curve(baseline), load_curve(safr_run), load_curve(baseline, safr_run)
-    assert both.full == pytest.approx((one.full + other.full) / 2)
-    for low, middle, high in (("low", "deleted", "high"), ("random_low", "random", "random_high")):
-        first, second = (np.array(getattr(each, middle)) for each in (one, other))
-        half = 12.706 * np.abs(first - second) / 2  # Student's t with one degree of freedom
-        np.testing.assert_allclose(getattr(both, middle), (first + second) / 2)
-        np.testing.assert_allclose(getattr(both, low), ((first + second) / 2 - half).clip(0), rtol=1e-4)
-        np.testing.assert_allclose(getattr(both, high), ((first + second) / 2 + half).clip(max=1), rtol=1e-4)
-
-
-def test_capacity_that_costs_more_than_chance_finds_words_that_matter():
-    assert only(state_findings({"a": scores()})) == (
-        "a: deleting the words of highest capacity costs 16.0 points more than deleting at random, "
-        "so it finds words that matter."
-    )
-
-
-def test_capacity_that_costs_less_than_chance_misses_what_matters():
-    said = only(state_findings({"a": scores(above=(-0.09, -0.1, -0.01))}))
-    assert said == (
-        "a: deleting the words of highest capacity costs 9.0 points less than deleting at random, "
-        "so it misses what matters."
-    )
-
-
-@pytest.mark.parametrize("above", [(0.05, -0.01, 0.1), (0.05, 0.0, 0.1), (-0.05, -0.1, 0.0)])
-def test_a_difference_whose_interval_holds_or_touches_zero_is_not_clear(above):
-    assert only(state_findings({"a": scores(above=above)})) == (
-        "a: deleting the words of highest capacity costs no clearly other number of points than deleting at random "
-        f"({100 * above[0]:+.1f})."
-    )
-
-
-def test_the_others_are_compared_with_the_first():
-    said = state_findings(
-        {
-            "base": scores(accuracy=(0.7, 0.68, 0.72), srs=(0.2, 0.18, 0.22)),
-            "b": scores(accuracy=(0.8, 0.78, 0.82), srs=(0.1, 0.08, 0.12)),
-            "c": scores(accuracy=(0.71, 0.69, 0.73), srs=(0.195, 0.175, 0.215)),
-        }
-    )
-    assert [sentence for sentence in said if "against" in sentence] == [
-        "b against base: accuracy is 10.0 points higher, SRS is 10.0 points lower.",
-        "c against base: accuracy is not clearly different (+1.0 points, the intervals overlap), "
-        "SRS is not clearly different (-0.5 points, the intervals overlap).",
-    ]
-
-
-@pytest.mark.parametrize("accuracy", [(0.8, 0.75, 0.85), (0.6, 0.55, 0.65)])
-def test_touching_intervals_are_not_clearly_different(accuracy):
-    said = state_findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
-    gap = 100 * (accuracy[0] - 0.7)
-    assert f"accuracy is not clearly different ({gap:+.1f} points" in said[2]
-
-
-@pytest.mark.parametrize(("keep", "closed"), [(0.049, True), (0.05, False), (0.9, False)])
-def test_a_nearly_closed_mask_is_warned_about(keep, closed):
-    said = state_findings({"a": scores(keep=keep)})
-    assert ("a: the mask is nearly closed, which lowers the importance loss without any sharing." in said) is closed
-
-
-@pytest.mark.parametrize(("norm", "short"), [(4.9, True), (5.0, False), (16.0, False)])
-def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, short):
-    said = state_findings({"base": scores(), "a": scores(norm=norm)})
-    warned = [sentence for sentence in said if "the vectors passed on" in sentence]
-    assert len(warned) == short
-    if short:
-        assert warned[0] == (
-            "a: the vectors passed on are 49% as long as the first run's, which lowers the importance loss; "
-            "they share no fewer directions."
-        )
-
-
-def test_shorter_vectors_that_share_less_are_told_apart():
-    said = state_findings({"base": scores(), "a": scores(norm=1.0, shared_directions=0.5)})
-    assert any(sentence.endswith("by itself; they share fewer directions too.") for sentence in said)
-
-
-@pytest.mark.parametrize(("entropy", "flat"), [(0.981, True), (0.98, False), (0.3, False)])
-def test_even_attention_is_warned_about(entropy, flat):
-    said = state_findings({"a": scores(attention_entropy=entropy)})
-    assert any(sentence.startswith("a: attention is nearly even over all words") for sentence in said) is flat
-
-
-def test_a_run_without_a_mask_is_not_warned_about_it():
-    assert len(state_findings({"a": scores()})) == 1
-
-
-def test_every_run_is_judged_and_warned_about():
-    said = state_findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
-    assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]
-
-
-def test_test_texts_that_were_trained_on_are_told():
-    shared = {"a": scores() | {"texts": 300, "duplicates": {"test_in_train": 20}}}
-    assert state_findings(shared)[-1].startswith("20 of the 300 test texts are in the training texts too")
-
-
-def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):
-    run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
-    with run.lock(), ThreadPoolExecutor(1) as other:
-        assert len(write_figures(run)) >= 4
-        with pytest.raises(InputError, match=r"works on it since .*; wait until it has finished"):
-            other.submit(write_figures, run).result()
-    assert not list(run.folder.glob(".*"))
-
-
 @pytest.fixture(scope="module")
 def words_page(safr_run, tmp_path_factory):
     return Page(write_report([safr_run], tmp_path_factory.mktemp("words") / "report.html").read_text(encoding="utf-8"))
@@ -458,5 +313,3 @@ def test_the_share_of_unknown_words_stands_beside_the_scores(words_page, safr_ru
         f"safr: {counts['words']} of {counts['of']} words ({share}) are unknown to the tokenizer, "
         f"in {counts['texts']} of 17 texts of the test split."
     ) in words_page.text
-    none = {"texts": 17, "unknown_words": {"words": 0, "of": 60, "texts": 0}}
-    assert state_findings({"a": scores() | none}) == state_findings({"a": scores()})

@@ -29,7 +29,8 @@ from safr.experiments.paper import (
 from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
 from safr.experiments.runner import Engine, OutcomeCallback, find_unfinished, run_jobs
 from safr.figures import save_figure
-from safr.report.report import draw_deletion_curves, svg_data_uri, template_environment
+from safr.report.report import template_environment
+from safr.report.run_figures import draw_deletion_curves, svg_data_uri
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
