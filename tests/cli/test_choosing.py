@@ -83,7 +83,8 @@ def test_report_and_page_show_the_choices(run, tmp_path):
     assert main(["report", str(run.folder), "--output", str(report)]) == 0
     text = report.read_text()
     assert "By chance" in text
-    assert re.findall(r"label the answer, (right|wrong) in", text) == re.findall(r"%, (right|wrong)\)</div>", text)
+    examples = text.partition('<section id="examples">')[2]  # the first one is on the first screen, too
+    assert re.findall(r"label the answer, (right|wrong) in", text) == re.findall(r"%, (right|wrong)\)", examples)
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
     contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
     assert "[[" in contents["rows"][0]["text"]

@@ -31,29 +31,6 @@ def test_an_accuracy_that_one_class_alone_would_reach_is_said(low, is_said):
     )
 
 
-def test_capacity_that_costs_more_than_chance_finds_words_that_matter():
-    assert only(state_findings({"a": scores()})) == (
-        "a: deleting the words of highest capacity costs 16.0 points more than deleting at random, "
-        "so it finds words that matter."
-    )
-
-
-def test_capacity_that_costs_less_than_chance_misses_what_matters():
-    said = only(state_findings({"a": scores(above=(-0.09, -0.1, -0.01))}))
-    assert said == (
-        "a: deleting the words of highest capacity costs 9.0 points less than deleting at random, "
-        "so it misses what matters."
-    )
-
-
-@pytest.mark.parametrize("above", [(0.05, -0.01, 0.1), (0.05, 0.0, 0.1), (-0.05, -0.1, 0.0)])
-def test_a_difference_whose_interval_holds_or_touches_zero_is_not_clear(above):
-    assert only(state_findings({"a": scores(above=above)})) == (
-        "a: deleting the words of highest capacity costs no clearly other number of points than deleting at random "
-        f"({100 * above[0]:+.1f})."
-    )
-
-
 def test_the_others_are_compared_with_the_first():
     said = state_findings(
         {
@@ -73,7 +50,7 @@ def test_the_others_are_compared_with_the_first():
 def test_touching_intervals_are_not_clearly_different(accuracy):
     said = state_findings({"a": scores(accuracy=(0.7, 0.65, 0.75)), "b": scores(accuracy=accuracy)})
     gap = 100 * (accuracy[0] - 0.7)
-    assert f"accuracy is not clearly different ({gap:+.1f} points" in said[2]
+    assert f"accuracy is not clearly different ({gap:+.1f} points" in said[0]
 
 
 @pytest.mark.parametrize(("keep", "closed"), [(0.049, True), (0.05, False), (0.9, False)])
@@ -89,7 +66,7 @@ def test_vectors_under_half_as_long_as_the_first_runs_are_warned_about(norm, sho
     assert len(warned) == short
     if short:
         assert warned[0] == (
-            "a: the vectors passed on are 49% as long as the first run's, which lowers the importance loss; "
+            "a: the vectors passed on are 49 % as long as the first run's, which lowers the importance loss; "
             "they share no fewer directions."
         )
 
@@ -106,12 +83,12 @@ def test_even_attention_is_warned_about(entropy, flat):
 
 
 def test_a_run_without_a_mask_is_not_warned_about_it():
-    assert len(state_findings({"a": scores()})) == 1
+    assert state_findings({"a": scores()}) == []
 
 
 def test_every_run_is_judged_and_warned_about():
     said = state_findings({"a": scores(), "b": scores(attention_entropy=1.0), "c": scores(keep=0.01)})
-    assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["a:", "b:", "c:", "b", "c", "b:", "c:"]
+    assert [sentence.split(maxsplit=1)[0] for sentence in said] == ["b", "c", "b:", "c:"]
 
 
 def test_test_texts_that_were_trained_on_are_told():

@@ -1,3 +1,5 @@
+import base64
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +8,7 @@ import pytest
 
 from safr.errors import InputError
 from safr.report import write_figures
-from safr.report.run_figures import load_curve
+from safr.report.run_figures import LETTER_HEIGHT, draw_deletion_curves, draw_training_history, load_curve, make_picture
 from safr.runs import Run
 
 
@@ -27,6 +29,20 @@ def test_a_curve_over_seeds_is_their_mean_with_the_interval_over_seeds(baseline,
         np.testing.assert_allclose(getattr(both, middle), (first + second) / 2)
         np.testing.assert_allclose(getattr(both, low), ((first + second) / 2 - half).clip(0), rtol=1e-4)
         np.testing.assert_allclose(getattr(both, high), ((first + second) / 2 + half).clip(max=1), rtol=1e-4)
+
+
+def test_the_charts_of_a_training_have_plain_names(baseline, safr_run):
+    titles = [axes.get_title(loc="left") for axes in draw_training_history([baseline, safr_run]).axes]
+    assert titles == ["task loss", "importance loss", "interaction loss", "accuracy on dev"]
+
+
+def test_letters_of_a_picture_are_large_enough_at_its_width(baseline):
+    figure = draw_deletion_curves({"baseline": [baseline]})
+    picture = make_picture(figure)
+    source = base64.b64decode(picture.address.partition(",")[2]).decode()
+    points = float(re.search(r'width="([0-9.]+)pt"', source)[1])
+    sizes = [float(size) for size in re.findall(r"font-size: ([0-9.]+)px", source)]
+    assert min(sizes) * picture.width / points >= LETTER_HEIGHT
 
 
 def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):

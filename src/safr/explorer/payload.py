@@ -23,7 +23,7 @@ from safr.explorer.neurons import NeuronPage
 from safr.explorer.what_if import WhatIf
 from safr.explorer.word_history import WordHistory
 from safr.explorer.words import WordTable
-from safr.report.findings import MAIN_K
+from safr.report.headline import MAIN_K
 from safr.report.report import check_same_data_and_names
 from safr.runs import Run
 from safr.storage import read_parquet

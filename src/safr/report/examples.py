@@ -11,12 +11,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.attribution.explain import explain
 from safr.attribution.explanation import Explanation
 from safr.attribution.registry import default_methods
-from safr.attribution.word_scores import describe_scores
 from safr.figures import allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.figures.notebook import FAINT, MINUS
-from safr.report.run_figures import svg_data_uri
+from safr.report.run_figures import make_picture
 from safr.rounding import format_share
 from safr.runs import Run
+
+MOST_NAMED = 3
+"""Words of highest capacity that are named with their numbers, for who can't see the shades."""
 
 
 def explain_examples(
@@ -30,14 +32,30 @@ def explain_examples(
             model, tokenizer = models[run.name]
             method = "relevance" if "relevance" in default_methods(model) else None
             explanation = explain(model, tokenizer, example["text"], max_tokens=run.settings.max_tokens, method=method)
-            reading = _draw_explanation(explanation, sites=number == 0)
-            readings[run.name] = reading | _describe_prediction(explanation) | _describe_relevance(explanation)
+            readings[run.name] = (
+                _describe_prediction(explanation)
+                | _describe_capacity(explanation)
+                | _describe_relevance(explanation)
+                | _draw_explanation(explanation, sites=number == 0)
+            )
         examples.append({**example, "readings": readings})
     return examples
 
 
+def _describe_capacity(explanation: Explanation) -> dict[str, Any]:
+    """The template's values about the words' capacity, which is shaded from 0 to 1 in all texts and runs alike."""
+    words, capacity = explanation.words, explanation.capacity
+    unknown = explanation.unknown or [False] * len(words)
+    highest = np.argsort(-capacity, kind="stable")[:MOST_NAMED]
+    return {
+        "words": list(zip(words, capacity.tolist(), unknown, strict=True)),
+        "highest": [(words[position], float(capacity[position])) for position in highest],
+        "unknown_note": explanation.unknown_note,
+    }
+
+
 def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any]:
-    """The template's values about one explanation; with `sites`, also a picture of all sites."""
+    """The template's pictures of one explanation; with `sites`, also one of all sites."""
     words, capacity, unknown = explanation.words, explanation.capacity, explanation.unknown
     interference = explanation.site().interference
     pictures = {
@@ -47,15 +65,7 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     }
     if sites:
         pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures(), unknown=unknown)
-    highest = max(float(capacity.max()), 1e-12)
-    return {
-        "words": [
-            (word, value, value / highest, is_unknown)
-            for word, value, is_unknown in zip(words, capacity.tolist(), unknown, strict=True)
-        ],
-        "unknown_note": explanation.unknown_note,
-        "pictures": {name: svg_data_uri(figure) for name, figure in pictures.items()},
-    }
+    return {"pictures": {name: make_picture(figure) for name, figure in pictures.items()}}
 
 
 def _describe_relevance(explanation: Explanation) -> dict[str, Any]:
@@ -65,7 +75,8 @@ def _describe_relevance(explanation: Explanation) -> dict[str, Any]:
         return {}
     largest = max(float(np.abs(scores).max()), 1e-12)
     return {
-        "meaning": describe_scores(explanation.method, explanation.target),
+        "target": explanation.target,
+        "largest": largest,
         "signed_words": [
             (MINUS * (value < -FAINT * largest) + word, value, abs(value) / largest)
             for word, value in zip(explanation.words, scores.tolist(), strict=True)

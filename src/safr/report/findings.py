@@ -8,10 +8,8 @@ from typing import Any
 from safr.errors import shorten_text
 from safr.evaluation.evaluate import describe_unknown_words
 from safr.evaluation.task_metrics import MainMetric, get_main_metric
+from safr.report.headline import MAIN_K, describe_size
 from safr.rounding import format_share
-
-MAIN_K = "30"
-"""The percentage of deleted words that the findings are about, as `scores.json` writes it."""
 
 CLOSED_MASK = 0.05
 """Mean keep probability below which the mask lets almost nothing through."""
@@ -24,8 +22,6 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sentences that say what the numbers mean; the other runs are compared with the first one.
 
     The rules are:
-    - Capacity finds words that matter if deleting by capacity costs more than deleting at random, that is, if the 95 %
-      interval of the difference on the same texts is above 0. Where nothing can be deleted, that is told instead.
     - Two runs differ if their intervals don't overlap. This is stricter than a test of their difference.
     - A model tells classes apart if its accuracy's interval is above the share of the largest class, or knows what
       comes next if it is above that of the most frequent next token. It predicts
@@ -36,8 +32,7 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     names = list(scores)
     first = scores[names[0]]
-    sentences = [_judge_capacity(name, scores[name]) for name in names]
-    sentences += [_compare_runs(name, scores[name], names[0], first) for name in names[1:]]
+    sentences = [_compare_runs(name, scores[name], names[0], first) for name in names[1:]]
     sentences += [sentence for name in names if (sentence := _judge_accuracy(name, scores[name]))]
     if shared := first.get("duplicates", {}).get("test_in_train"):
         sentences.append(
@@ -48,21 +43,6 @@ def state_findings(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
     sentences += [f"{name}: {sentence} of the test split." for name, sentence in unknown.items() if sentence]
     sentences += [warning for name in names for warning in _list_warnings(name, scores[name]["audit"], first["audit"])]
     return sentences
-
-
-def _judge_capacity(name: str, scores: Mapping[str, Any]) -> str:
-    if reason := scores.get("srs_reason"):
-        return f"{name}: {reason}; SRS could not be measured."
-    difference, metric = scores["srs"]["above_random"][MAIN_K], get_main_metric(scores)
-    costs = "deleting the words of highest capacity " + ("costs" if metric.is_share else "adds to the error")
-    size = _describe_size(metric, difference["value"])
-    if difference["low"] > 0:
-        return f"{name}: {costs} {size} more than deleting at random, so it finds words that matter."
-    if difference["high"] < 0:
-        return f"{name}: {costs} {size} less than deleting at random, so it misses what matters."
-    sign = "-" if difference["value"] < 0 else "+"
-    number = "no clearly other number of points" if metric.is_share else "not clearly more or less"
-    return f"{name}: {costs} {number} than deleting at random ({sign}{size.removesuffix(' points')})."
 
 
 def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
@@ -80,8 +60,9 @@ def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
         return ""
     if "generation" in scores:
         return (
-            f"{name}: accuracy is not clearly above {format_share(majority['share'])} %, the share of the most frequent "
-            f"next token (“{shorten_text(majority['label'])}”), so the model may not have learned what comes next."
+            f"{name}: accuracy is not clearly above {format_share(majority['share'])} %, the share of the most "
+            f"frequent next token (“{shorten_text(majority['label'])}”), so the model may not have learned what comes "
+            "next."
         )
     return (
         f"{name}: accuracy is not clearly above {format_share(majority['share'])} %, the share of the largest class "
@@ -100,17 +81,12 @@ def _compare_runs(name: str, scores: Mapping[str, Any], first_name: str, first_s
 
 def _describe_difference(metric: MainMetric, estimate: Mapping[str, float], reference: Mapping[str, float]) -> str:
     difference = estimate["value"] - reference["value"]
-    size = _describe_size(metric, difference)
+    size = describe_size(metric, difference)
     if estimate["low"] > reference["high"]:
         return f"{size} higher"
     if estimate["high"] < reference["low"]:
         return f"{size} lower"
     return f"not clearly different ({'-' if difference < 0 else '+'}{size}, the intervals overlap)"
-
-
-def _describe_size(metric: MainMetric, difference: float) -> str:
-    """The size of a difference, in points of accuracy or in the labels' unit."""
-    return f"{format_share(abs(difference))} points" if metric.is_share else f"{abs(difference):.3g}"
 
 
 def _list_warnings(name: str, audit: Mapping[str, Any], first_audit: Mapping[str, Any]) -> list[str]:
@@ -121,7 +97,8 @@ def _list_warnings(name: str, audit: Mapping[str, Any], first_audit: Mapping[str
         share, shared_directions = audit["norm"]["value"] / first_audit["norm"]["value"], audit["shared_directions"]
         fewer = shared_directions["high"] < first_audit["shared_directions"]["low"]
         warnings.append(
-            f"{name}: the vectors passed on are {format_share(share, 0)}% as long as the first run's, which lowers the importance "
+            f"{name}: the vectors passed on are {format_share(share, 0)} % as long as the first run's, which lowers "
+            "the importance "
             + ("loss by itself; they share fewer directions too." if fewer else "loss; they share no fewer directions.")
         )
     if "attention_entropy" in audit and audit["attention_entropy"]["value"] > FLAT_ATTENTION:

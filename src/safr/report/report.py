@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 import safr
 from safr.data.answers import ANSWER_NAMES, THE_ANSWER
@@ -29,9 +30,13 @@ from safr.experiments.benchmark_table import (
     seed_group_table,
 )
 from safr.figures.inputs import UNKNOWN_MARK
+from safr.figures.notebook import MINUS
 from safr.report.examples import explain_examples
 from safr.report.findings import state_findings
-from safr.report.run_figures import draw_deletion_curves, draw_training_history, svg_data_uri
+from safr.report.headline import state_headline
+from safr.report.plain_names import AUDIT_NAMES, name_method, name_methods_in
+from safr.report.run_figures import Picture, draw_deletion_curves, draw_training_history, make_picture
+from safr.report.table_sentences import describe_tables, is_score
 from safr.rounding import format_share
 from safr.runs import Run, check_same_data
 from safr.storage import hash_file, write_text
@@ -54,6 +59,8 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     models = {run.name: run.load_model() for run in runs}
     scores = {run.name: run.scores for run in runs}
     history, curves = draw_training_history(runs), draw_deletion_curves({run.name: [run] for run in runs})
+    metric = get_main_metric(scores[runs[0].name])
+    *other_headlines, headline = (state_headline(name, score) for name, score in scores.items())
     page = (
         template_environment()
         .get_template("report.html.jinja")
@@ -68,22 +75,28 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             settings={run.name: _flatten(run.settings.to_dict()) for run in runs},
             tokenizers={name: describe_tokenizer(tokenizer) for name, (_, tokenizer) in models.items()},
             commands={run.name: run.command for run in runs},
+            headline=headline,
+            other_headlines=other_headlines,
             findings=state_findings(scores),
-            metric=get_main_metric(scores[runs[0].name]),
-            change="drop" if get_main_metric(scores[runs[0].name]).is_share else "growth",
+            told={name: describe_tables(score) for name, score in scores.items()},
+            metric=metric,
+            change="drop" if metric.is_share else "growth",
+            loss="lost" if metric.is_share else "added",
             value_scores={name: score["values"] for name, score in scores.items() if "values" in score},
             generation_scores={name: score["generation"] for name, score in scores.items() if "generation" in score},
             tag_scores={name: score["tags"] for name, score in scores.items() if "tags" in score},
             answer_scores={name: score["answers"] for name, score in scores.items() if "answers" in score},
             answer_name=ANSWER_NAMES[THE_ANSWER],
             parts_of_pairs={name: score["within"] for name, score in scores.items() if "within" in score},
-            curves=None if curves is None else svg_data_uri(curves),
-            history=None if history is None else svg_data_uri(history),
+            curves=None if curves is None else make_picture(curves),
+            curve_text=f"{metric.name.capitalize()} against the share of deleted words. {headline.name} "
+            f"{headline.sentence}",
+            history=None if history is None else make_picture(history),
             measures=AUDIT_MEASURES,
+            audit_names=AUDIT_NAMES,
             examples=explain_examples(runs, models),
             **_collect_benchmarks(runs),
             rule=EXAMPLE_RULE,
-            unknown_mark=UNKNOWN_MARK,
             k=str(MAIN_PERCENT),
             percents=[str(percent) for percent in DELETION_PERCENTS],
             draws=count_random_draws(scores[runs[0].name]["texts"]),
@@ -112,13 +125,44 @@ def template_environment() -> Environment:
         loader=PackageLoader("safr.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters |= {
-        "percent": format_percent,
+        "percent": _format_percent_whole,
+        "number": _format_number_whole,
         "share": format_share,
-        "number": format_number,
+        "whole_interval": _keep_interval_whole,
         "one_line": join_pair,
+        "method": name_method,
+        "methods_in": name_methods_in,
     }
-    environment.globals |= {"describe_undeletable": describe_undeletable, "not_measured": NOT_MEASURED}
+    environment.globals |= {
+        "describe_undeletable": describe_undeletable,
+        "is_score": is_score,
+        "minus": MINUS,
+        "not_measured": NOT_MEASURED,
+        "picture": _write_image,
+        "unknown_mark": UNKNOWN_MARK,
+    }
     return environment
+
+
+def _format_percent_whole(estimate: Mapping[str, float] | None) -> str:
+    return _keep_interval_whole(format_percent(estimate))
+
+
+def _format_number_whole(estimate: Mapping[str, float] | None) -> str:
+    return _keep_interval_whole(format_number(estimate))
+
+
+def _keep_interval_whole(text: str) -> str:
+    """The text of an estimate, whose line may break before its interval but not inside it."""
+    return text.replace(", ", ",\N{NO-BREAK SPACE}") if "[" in text else text
+
+
+def _write_image(picture: Picture, alt: str) -> Markup:
+    """An image as wide as its letters need it, in a box that scrolls where the page is narrower."""
+    return Markup(
+        '<div class="wide" tabindex="0" role="group" aria-label="Figure">'
+        '<img src="{}" alt="{}" style="width: {}px"></div>'
+    ).format(picture.address, alt, picture.width)
 
 
 def _flatten(settings: dict[str, Any]) -> dict[str, Any]:

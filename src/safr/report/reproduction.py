@@ -30,7 +30,7 @@ from safr.experiments.paper_tables import paper_tables, select_runs, size_tables
 from safr.experiments.runner import Engine, OutcomeCallback, find_unfinished, run_jobs
 from safr.figures import save_figure
 from safr.report.report import template_environment
-from safr.report.run_figures import draw_deletion_curves, svg_data_uri
+from safr.report.run_figures import Picture, draw_deletion_curves, make_picture
 from safr.runs import Run, check_same_data
 from safr.storage import write_text
 
@@ -56,12 +56,11 @@ class PageFigure:
     title: str
     caption: str
     figure: Figure
-    kind: str = "large"
 
     @property
-    def address(self) -> str:
-        """The figure as a data address."""
-        return svg_data_uri(self.figure)
+    def picture(self) -> Picture:
+        """The figure as the page holds it."""
+        return make_picture(self.figure)
 
 
 def reproduce_paper(
@@ -166,7 +165,7 @@ def write_reproduction(
         .render(
             version=safr.__version__,
             tables=tables,
-            pictures=figures,
+            figures=figures,
             rule=VERDICT_RULE,
             verdicts=VERDICTS,
             opened=CHOICES_TITLE,
@@ -236,7 +235,6 @@ def _draw_figures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list
                 f"{title}, {data}",
                 f"The paper's sentence, {best.name}.",
                 figures[name],
-                "sites" if name == "sites" else "large",
             )
         )
     return page_figures

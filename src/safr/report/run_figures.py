@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -13,10 +15,25 @@ from safr.evaluation.srs import DELETION_PERCENTS
 from safr.evaluation.statistics import Estimate, mean_over_runs
 from safr.evaluation.task_metrics import DEV_METRICS, get_main_metric
 from safr.figures import DeletionCurve, deletion_curves, figure_to_svg, save_figure, training_history
+from safr.figures.style import POINTS_PER_INCH, TEXT_SIZE
 from safr.runs import Run
+
+LETTER_HEIGHT = 11
+"""Size of the smallest letters of a figure in a page, in CSS pixels; smaller ones are hard to read."""
 
 HISTORY_TERMS = ("task", "importance", "interaction", "information")
 """The loss terms of a training history, in the order in which they are drawn; metrics on dev come after them."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as a page holds it."""
+
+    address: str
+    """A data address with all of it."""
+
+    width: int
+    """Width in CSS pixels at which its smallest letters are `LETTER_HEIGHT` high."""
 
 
 def write_figures(run: Run) -> list[Path]:
@@ -98,12 +115,21 @@ def draw_training_history(runs: Sequence[Run]) -> Figure | None:
         names = dict.fromkeys([*HISTORY_TERMS, *metrics])
         terms = [term for term in names if lines and all(term in line for line in lines)]
         series_by_run[run.name] = {
-            term: ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms
+            _name_series(term): ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms
         }
     series_by_run = {name: series for name, series in series_by_run.items() if series}
     return training_history(series_by_run) if series_by_run else None
 
 
-def svg_data_uri(figure: Figure) -> str:
+def _name_series(term: str) -> str:
+    """What a series of a training history is, in words: a part of the loss, or a metric on dev."""
+    if term.startswith("dev_"):
+        return f"{term.removeprefix('dev_').replace('_', ' ')} on dev"
+    return f"{term} loss"
+
+
+def make_picture(figure: Figure) -> Picture:
     """The figure as SVG in a data address. In an `img` it can't run scripts, and its ids can't clash with others."""
-    return "data:image/svg+xml;base64," + base64.b64encode(figure_to_svg(figure).encode("utf-8")).decode("ascii")
+    content = base64.b64encode(figure_to_svg(figure).encode("utf-8")).decode("ascii")
+    width = figure.get_figwidth() * POINTS_PER_INCH * LETTER_HEIGHT / TEXT_SIZE
+    return Picture("data:image/svg+xml;base64," + content, math.ceil(width))
