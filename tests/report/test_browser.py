@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; install Debian's package of that name"),
 ]
 
-SMALLEST_LETTERS = """img => fetch(img.src).then(answer => answer.text()).then(source => {
+SMALLEST_LETTERS = """img => fetch(img.currentSrc).then(answer => answer.text()).then(source => {
   const picture = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
   const scale = img.getBoundingClientRect().width / picture.viewBox.baseVal.width;
   const sizes = [...source.matchAll(/font-size: ([0-9.]+)px|font: (?:[a-z]+ )*([0-9.]+)px/g)];

@@ -19,7 +19,7 @@ from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
 
-WITHOUT_END = {"meta", "img"}
+WITHOUT_END = {"meta", "img", "source"}
 
 
 LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")

@@ -13,7 +13,7 @@ from safr.attribution.explanation import Explanation
 from safr.attribution.registry import default_methods
 from safr.figures import allocation_graph, capacity_bars, interference_heatmap, sites_panel
 from safr.figures.notebook import FAINT, MINUS
-from safr.report.run_figures import make_picture
+from safr.report.run_figures import HALF_PAGE, make_picture
 from safr.rounding import format_share
 from safr.runs import Run
 
@@ -59,9 +59,11 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
     words, capacity, unknown = explanation.words, explanation.capacity, explanation.unknown
     interference = explanation.site().interference
     pictures = {
-        "capacity of each word": capacity_bars(words, capacity, unknown=unknown),
-        "how the words share neurons": allocation_graph(words, capacity, interference, unknown=unknown),
-        "interference": interference_heatmap(words, interference, unknown=unknown),
+        "capacity of each word": capacity_bars(words, capacity, unknown=unknown, width=HALF_PAGE),
+        "how the words share neurons": allocation_graph(
+            words, capacity, interference, unknown=unknown, width=HALF_PAGE
+        ),
+        "interference": interference_heatmap(words, interference, unknown=unknown, width=HALF_PAGE),
     }
     if sites:
         pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures(), unknown=unknown)

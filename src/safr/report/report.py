@@ -35,7 +35,7 @@ from safr.report.examples import explain_examples
 from safr.report.findings import state_findings
 from safr.report.headline import state_headline
 from safr.report.plain_names import AUDIT_NAMES, name_method, name_methods_in
-from safr.report.run_figures import Picture, draw_deletion_curves, draw_training_history, make_picture
+from safr.report.run_figures import HALF_PAGE, Picture, draw_deletion_curves, draw_training_history, make_picture
 from safr.report.table_sentences import describe_tables, is_score
 from safr.rounding import format_share
 from safr.runs import Run, check_same_data
@@ -58,7 +58,8 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
     check_same_data_and_names(runs)
     models = {run.name: run.load_model() for run in runs}
     scores = {run.name: run.scores for run in runs}
-    history, curves = draw_training_history(runs), draw_deletion_curves({run.name: [run] for run in runs})
+    history, runs_by_name = draw_training_history(runs), {run.name: [run] for run in runs}
+    curves, narrow_curves = (draw_deletion_curves(runs_by_name, width=width) for width in (HALF_PAGE, "column"))
     metric = get_main_metric(scores[runs[0].name])
     *other_headlines, headline = (state_headline(name, score) for name, score in scores.items())
     page = (
@@ -91,6 +92,7 @@ def write_report(runs: Sequence[Run], output: Path) -> Path:
             curves=None if curves is None else make_picture(curves),
             curve_text=f"{metric.name.capitalize()} against the share of deleted words. {headline.name} "
             f"{headline.sentence}",
+            narrow_curves=None if narrow_curves is None else make_picture(narrow_curves),
             history=None if history is None else make_picture(history),
             measures=AUDIT_MEASURES,
             audit_names=AUDIT_NAMES,
@@ -157,12 +159,19 @@ def _keep_interval_whole(text: str) -> str:
     return text.replace(", ", ",\N{NO-BREAK SPACE}") if "[" in text else text
 
 
-def _write_image(picture: Picture, alt: str) -> Markup:
-    """An image as wide as its letters need it, in a box that scrolls where the page is narrower."""
+def _write_image(picture: Picture, alt: str, narrow: Picture | None = None) -> Markup:
+    """An image as wide as its letters need it, in a box that scrolls where the page is narrower.
+
+    Args:
+        picture: The figure.
+        alt: What it shows, for those who don't see it.
+        narrow: The same for a phone.
+    """
+    source = Markup('<source media="(max-width: 40rem)" srcset="{}">').format(narrow.address) if narrow else ""
     return Markup(
-        '<div class="wide" tabindex="0" role="group" aria-label="Figure">'
-        '<img src="{}" alt="{}" style="width: {}px"></div>'
-    ).format(picture.address, alt, picture.width)
+        '<div class="wide" tabindex="0" role="group" aria-label="Figure"><picture>{}'
+        '<img src="{}" alt="{}" style="--wide: {}px; --narrow: {}px"></picture></div>'
+    ).format(source, picture.address, alt, picture.width, (narrow or picture).width)
 
 
 def _flatten(settings: dict[str, Any]) -> dict[str, Any]:

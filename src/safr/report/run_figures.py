@@ -15,11 +15,15 @@ from safr.evaluation.srs import DELETION_PERCENTS
 from safr.evaluation.statistics import Estimate, mean_over_runs
 from safr.evaluation.task_metrics import DEV_METRICS, get_main_metric
 from safr.figures import DeletionCurve, deletion_curves, figure_to_svg, save_figure, training_history
-from safr.figures.style import POINTS_PER_INCH, TEXT_SIZE
+from safr.figures.frame import POINTS_PER_INCH, Width
+from safr.figures.style import TEXT_SIZE
 from safr.runs import Run
 
 LETTER_HEIGHT = 11
 """Size of the smallest letters of a figure in a page, in CSS pixels; smaller ones are hard to read."""
+
+HALF_PAGE = 370.0
+"""Width in points of a figure that takes half of a wide page."""
 
 HISTORY_TERMS = ("task", "importance", "interaction", "information")
 """The loss terms of a training history, in the order in which they are drawn; metrics on dev come after them."""
@@ -67,11 +71,16 @@ def write_figures(run: Run) -> list[Path]:
         return [run.figures_folder / path.name for path in paths]
 
 
-def draw_deletion_curves(runs_by_name: Mapping[str, Sequence[Run]]) -> Figure | None:
-    """The deletion curves of settings by name, each over its seeds, or None if nothing can be deleted in any."""
+def draw_deletion_curves(runs_by_name: Mapping[str, Sequence[Run]], *, width: Width = "page") -> Figure | None:
+    """The deletion curves of settings by name, each over its seeds, or None if nothing can be deleted in any.
+
+    Args:
+        runs_by_name: One run or more of each setting.
+        width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch.
+    """
     curves = {name: load_curve(*runs) for name, runs in runs_by_name.items()}
     measured_curves = {name: curve for name, curve in curves.items() if curve is not None}
-    return deletion_curves(measured_curves) if measured_curves else None
+    return deletion_curves(measured_curves, width=width) if measured_curves else None
 
 
 def load_curve(*runs: Run) -> DeletionCurve | None:
