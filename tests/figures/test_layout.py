@@ -1,7 +1,8 @@
+import networkx
 import numpy as np
 import pytest
 
-from safr.figures.layout import place_circles, place_labels, push_apart, relative_strength
+from safr.figures.layout import SHORTEST, compute_layout, place_circles, place_labels, push_apart, relative_strength
 
 
 def distances(centres):
@@ -33,6 +34,65 @@ def test_distance_falls_with_strength(sentence):
     apart = distances(place_circles(strength, np.full(len(strength), 2.0), side=400))
     pairs = np.triu_indices(len(strength), k=1)
     assert np.corrcoef(apart[pairs], np.sqrt(strength[pairs]))[0, 1] < -0.5
+
+
+def stress(points, distance):
+    """Kamada and Kawai's, as a slow loop: the squared relative errors of all pairs."""
+    apart = distances(points)
+    return sum((apart[i, j] / distance[i, j] - 1) ** 2 for i in range(len(points)) for j in range(i))
+
+
+def wanted_distances(strength):
+    distance = 1 - (1 - SHORTEST) * np.sqrt(strength)
+    np.fill_diagonal(distance, 0.0)
+    return distance
+
+
+def strength_of_vectors(count, width, seed):
+    vectors = np.random.default_rng(seed).normal(size=(count, width))
+    return relative_strength(vectors @ vectors.T)
+
+
+@pytest.mark.parametrize("count", [3, 8, 19, 40])
+def test_the_stress_is_about_as_low_as_networkx_makes_it_or_lower(count):
+    ours, theirs = [], []
+    for seed, width in enumerate((2, 4, 30, 200)):
+        strength = strength_of_vectors(count, width, seed)
+        distance = wanted_distances(strength)
+        ours.append(stress(compute_layout(strength), distance))
+        by_word = {i: {j: float(distance[i, j]) for j in range(count)} for i in range(count)}
+        layout = networkx.kamada_kawai_layout(networkx.empty_graph(count), dist=by_word)
+        points = np.array([layout[i] for i in range(count)])
+        theirs.append(min(stress(points * scale, distance) for scale in np.linspace(0.3, 3, 50)))
+    assert sum(ours) <= 1.01 * sum(theirs)
+    assert max(mine / other for mine, other in zip(ours, theirs, strict=True)) < 1.5  # each finds its own minimum
+
+
+def test_three_words_get_the_distances_that_they_should_have():
+    strength = relative_strength(np.array([[0.0, 9.0, 0.1], [9.0, 0.0, 0.1], [0.1, 0.1, 0.0]]))
+    np.testing.assert_allclose(distances(compute_layout(strength)), wanted_distances(strength), atol=5e-3)
+
+
+def test_a_layout_is_the_same_alone_and_among_others():
+    strengths = [strength_of_vectors(12, 5, seed) for seed in range(3)]
+    together = compute_layout(np.stack(strengths))
+    for strength, layout in zip(strengths, together, strict=True):
+        np.testing.assert_allclose(distances(compute_layout(strength)), distances(layout), atol=0.02)
+
+
+def test_a_layout_is_widest_from_left_to_right_and_starts_on_the_left(sentence):
+    points = compute_layout(relative_strength(sentence.interference))
+    np.testing.assert_allclose(points.mean(axis=0), 0.0, atol=1e-9)
+    assert points[:, 0].std() > points[:, 1].std()
+    assert points[0, 0] <= 0
+    np.testing.assert_allclose((points[:, 0] * points[:, 1]).sum(), 0.0, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
+def test_words_that_are_all_alike_get_points_of_their_own(count):
+    for strength in (np.zeros((count, count)), 1 - np.eye(count)):
+        apart = distances(compute_layout(strength)) + 9 * np.eye(count)
+        assert apart.min() > 0.15 * wanted_distances(strength).max()
 
 
 def test_the_layout_is_the_same_each_time(sentence):
