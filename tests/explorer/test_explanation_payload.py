@@ -11,6 +11,9 @@ from hypothesis.extra import numpy as arrays
 from safr.attribution.explain import explain
 from safr.attribution.explanation import SiteScores
 from safr.explorer.explanation_payload import pack_explanation, pack_matrix, round_values
+from safr.figures.allocation import MOST_CIRCLES
+from safr.figures.inputs import unknown_pairs
+from safr.figures.layout import compute_layout, relative_strength
 from tests import tiny
 
 
@@ -129,3 +132,41 @@ def test_a_model_that_diverged_is_told_without_numbers(readers):
     told = pack_explanation(replace(made, sites={"fc1.0": broken}))
     assert told.sites["fc1.0"].capacity == [None, 1]
     json.dumps(asdict(told), allow_nan=False)
+
+
+def unpacked_layout(packed):
+    return np.frombuffer(base64.b64decode(packed), np.uint8).reshape(-1, 2) / 255
+
+
+def test_a_reading_says_where_the_graph_has_its_circles(readers):
+    made = readers[1].explain("a bright film and a dull plot")
+    told = pack_explanation(made)
+    assert set(told.layouts) == {*told.sites, "attention.0"}
+    received = (made.attention[0] + made.attention[0].T) / 2
+    for name, matrix in {"fc1.0": made.sites["fc1.0"].interference, "attention.0": received}.items():
+        points = compute_layout(relative_strength(matrix))
+        expected = (points - points.min(axis=0)) / np.ptp(points, axis=0).max()
+        np.testing.assert_allclose(unpacked_layout(told.layouts[name]), expected, atol=0.02)
+
+
+def test_two_unknown_words_do_not_attract_each_other_in_the_graph():
+    made = explain(tiny.model(), tiny.tokenizer(), "a Film was so bright")  # Film and so are unknown
+    told = pack_explanation(made)
+    site = made.sites[made.explaining_site]
+    apart = replace(site, interference=np.where(unknown_pairs(np.array(made.unknown)), 0.0, site.interference))
+    expected = pack_explanation(replace(made, sites={made.explaining_site: apart}, attention={})).layouts
+    assert told.layouts[made.explaining_site] == expected[made.explaining_site]
+
+
+def test_the_graph_has_circles_for_the_words_of_most_capacity_alone(readers):
+    made = readers[1].explain("film " * 20 + "bright plot " * 20)
+    told = pack_explanation(made)
+    assert len(made.words) > MOST_CIRCLES
+    assert {len(unpacked_layout(layout)) for layout in told.layouts.values()} == {MOST_CIRCLES}
+
+
+def test_a_word_alone_and_a_model_that_diverged_have_layouts(readers):
+    made = readers[0].explain("film")
+    assert set(pack_explanation(made).layouts.values()) == {base64.b64encode(bytes(2)).decode()}
+    broken = SiteScores(np.array([np.nan]), np.array([np.inf]), np.full((1, 1), np.nan))
+    assert set(pack_explanation(replace(made, sites={"fc1.0": broken})).layouts) == {"fc1.0", "attention.0"}

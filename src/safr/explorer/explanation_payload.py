@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from safr.attribution.explanation import Explanation, SiteScores
 from safr.attribution.registry import is_signed
-from safr.figures.inputs import top_positions
+from safr.figures.allocation import MOST_CIRCLES
+from safr.figures.inputs import Mask, top_positions, unknown_mask, unknown_pairs
+from safr.figures.layout import compute_layout, relative_strength
 
 MAX_PAIRED_WORDS = 200
 """Words whose pairs get values. The matrices of more would take megabytes, and a screen has no room for them."""
 
 _MAX_INTEGER = 32767
+_MAX_BYTE = 255
 _NOT_FINITE = -32768
 
 RoundedValues = list[float | None]
@@ -138,6 +141,11 @@ class ExplanationPayload:
     paired: list[int] | None
     """Words that the pairs are of, by number; None where they are of all words."""
 
+    layouts: dict[str, str]
+    """By site, and `attention.N` by layer, where the allocation graph has its circles: base64 of two bytes for each, x
+    and y from the top left, with 255 for the longer side. The 30 paired words of most capacity, or that receive most
+    attention, have a circle; they stand in the order of the text, and of equal words the earlier ones are taken."""
+
     other: dict[str, RoundedValues] = field(default_factory=dict)
     """Other scores per word, by name, where they were computed."""
 
@@ -201,6 +209,7 @@ def pack_explanation(
         },
         received={str(layer): round_values(weights.mean(axis=0)) for layer, weights in explanation.attention.items()},
         paired=paired,
+        layouts=_pack_layouts(explanation, positions),
         other={name: round_values(values) for name, values in other.items()},
         targets=targets,
         relevance={str(label): round_values(values) for label, values in (relevance or {}).items()},
@@ -238,3 +247,30 @@ def round_values(values: Sequence[float] | NDArray[np.floating]) -> RoundedValue
 def _pack_site(site: SiteScores, positions: NDArray[np.intp]) -> SitePayload:
     interference = pack_matrix(site.interference[np.ix_(positions, positions)], symmetric=True)
     return SitePayload(round_values(site.capacity), round_values(site.polysemanticity), interference)
+
+
+def _pack_layouts(explanation: Explanation, positions: NDArray[np.intp]) -> dict[str, str]:
+    """Where the allocation graphs of all sites and layers have their circles. They are computed together, for speed."""
+    unknown = unknown_mask(explanation.unknown, len(explanation.words))
+    graphs = {name: (site.capacity, site.interference, unknown) for name, site in explanation.sites.items()}
+    for layer, weights in explanation.attention.items():  # two unknown words may attend to each other as any others do
+        graphs[f"attention.{layer}"] = weights.mean(axis=0), (weights + weights.T) / 2, np.zeros_like(unknown)
+    strengths = [_find_strength(*graph, positions) for graph in graphs.values()]
+    points = compute_layout(np.stack(strengths))  # (graph, word, 2)
+    points -= points.min(axis=1, keepdims=True)
+    longest = points.max(axis=(1, 2), keepdims=True)
+    integers = np.rint(_MAX_BYTE * points / np.maximum(longest, 1e-9)).astype(np.uint8)
+    return {
+        name: base64.b64encode(layout.tobytes()).decode("ascii") for name, layout in zip(graphs, integers, strict=True)
+    }
+
+
+def _find_strength(
+    sizes: NDArray[np.floating], matrix: NDArray[np.float64], unknown: Mask, positions: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Strength of the pairs of the words that have a circle, in [0, 1]."""
+    # The page chooses the words by the sizes that it is given, so they are rounded here, too.
+    rounded = np.array([value or 0.0 for value in round_values(sizes[positions])])
+    words = positions[top_positions(rounded, MOST_CIRCLES)]
+    pairs = np.where(unknown_pairs(unknown[words]), 0.0, matrix[np.ix_(words, words)])
+    return relative_strength(np.where(np.isfinite(pairs), pairs, 0.0))
