@@ -32,6 +32,8 @@ MODULES = (
     "sentence",
     "bars",
     "layout",
+    "gestures",
+    "graph_key",
     "graph",
     "stacks",
     "neuron_page",
@@ -115,7 +117,6 @@ def describe_schema(schema: Mapping[str, Any]) -> str:
 def page_style() -> str:
     """The styles, with the colours of the figures as variables."""
     colours = {"positive": style.POSITIVE, "negative": style.NEGATIVE, "bar": style.BAR, "against": style.AGAINST}
-    colours |= {"circle": style.CIRCLE, "circle-edge": style.CIRCLE_EDGE}
     colours |= {f"run-{number}": shades for number, shades in enumerate(style.RUN_SHADES)}
     variables = "".join(f"--{name}: light-dark({shades.light}, {shades.dark}); " for name, shades in colours.items())
     return f":root {{ {variables}}}\n" + _read_asset("style.css")
@@ -124,7 +125,6 @@ def page_style() -> str:
 def graph_constants() -> dict[str, Any]:
     """Constants that the page shares with the figures: of the allocation graph, and of signed words."""
     return {
-        "shortest": layout.SHORTEST,
         "gap": layout.CIRCLE_GAP,
         "mostCircles": allocation.MOST_CIRCLES,
         "mostLines": allocation.MOST_LINES,

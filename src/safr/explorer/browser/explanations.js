@@ -117,13 +117,28 @@ export function getSiteData(explanation, whatIf, { site, layer, measure, target 
   const { words, unknown } = explanation;
   const received = isAttention ? explanation.received[layer] : null;
   const sizes = isAttention ? received : explanation.sites[name].capacity;
+  const layout = explanation.layouts[name];
   const values = getValues();
   const about = findTarget(explanation, { measure, target });
   // Scores of other tools may be negative too, and are about no class that is known here.
   const signed = about !== "" || (values ?? []).some((value) => value < 0);
   const faint = payload.look.faint * findLargestSize(values);
   const signs = signed ? (values ?? []).map((value) => (Math.abs(value ?? 0) > faint ? Math.sign(value) : 0)) : [];
-  return { words, unknown, wordOfRow, count, matrix, isAttention, sizes, values, signed, signs, target: about, layer };
+  return {
+    words,
+    unknown,
+    wordOfRow,
+    count,
+    matrix,
+    isAttention,
+    sizes,
+    layout,
+    values,
+    signed,
+    signs,
+    target: about,
+    layer,
+  };
 
   function getValues() {
     if (isAttention && measure in { capacity: 1, polysemanticity: 1 }) return received;

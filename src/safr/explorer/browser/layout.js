@@ -1,71 +1,33 @@
-// Places circles and labels of the allocation graph, from the strength of interference and the sizes of the circles.
-// The distances, and the stress that is minimised, are the same as in the figures of the Python package.
+// Places the circles and labels of the allocation graph inside its picture. Python says where the circles want to be.
 
-const MAX_ROUNDS = 400;
 const MAX_PUSHES = 200;
+const MAX_STRETCH = 1.4; // of one direction, so that a layout fills its picture; lengths are approximate anyway
+const LABEL_GAPS = [2, 8, 16, 26, 38, 52, 70, 92, 118, 150, 190, 240]; // between a circle and its label
+const LABEL_ANGLES = [0, 8, 4, 12, 2, 6, 10, 14, 1, 3, 5, 7, 9, 11, 13, 15].map((turn) => (turn * Math.PI) / 8);
+const FAR_COST = 8; // of a unit between circle and label, in square units of a circle that the label hides
+export const LEADER_GAP = 16; // from here on a label needs a line to its circle
 
-// Absolute value of a pair relative to the strongest pair, in [0, 1]. Of attention, the mean of both directions counts.
-export function strengths(matrix, count) {
-  const sizes = new Float64Array(count * count);
-  let largest = 0;
-  for (let i = 0; i < count; i += 1) {
-    for (let j = 0; j < count; j += 1) {
-      if (i === j) continue;
-      const size = Math.abs(matrix[i * count + j] + matrix[j * count + i]) / 2;
-      sizes[i * count + j] = Number.isFinite(size) ? size : 0;
-      largest = Math.max(largest, sizes[i * count + j]);
-    }
-  }
-  return sizes.map((size) => size / (largest || 1));
+// Reads two bytes for every circle, x and y. Without them, the circles stand around a circle.
+export function unpackLayout(packed, count) {
+  if (!packed) return Array.from({ length: count }, (_, i) => turn((2 * Math.PI * i) / count, 0.5, 0.5));
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  return Array.from({ length: count }, (_, i) => [bytes[2 * i] / 255, bytes[2 * i + 1] / 255]);
 }
 
-export function distances(strength, shortest) {
-  return strength.map((share) => 1 - (1 - shortest) * Math.sqrt(share));
+// Fits points into a box around 0. Both directions have one scale, but for a limited stretch of the shorter one.
+export function fitToBox(points, width, height) {
+  const [spanX, spanY] = [0, 1].map((axis) => measureSpan(points, axis));
+  const scale = Math.min(width / spanX, height / spanY);
+  const middle = [0, 1].map((axis) => findMiddle(points, axis));
+  const scales = [Math.min(width / spanX, MAX_STRETCH * scale), Math.min(height / spanY, MAX_STRETCH * scale)];
+  // Points on one spot or line have no span, and stay in the middle.
+  return points.map((point) =>
+    point.map((value, axis) => (Number.isFinite(scales[axis]) ? (value - middle[axis]) * scales[axis] : 0)),
+  );
 }
 
-// Minimises Kamada and Kawai's stress. It moves one circle at a time to where the other circles want it.
-export function centres(distance, count) {
-  const points = Array.from({ length: count }, (_, i) => {
-    const angle = (2 * Math.PI * i) / count;
-    return [Math.cos(angle) / 2, Math.sin(angle) / 2];
-  });
-  for (let round = 0; round < MAX_ROUNDS; round += 1) {
-    let moved = 0;
-    for (let i = 0; i < count; i += 1) {
-      let [x, y, weights] = [0, 0, 0];
-      for (let j = 0; j < count; j += 1) {
-        if (i === j) continue;
-        const target = distance[i * count + j];
-        const [dx, dy] = [points[i][0] - points[j][0], points[i][1] - points[j][1]];
-        const length = Math.hypot(dx, dy) || 1e-9;
-        const weight = 1 / (target * target);
-        x += weight * (points[j][0] + (target * dx) / length);
-        y += weight * (points[j][1] + (target * dy) / length);
-        weights += weight;
-      }
-      if (!weights) continue;
-      moved = Math.max(moved, Math.hypot(x / weights - points[i][0], y / weights - points[i][1]));
-      points[i] = [x / weights, y / weights];
-    }
-    if (moved < 1e-4) break;
-  }
-  return rotateToWidest(points);
-}
-
-export function stress(points, distance) {
-  const count = points.length;
-  let sum = 0;
-  for (let i = 0; i < count; i += 1) {
-    for (let j = 0; j < i; j += 1) {
-      const length = Math.hypot(points[i][0] - points[j][0], points[i][1] - points[j][1]);
-      sum += (length / distance[i * count + j] - 1) ** 2;
-    }
-  }
-  return sum;
-}
-
-// Pushes circles that overlap apart, as little as possible.
-export function pushApart(points, radii, gap) {
+// Pushes circles that overlap apart, as little as possible, and keeps them between `left` and `right`.
+export function pushApart(points, radii, gap, left, right) {
   const pushed = points.map((point) => [...point]);
   for (let push = 0; push < MAX_PUSHES; push += 1) {
     let largest = 0;
@@ -76,68 +38,90 @@ export function pushApart(points, radii, gap) {
         const lacking = radii[i] + radii[j] + gap - length;
         if (lacking <= 0) continue;
         largest = Math.max(largest, lacking);
-        const [ux, uy] = length > 1e-6 ? [dx / length, dy / length] : [1, 0];
+        const [ux, uy] = length > 1e-6 ? [dx / length, dy / length] : [0.8, 0.6];
         pushed[i] = [pushed[i][0] + (ux * lacking) / 2, pushed[i][1] + (uy * lacking) / 2];
         pushed[j] = [pushed[j][0] - (ux * lacking) / 2, pushed[j][1] - (uy * lacking) / 2];
       }
     }
+    pushed.forEach((point, i) => {
+      point[0] = Math.min(Math.max(point[0], left + radii[i]), right - radii[i]);
+    });
     if (largest < 0.1) break;
   }
   return pushed;
 }
 
-// The centres of the labels. A label stands inside its circle if it fits, and else beside it, where it overlaps least.
-export function placeLabels(points, radii, widths, height) {
+// The label of every circle: its centre `x` and `y`, and the `gap` to its circle. A label stands inside its circle if
+// it fits, and else beside it, where it hides least of other circles. It never overlaps another label as long as there
+// is room for it between the edges of `bounds`: left, top, right and bottom.
+export function placeLabels(points, radii, widths, height, bounds) {
   const circles = points.map(([x, y], i) => makeBox(x, y, 2 * radii[i], 2 * radii[i]));
-  const labelCentres = [];
+  const labels = [];
+  const boxes = [];
   const largestFirst = radii.map((_, i) => i).sort((i, j) => radii[j] - radii[i]);
-  const labelBoxes = [];
   for (const i of largestFirst) {
-    const [x, y] = points[i];
-    if (Math.hypot(widths[i], height) <= 2 * radii[i]) {
-      labelCentres[i] = [x, y];
-      continue;
-    }
-    const [beside, over, corner] = [radii[i] + 3 + widths[i] / 2, radii[i] + 2 + height / 2, 0.7 * radii[i]];
-    const shifts = [
-      [beside, 0],
-      [-beside, 0],
-      [0, over],
-      [0, -over],
-    ];
-    for (const right of [1, -1])
-      for (const down of [1, -1]) shifts.push([right * (corner + widths[i] / 2), down * (corner + height / 2)]);
-    const obstacles = [...circles.filter((_, j) => j !== i), ...labelBoxes];
-    const overlaps = shifts.map(([dx, dy]) => {
-      const box = makeBox(x + dx, y + dy, widths[i], height);
-      return obstacles.reduce((sum, obstacle) => sum + computeOverlap(box, obstacle), 0);
-    });
-    const [dx, dy] = shifts[overlaps.indexOf(Math.min(...overlaps))];
-    labelCentres[i] = [x + dx, y + dy];
-    labelBoxes.push(makeBox(x + dx, y + dy, widths[i], height));
+    const isInside = Math.hypot(widths[i], height) <= 2 * radii[i];
+    labels[i] = isInside ? { x: points[i][0], y: points[i][1], gap: 0 } : findFreePlace(i);
+    boxes.push(makeBox(labels[i].x, labels[i].y, widths[i], height));
   }
-  return labelCentres;
+  return labels;
+
+  function findFreePlace(i) {
+    let best = null;
+    for (const gap of LABEL_GAPS) {
+      if (best && best.cost <= FAR_COST * gap) break;
+      for (const angle of LABEL_ANGLES) {
+        const [x, y] = findPlaceBeside(points[i], radii[i] + gap, angle, widths[i], height);
+        const box = makeBox(x, y, widths[i], height);
+        const cost =
+          FAR_COST * gap +
+          1e3 * sumOverlaps(box, boxes) +
+          sumOverlaps(box, circles) +
+          1e6 * measureExcess(box, bounds);
+        if (!best || cost < best.cost) best = { x, y, gap, cost };
+      }
+    }
+    return best;
+  }
 }
 
-// Rotates the points so that they spread most from left to right, with the first word on the left.
-function rotateToWidest(points) {
-  const mean = [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
-  const centred = points.map(([x, y]) => [x - mean[0], y - mean[1]]);
-  const [xx, xy, yy] = centred.reduce(([a, b, c], [x, y]) => [a + x * x, b + x * y, c + y * y], [0, 0, 0]);
-  const angle = Math.atan2(2 * xy, xx - yy) / 2;
-  const rotated = centred.map(([x, y]) => [
-    x * Math.cos(angle) + y * Math.sin(angle),
-    y * Math.cos(angle) - x * Math.sin(angle),
-  ]);
-  return rotated[0]?.[0] > 0 ? rotated.map(([x, y]) => [-x, -y]) : rotated;
+// The centre of a box that touches a circle at the angle.
+function findPlaceBeside([x, y], radius, angle, width, height) {
+  const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+  const limit = (share) => Math.min(Math.max(Math.SQRT2 * share, -1), 1);
+  return [x + radius * cosine + (limit(cosine) * width) / 2, y + radius * sine + (limit(sine) * height) / 2];
+}
+
+function turn(angle, radius, middle) {
+  return [middle - radius * Math.cos(angle), middle - radius * Math.sin(angle)];
+}
+
+function measureSpan(points, axis) {
+  const values = points.map((point) => point[axis]);
+  return Math.max(...values) - Math.min(...values);
+}
+
+function findMiddle(points, axis) {
+  const values = points.map((point) => point[axis]);
+  return (Math.max(...values) + Math.min(...values)) / 2;
 }
 
 function makeBox(x, y, width, height) {
   return [x - width / 2, y - height / 2, x + width / 2, y + height / 2];
 }
 
-function computeOverlap(one, other) {
-  const width = Math.min(one[2], other[2]) - Math.max(one[0], other[0]);
-  const height = Math.min(one[3], other[3]) - Math.max(one[1], other[1]);
-  return Math.max(width, 0) * Math.max(height, 0);
+function sumOverlaps(box, others) {
+  let sum = 0;
+  for (const other of others) {
+    const width = Math.min(box[2], other[2]) - Math.max(box[0], other[0]);
+    const height = Math.min(box[3], other[3]) - Math.max(box[1], other[1]);
+    if (width > 0 && height > 0) sum += width * height;
+  }
+  return sum;
+}
+
+// How far a box reaches over the edges.
+function measureExcess(box, [left, top, right, bottom]) {
+  const over = [left - box[0], top - box[1], box[2] - right, box[3] - bottom];
+  return over.reduce((sum, length) => sum + Math.max(length, 0), 0);
 }

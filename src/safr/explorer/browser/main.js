@@ -123,6 +123,8 @@ function drawChanges(values) {
     }
     if (changes("rank")) drawSection("neurons");
     if (changes("lines")) drawSection("graph");
+    if (changes("rowOrder")) drawSection("bars");
+    if (changes("cells", "arrangement")) drawSection("matrix");
     mark(null);
   }
 }

@@ -48,17 +48,6 @@ export function markInPictures(markedWord, markedWords) {
     if (node.tagName === "BUTTON" && word === state.word) node.setAttribute("aria-current", "true");
     else node.removeAttribute("aria-current");
   }
-  for (const picture of document.querySelectorAll("svg.graph")) {
-    const lines = [...picture.querySelectorAll("[data-pair]")];
-    const markedLines = lines.filter((line) =>
-      line.getAttribute("data-pair").split(",").map(Number).includes(markedWord),
-    );
-    for (const line of lines) {
-      line.classList.toggle("marked", markedLines.includes(line));
-      // If the word has no lines, all lines stay as they are.
-      line.classList.toggle("aside", markedLines.length > 0 && !markedLines.includes(line));
-    }
-  }
 }
 
 onMark(markInPictures);

@@ -104,7 +104,7 @@ export function makeSvgFile(picture, title) {
   const originals = [picture, ...picture.querySelectorAll("*")];
   [copy, ...copy.querySelectorAll("*")].forEach((node, index) => {
     const style = getComputedStyle(originals[index]);
-    for (const name of STYLE_PROPERTIES) node.setAttribute(name, style.getPropertyValue(name));
+    for (const name of STYLE_PROPERTIES) node.setAttribute(name, writeColour(style.getPropertyValue(name)));
     for (const name of ["class", "role", "tabindex", "aria-label", "aria-pressed", "style"]) node.removeAttribute(name);
   });
   const [left, top, width, height] = picture.getAttribute("viewBox").split(" ").map(Number);
@@ -117,6 +117,12 @@ export function makeSvgFile(picture, title) {
   copy.setAttribute("width", width);
   copy.setAttribute("height", height);
   return new XMLSerializer().serializeToString(copy);
+}
+
+// Mixed colours as all programs read them, and not only browsers.
+function writeColour(value) {
+  const mixed = /^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)\)$/.exec(value);
+  return mixed ? `rgb(${mixed.slice(1).map((share) => Math.round(255 * share)).join(", ")})` : value;
 }
 
 export async function makePngFile(picture, title) {

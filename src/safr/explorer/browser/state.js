@@ -9,7 +9,7 @@ export const SITES = {
   fc2: "FC2",
 };
 
-const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order", "rank"];
+const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order", "rank", "cells", "arrangement", "rowOrder"];
 const NUMBER_KEYS = ["text", "layer", "target", "word", "count", "lines"];
 
 export const state = {
@@ -22,9 +22,14 @@ export const state = {
   measure: "capacity",
   target: null, // number of the class that relevance is about, or null for the one that each run predicts
   word: null, // the picked word, which is marked in all views
-  lines: null, // per cent of the strongest pair above which pairs get a line; null: the 40 strongest pairs do
+  lines: null, // per cent of the strongest pair above which pairs get a line; null: each word's two strongest do
+  cells: "values", // what the matrix shows: values, cosines, or the difference of two runs
+  rowOrder: "text", // the order of the bars: that of the text, or "size", the largest first
+  arrangement: "text", // the order of the matrix's words: that of the text, or clusters
   count: 0, // how many words the slider deletes
   order: "capacity",
+  drags: new Map(), // where circles of graphs were dragged to, by run, site and text
+  views: new Map(), // what is seen of a zoomed graph, by run and text
   rank: "use", // what the neurons are ordered by, use or relevance
   without: null, // words that were deleted by clicks; null if the slider says which
   open: new Set(), // the sections that are unfolded, by id
