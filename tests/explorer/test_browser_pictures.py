@@ -285,3 +285,76 @@ def test_axe_finds_nothing_in_a_crowded_graph(open_graph, page_of, width, scheme
     page.get_by_role("button", name="Zoom in").click()
     found = Axe().run(page).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:100]) for each in found] == []
+
+
+def open_matrix(open_graph, address, **values):
+    return open_graph("&".join([f"{address}#open=matrix", *(f"{name}={value}" for name, value in values.items())]))
+
+
+def table_of(page, section):
+    """The table of numbers of a section, without its head."""
+    page.locator(f"#{section} summary", has_text="Table of numbers").first.click()
+    rows = page.locator(f"#{section} .numbers").first.locator("tbody tr")
+    return np.array([[float(cell) for cell in row.locator("td").all_text_contents()] for row in rows.all()])
+
+
+def test_labels_of_the_matrix_do_not_overlap(open_graph, page_of):
+    page = open_matrix(open_graph, page_of(40))
+    labels = page.locator("svg.matrix > text").evaluate_all(
+        "all => all.map(one => { const b = one.getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]; })"
+    )
+    assert len(labels) == 80
+    for i, one in enumerate(labels):
+        for other in labels[:i]:
+            across, down = (min(one[2 + k], other[2 + k]) - max(one[k], other[k]) for k in (0, 1))
+            assert min(across, down) < 2.5  # a line of text is higher than its letters
+
+
+def find_clipped(item):
+    """Number of a text, the limit of its scale and its largest pair; None if no pair stands out."""
+    number, reading = item
+    counts = ~find_unknown_pairs(reading) & ~np.eye(len(reading["words"]), dtype=bool)
+    sizes = np.sort(np.abs(unpack(reading["sites"]["fc1.0"])[counts]))[::-1]
+    limit = sizes[int(0.02 * len(sizes))] if len(sizes) else 0
+    return (number, limit, sizes[0]) if 0 < limit < sizes[0] else None
+
+
+def test_a_pair_that_stands_out_does_not_take_the_colours_of_the_others(open_graph, exported, told):
+    number, limit, largest = next(found for found in map(find_clipped, told["readings"]["safr"].items()) if found)
+    page = open_matrix(open_graph, exported.as_uri(), run="safr", text=number, site="fc1")
+    scale = page.locator("svg.matrix .scale text").all_text_contents()
+    assert scale[-1] == f"≥ {limit:#.3g}"
+    expect(page.locator("#matrix .note")).to_contain_text(f"The strongest 2 % of the pairs, up to {largest:#.3g}")
+
+
+def test_clusters_put_the_same_words_beside_each_other(open_graph, exported, reading, matrix):
+    page = open_matrix(open_graph, exported.as_uri(), run="safr", arrangement="clusters")
+    words = reading["words"]
+    order = page.locator("svg.matrix > text").evaluate_all("all => all.map(one => Number(one.dataset.word))")[::2]
+    assert sorted(order) == list(range(len(words)))
+    assert order != sorted(order)
+    nearness = lambda rows: np.mean([matrix[i, j] for i, j in itertools.pairwise(rows)])  # noqa: E731
+    assert nearness(order) > nearness(range(len(words)))
+    page.locator("#arrangement").select_option("text")
+    order = page.locator("svg.matrix > text").evaluate_all("all => all.map(one => Number(one.dataset.word))")[::2]
+    assert order == sorted(order)
+
+
+def test_the_matrix_shows_cosines_and_the_difference_of_two_runs(open_graph, exported, told):
+    number = str(told["rows"][0]["number"])
+    cosines = []
+    for run in ("safr", "baseline"):
+        matrix = unpack(told["readings"][run][number]["sites"]["fc1.0"])
+        norms = np.sqrt(matrix.diagonal())
+        cosines.append(matrix / np.outer(norms, norms))
+    address = exported.as_uri()
+    page = open_matrix(open_graph, address, run="safr", beside="baseline", site="fc1", cells="cosines")
+    expect(page.locator("#matrix .panel")).to_have_count(2)
+    np.testing.assert_allclose(table_of(page, "matrix"), cosines[0], atol=2e-3)
+    assert page.locator("svg.matrix").first.locator(".scale text").all_text_contents()[-1] == "1.00"
+    page.locator("#cells").select_option("difference")
+    expect(page.locator("#matrix .panel")).to_have_count(1)
+    expect(page.locator("#matrix .note")).to_contain_text("safr minus baseline.")
+    np.testing.assert_allclose(table_of(page, "matrix"), cosines[0] - cosines[1], atol=4e-3)
+    page.locator("#beside").select_option("")
+    expect(page.locator("#matrix")).to_contain_text("Choose a second run to see the difference.")

@@ -38,6 +38,7 @@ MODULES = (
     "stacks",
     "neuron_page",
     "neurons",
+    "matrix_values",
     "matrix",
     "curves",
     "deletion_curve",

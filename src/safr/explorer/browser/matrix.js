@@ -1,11 +1,12 @@
 // Draws the value of every pair of words as a coloured cell: red above zero, blue below.
 // The cells are one image with one pixel per cell, so that two hundred words are drawn as fast as ten.
 
-import { element, svgElement } from "./elements.js";
-import { areBothUnknown, findLargestPair } from "./explanations.js";
+import { byId, element, listen, setOptions, svgElement } from "./elements.js";
+import { explainNoDifference, findLimit, prepareMatrices } from "./matrix_values.js";
 import { cleanText, formatNumber, nameWord } from "./numbers.js";
 import { hideTip, makeEmptyPanel, makePanel, makeUnknownNote, measurePanel, setSize, showTip } from "./pictures.js";
-import { mark, onMark, pick } from "./state.js";
+import { change, mark, onMark, pick, state } from "./state.js";
+import { update } from "./update.js";
 
 const MIN_LABELLED_CELL = 9; // size of a cell above which words fit beside it
 const MAX_DASHED_WORDS = 40; // with more words, the dashes of negative cells would look grey
@@ -13,118 +14,149 @@ const MIN_DASHED_SHARE = 0.15;
 const SCALE_WIDTH = 130;
 
 export function drawMatrix(container, entries) {
-  const sideBySide = entries.length > 1;
+  drawChoices(entries);
+  const reason = state.cells === "difference" ? explainNoDifference(entries) : "";
+  if (reason) {
+    update(container, element("p", { class: "none" }, reason));
+    return;
+  }
   const width = measurePanel(container);
-  container.replaceChildren(
-    ...entries.map((entry) => {
-      const { siteData } = entry;
-      if (!siteData) return makeEmptyPanel(entry, sideBySide, entry.emptyMessage);
-      const { words, wordOfRow, count, matrix, isAttention } = siteData;
-      const picture = drawPicture(siteData, width);
-      const look = isAttention
-        ? ""
-        : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
-      const choice =
-        count < words.length
-          ? `Pairs are shown of the ${count} words with the highest capacity, of ${words.length}. `
-          : "";
+  const tables = prepareMatrices(entries, state);
+  const sideBySide = tables.length > 1;
+  update(
+    container,
+    tables.map((table, place) => {
+      const entry = entries[place];
+      if (!table) return makeEmptyPanel(entry, sideBySide, entry.emptyMessage);
       return makePanel({
         entry,
-        subject: getSubject(siteData),
+        subject: getSubject(table),
         sideBySide,
-        body: picture,
-        note:
-          choice +
-          (isAttention
-            ? "Rows pay attention to columns."
-            : "The grey diagonal, each word with itself, is off the scale.") +
-          ` ${makeUnknownNote(siteData, look) ?? ""}`.trimEnd(),
-        getPicture: () => picture,
-        getRows: () => [
-          ["word", ...wordOfRow.map((word) => words[word])],
-          ...wordOfRow.map((word, row) => [
-            words[word],
-            ...[...matrix.slice(row * count, (row + 1) * count)].map((value) => Number(value.toPrecision(4))),
-          ]),
-        ],
+        body: drawPicture(table, width),
+        note: makeNote(table, entries),
+        getPicture: (panel) => panel.querySelector("svg.matrix"),
+        getRows: () => makeRows(table),
       });
     }),
   );
 }
 
-function getSubject(siteData) {
-  return siteData.isAttention ? "Attention" : "Interference";
+for (const name of ["cells", "arrangement"])
+  listen(byId(name), "change", (event) => change({ [name]: event.currentTarget.value }));
+
+function drawChoices(entries) {
+  const isAttention = state.site === "attention";
+  const values = isAttention ? "weights" : "overlaps";
+  setOptions(
+    byId("cells"),
+    [
+      ["values", values],
+      ...(isAttention ? [] : [["cosines", "cosines"]]),
+      ...(entries.length > 1 ? [["difference", `difference of the runs' ${isAttention ? values : "cosines"}`]] : []),
+    ],
+    state.cells,
+  );
+  if (!byId("cells").value) byId("cells").value = "values";
+  byId("arrangement").value = state.arrangement;
 }
 
-function drawPicture(siteData, maxWidth) {
-  const { wordOfRow, count } = siteData;
-  const names = wordOfRow.map((word) => nameWord(siteData, word, 14));
-  const labelWidth = Math.max(...names.map((name) => [...name].length)) * 6.6 + 10;
-  const cell = Math.min((Math.min(maxWidth, 640) - labelWidth) / count, 26);
+function getSubject({ isAttention, areCosines }) {
+  if (state.cells === "difference") return isAttention ? "Difference of attention" : "Difference of cosines";
+  return isAttention ? "Attention" : areCosines ? "Cosine" : "Interference";
+}
+
+function makeNote(table, entries) {
+  const { siteData, rows, isAttention } = table;
+  const { limit, largest } = findLimit(table);
+  const look = isAttention ? "" : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
+  return [
+    state.cells === "difference" ? `${entries[0].run} minus ${entries[1].run}.` : "",
+    rows.length < siteData.words.length
+      ? `Pairs are shown of ${rows.length} words, those of highest capacity, of ${siteData.words.length}.`
+      : "",
+    state.arrangement === "clusters" ? "Words that share most stand beside each other." : "",
+    limit < largest ? `The strongest 2 % of the pairs, up to ${formatNumber(largest)}, all have the full colour.` : "",
+    isAttention ? "Rows pay attention to columns." : "The grey diagonal, each word with itself, is off the scale.",
+    makeUnknownNote(siteData, look),
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
+function makeRows({ siteData, rows, values }) {
+  const count = rows.length;
+  return [
+    ["word", ...rows.map((word) => siteData.words[word])],
+    ...rows.map((word, row) => [
+      siteData.words[word],
+      ...[...values.slice(row * count, (row + 1) * count)].map((value) => Number(value.toPrecision(4))),
+    ]),
+  ];
+}
+
+function drawPicture(table, maxWidth) {
+  const { siteData, rows } = table;
+  const count = rows.length;
+  const names = rows.map((word) => nameWord(siteData, word, 14));
+  const labelWidth = Math.max(0, ...names.map((name) => [...name].length)) * 6.6 + 10;
+  const cell = Math.min((Math.min(maxWidth, 760) - labelWidth) / count, 26);
   const hasLabels = cell >= MIN_LABELLED_CELL;
   const [left, top] = hasLabels ? [labelWidth, labelWidth] : [4, 4];
-  const side = cell * count;
-  const largest = findLargestPair(siteData);
+  const side = hasLabels ? cell * count : Math.min(maxWidth, 760) - 8;
+  const shape = { left, top, side, cell: side / count };
+  const { limit, largest } = findLimit(table);
   const [width, height] = [Math.max(left + side + 4, SCALE_WIDTH + 90), top + side + 44];
-  const cells = svgElement("image", {
-    x: left,
-    y: top,
-    width: side,
-    height: side,
-    href: paintCells(siteData, largest),
-    preserveAspectRatio: "none",
-  });
-  const cross = [
-    svgElement("rect", { class: "cross", width: side, height: cell, x: left }),
-    svgElement("rect", { class: "cross", width: cell, height: side, y: top }),
-  ];
-  const fontSize = Math.min(12, Math.max(cell * 0.8, 8));
-  const labels = hasLabels
-    ? names.flatMap((name, i) => {
-        const middle = (i + 0.5) * cell;
-        const rotation = `translate(${left + middle} ${top - 5}) rotate(-90)`;
-        return [
-          drawLabel(name, wordOfRow[i], { x: left - 5, y: top + middle, "text-anchor": "end" }, fontSize),
-          drawLabel(name, wordOfRow[i], { transform: rotation }, fontSize),
-        ];
-      })
-    : [];
-  const description = `${getSubject(siteData)} between ${count} words; the largest has size ${formatNumber(largest)}`;
+  const labels = hasLabels ? names.flatMap((name, i) => drawLabels(name, rows[i], i, shape)) : [];
+  const description = `${getSubject(table)} between ${count} words; the largest has size ${formatNumber(largest)}`;
   const picture = svgElement(
     "svg",
     { class: "matrix", role: "img", "aria-label": description },
-    cells,
-    svgElement("path", { class: "dashes", d: makeDashes(siteData, largest, left, top, cell) }),
-    svgElement("path", { class: "crosses", d: makeCrosses(siteData, left, top, cell) }),
-    cross,
+    svgElement("image", {
+      x: left,
+      y: top,
+      width: side,
+      height: side,
+      href: paintCells(table, limit),
+      preserveAspectRatio: "none",
+    }),
+    svgElement("path", { class: "dashes", d: makeDashes(table, limit, shape) }),
+    svgElement("path", { class: "crosses", d: makeCrosses(table, shape) }),
+    svgElement("rect", { class: "cross", width: side, height: shape.cell, x: left }),
+    svgElement("rect", { class: "cross", width: shape.cell, height: side, y: top }),
     svgElement("rect", { class: "edge", x: left, y: top, width: side, height: side }),
     labels,
-    drawScale(siteData, largest, left, top + side + 12),
+    drawScale(table, { limit, largest }, left, top + side + 12),
   );
-  addListeners(picture, siteData, { left, top, cell, cross });
+  addListeners(picture, table, shape);
   return setSize(picture, width, height);
 }
 
-function drawLabel(name, word, position, fontSize) {
-  const attributes = { "data-word": word, "font-size": fontSize, "dominant-baseline": "central" };
-  return svgElement("text", { ...position, ...attributes }, name);
+function drawLabels(name, word, i, { left, top, cell }) {
+  const middle = (i + 0.5) * cell;
+  const positions = [
+    { x: left - 5, y: top + middle, "text-anchor": "end" },
+    { transform: `translate(${left + middle} ${top - 5}) rotate(-90)` },
+  ];
+  return positions.map((position) => {
+    const label = svgElement("text", { ...position, "data-word": word, "dominant-baseline": "central" }, name);
+    label.style.fontSize = `${Math.min(12, cell * 0.85).toFixed(1)}px`; // an attribute would lose to the style sheet
+    return label;
+  });
 }
 
 // The address of an image with one pixel per cell.
-function paintCells(siteData, largest) {
-  const { count, matrix, isAttention } = siteData;
+function paintCells(table, limit) {
+  const { values, rows, isDiagonal, isOff } = table;
+  const count = rows.length;
   const canvas = element("canvas", { width: count, height: count });
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(count, count);
   const names = ["--positive", "--negative", "--diagonal", "--cell"];
   const [positive, negative, diagonal, zero] = names.map(readColour);
   for (let i = 0; i < count * count; i += 1) {
-    const [row, column] = [Math.floor(i / count), i % count];
-    const isDiagonal = !isAttention && row === column;
-    const isOffScale = isDiagonal || areBothUnknown(siteData, row, column);
-    const share = isOffScale || !Number.isFinite(matrix[i]) ? 0 : Math.min(Math.abs(matrix[i]) / (largest || 1), 1);
-    const strongest = matrix[i] < 0 ? negative : positive;
-    const colour = isDiagonal
+    const share = isOff(i, count) || !Number.isFinite(values[i]) ? 0 : Math.min(Math.abs(values[i]) / (limit || 1), 1);
+    const strongest = values[i] < 0 ? negative : positive;
+    const colour = isDiagonal(Math.floor(i / count), i % count)
       ? diagonal
       : zero.map((component, channel) => component + (strongest[channel] - component) * share);
     pixels.data.set([...colour, 255], 4 * i);
@@ -146,27 +178,24 @@ function readColour(name) {
   return components;
 }
 
-function makeDashes(siteData, largest, left, top, cell) {
-  const { count, matrix, isAttention } = siteData;
+function makeDashes({ values, rows, isOff }, limit, { left, top, cell }) {
+  const count = rows.length;
   if (count > MAX_DASHED_WORDS) return "";
   let path = "";
-  for (let i = 0; i < count; i += 1) {
-    for (let j = 0; j < count; j += 1) {
-      if (matrix[i * count + j] >= -MIN_DASHED_SHARE * largest || (i === j && !isAttention)) continue;
-      if (areBothUnknown(siteData, i, j)) continue;
-      const [x, y] = [left + (j + 0.28) * cell, top + (i + 0.5) * cell];
-      path += `M${x.toFixed(1)} ${y.toFixed(1)}h${(0.44 * cell).toFixed(1)}`;
-    }
+  for (let i = 0; i < count * count; i += 1) {
+    if (!(values[i] < -MIN_DASHED_SHARE * limit) || isOff(i, count)) continue;
+    const [x, y] = [left + ((i % count) + 0.28) * cell, top + (Math.floor(i / count) + 0.5) * cell];
+    path += `M${x.toFixed(1)} ${y.toFixed(1)}h${(0.44 * cell).toFixed(1)}`;
   }
   return path;
 }
 
 // A cross in every cell of two unknown words, whatever their number: without it the cell would look like one of 0.
-function makeCrosses(siteData, left, top, cell) {
+function makeCrosses({ rows, isPairOfUnknown }, { left, top, cell }) {
   let path = "";
-  for (let i = 0; i < siteData.count; i += 1) {
-    for (let j = 0; j < siteData.count; j += 1) {
-      if (!areBothUnknown(siteData, i, j)) continue;
+  for (let i = 0; i < rows.length; i += 1) {
+    for (let j = 0; j < rows.length; j += 1) {
+      if (!isPairOfUnknown(i, j)) continue;
       const [x, y, side] = [left + (j + 0.3) * cell, top + (i + 0.3) * cell, (0.4 * cell).toFixed(1)];
       path += `M${x.toFixed(1)} ${y.toFixed(1)}l${side} ${side}m0 -${side}l-${side} ${side}`;
     }
@@ -174,13 +203,9 @@ function makeCrosses(siteData, left, top, cell) {
   return path;
 }
 
-function drawScale(siteData, largest, left, top) {
-  const { count, matrix } = siteData;
+function drawScale({ values, rows, isOff }, { limit, largest }, left, top) {
   const steps = 41;
-  const hasNegative = matrix.some(
-    (value, index) =>
-      value < 0 && index % (count + 1) && !areBothUnknown(siteData, Math.floor(index / count), index % count),
-  );
+  const hasNegative = values.some((value, cell) => value < 0 && !isOff(cell, rows.length));
   const lowest = hasNegative ? -1 : 0; // the half below zero is drawn only if it is used
   const getShare = (step) => lowest + ((1 - lowest) * step) / (steps - 1);
   const cells = Array.from({ length: steps }, (_, step) => {
@@ -194,58 +219,64 @@ function drawScale(siteData, largest, left, top) {
     cell.setAttribute("fill-opacity", Math.abs(getShare(step)).toFixed(3));
     return cell;
   });
-  const drawNumber = (value, x, anchor) =>
-    svgElement("text", { x, y: top + 20, "text-anchor": anchor, "font-size": 11 }, formatNumber(value));
+  const drawNumber = (text, x, anchor) => svgElement("text", { x, y: top + 20, "text-anchor": anchor }, text);
+  const [below, above] = limit < largest ? ["≤ ", "≥ "] : ["", ""];
   return svgElement(
     "g",
     { class: "scale" },
     cells,
-    drawNumber(lowest * largest, left, "start"),
-    hasNegative ? drawNumber(0, left + SCALE_WIDTH / 2, "middle") : null,
-    drawNumber(largest, left + SCALE_WIDTH, "end"),
+    drawNumber(hasNegative ? below + formatNumber(-limit) : "0", left, "start"),
+    hasNegative ? drawNumber("0", left + SCALE_WIDTH / 2, "middle") : null,
+    drawNumber(above + formatNumber(limit), left + SCALE_WIDTH, "end"),
   );
 }
 
-function addListeners(picture, siteData, { left, top, cell, cross }) {
-  const { words, wordOfRow, count, matrix, isAttention } = siteData;
+function addListeners(picture, table, { left, top, cell }) {
+  const { siteData, rows, values, isAttention, isPairOfUnknown } = table;
   const findCell = (event) => {
-    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(picture.getScreenCTM().inverse());
+    const inverse = event.currentTarget.getScreenCTM().inverse();
+    const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(inverse);
     const [column, row] = [Math.floor((point.x - left) / cell), Math.floor((point.y - top) / cell)];
-    return row >= 0 && column >= 0 && row < count && column < count ? [row, column] : null;
+    return row >= 0 && column >= 0 && row < rows.length && column < rows.length ? [row, column] : null;
   };
-  picture.addEventListener("pointermove", (event) => {
+  listen(picture, "pointermove", (event) => {
     const position = findCell(event);
     if (!position) return leave();
     const [row, column] = position;
-    const value = matrix[row * count + column];
-    const [rowText, columnText] = position.map((index) => cleanText(words[wordOfRow[index]]));
-    mark(wordOfRow[row]);
-    moveCross(row, column);
+    const [rowText, columnText] = position.map((index) => cleanText(siteData.words[rows[index]]));
+    mark(rows[row]);
+    moveCross(event.currentTarget, row, column);
     return showTip(event, [
       isAttention ? `${rowText} → ${columnText}` : `${rowText} – ${columnText}`,
-      `${isAttention ? "attention" : row === column ? "squared norm" : "interference"} ${formatNumber(value)}`,
-      ...(areBothUnknown(siteData, row, column) ? ["both unknown to the tokenizer"] : []),
+      `${nameValue(row, column)} ${formatNumber(values[row * rows.length + column])}`,
+      ...(isPairOfUnknown(row, column) ? ["both unknown to the tokenizer"] : []),
     ]);
   });
-  picture.addEventListener("pointerleave", leave);
-  picture.addEventListener("click", (event) => {
+  listen(picture, "pointerleave", leave);
+  listen(picture, "click", (event) => {
     const position = findCell(event);
-    if (position) pick(wordOfRow[position[0]]);
+    if (position) pick(rows[position[0]]);
   });
-  picture.addEventListener("marked", (event) => {
-    const row = wordOfRow.indexOf(event.detail);
-    moveCross(row, row);
+  listen(picture, "marked", (event) => {
+    const row = rows.indexOf(event.detail);
+    moveCross(event.currentTarget, row, row);
   });
+
+  function nameValue(row, column) {
+    const isNorm = getSubject(table) === "Interference" && row === column;
+    return isNorm ? "squared norm" : getSubject(table).toLowerCase();
+  }
 
   function leave() {
     mark(null);
     hideTip();
   }
 
-  function moveCross(row, column) {
-    cross[0].setAttribute("y", top + row * cell);
-    cross[1].setAttribute("x", left + column * cell);
-    for (const bar of cross) bar.classList.toggle("on", row >= 0);
+  function moveCross(node, row, column) {
+    const bars = node.querySelectorAll(".cross");
+    bars[0].setAttribute("y", top + row * cell);
+    bars[1].setAttribute("x", left + column * cell);
+    for (const bar of bars) bar.classList.toggle("on", row >= 0);
   }
 }
 
