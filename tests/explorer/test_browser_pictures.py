@@ -358,3 +358,29 @@ def test_the_matrix_shows_cosines_and_the_difference_of_two_runs(open_graph, exp
     np.testing.assert_allclose(table_of(page, "matrix"), cosines[0] - cosines[1], atol=4e-3)
     page.locator("#beside").select_option("")
     expect(page.locator("#matrix")).to_contain_text("Choose a second run to see the difference.")
+
+
+def test_two_runs_share_one_chart_with_a_mark_for_each(open_graph, exported, told):
+    page = open_graph(exported.as_uri() + "#run=safr&beside=baseline&site=fc1")
+    number = str(told["rows"][0]["number"])
+    values = np.array([told["readings"][run][number]["sites"]["fc1.0"]["capacity"] for run in ("safr", "baseline")])
+    expect(page.locator("#bars .panel")).to_have_count(1)
+    marks = page.locator("#bars .word-row .dumbbell-mark").evaluate_all(
+        "all => all.map(one => { const b = one.getBoundingClientRect(); return (b.left + b.right) / 2; })"
+    )
+    assert np.corrcoef(np.reshape(marks, (-1, 2)).T.ravel(), values.ravel())[0, 1] > 0.999
+    shapes = page.locator("#bars .word-row").first.locator(".dumbbell-mark")
+    assert len({shape.get_attribute("d") for shape in shapes.all()}) == 2
+    assert page.locator("#bars .legend text").all_text_contents() == ["safr", "baseline"]
+    page.locator("#row-order").select_option("size")
+    order = page.locator("#bars .word-row").evaluate_all("all => all.map(one => Number(one.dataset.word))")
+    gaps = np.abs(values[0] - values[1])[order]
+    assert (np.diff(gaps) <= 1e-12).all()
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:100]) for each in found] == []
+
+
+def test_bars_of_one_run_can_be_sorted_by_size(one_run, site):
+    one_run.locator("#row-order").select_option("size")
+    order = one_run.locator("#bars .word-row").evaluate_all("all => all.map(one => Number(one.dataset.word))")
+    assert (np.diff(np.abs(np.array(site["capacity"]))[order]) <= 0).all()

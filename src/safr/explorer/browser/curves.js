@@ -11,7 +11,7 @@ const LEGEND_LINE = 18;
 const MAX_MARKED_POINTS = 25; // marks at more points would hide the line
 
 // Marks are for people who can't tell the colours of the runs apart. They are the same as in the figures.
-const MARKS = [
+export const MARKS = [
   "m-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0z",
   "m-3 -3h6v6h-6z",
   "m0 -4l4 7h-8z",
