@@ -17,6 +17,9 @@ from safr.report.run_figures import HALF_PAGE, make_picture
 from safr.rounding import format_share
 from safr.runs import Run
 
+SITE_TITLES = {"vmask": "VMASK", "fc1": "FC1", "fc2": "FC2"}
+"""Titles of the sites whose names are not their titles."""
+
 MOST_NAMED = 3
 """Words of highest capacity that are named with their numbers, for who can't see the shades."""
 
@@ -66,7 +69,8 @@ def _draw_explanation(explanation: Explanation, *, sites: bool) -> dict[str, Any
         "interference": interference_heatmap(words, interference, unknown=unknown, width=HALF_PAGE),
     }
     if sites:
-        pictures["from the embedding to FC2"] = sites_panel(words, explanation.site_pictures(), unknown=unknown)
+        sites_by_name = {SITE_TITLES.get(name, name): site for name, site in explanation.site_pictures().items()}
+        pictures["from the embedding to FC2"] = sites_panel(words, sites_by_name, unknown=unknown)
     return {"pictures": {name: make_picture(figure) for name, figure in pictures.items()}}
 
 
