@@ -46,6 +46,8 @@ MODULES = (
     "what_if",
     "texts",
     "scores",
+    "scrubber",
+    "words",
     "controls",
     "main",
 )

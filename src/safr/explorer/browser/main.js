@@ -22,11 +22,13 @@ import { drawMatrix } from "./matrix.js";
 import { drawNeurons } from "./neurons.js";
 import { shorten } from "./numbers.js";
 import { drawScores, hasScores } from "./scores.js";
+import { drawScrubber, hasWordHistories, setUpScrubber } from "./scrubber.js";
 import { drawSentence } from "./sentence.js";
 import { fetchEffects, fetchExplanation, fetchNeurons, fetchWhatIf, findRow, payload } from "./source.js";
 import { change, mark, onChange, readAddress, SITES, state } from "./state.js";
 import { drawTexts, refreshTexts, setUpTexts } from "./texts.js";
 import { drawWhatIf } from "./what_if.js";
+import { drawWordTable, hasWords, setUpWords } from "./words.js";
 
 const EFFECTS_PAUSE = 1500; // milliseconds between two questions for the effects
 
@@ -49,6 +51,8 @@ const SECTIONS = {
   bars: (section) => drawBars(getPanels(section), entries, getMeasureTitle()),
   "what-if": (section) => drawCurves(getPanels(section), entries),
   scores: () => drawScores(),
+  parting: () => drawScrubber(getShownRuns()),
+  words: () => drawWordTable(getShownRuns()),
   texts: () => drawTexts(getShownRuns()),
   neurons: (section) => drawNeurons(section, entries, getRequest()),
   matrix: (section) => drawMatrix(getPanels(section), entries),
@@ -71,6 +75,8 @@ function start() {
     state.text = payload.rows[0]?.number ?? null;
   setUpSentence();
   setUpTexts();
+  setUpScrubber();
+  setUpWords();
   setUpSections();
   setUpGlossary();
   setUpControls(names, () => entries, drawSiteViews);
@@ -97,6 +103,8 @@ function setUpSections() {
     });
   }
   byId("scores").hidden = !hasScores();
+  byId("parting").hidden = !hasWordHistories();
+  byId("words").hidden = !hasWords();
 }
 
 function drawSection(id) {

@@ -47,6 +47,24 @@ export async function fetchNeuron(run, neuron) {
   return readAnswer(await fetch(`api/neurons/${encodeURIComponent(run)}/${neuron}`));
 }
 
+// The table of a run's words.
+export async function fetchWords(run) {
+  if (!payload.live) return payload.words[run];
+  return readAnswer(await fetch(`api/words/${encodeURIComponent(run)}`));
+}
+
+// Numbers of the texts that hold a word, spelled as in the table; a file knows of its own texts alone.
+export async function fetchTextsWithWord(run, word) {
+  if (payload.live) {
+    const query = new URLSearchParams({ word });
+    return readAnswer(await fetch(`api/words/${encodeURIComponent(run)}/texts?${query}`));
+  }
+  const spell = payload.words[run].is_lower ? (text) => text.toLowerCase() : (text) => text;
+  return payload.rows
+    .map(({ number }) => number)
+    .filter((number) => payload.readings[run][number].words.some((text) => spell(text) === word));
+}
+
 export async function fetchEffects(signal) {
   return readAnswer(await fetch("api/effects", { signal }));
 }

@@ -15,7 +15,7 @@ const EFFECT_MEANING =
   "without the 30 % of words of highest capacity. A text of one word has none.";
 
 const formatEffect = isRegression ? formatNumber : formatPoints;
-const filters = { search: "", outcome: "", label: "", longest: 0, effect: null };
+const filters = { search: "", outcome: "", label: "", longest: 0, effect: null, holding: null };
 const sorting = { column: "number", descending: false };
 let runs = [];
 let matchingRows = [];
@@ -40,6 +40,7 @@ export function setUpTexts() {
   byId("effect").addEventListener("input", (event) =>
     setFilter({ effect: event.target.value === "" ? null : Number(event.target.value) / (isRegression ? 1 : 100) }),
   );
+  byId("holding").addEventListener("click", () => setFilter({ holding: null }));
   byId("save-table").addEventListener("click", () => save("safr-texts.csv", formatCsv(makeCsvRows()), "text/csv"));
   const [rowCount, textCount] = [payload.rows.length, payload.total].map((count) => count.toLocaleString("en"));
   const choice =
@@ -47,6 +48,14 @@ export function setUpTexts() {
       ? `${rowCount} of ${textCount} test texts: the examples of the report and a sample by hash. Choose one to open it.`
       : "All texts of the test split. Choose one to open it.";
   byId("texts-hint").textContent = `${choice} ${EFFECT_MEANING}`;
+}
+
+// Unfolds the table with those texts alone that hold a word. `numbers` are those of all texts with it.
+export function showTextsWithWord(word, numbers) {
+  byId("texts").querySelector("details").open = true;
+  setFilter({ holding: { word, numbers } });
+  byId("texts").scrollIntoView();
+  byId("texts").focus({ preventScroll: true });
 }
 
 export function drawTexts(shownRuns) {
@@ -81,7 +90,10 @@ export function refreshTexts() {
 
 function setFilter(values) {
   Object.assign(filters, values);
-  table.parentElement.scrollTop = 0;
+  byId("holding").hidden = filters.holding === null;
+  byId("holding").textContent = filters.holding ? `With “${cleanText(filters.holding.word)}” ✕` : "";
+  byId("holding").title = "Show the texts without this word too";
+  if (table) table.parentElement.scrollTop = 0;
   refreshTexts();
 }
 
@@ -92,6 +104,7 @@ function matchesFilters(row) {
     (!filters.search || row.text.toLowerCase().includes(filters.search)) &&
     (!filters.label || row.label === filters.label || (row.label ?? "").split("; ").includes(filters.label)) &&
     row.words >= filters.longest &&
+    (filters.holding === null || filters.holding.numbers.has(row.number)) &&
     (filters.outcome === "" || { wrong, right: !wrong, differ }[filters.outcome]) &&
     (filters.effect === null || runs.some((run) => (row.effects[run] ?? -Infinity) >= filters.effect))
   );
