@@ -38,6 +38,12 @@ new MutationObserver((_, observer) => {
 }).observe(document, { childList: true, subtree: true });
 """
 
+# Not by `wait_for_function`, which the page's policy lets look only once.
+WAIT_FOR_PICTURE = """() => new Promise((resolve) => {
+  const look = () => (window.firstPicture ? resolve(window.firstPicture) : requestAnimationFrame(look));
+  look();
+})"""
+
 
 def main(folders: list[str]) -> None:
     """Measure everything, print the table and write it."""
@@ -95,7 +101,7 @@ def first_pictures(path: Path) -> list[float]:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.add_init_script(FIRST_PICTURE)
             page.goto(path.as_uri())
-            times.append(page.wait_for_function("window.firstPicture").json_value())
+            times.append(page.evaluate(WAIT_FOR_PICTURE))
             page.close()
         browser.close()
     return times

@@ -1,6 +1,5 @@
 """Questions about texts go from a SQuAD file to the report by the command line, with right numbers."""
 
-import json
 import re
 
 import pytest
@@ -13,6 +12,7 @@ from safr.data.answers import list_answer_texts
 from safr.evaluation.evaluate import evaluate
 from safr.runs import Run
 from tests import tiny
+from tests.explorer.conftest import contents_of
 from tests.task_data import ANSWERS, write_answers
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ def test_report_and_page_show_the_answer(run, tmp_path):
     assert verdicts
     assert all(origin == verdict for origin, verdict in verdicts)
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
-    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    contents = contents_of(page.read_text())
     assert "[[" in contents["rows"][0]["text"]
     predicted = parquet.read_table(run.words_file).to_pandas().groupby("text")["prediction"].first()
     assert {row["label"] for row in contents["rows"]} == {"the answer"}

@@ -1,6 +1,5 @@
 """Questions with choices go from a table to the report by the command line, with right numbers."""
 
-import json
 import re
 
 import pytest
@@ -12,6 +11,7 @@ from safr.cli.commands import main
 from safr.data.choices import parse_question
 from safr.runs import Run
 from tests import tiny
+from tests.explorer.conftest import contents_of
 from tests.task_data import ANSWERS, write_choices
 
 pytestmark = pytest.mark.slow
@@ -86,7 +86,7 @@ def test_report_and_page_show_the_choices(run, tmp_path):
     examples = text.partition('<section id="examples">')[2]  # the first one is on the first screen, too
     assert re.findall(r"label the answer, (right|wrong) in", text) == re.findall(r"%, (right|wrong)\)", examples)
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
-    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    contents = contents_of(page.read_text())
     assert "[[" in contents["rows"][0]["text"]
     assert {row["label"] for row in contents["rows"]} == set(contents["labels"]) == {"the answer"}
 

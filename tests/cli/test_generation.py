@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import safr
 from safr.cli.commands import main
 from safr.data.targets import IGNORED, tokenize_targets
 from safr.runs import Run
+from tests.explorer.conftest import contents_of
 from tests.task_data import COLOURS, write_question
 
 pytestmark = pytest.mark.slow
@@ -151,7 +151,7 @@ def test_report_and_page_show_the_next_token(runs, kind, tmp_path):
     assert main(["report", str(runs[kind].folder), "--output", str(report)]) == 0
     assert "How well it writes" in report.read_text()
     assert main(["explore", str(runs[kind].folder), "--export", str(page), "--texts", "3"]) == 0
-    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    contents = contents_of(page.read_text())
     assert contents["task"] == "generation"
     row, (name,) = contents["rows"][0], contents["readings"]
     assert row["predictions"][name] == contents["readings"][name][str(row["number"])]["answer"]

@@ -15,6 +15,7 @@ from safr.data.targets import IGNORED
 from safr.evaluation.evaluate import evaluate
 from safr.runs import Run
 from tests import tiny
+from tests.explorer.conftest import contents_of
 from tests.task_data import CUES, write_tags
 
 pytestmark = pytest.mark.slow
@@ -93,7 +94,7 @@ def test_report_and_page_show_the_marked_word(run, tmp_path):
     assert main(["report", str(run.folder), "--output", str(report)]) == 0
     assert "How well it tags" in report.read_text()
     assert main(["explore", str(run.folder), "--export", str(page), "--texts", "3"]) == 0
-    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    contents = contents_of(page.read_text())
     row, (name,) = contents["rows"][0], contents["readings"]
     assert "[[bat]]" in row["text"]
     assert row["predictions"][name] == contents["readings"][name][str(row["number"])]["answer"]

@@ -30,6 +30,7 @@ from safr.data.planted_pairs import planted_pairs
 from safr.model.attach import attach
 from safr.runs import Run
 from tests import tiny
+from tests.explorer.conftest import contents_of
 from tests.task_data import CLASSES, OPTIONS, write_task
 
 pytestmark = pytest.mark.slow
@@ -154,7 +155,7 @@ def test_the_page_of_a_task_holds_its_texts(runs, task, tmp_path):
     page = tmp_path / "page.html"
     assert main(["explore", str(runs[task].folder), "--export", str(page), "--texts", "3"]) == 0
     assert ("\\u2016" in page.read_text()) == (task == "pairs")  # the double bar between the texts of a pair
-    contents = json.loads(re.search(r'id="contents"[^>]*>(.*?)</script>', page.read_text(), re.DOTALL)[1])
+    contents = contents_of(page.read_text())
     assert (contents["task"], contents["has_pairs"]) == (runs[task].task, task == "pairs")
     (row, *_), (name,) = contents["rows"], contents["readings"]
     reading = contents["readings"][name][str(row["number"])]

@@ -1,3 +1,5 @@
+import base64
+import gzip
 import json
 import re
 import shutil
@@ -21,8 +23,8 @@ LOCAL = frozenset({"127.0.0.1", "localhost"})
 
 def contents_of(page: str) -> dict:
     """What a page's script is given."""
-    found = re.search(r'<script type="application/json" id="contents">(.*?)</script>', page, re.DOTALL)
-    return json.loads(found[1])
+    found = re.search(r'<script type="application/json" id="contents"([^>]*)>(.*?)</script>', page, re.DOTALL)
+    return json.loads(gzip.decompress(base64.b64decode(found[2])) if "gzip" in found[1] else found[2])
 
 
 @pytest.fixture(scope="module")

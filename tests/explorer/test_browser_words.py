@@ -6,6 +6,7 @@ import csv
 import pytest
 from playwright.sync_api import expect
 
+from safr.explorer import export_page
 from tests.explorer.test_browser import chromium, live, offline, open_page, pytestmark, rewrite, told
 
 
@@ -146,3 +147,11 @@ def test_words_and_scrubber_fit_small_and_large_screens(open_page, exported, wid
     page = open_page(exported.as_uri(), width=width, scheme=scheme)
     expect(page.locator("#parting .riser").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_file_with_compressed_data_opens_like_any_other(open_page, baseline, safr_run, told, tmp_path, monkeypatch):
+    monkeypatch.setattr("safr.explorer.page.PLAIN_BYTES", 1000)
+    page = open_page(export_page([baseline, safr_run], tmp_path / "small.html", texts=2).as_uri(), offline=True)
+    expect(page.locator("#contents")).to_have_attribute("data-encoding", "gzip")
+    line = told["word_histories"]["safr"]["epochs"][2]
+    assert capacities(page, 1) == [f"{value:.2f}" for value in line["capacity"][0]]

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -100,3 +101,13 @@ def test_the_colours_are_those_of_the_figures():
     ):
         assert f"--{name}: light-dark({shades.light}, {shades.dark});" in css
     assert len(style.RUN_SHADES) == len(re.findall(r"^\.run-\d", css, re.MULTILINE))
+
+
+def test_much_data_is_compressed_in_a_file_and_never_in_a_live_page(monkeypatch):
+    plain = contents_of(render_page(CONTENTS))
+    monkeypatch.setattr(safr.explorer.page, "PLAIN_BYTES", 10)
+    html = render_page(CONTENTS)
+    assert html == render_page(CONTENTS)
+    found = re.search(r'id="contents" data-encoding="gzip">([A-Za-z0-9+/=]+)</script>', html)
+    assert json.loads(gzip.decompress(base64.b64decode(found[1]))) == plain
+    assert contents_of(render_page(replace(CONTENTS, live=True))) == {**plain, "live": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -53,18 +54,24 @@ MODULES = (
 )
 """The scripts of the page. A script stands after those that it imports."""
 
+PLAIN_BYTES = 1_000_000
+"""Bytes of data that a file holds as they are. More are compressed, to three fifths."""
+
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+)\.js";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?function|const) (\w+)", re.MULTILINE)
+_AWAITS = re.compile(r"^export const \w+ = await ", re.MULTILINE)
 _METHODS = ("get", "post")
 
 
 def render_page(payload: PagePayload) -> str:
     """The whole page. It loads nothing, and its policy lets it run no scripts but its own."""
     script, style = page_script(), page_style()
+    encoding, data = _encode_contents(json_in_html({**asdict(payload), "look": graph_constants()}), payload.live)
     parts = {
         "{{ policy }}": content_security_policy(script, style, live=payload.live),
         "{{ style }}": style,
-        "{{ data }}": json_in_html({**asdict(payload), "look": graph_constants()}),
+        "{{ encoding }}": encoding,
+        "{{ data }}": data,
         "{{ script }}": script,
     }
     template = _read_asset("page.html")
@@ -168,7 +175,16 @@ def _wrap_module(name: str, source: str) -> str:
     body = _IMPORT.sub(lambda match: f"const {{{match[1].replace(' as ', ': ')}}} = modules.{match[2]};", source)
     exports = ", ".join(match[2] for match in _EXPORT.finditer(source))
     body = _EXPORT.sub(r"\1 \2", body)
-    return f"modules.{name} = (() => {{\n{body}return {{ {exports} }};\n}})();\n"
+    call = "await (async " if _AWAITS.search(source) else "("
+    return f"modules.{name} = {call}() => {{\n{body}return {{ {exports} }};\n}})();\n"
+
+
+def _encode_contents(data: str, live: bool) -> tuple[str, str]:
+    """The attribute that says how the page's data are encoded, and the data."""
+    if live or len(data) <= PLAIN_BYTES:
+        return "", data
+    compressed = gzip.compress(data.encode("ascii"), mtime=0)  # without a time, so that the same runs give one file
+    return ' data-encoding="gzip"', base64.b64encode(compressed).decode("ascii")
 
 
 def _read_asset(name: str) -> str:

@@ -2,13 +2,24 @@
 
 import { byId } from "./elements.js";
 
-export const payload = JSON.parse(byId("contents").textContent);
+export const payload = await readPayload();
 
 // Whether the models predict numbers, which are neither right nor wrong and have no probability.
 export const isRegression = payload.task === "regression";
 
 const MAX_ANSWERS = 60;
 const answers = new Map(); // answers of the server by question, the latest last
+
+// The data inside the page, which a large file holds compressed.
+async function readPayload() {
+  const { dataset, textContent } = byId("contents");
+  if (dataset.encoding !== "gzip") return JSON.parse(textContent);
+  const letters = atob(textContent);
+  const bytes = new Uint8Array(letters.length); // filled in a loop, which takes a tenth of the time of `from`
+  for (let place = 0; place < letters.length; place += 1) bytes[place] = letters.charCodeAt(place);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).json();
+}
 
 export function findRow(number) {
   return payload.rows.find((row) => row.number === number) ?? null;
