@@ -185,7 +185,8 @@ def align_split(
     if picks_choices(model) and not (isinstance(split.labels[0], int) and are_all_marked(split.texts)):
         return mark_choices(split)
     labels = check_labels(split.texts, number_by_name(model, data, split), get_task(model))
-    return Split(split.texts, tuple(labels.tolist()))
+    is_row = labels.ndim == 2  # one number for each class
+    return Split(split.texts, tuple(tuple(map(int, row)) for row in labels) if is_row else tuple(labels.tolist()))
 
 
 def number_tags(model: PreTrainedModel, names: Sequence[str] = ()) -> dict[str, int]:
