@@ -6,7 +6,7 @@ from rich.color import Color, ColorSystem
 from rich.console import Console
 from rich.style import Style
 
-from safr.cli.shades import bar_style, count_decimals, draw_key, style_score
+from safr.cli.shades import bar_style, count_decimals, make_shade_key, style_score
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 SCORES = np.linspace(0.21, 1, 4)
@@ -72,10 +72,10 @@ def test_shades_differ_on_a_terminal_of_256_colours(sign):
 
 
 def test_the_key_runs_from_the_weakest_to_the_strongest_shade():
-    key = draw_key(1.0, signed=False)
+    key = make_shade_key(1.0, signed=False)
     assert key.plain == "0  a  a  a  a  a  1"
     assert [str(span.style) for span in key.spans] == [style_score(score, 1.0) for score in SCORES]
-    signed = draw_key(0.42, signed=True)
+    signed = make_shade_key(0.42, signed=True)
     assert signed.plain.split() == ["-0.42", *["a"] * 9, "+0.42"]
     both = [style_score(score, 1.0) for score in (*-SCORES[::-1], *SCORES)]
     assert [str(span.style) for span in signed.spans] == both

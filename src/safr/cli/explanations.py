@@ -12,7 +12,7 @@ from rich.text import Text
 from safr.attribution.registry import is_signed
 from safr.attribution.word_scores import describe_scores, name_scores
 from safr.cli.console import CommandConsole
-from safr.cli.shades import bar_style, count_decimals, draw_key, style_score
+from safr.cli.shades import bar_style, count_decimals, make_shade_key, style_score
 from safr.errors import printable
 from safr.rounding import format_decimals, format_share
 
@@ -43,7 +43,7 @@ def print_explanation(console: CommandConsole, explanation: Explanation) -> None
     if console.is_terminal:
         console.print_wrapped(Text("\n").append_text(shade_words(explanation)).append("\n"))
     if console.has_colours:
-        console.print_wrapped(draw_key(_find_largest(explanation), signed=is_signed(explanation.method)))
+        console.print_wrapped(make_shade_key(_find_largest(explanation), signed=is_signed(explanation.method)))
     console.print_wrapped(_describe_measure(explanation, coloured=console.has_colours))
     if not console.is_terminal:
         console.print(list_words(explanation))

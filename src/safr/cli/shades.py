@@ -40,7 +40,7 @@ def bar_style(score: float) -> str:
     return (_AGAINST if score < 0 else _FOR)[-1].rpartition(" ")[2]
 
 
-def draw_key(largest: float, *, signed: bool) -> Text:
+def make_shade_key(largest: float, *, signed: bool) -> Text:
     """The shades in a row, between the scores that have the strongest.
 
     Args:
