@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from safr.attribution.explain import explain
 from safr.explorer import export_page
@@ -25,9 +25,7 @@ from safr.explorer.serve import live_payload
 from safr.figures.notebook import FAINT, MINUS
 from safr.runs import Run
 from tests import tiny
-from tests.explorer.conftest import LOCAL, contents_of, running
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.explorer.conftest import CHROMIUM, LOCAL, contents_of, running
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,24 +44,18 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def open_page(chromium):
     """Opens an address in a fresh browser; at the end nothing may have been logged or asked of anyone else."""
     contexts, complaints, asked = [], [], []
 
-    def open_(address, *, width=1280, height=900, scheme="light", offline=False, unfold=True):
+    def open_(address, *, width=1280, height=900, scheme="light", offline=False, unfold=True, tour=False):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True, offline=offline
         )
         contexts.append(context)
+        if not tour:  # as for visitors who have closed it
+            context.add_init_script("try { localStorage.setItem('safr-tour', 'yes'); } catch {}")
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -468,6 +460,133 @@ def test_circles_can_be_dragged(offline):
     assert "word=" not in offline.url
 
 
+def test_the_strongest_lines_come_back(offline):
+    lines = offline.locator("#graph line[data-pair]")
+    before, button = lines.count(), offline.locator("#strongest")
+    expect(button).to_be_disabled()
+    offline.locator("#lines").fill("100")
+    assert lines.count() < before
+    button.click()
+    assert lines.count() == before
+    assert "lines=" not in offline.url
+
+
+def test_next_and_previous_keep_to_what_the_table_shows(offline, told):
+    offline.locator("#search").fill("dull")
+    matching = [row["number"] for row in told["rows"] if "dull" in row["text"].lower()]
+    assert 1 < len(matching) < len(told["rows"])
+    offline.locator("#table .of-text button").first.click()
+    for number in [*sorted(matching)[1:], min(matching)]:
+        offline.locator("#next").click()
+        assert f"text={number}&" in offline.url
+    offline.locator("#previous").click()
+    assert f"text={max(matching)}&" in offline.url
+
+
+def test_newcomers_are_shown_around_until_they_close_it_for_good(open_page, exported):
+    page = open_page(exported.as_uri(), offline=True, tour=True)
+    tour = page.locator("#tour")
+    expect(tour).to_contain_text("1 of 4")
+    page.locator("#sentence .word").first.click()  # the tour is in nobody's way
+    for step in (2, 3, 4):
+        page.locator("#tour-next").click()
+        expect(tour).to_contain_text(f"{step} of 4")
+        expect(page.locator(".toured")).to_have_count(1)
+        expect(page.locator("#tour-next")).to_be_focused()
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(tour).to_be_hidden()
+    expect(page.locator("#tour-open")).to_be_focused()
+    page.reload()
+    page.wait_for_selector("svg.graph")
+    expect(tour).to_be_hidden()
+    page.keyboard.press("Tab")
+    page.locator("#tour-open").click()
+    expect(tour).to_contain_text("1 of 4")
+
+
+def test_a_term_tells_its_meaning_to_mouse_and_keyboard(offline):
+    term = offline.locator("#headlines .term").first
+    tip = offline.locator("#tip")
+    term.hover()
+    expect(tip).to_contain_text("How much of its own direction")
+    offline.locator("h1").hover()
+    expect(tip).to_be_hidden()
+    term.focus()
+    expect(tip).to_contain_text("How much of its own direction")
+    offline.keyboard.press("Escape")
+    expect(tip).to_be_hidden()
+    for other in offline.locator("[data-term]").all():
+        other.focus()
+        expect(tip).not_to_have_text("")
+
+
+def test_what_was_not_read_of_a_text_is_grey(live):
+    live.locator("#typed").fill("film " * 500 + "dull plot")
+    live.locator("#ask button").click()
+    expect(panel_of(live, "sentence", 1).locator(".unread")).to_contain_text("film film dull plot")
+
+
+def test_a_long_text_shows_its_strongest_words_first(open_page, tmp_path):
+    made = explain(tiny.model(), tiny.tokenizer(), "a bright film and a dull plot " * 7)
+    (tmp_path / "page.html").write_text(made.explore().html, encoding="utf-8")
+    page = open_page((tmp_path / "page.html").as_uri(), offline=True)
+    panel = page.locator("#sentence .panel")
+    strongest = [int(word.get_attribute("data-word")) for word in panel.locator(".strongest .word").all()]
+    assert (
+        strongest
+        == np.argsort(-np.array([float(f"{value:.4g}") for value in made.capacity]), kind="stable")[:10].tolist()
+    )
+    in_text = panel.locator(".words .word").all_text_contents()
+    select(page, "word-order", "strength")
+    strengths = shares_of(panel.locator(".words"))
+    assert strengths == sorted(strengths, reverse=True)
+    assert sorted(panel.locator(".words .word").all_text_contents()) == sorted(in_text)
+    select(page, "word-order", "text")
+    assert panel.locator(".words .word").all_text_contents() == in_text
+
+
+def test_a_change_keeps_open_tables_and_the_focus(offline):
+    panel = panel_of(offline, "bars", 1)
+    panel.locator(".numbers summary").click()
+    expect(panel.locator("tbody tr").first).to_be_visible()
+    slider = offline.locator("#count")
+    slider.focus()
+    offline.keyboard.press("ArrowRight")
+    word = panel_of(offline, "sentence", 1).locator(".word").nth(3)
+    word.focus()
+    node = word.element_handle()
+    offline.keyboard.press("Enter")
+    expect(word).to_be_focused()
+    select(offline, "measure", "polysemanticity")
+    assert node.evaluate("node => node.isConnected")
+    expect(panel.locator("tbody tr").first).to_be_visible()
+    expect(panel.locator("thead")).to_contain_text("Polysemanticity")
+
+
+def test_the_page_prints_on_few_pages_with_its_shading(offline):
+    offline.emulate_media(media="print")
+    word = offline.locator("#sentence .word").first
+    assert word.evaluate("node => getComputedStyle(node).printColorAdjust") == "exact"
+    for hidden in ("#deletion", "#texts", ".save"):
+        expect(offline.locator(hidden).first).to_be_hidden()
+    printed = offline.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", printed)) <= 4
+    expect(offline.locator("#score-table table")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_a_phone_shows_every_score(open_page, exported, width):
+    page = open_page(exported.as_uri(), width=width, offline=True)
+    cells = page.locator("#score-table td")
+    assert cells.count() == 10
+    for cell in cells.all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    assert page.locator("#score-table .scroll").evaluate("node => node.scrollWidth - node.clientWidth") <= 0
+
+
 def test_the_table_searches_filters_sorts_and_opens(offline, told):
     rows = offline.locator("#table [data-row]")
     everything = told["rows"]
@@ -535,9 +654,9 @@ def test_ten_thousand_rows_scroll_without_ten_thousand_elements(open_page, expor
 
 def saved(page, section, run, kind):
     """The bytes of a file that a panel's button saves, and its name."""
-    button = page.locator(f'#{section} .panel[data-run="{run}"]').locator(
-        ".save button", has_text=re.compile(f"^{kind}$")
-    )
+    menu = panel_of(page, section, run).locator(".save")
+    menu.locator("summary").click()
+    button = menu.locator("button", has_text=re.compile(f"^{kind}$"))
     with page.expect_download() as download:
         button.click()
     return Path(download.value.path()).read_bytes(), download.value.suggested_filename
@@ -549,6 +668,10 @@ def test_pictures_are_saved_as_svg_and_png_that_stand_alone(offline, section, ch
     assert re.fullmatch(r"safr-[a-z-]+-safr(-and-baseline)?-fc1(_out)?\.0\.svg", name)
     root = ElementTree.fromstring(content)
     assert root.tag.endswith("svg")
+    title, key = offline.locator(f"#{section} h3").first.inner_text(), offline.locator(f"#{section} [data-key]")
+    written = " ".join(node.text or "" for node in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert ", safr, " in written, title
+    assert key.count() == 0 or " ".join(key.inner_text().split()) in " ".join(written.split())
     assert b"var(" not in content
     assert b"light-dark" not in content
     alone = chromium.new_page()
@@ -600,7 +723,7 @@ def test_the_numbers_of_a_view_are_saved_as_csv_and_json(offline, told):
 
 def test_the_numbers_can_be_read_in_a_table(offline):
     panel = offline.locator('#matrix .panel[data-run="1"]')
-    panel.locator("summary").click()
+    panel.locator(".numbers summary").click()
     words = offline.locator('#sentence .panel[data-run="1"]').locator(".word").count()
     expect(panel.locator("tbody tr")).to_have_count(words)
 

@@ -24,6 +24,7 @@ MODULES = (
     "state",
     "source",
     "explanations",
+    "picture_file",
     "saving",
     "pictures",
     "glossary",
@@ -49,6 +50,7 @@ MODULES = (
     "scores",
     "scrubber",
     "words",
+    "tour",
     "controls",
     "main",
 )

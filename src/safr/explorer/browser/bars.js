@@ -62,6 +62,7 @@ function makeBarPanel(entry, measure, range, width, sideBySide) {
   return makePanel({
     entry,
     subject: measure,
+    id: "bars",
     sideBySide,
     body: element(
       "div",

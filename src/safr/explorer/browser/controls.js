@@ -3,10 +3,11 @@
 import { stepTo } from "./deletion.js";
 import { byId, setOptions } from "./elements.js";
 import { restoreNeurons } from "./neurons.js";
-import { formatCount } from "./numbers.js";
+import { formatCount, formatPercent } from "./numbers.js";
 import { copyLink } from "./saving.js";
 import { findRow, payload } from "./source.js";
-import { change, formatAddress, onChange, state } from "./state.js";
+import { change, formatAddress, listShownRuns, onChange, state } from "./state.js";
+import { listMatchingRows } from "./texts.js";
 import { flipAnswer } from "./what_if.js";
 
 // Name of the theme, its title, and what a screen reader says.
@@ -20,9 +21,7 @@ const PAPER = "Superposition-Aware Feature Regularization: Chang, Deng and Chen,
 
 // `getEntries` returns the runs that are shown, and `redraw` draws all pictures again.
 export function setUpControls(names, getEntries, redraw) {
-  byId("about").textContent = [payload.data, names.length > 1 ? formatCount(names.length, "run") : names[0]]
-    .filter(Boolean)
-    .join(" · ");
+  showAbout();
   byId("made").textContent = `SAFR ${payload.version}. ${PAPER}`;
   setOptions(
     byId("run"),
@@ -38,6 +37,7 @@ export function setUpControls(names, getEntries, redraw) {
     change({ beside: event.target.value === state.run ? "" : event.target.value }),
   );
   onChange(() => {
+    showAbout();
     byId("run").value = state.run;
     byId("beside").value = state.beside;
   });
@@ -52,6 +52,9 @@ export function setUpControls(names, getEntries, redraw) {
   byId("order").addEventListener("change", (event) => change({ order: event.target.value }));
   byId("switch-on").addEventListener("click", restoreNeurons);
   byId("rank").addEventListener("change", (event) => change({ rank: event.target.value }));
+  byId("strongest").addEventListener("click", () => change({ lines: null }));
+  byId("word-order").value = state.wordOrder;
+  byId("word-order").addEventListener("change", (event) => change({ wordOrder: event.target.value }));
   byId("flip").addEventListener("click", flipAnswer);
   byId("restore").addEventListener("click", () => change({ count: 0, without: null }));
   setUpTheme(redraw);
@@ -64,6 +67,21 @@ export function setUpControls(names, getEntries, redraw) {
   });
 }
 
+// The data, and how often the shown runs are right.
+function showAbout() {
+  const accuracies = listShownRuns().flatMap((name) => {
+    const { accuracy } = payload.runs.find((run) => run.name === name).scores;
+    return accuracy ? [`${name} ${formatPercent(accuracy.value, 1)}`] : [];
+  });
+  byId("about").textContent = [
+    payload.data,
+    payload.runs.length > 1 ? formatCount(payload.runs.length, "run") : payload.data && payload.runs[0].name,
+    accuracies.length ? `accuracy on the test texts: ${accuracies.join(", ")}` : "",
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
 export function setUpSentence() {
   const field = byId("typed");
   if (payload.has_pairs) byId("typed-label").textContent = "Type any two texts, on a line each";
@@ -71,18 +89,20 @@ export function setUpSentence() {
   const several = payload.rows.length > 1;
   for (const id of ["previous", "next", "random"]) byId(id).hidden = !several;
   byId("texts").hidden = !several;
-  const openRow = (index) =>
-    change({
-      text: payload.rows[(index + payload.rows.length) % payload.rows.length].number,
-      typed: "",
-      word: null,
-      count: 0,
-      without: null,
-    });
-  const findIndex = () => payload.rows.findIndex(({ number }) => number === state.text);
-  byId("previous").addEventListener("click", () => openRow(findIndex() - 1));
-  byId("next").addEventListener("click", () => openRow(findIndex() + 1));
-  byId("random").addEventListener("click", () => openRow(Math.floor(Math.random() * payload.rows.length)));
+  // As the table below is searched, filtered and sorted.
+  const openRow = (choose) => {
+    const rows = listMatchingRows();
+    if (!rows.length) return;
+    const index = choose(
+      rows.findIndex(({ number }) => number === state.text),
+      rows.length,
+    );
+    const { number } = rows.at(index % rows.length);
+    change({ text: number, typed: "", word: null, count: 0, without: null });
+  };
+  byId("previous").addEventListener("click", () => openRow((index) => (index < 0 ? -1 : index - 1)));
+  byId("next").addEventListener("click", () => openRow((index) => index + 1));
+  byId("random").addEventListener("click", () => openRow((_, count) => Math.floor(Math.random() * count)));
   const showText = () => {
     if (document.activeElement !== field)
       field.value = state.text === null ? state.typed : (findRow(state.text)?.text ?? "");

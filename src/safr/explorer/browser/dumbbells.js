@@ -28,6 +28,7 @@ export function makeDumbbellPanel(container, entries, measure, order, range) {
   const panel = makePanel({
     entry: { ...entries[0], run },
     subject: measure,
+    id: "bars",
     sideBySide: false,
     body: element(
       "div",

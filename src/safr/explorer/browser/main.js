@@ -23,10 +23,11 @@ import { drawNeurons } from "./neurons.js";
 import { shorten } from "./numbers.js";
 import { drawScores, hasScores } from "./scores.js";
 import { drawScrubber, hasWordHistories, setUpScrubber } from "./scrubber.js";
-import { drawSentence } from "./sentence.js";
+import { drawSentence, LONG_TEXT } from "./sentence.js";
 import { fetchEffects, fetchExplanation, fetchNeurons, fetchWhatIf, findRow, payload } from "./source.js";
-import { change, mark, onChange, readAddress, SITES, state } from "./state.js";
+import { change, listShownRuns, mark, onChange, readAddress, SITES, state } from "./state.js";
 import { drawTexts, refreshTexts, setUpTexts } from "./texts.js";
+import { setUpTour } from "./tour.js";
 import { drawWhatIf } from "./what_if.js";
 import { drawWordTable, hasWords, setUpWords } from "./words.js";
 
@@ -51,9 +52,9 @@ const SECTIONS = {
   bars: (section) => drawBars(getPanels(section), entries, getMeasureTitle()),
   "what-if": (section) => drawCurves(getPanels(section), entries),
   scores: () => drawScores(),
-  parting: () => drawScrubber(getShownRuns()),
-  words: () => drawWordTable(getShownRuns()),
-  texts: () => drawTexts(getShownRuns()),
+  parting: () => drawScrubber(listShownRuns()),
+  words: () => drawWordTable(listShownRuns()),
+  texts: () => drawTexts(),
   neurons: (section) => drawNeurons(section, entries, getRequest()),
   matrix: (section) => drawMatrix(getPanels(section), entries),
 };
@@ -80,13 +81,10 @@ function start() {
   setUpSections();
   setUpGlossary();
   setUpControls(names, () => entries, drawSiteViews);
+  setUpTour();
   onChange(drawChanges);
   showText();
   if (payload.live) watchEffects();
-}
-
-function getShownRuns() {
-  return state.beside ? [state.run, state.beside] : [state.run];
 }
 
 // Sections that fold up are open if the state says so.
@@ -105,6 +103,16 @@ function setUpSections() {
   byId("scores").hidden = !hasScores();
   byId("parting").hidden = !hasWordHistories();
   byId("words").hidden = !hasWords();
+  const scores = byId("scores").querySelector("details");
+  let unfolded = false; // for printing
+  addEventListener("beforeprint", () => {
+    unfolded = !scores.open;
+    scores.open = true;
+    drawSection("scores");
+  });
+  addEventListener("afterprint", () => {
+    if (unfolded) scores.open = false;
+  });
 }
 
 function drawSection(id) {
@@ -125,12 +133,16 @@ function drawChanges(values) {
     drawMeasures();
     drawSiteViews();
   } else {
+    if (changes("wordOrder")) drawWords();
     if (changes("count", "without", "order")) {
       drawWords();
       drawDeletion();
     }
     if (changes("rank")) drawSection("neurons");
-    if (changes("lines")) drawSection("graph");
+    if (changes("lines")) {
+      drawSection("graph");
+      byId("strongest").disabled = state.lines === null;
+    }
     if (changes("rowOrder")) drawSection("bars");
     if (changes("cells", "arrangement")) drawSection("matrix");
     mark(null);
@@ -160,7 +172,7 @@ async function showText() {
 
 // A server needs ten times as long for the what-ifs as for the explanations, so the explanations are drawn first.
 async function fetchAndDraw(request, signal) {
-  const runs = getShownRuns();
+  const runs = listShownRuns();
   const explanations = await Promise.all(runs.map((run) => fetchExplanation(run, request, signal)));
   if (signal.aborted) return;
   entries = runs.map((run, index) => ({
@@ -288,6 +300,8 @@ function drawSiteViews() {
   byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
   byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
   byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);
+  byId("strongest").disabled = state.lines === null;
+  byId("word-order-label").hidden = entries.every(({ explanation }) => explanation.words.length <= LONG_TEXT);
   drawWords();
   drawHeadlines(byId("headlines"), entries);
   drawWhatIf(entries, getRequest());
@@ -297,7 +311,10 @@ function drawSiteViews() {
 
 function drawWords() {
   const row = state.text === null ? null : findRow(state.text);
-  drawSentence(getPanels(byId("sentence")), entries, getMeasureTitle(), row?.label ?? null);
+  drawSentence(getPanels(byId("sentence")), entries, getMeasureTitle(), {
+    label: row?.label ?? null,
+    text: row?.text ?? state.typed,
+  });
 }
 
 function getMeasureTitle() {

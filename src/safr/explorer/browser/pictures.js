@@ -88,18 +88,19 @@ export function makeUnknownNote({ unknown }, look) {
 }
 
 // One run's picture with a note, a table of its numbers, and a menu to save it. Its run is named if several runs stand
-// side by side. `getPicture` gets the panel, and returns the picture in it.
-export function makePanel({ entry, subject, body, note, getPicture, getRows, sideBySide }) {
+// side by side. `getPicture` gets the panel, and returns the picture in it. The `id` says what a panel is of, where its
+// subject changes.
+export function makePanel({ entry, subject, id = subject, body, note, getPicture, getRows, sideBySide }) {
   const title = `${subject}, ${entry.run}, ${cleanText(entry.siteTitle)}`;
   const name = `safr-${subject}-${entry.run}-${entry.siteData ? entry.siteName : "none"}`.toLowerCase();
   return element(
     "div",
-    { class: "panel", "data-run": entry.runNumber, key: `${subject} ${entry.run}` },
+    { class: "panel", "data-run": entry.runNumber, key: `${id} ${entry.run}` },
     sideBySide ? element("h3", {}, entry.run) : null,
     body,
     note ? element("p", { class: "note" }, note) : null,
     getRows
-      ? element("div", { class: "foot" }, makeTable(title, getRows), makeSaveMenu({ name, title, getPicture, getRows }))
+      ? element("div", { class: "foot" }, makeTable({ id: `${id} ${entry.run}`, title, getRows }), makeSaveMenu({ name, title, getPicture, getRows }))
       : null,
   );
 }

@@ -1,26 +1,9 @@
 // Saves pictures and numbers as files, shows numbers as a table, and copies links.
 
-import { byId, element, svgElement } from "./elements.js";
+import { byId, element } from "./elements.js";
+import { makePngFile, makeSvgFile } from "./picture_file.js";
 
-const STYLE_PROPERTIES = [
-  "fill",
-  "fill-opacity",
-  "stroke",
-  "stroke-width",
-  "stroke-dasharray",
-  "stroke-opacity",
-  "opacity",
-  "font-family",
-  "font-size",
-  "font-weight",
-  "text-anchor",
-  "dominant-baseline",
-  "paint-order",
-  "image-rendering",
-];
-const PNG_SCALE = 2;
-
-const openTables = new Set(); // the tables of numbers that are unfolded, by title
+const openTables = new Set(); // the tables of numbers that are unfolded, by id
 
 // A menu that saves one picture. `getPicture` gets the panel of the menu and returns the SVG in it; if it is missing,
 // only numbers can be saved. `getRows` returns the numbers as a table, and `name` is the name of the files.
@@ -34,27 +17,43 @@ export function makeSaveMenu({ name, title, getPicture, getRows }) {
   }
   buttons.push(makeButton("CSV", () => save(`${name}.csv`, formatCsv(getRows()), "text/csv")));
   buttons.push(makeButton("JSON", () => save(`${name}.json`, formatJson(title, getRows()), "application/json")));
-  return element("div", { class: "save", role: "group", "aria-label": `Save ${title}` }, buttons);
+  return element(
+    "details",
+    { class: "save", key: "save", keydown: closeMenu, focusout: closeMenu },
+    element("summary", { "aria-label": `Save ${title}` }, "Save"),
+    element("div", { role: "group", "aria-label": `Save ${title}` }, buttons),
+  );
 
   function makeButton(kind, saveAs) {
-    const click = (event) => saveAs(event.currentTarget.closest(".panel"));
+    const click = ({ currentTarget: button }) => {
+      saveAs(button.closest(".panel"));
+      button.closest("details").open = false;
+    };
     return element("button", { type: "button", click, "aria-label": `Save ${title} as ${kind}` }, kind);
   }
 }
 
+// The menu closes when the focus leaves it, and by Escape.
+function closeMenu({ type, key, currentTarget: details, relatedTarget }) {
+  if (key === "Escape") details.querySelector("summary").focus();
+  if (key === "Escape" || (type === "focusout" && relatedTarget && !details.contains(relatedTarget)))
+    details.open = false;
+}
+
 // The numbers of a picture as a table that can be opened, for people who would rather read them than see the picture.
-export function makeTable(title, getRows) {
-  const isOpen = openTables.has(title);
+// The `id` says which table it is, so that it stays open when it is drawn anew.
+export function makeTable({ id, title, getRows }) {
+  const isOpen = openTables.has(id);
   return element(
     "details",
-    { class: "numbers", toggle, open: isOpen },
+    { class: "numbers", key: "numbers", toggle, open: isOpen },
     element("summary", {}, "Table of numbers"),
     isOpen ? fillTable(title, getRows()) : null,
   );
 
   function toggle({ currentTarget: details }) {
-    if (details.open === openTables.has(title)) return;
-    if (!openTables.delete(title)) openTables.add(title);
+    if (details.open === openTables.has(id)) return;
+    if (!openTables.delete(id)) openTables.add(id);
     if (details.open) details.append(fillTable(title, getRows()));
     else details.lastElementChild.remove();
   }
@@ -96,44 +95,6 @@ export function formatCsv(rows) {
 
 export function save(name, text, type) {
   download(name, new Blob([text], { type: `${type};charset=utf-8` }));
-}
-
-// The picture with its styles written into it, so that it looks the same outside this page.
-export function makeSvgFile(picture, title) {
-  const copy = picture.cloneNode(true);
-  const originals = [picture, ...picture.querySelectorAll("*")];
-  [copy, ...copy.querySelectorAll("*")].forEach((node, index) => {
-    const style = getComputedStyle(originals[index]);
-    for (const name of STYLE_PROPERTIES) node.setAttribute(name, writeColour(style.getPropertyValue(name)));
-    for (const name of ["class", "role", "tabindex", "aria-label", "aria-pressed", "style"]) node.removeAttribute(name);
-  });
-  const [left, top, width, height] = picture.getAttribute("viewBox").split(" ").map(Number);
-  for (const control of copy.querySelectorAll("[data-control]")) control.remove();
-  const background = getComputedStyle(byId("sentence")).backgroundColor;
-  copy.prepend(
-    svgElement("title", {}, title),
-    svgElement("rect", { x: left, y: top, width, height, fill: background }),
-  );
-  copy.setAttribute("width", width);
-  copy.setAttribute("height", height);
-  return new XMLSerializer().serializeToString(copy);
-}
-
-// Mixed colours as all programs read them, and not only browsers.
-function writeColour(value) {
-  const mixed = /^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)\)$/.exec(value);
-  return mixed ? `rgb(${mixed.slice(1).map((share) => Math.round(255 * share)).join(", ")})` : value;
-}
-
-export async function makePngFile(picture, title) {
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(makeSvgFile(picture, title))}`;
-  await image.decode();
-  const canvas = element("canvas", { width: PNG_SCALE * image.width, height: PNG_SCALE * image.height });
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-  return new Promise((resolve) => {
-    canvas.toBlob(resolve, "image/png");
-  });
 }
 
 export async function copyLink(link) {

@@ -88,7 +88,7 @@ function makeScoreTable(runs) {
             "tr",
             {},
             element("th", { scope: "row" }, name),
-            estimates.map((estimate) => element("td", {}, formatEstimate(estimate))),
+            estimates.map((estimate, index) => element("td", { "data-head": heads[index + 1] }, formatEstimate(estimate))),
           ),
         ),
       ),
@@ -178,7 +178,7 @@ function makeChartPanel({ title, xTitle, yTitle, lines, width, formatY, note }) 
     element(
       "div",
       { class: "foot" },
-      makeTable(title, getRows),
+      makeTable({ id: title, title, getRows }),
       makeSaveMenu({
         name: `safr-${title.toLowerCase().replaceAll(" ", "-")}`,
         title,

@@ -3,16 +3,20 @@
 import { canDelete, findDeleted, toggleWord } from "./deletion.js";
 import { byId, element, listen } from "./elements.js";
 import { areBothUnknown, describeSign, findScale, nameLabel } from "./explanations.js";
-import { cleanText, formatNumber, formatPercent, MINUS, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
+import { cleanText, formatNumber, formatPercent, MINUS, shorten, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { makePanel } from "./pictures.js";
 import { mark, onMark, pick, state } from "./state.js";
 import { update } from "./update.js";
 
+export const LONG_TEXT = 40; // words above which the strongest are listed first
+const STRONGEST = 10;
 const MAX_NEIGHBOURS = 3;
+const MAX_UNREAD = 1500; // letters of what was not read
 
 let drawn = { entries: null, measure: "" }; // what the sentence shows
 
-export function drawSentence(container, entries, measure, label) {
+// `label` and `text` are those of the chosen row, or what was typed.
+export function drawSentence(container, entries, measure, { label, text }) {
   drawn = { entries, measure };
   const scale = findScale(entries, state.measure);
   update(
@@ -22,7 +26,13 @@ export function drawSentence(container, entries, measure, label) {
         entry,
         subject: "Words",
         sideBySide: entries.length > 1,
-        body: element("div", {}, makePrediction(entry.explanation, label), shadeWords(entry, scale)),
+        body: element(
+          "div",
+          {},
+          makePrediction(entry.explanation, label),
+          listStrongest(entry, scale),
+          shadeWords(entry, scale, text),
+        ),
         note: makeNote(entry.explanation),
         getRows: () => makeRows(entry, measure),
       }),
@@ -63,9 +73,10 @@ function makeVerdict(answer, label, isNumber) {
 
 // Lines of words, one line for every text of a pair. `makeNode` makes the button of a word. The arrow keys move from
 // word to word.
-export function layOutWords(words, textOfWord, makeNode) {
+export function layOutWords(words, textOfWord, order, makeNode) {
   const lines = [];
-  words.forEach((text, word) => {
+  order.forEach((word) => {
+    const text = words[word];
     const number = textOfWord[word];
     const line = (lines[number] ??= element("div", { class: "words", dir: "auto", key: `line ${number}` }));
     line.append(makeNode(text, word), " ");
@@ -98,40 +109,83 @@ export function makeWord(text, isUnknown) {
   ];
 }
 
+// The words of the largest values, of a long text.
+function listStrongest(entry, scale) {
+  const { words } = entry.explanation;
+  if (words.length <= LONG_TEXT || !entry.siteData?.values) return null;
+  const strongest = rankWords(entry).slice(0, STRONGEST);
+  return element(
+    "p",
+    { class: "strongest", key: "strongest" },
+    "Strongest: ",
+    strongest.flatMap((word) => [
+      shadeWord(entry, scale, word, false),
+      ` ${formatNumber(entry.siteData.values[word])}  `,
+    ]),
+  );
+}
+
+function rankWords({ explanation, siteData }) {
+  const getSize = (word) => Math.abs(siteData?.values?.[word] ?? 0);
+  return explanation.words.map((_, word) => word).sort((one, other) => getSize(other) - getSize(one) || one - other);
+}
+
+// What of a text stands behind the words that the model read; "" if that can't be told.
+function findUnread(text, words) {
+  let place = 0;
+  for (const word of words) {
+    const start = text.indexOf(word, place);
+    if (start < 0 || text.slice(place, start).trim()) return "";
+    place = start + word.length;
+  }
+  return text.slice(place).trim();
+}
+
 // A click deletes a word or brings it back, and a double click, which does both, keeps it marked. Where nothing can be
 // deleted, a click keeps it marked.
-function shadeWords(entry, scale) {
-  const values = entry.siteData?.values ?? null;
-  const { words, text_of_word: textOfWord, unknown } = entry.explanation;
-  const deleted = findDeleted(entry);
-  const deletes = canDelete(entry);
-  return layOutWords(words, textOfWord, (text, word) => {
-    const value = values?.[word] ?? 0;
-    const isUnknown = unknown[word];
-    const sign = entry.siteData ? describeSign(entry.siteData, word) : "";
-    const button = element(
-      "button",
-      {
-        type: "button",
-        key: `word ${word}`,
-        class: ["word", isUnknown ? "unknown" : "", value < 0 ? "against" : ""].filter(Boolean).join(" "),
-        title: isUnknown ? UNKNOWN_MEANING : null,
-        "data-word": word,
-        "aria-pressed": deletes ? String(deleted.has(word)) : null,
-      },
-      // The minus is for people who can't tell the colours apart; a screen reader says it in words.
-      sign && value < 0 ? element("span", { "aria-hidden": "true" }, MINUS) : null,
-      makeWord(text, isUnknown),
-      sign ? element("span", { class: "hidden" }, `, ${sign}`) : null,
+function shadeWords(entry, scale, text) {
+  const { words, text_of_word: textOfWord, truncated } = entry.explanation;
+  const order = state.wordOrder === "strength" ? rankWords(entry) : words.map((_, word) => word);
+  const lines = layOutWords(words, textOfWord, order, (_, word) => shadeWord(entry, scale, word, true));
+  if (words.length > LONG_TEXT) lines.classList.add("long");
+  const unread = truncated && !textOfWord.includes(1) ? findUnread(text, words) : "";
+  if (unread)
+    lines.lastElementChild.append(
+      element("span", { class: "hidden", key: "unread-said" }, "The model did not read: "),
+      element("span", { class: "unread", key: "unread", title: "not read by the model" }, shorten(unread, MAX_UNREAD)),
     );
-    button.style.setProperty("--share", (scale > 0 ? Math.min(Math.abs(value) / scale, 1) : 0).toFixed(3));
-    for (const name of ["pointerenter", "focus"]) listen(button, name, () => mark(word));
-    for (const name of ["pointerleave", "blur"]) listen(button, name, () => mark(null));
-    listen(button, "click", () => (deletes ? toggleWord(word, entry) : pick(word)));
-    if (deletes) listen(button, "dblclick", () => pick(word));
-    listen(button, "keydown", ({ key }) => key === "m" && pick(word));
-    return button;
-  });
+  return lines;
+}
+
+// `stands` says whether it is the word in its place in the text, or one in a list.
+function shadeWord(entry, scale, word, stands) {
+  const { words, unknown } = entry.explanation;
+  const deletes = canDelete(entry);
+  const value = entry.siteData?.values?.[word] ?? 0;
+  const isUnknown = unknown[word];
+  const sign = entry.siteData ? describeSign(entry.siteData, word) : "";
+  const button = element(
+    "button",
+    {
+      type: "button",
+      key: `${stands ? "word" : "strong"} ${word}`,
+      class: ["word", isUnknown ? "unknown" : "", value < 0 ? "against" : ""].filter(Boolean).join(" "),
+      title: isUnknown ? UNKNOWN_MEANING : null,
+      "data-word": word,
+      "aria-pressed": deletes ? String(findDeleted(entry).has(word)) : null,
+    },
+    // The minus is for people who can't tell the colours apart; a screen reader says it in words.
+    sign && value < 0 ? element("span", { "aria-hidden": "true" }, MINUS) : null,
+    makeWord(words[word], isUnknown),
+    sign ? element("span", { class: "hidden" }, `, ${sign}`) : null,
+  );
+  button.style.setProperty("--share", (scale > 0 ? Math.min(Math.abs(value) / scale, 1) : 0).toFixed(3));
+  for (const name of ["pointerenter", "focus"]) listen(button, name, () => mark(word));
+  for (const name of ["pointerleave", "blur"]) listen(button, name, () => mark(null));
+  listen(button, "click", () => (deletes ? toggleWord(word, entry) : pick(word)));
+  if (deletes) listen(button, "dblclick", () => pick(word));
+  listen(button, "keydown", ({ key }) => key === "m" && pick(word));
+  return button;
 }
 
 function makeRows({ explanation, siteData, whatIf }, measure) {

@@ -9,7 +9,19 @@ export const SITES = {
   fc2: "FC2",
 };
 
-const TEXT_KEYS = ["run", "beside", "typed", "site", "measure", "order", "rank", "cells", "arrangement", "rowOrder"];
+const TEXT_KEYS = [
+  "run",
+  "beside",
+  "typed",
+  "site",
+  "measure",
+  "order",
+  "rank",
+  "cells",
+  "arrangement",
+  "rowOrder",
+  "wordOrder",
+];
 const NUMBER_KEYS = ["text", "layer", "target", "word", "count", "lines"];
 
 export const state = {
@@ -31,9 +43,15 @@ export const state = {
   drags: new Map(), // where circles of graphs were dragged to, by run, site and text
   views: new Map(), // what is seen of a zoomed graph, by run and text
   rank: "use", // what the neurons are ordered by, use or relevance
+  wordOrder: "text", // how the words stand, as in the text or by strength
   without: null, // words that were deleted by clicks; null if the slider says which
   open: new Set(), // the sections that are unfolded, by id
 };
+
+// The main run first.
+export function listShownRuns() {
+  return state.beside ? [state.run, state.beside] : [state.run];
+}
 
 const changeListeners = [];
 const markListeners = [];

@@ -4,7 +4,7 @@ import { byId, element, setOptions } from "./elements.js";
 import { cleanText, formatCount, formatNumber, formatPoints } from "./numbers.js";
 import { formatCsv, save } from "./saving.js";
 import { isRegression, payload } from "./source.js";
-import { change, state } from "./state.js";
+import { change, listShownRuns, state } from "./state.js";
 
 const ROW_REM = 2.25; // height of a row
 const ROWS_AHEAD = 6; // rows drawn above and below those in sight
@@ -18,6 +18,7 @@ const formatEffect = isRegression ? formatNumber : formatPoints;
 const filters = { search: "", outcome: "", label: "", longest: 0, effect: null, holding: null };
 const sorting = { column: "number", descending: false };
 let runs = [];
+let shownInTable = ""; // the runs that have columns
 let matchingRows = [];
 let table = null;
 let rowGroup = null;
@@ -58,24 +59,30 @@ export function showTextsWithWord(word, numbers) {
   byId("texts").focus({ preventScroll: true });
 }
 
-export function drawTexts(shownRuns) {
-  const changed = shownRuns.join("\n") !== runs.join("\n");
-  runs = shownRuns;
-  if (!table || changed) buildTable();
+export function drawTexts() {
+  const shown = listShownRuns().join("\n");
+  if (!table || shown !== shownInTable) buildTable();
+  shownInTable = shown;
   refreshTexts();
 }
 
-export function refreshTexts() {
-  if (!table) return;
-  matchingRows = payload.rows.filter(matchesFilters);
+// The rows that the search and the filters leave, in the order of the table.
+export function listMatchingRows() {
+  runs = listShownRuns();
+  const rows = payload.rows.filter(matchesFilters);
   const getValue = listColumns().find(({ name }) => name === sorting.column)?.getValue ?? ((row) => row.number);
   const direction = sorting.descending ? -1 : 1;
   const rank = (row) => getValue(row) ?? -Infinity;
-  matchingRows.sort(
+  return rows.sort(
     (one, other) =>
       direction * (typeof rank(one) === "string" ? rank(one).localeCompare(rank(other)) : rank(one) - rank(other)) ||
       one.number - other.number,
   );
+}
+
+export function refreshTexts() {
+  if (!table) return;
+  matchingRows = listMatchingRows();
   const { length } = matchingRows;
   const message = `${formatCount(length, "text")}${length ? "" : "; loosen a filter to see some"}`;
   // A screen reader would read the same message again.
@@ -171,6 +178,7 @@ function makeTextButton(row) {
 }
 
 function buildTable() {
+  runs = listShownRuns();
   const heads = listColumns().map(({ name, title }) =>
     element(
       "div",
