@@ -39,6 +39,8 @@ def open_graph(chromium, tmp_path):
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address)
         page.wait_for_selector("svg.graph")
+        if "measure=" not in address:
+            page.locator("#shade label", has_text="capacity").click()
         return page
 
     yield open_

@@ -1,5 +1,5 @@
-// Says in one sentence for each run what the model says about the text, which word stands out, and what the text loses
-// without its most important words. All numbers are those of the text that is shown.
+// Says in a few sentences for each run what the model says about the text, which word counts most for that and which has
+// most room inside the model, and what becomes of the answer without such words. All numbers are those of the text.
 
 import { element } from "./elements.js";
 import { findLargestSize } from "./explanations.js";
@@ -26,14 +26,18 @@ export function drawHeadlines(container, entries) {
   update(
     container,
     entries.map((entry) =>
-      element("p", { class: "headline", key: entry.run }, sayPrediction(entry), sayWord(entry), sayDeletion(entry)),
+      element("p", { class: "headline", key: entry.run }, sayPrediction(entry), sayWords(entry), sayDeletion(entry)),
     ),
   );
 }
 
-// The score that the sentence is about: relevance if it is shown, and else capacity.
+// The score that the sentences are about: relevance if it is shown, and else capacity.
 function chooseScore({ explanation }) {
-  return state.measure === "relevance" && explanation.relevance[explanation.predicted] ? "relevance" : "capacity";
+  return state.measure === "relevance" && hasRelevance(explanation) ? "relevance" : "capacity";
+}
+
+function hasRelevance({ relevance, predicted }) {
+  return Boolean(relevance[predicted]);
 }
 
 function sayPrediction({ run, explanation }) {
@@ -52,10 +56,13 @@ function sayPrediction({ run, explanation }) {
   ];
 }
 
-function sayWord(entry) {
+// Of both scores, the shown one first: what counts for the answer need not have room inside the model.
+function sayWords(entry) {
   const { explanation } = entry;
   if (explanation.words.length < 2) return ["The text is a single word, so there is nothing to compare it with. "];
-  return chooseScore(entry) === "relevance" ? sayRelevance(explanation) : sayCapacity(entry);
+  const relevance = hasRelevance(explanation) ? sayRelevance(explanation) : [];
+  const capacity = sayCapacity(entry);
+  return chooseScore(entry) === "relevance" ? [...relevance, ...capacity] : [...capacity, ...relevance];
 }
 
 function sayCapacity({ run, explanation }) {
@@ -68,9 +75,9 @@ function sayCapacity({ run, explanation }) {
   const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1). `];
   if (value >= PARTLY_ALONE) {
     const how = value >= ALONE ? "of its own" : value >= ALMOST_ALONE ? "almost of its own" : "partly of its own";
-    return ["It gives ", ...named, ` a direction ${how}`, ...number];
+    return ["Inside the model ", ...named, ` has a direction ${how}`, ...number];
   }
-  return ["It gives no word a direction of its own; ", ...named, " comes closest", ...number];
+  return ["Inside the model no word has a direction of its own; ", ...named, " comes closest", ...number];
 }
 
 function sayRelevance(explanation) {
@@ -79,10 +86,10 @@ function sayRelevance(explanation) {
   const [most, least] = [findLargest(values), findLargest(values.map((value) => (value === null ? null : -value)))];
   const parts = [];
   if (values[most] > faint)
-    parts.push([...nameWord(explanation, most), " speaks most for it (", makeTerm("relevance"), ` ${sign(values[most])})`]);
+    parts.push([...nameWord(explanation, most), " speaks most for this answer (", makeTerm("relevance"), ` ${sign(values[most])})`]);
   if (values[least] < -faint)
-    parts.push([...nameWord(explanation, least), ` ${parts.length ? "" : "speaks "}most against it (`, sign(values[least]), ")"]);
-  if (!parts.length) return ["No word speaks for it or against it. "];
+    parts.push([...nameWord(explanation, least), ` ${parts.length ? "" : "speaks "}most against ${parts.length ? "it" : "this answer"} (`, sign(values[least]), ")"]);
+  if (!parts.length) return ["No word speaks for this answer or against it. "];
   return [...parts[0], ...(parts[1] ? [", ", ...parts[1]] : []), ". "];
 }
 
@@ -95,13 +102,14 @@ function sayDeletion(entry) {
   const [whole, left, random] = [whatIf.probability[score][0], whatIf.probability[score][step], whatIf.random[step]];
   if ([whole, left, random].includes(null)) return [];
   const words = whatIf.main === 1 ? "the word" : `the ${whatIf.main} words`;
+  const which = score === "relevance" ? "that speak most for it" : "of highest capacity";
   const prediction = whatIf.predictions[score][step];
   const result =
     prediction === whatIf.followed || isRegression
       ? [compare(left, whole)]
       : ["turns to ", element("b", { class: "wrong" }, cleanText(prediction)), ` (${cleanText(whatIf.followed)} ${formatShare(left)})`];
   return [
-    `Without ${words} of highest ${score} it `,
+    `Without ${words} ${whatIf.main === 1 ? which.replace("speak", "speaks") : which} it `,
     ...result,
     `; without ${formatCount(whatIf.main, "random word")} it ${compare(random, whole)} on average.`,
   ];

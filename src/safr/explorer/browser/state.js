@@ -31,7 +31,7 @@ export const state = {
   typed: "",
   site: "fc1",
   layer: 0,
-  measure: "capacity",
+  measure: "relevance", // what counts for the answer, which people ask for first; capacity where a run has none
   target: null, // number of the class that relevance is about, or null for the one that each run predicts
   word: null, // the picked word, which is marked in all views
   lines: null, // per cent of the strongest pair above which pairs get a line; null: each word's two strongest do
@@ -39,7 +39,7 @@ export const state = {
   rowOrder: "text", // the order of the bars: that of the text, or "size", the largest first
   arrangement: "text", // the order of the matrix's words: that of the text, or clusters
   count: 0, // how many words the slider deletes
-  order: "capacity",
+  order: "relevance",
   drags: new Map(), // where circles of graphs were dragged to, by run, site and text
   views: new Map(), // what is seen of a zoomed graph, by run and text
   rank: "use", // what the neurons are ordered by, use or relevance

@@ -7,7 +7,7 @@ const CLOSED = "safr-tour"; // where the browser keeps that it was closed
 // The part of the page that a step is about, and what it says.
 const STEPS = [
   ["headlines", "This is what the model says about the text, and how much its answer owes to the most important words."],
-  ["shade", "Each word is shaded by how much of its own direction it has inside the model, its capacity. Switch to relevance to see which words speak for the answer and which against it."],
+  ["shade", "Each word is shaded by what it adds to the answer or takes from it, its relevance. Switch to capacity to see how much room each word has inside the model; the two need not agree."],
   ["deletion", "Move the slider, or click words, to delete them. The bars show the answer without them, beside deleting as many at random."],
   ["graph", "Circles are words, larger where a word has a direction to itself; lines join words that share one. Below stand scores, other texts, and more."],
 ];

@@ -13,6 +13,13 @@ const ESTIMATED =
   "`safr explore` without --export answers any choice.";
 const NOT_KNOWN = "This file holds the slider's steps; `safr explore` without --export answers any choice of words.";
 
+// Which words an order deletes first.
+const ORDERS = {
+  capacity: "most room of their own (capacity)",
+  relevance: "most for the answer (relevance)",
+  keep: "let through by the mask (keep probability)",
+};
+
 const WAITING = "…";
 let controller = null; // aborts the questions to the server that are still open
 let flip = { without: null, note: "" }; // the last words that flip the answer, and how they were found
@@ -69,7 +76,7 @@ function drawSlider(first, entries) {
   if (!orders.includes(state.order)) state.order = "capacity";
   setOptions(
     byId("order"),
-    orders.map((name) => [name, MEASURES[name].toLowerCase()]),
+    orders.map((name) => [name, ORDERS[name]]),
     state.order,
   );
   byId("order").disabled = orders.length < 2;
