@@ -102,7 +102,7 @@ function sayDeletion(entry) {
   const [whole, left, random] = [whatIf.probability[score][0], whatIf.probability[score][step], whatIf.random[step]];
   if ([whole, left, random].includes(null)) return [];
   const words = whatIf.main === 1 ? "the word" : `the ${whatIf.main} words`;
-  const which = score === "relevance" ? "that speak most for it" : "of highest capacity";
+  const which = score === "relevance" ? "that speak most for it," : "of highest capacity";
   const prediction = whatIf.predictions[score][step];
   const result =
     prediction === whatIf.followed || isRegression
