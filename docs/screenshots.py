@@ -76,7 +76,7 @@ def draw_explorer(*runs: Run) -> None:
     """Write an explorer's file, open it as a person would, and take its pictures."""
     with tempfile.TemporaryDirectory() as folder, launch_browser() as browser:
         path = export_page(runs, Path(folder) / "explorer.html", texts=40)
-        draw_overview(open_explorer(browser, path, 1280, 1100, "light"))
+        open_explorer(browser, path, 1280, 1100, "light").screenshot(path=IMAGES / "explorer.png")
         draw_what_if(open_explorer(browser, path, 1280, 900, "dark"))
 
 
@@ -99,23 +99,18 @@ def launch_browser() -> Iterator[Browser]:
 def open_explorer(browser: Browser, path: Path, width: int, height: int, scheme: str) -> Page:
     """The explorer's page with its first example, in a window of some size."""
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.add_init_script("localStorage.setItem('safr-tour', 'yes')")  # the tour is closed
     page.goto(path.as_uri())
     page.wait_for_selector("#graph svg.graph")
     return page
-
-
-def draw_overview(page: Page) -> None:
-    """Both runs on one sentence, with a word marked in all pictures."""
-    page.locator("#sentence .panel").last.locator(".word", has_text="unintentional").click()
-    page.locator("h1").hover()
-    page.screenshot(path=IMAGES / "explorer.png")
 
 
 def draw_what_if(page: Page) -> None:
     """Deleting as many words as SRS does."""
     page.locator("#count").fill("8")
     page.locator("#count").blur()
-    page.locator("#what-if").screenshot(path=IMAGES / "explorer-what-if.png")
+    page.wait_for_timeout(500)  # the bars move
+    page.locator("#sentence").screenshot(path=IMAGES / "explorer-what-if.png")
 
 
 if __name__ == "__main__":
