@@ -212,7 +212,7 @@ def test_the_figures_of_another_site_show_its_numbers_and_its_layers(explanation
 
 def test_attention_of_one_word_is_drawn_as_attention():
     figure = explain(*tiny_tokenizers.model(BertForSequenceClassification), "xqz").figures()["sites"]
-    assert [len(axes.collections) for axes in figure.axes[4:8]] == [1, 0, 1, 1]
+    assert [len(axes.collections) for axes in figure.axes[1::3]] == [1, 0, 1, 1]
 
 
 def test_json_has_null_for_what_is_no_number():

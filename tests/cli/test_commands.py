@@ -93,6 +93,7 @@ def test_train_ends_with_the_table_and_leaves_a_whole_run(run, reviews, capsys):
         "safr-checksums.json",
         "scores.json",
         "tokens.parquet",
+        "word_history.jsonl",
     }
     assert main(["evaluate", str(run)]) == 0
     shown = capsys.readouterr().out

@@ -65,7 +65,8 @@ def test_the_stress_is_about_as_low_as_networkx_makes_it_or_lower(count):
         points = np.array([layout[i] for i in range(count)])
         theirs.append(min(stress(points * scale, distance) for scale in np.linspace(0.3, 3, 50)))
     assert sum(ours) <= 1.01 * sum(theirs)
-    assert max(mine / other for mine, other in zip(ours, theirs, strict=True)) < 1.5  # each finds its own minimum
+    for mine, other in zip(ours, theirs, strict=True):  # each finds its own minimum
+        assert mine < 1.5 * other + 1e-3
 
 
 def test_three_words_get_the_distances_that_they_should_have():

@@ -9,8 +9,8 @@ from safr.figures.inputs import Array, without_diagonal
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 
 SHORTEST = 0.15  # distance of the strongest pair, relative to a pair without interference
-STRESS_ROUNDS = 100  # most rounds of minimising the stress; more change no picture
-STILL = 1e-3  # largest step at which the layout has come to rest, relative to a pair without interference
+STRESS_ROUNDS = 300  # most rounds of minimising the stress; more change no picture
+STILL = 1e-4  # largest step at which the layout has come to rest, relative to a pair without interference
 OVERSTEP = 1.8  # steps are longer than the Guttman transform's, which takes half as many (de Leeuw and Heiser, 1980)
 PUSH_ROUNDS = 200  # most rounds of pushing circles apart; most texts need fewer than 50
 CIRCLE_GAP = 14.0  # points, so that the line between two near circles can be seen
