@@ -75,7 +75,7 @@ function sayCapacity({ run, explanation }) {
   const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1). `];
   if (value >= PARTLY_ALONE) {
     const how = value >= ALONE ? "of its own" : value >= ALMOST_ALONE ? "almost of its own" : "partly of its own";
-    return ["Inside the model ", ...named, ` has a direction ${how}`, ...number];
+    return ["Most room inside the model has ", ...named, `, a direction ${how}`, ...number];
   }
   return ["Inside the model no word has a direction of its own; ", ...named, " comes closest", ...number];
 }
