@@ -1031,6 +1031,7 @@ def test_any_neurons_are_switched_off_live_and_the_prediction_follows(live, read
     live.locator("#typed").fill(text)
     live.locator("#ask button").click()
     expect(live.locator('#sentence .panel[data-run="1"]').locator(".word")).to_have_count(7)
+    expect(live.locator("main")).to_have_attribute("aria-busy", "false")  # neurons come after the words
     chosen = readers[1].read(text).neurons.neurons
     panel = live.locator('#neurons .panel[data-run="1"]')
     for place in (0, 1, 3):

@@ -297,6 +297,7 @@ def table_of(page, section):
     """The table of numbers of a section, without its head."""
     page.locator(f"#{section} summary", has_text="Table of numbers").first.click()
     rows = page.locator(f"#{section} .numbers").first.locator("tbody tr")
+    expect(rows.first).to_be_visible()  # it is filled when it has unfolded
     return np.array([[float(cell) for cell in row.locator("td").all_text_contents()] for row in rows.all()])
 
 
