@@ -1,6 +1,7 @@
 """Checks every jaxtyping annotation of the package while the tests run, and gives tests their seeds and models."""
 
 import os
+import shutil
 
 # Before torch is imported: the suite's tensors are tiny, and threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +19,8 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 from hypothesis import settings  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # Timings on a shared machine say nothing, so no example fails for being slow.
 settings.register_profile("safr", deadline=None, max_examples=30, derandomize=True)
@@ -84,3 +87,14 @@ def single_word_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def dataset():
     return tiny.dataset()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Debian's Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

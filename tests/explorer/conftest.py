@@ -2,13 +2,11 @@ import base64
 import gzip
 import json
 import re
-import shutil
 import threading
 import time
 
 import pytest
 import uvicorn
-from playwright.sync_api import sync_playwright
 
 from safr.explorer import export_page
 from safr.explorer.app import create_app
@@ -17,7 +15,6 @@ from safr.explorer.model_session import open_session
 from safr.explorer.payload import list_texts
 from safr.explorer.serve import live_payload
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 LOCAL = frozenset({"127.0.0.1", "localhost"})
 
 
@@ -25,15 +22,6 @@ def contents_of(page: str) -> dict:
     """What a page's script is given."""
     found = re.search(r'<script type="application/json" id="contents"([^>]*)>(.*?)</script>', page, re.DOTALL)
     return json.loads(gzip.decompress(base64.b64decode(found[2])) if "gzip" in found[1] else found[2])
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Debian's Chromium, driven by Playwright."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,8 @@ from safr.explorer.serve import live_payload
 from safr.figures.notebook import FAINT, MINUS
 from safr.runs import Run
 from tests import tiny
-from tests.explorer.conftest import CHROMIUM, LOCAL, contents_of, running
+from tests.conftest import CHROMIUM
+from tests.explorer.conftest import LOCAL, contents_of, running
 
 pytestmark = [
     pytest.mark.slow,

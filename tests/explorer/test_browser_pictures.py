@@ -12,7 +12,8 @@ from playwright.sync_api import expect
 from safr.attribution.explain import explain
 from safr.figures.inputs import unknown_pairs
 from tests import tiny
-from tests.explorer.conftest import CHROMIUM, contents_of
+from tests.conftest import CHROMIUM
+from tests.explorer.conftest import contents_of
 
 pytestmark = [
     pytest.mark.slow,

@@ -3,7 +3,7 @@
 import pytest
 
 from safr.explorer.page import _read_asset, _wrap_module
-from tests.explorer.conftest import CHROMIUM
+from tests.conftest import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,

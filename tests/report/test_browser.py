@@ -5,15 +5,13 @@ import shutil
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from safr.report import write_report
 from safr.report.run_figures import LETTER_HEIGHT
 from safr.runs import Run
 from safr.storage import read_json, write_json
 from tests import tiny
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from tests.conftest import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,14 +36,6 @@ def address(baseline, safr_run, tmp_path_factory):
         sentence = {"text": f"{tiny.GOOD} the film was {tiny.BAD} and", "label": "bad", "origin": "right"}
         write_json(runs[-1].examples_file, [sentence, read_json(run.examples_file)[0]])
     return write_report(runs, folder / "report.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
