@@ -1,5 +1,6 @@
 // Says which words are deleted, and what a run predicts without them: from what is computed, or from the server.
 
+import { guessPrediction } from "./explanations.js";
 import { fetchFlip, fetchPrediction, isRegression, payload } from "./source.js";
 import { change, state } from "./state.js";
 
@@ -70,7 +71,7 @@ export async function findFlip(entry, request) {
 
 function findStoredFlip({ whatIf, explanation }, order) {
   const { followed, alone, counts, orders, predictions } = whatIf;
-  const guesses = (alone ?? []).map((share) => guessPrediction(explanation, whatIf, share));
+  const guesses = (alone ?? []).map((share) => guessPrediction(explanation, whatIf.followed, share));
   const single = orders[order].find((word) => guesses[word] && guesses[word] !== followed);
   if (single !== undefined) return [single];
   const step = predictions[order].findIndex((prediction) => prediction !== followed);
@@ -88,7 +89,7 @@ function findStored({ whatIf, explanation }, deleted) {
   }
   if (payload.live || deleted.size !== 1 || !whatIf.alone) return null;
   const [followed] = [...deleted].map((word) => whatIf.alone[word]);
-  return { prediction: guessPrediction(explanation, whatIf, followed), followed, estimate: false };
+  return { prediction: guessPrediction(explanation, whatIf.followed, followed), followed, estimate: false };
 }
 
 // Adds up what the words change alone: of probabilities on the scale of log odds, of numbers as they are.
@@ -99,14 +100,7 @@ function estimate({ whatIf, explanation }, deleted) {
   const sum = [...deleted].reduce((total, word) => total + toScale(whatIf.alone[word]) - whole, whole);
   if (!Number.isFinite(sum)) return null;
   const followed = fromScale(sum);
-  return { prediction: guessPrediction(explanation, whatIf, followed), followed, estimate: true };
-}
-
-// Of two classes whose probabilities add up to 1, one's probability tells which is predicted.
-function guessPrediction({ labels, shares, predicted }, { followed: name }, followed) {
-  const areTwo = !isRegression && labels.length === 2 && Math.abs(shares[0] + shares[1] - 1) < 1e-3;
-  if (!areTwo || followed === null) return null;
-  return followed < 0.5 ? labels[1 - predicted] : name;
+  return { prediction: guessPrediction(explanation, whatIf.followed, followed), followed, estimate: true };
 }
 
 function logit(share) {

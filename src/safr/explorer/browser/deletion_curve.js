@@ -3,8 +3,8 @@
 import { drawChart } from "./curves.js";
 import { findNearestStep } from "./deletion.js";
 import { element } from "./elements.js";
-import { MEASURES } from "./explanations.js";
-import { cleanText, formatNumber, formatPercent } from "./numbers.js";
+import { formatShare, MEASURES } from "./explanations.js";
+import { cleanText } from "./numbers.js";
 import { makePanel, measurePanel } from "./pictures.js";
 import { isRegression } from "./source.js";
 import { state } from "./state.js";
@@ -65,8 +65,8 @@ function drawCurve(whatIf, width) {
   const followed = cleanText(whatIf.followed);
   const description =
     `${NOUN[0].toUpperCase()}${NOUN.slice(1)} of ${followed} as words are deleted: by ${state.order} it goes from ` +
-    `${formatShare(scoreLine.y[0])} to ${formatShare(scoreLine.y.at(-1))}, ` +
-    `at random to ${formatShare(randomLine.y.at(-1))}`;
+    `${formatShare(scoreLine.y[0], 0)} to ${formatShare(scoreLine.y.at(-1), 0)}, ` +
+    `at random to ${formatShare(randomLine.y.at(-1), 0)}`;
   return drawChart({
     lines: [randomLine, scoreLine],
     width: Math.min(width, 720),
@@ -74,7 +74,7 @@ function drawCurve(whatIf, width) {
     description,
     xTitle: "words deleted",
     yTitle: `${NOUN} of ${followed}`,
-    formatY: formatShare,
+    formatY: (value) => formatShare(value, 0),
     yMin: isRegression ? null : 0,
     yMax: isRegression ? null : 1,
     markedX: state.without ? null : whatIf.counts[findNearestStep(whatIf.counts, state.count)],
@@ -99,8 +99,4 @@ function makeRows(whatIf) {
       whatIf.random_high[step],
     ]),
   ];
-}
-
-function formatShare(share) {
-  return isRegression ? formatNumber(share) : formatPercent(share);
 }

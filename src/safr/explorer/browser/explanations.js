@@ -1,6 +1,6 @@
 // Reads explanations as the page or the server sends them: sites, layers, measures, and the values of words and pairs.
 
-import { shorten } from "./numbers.js";
+import { formatNumber, formatPercent, shorten } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
 import { SITES } from "./state.js";
 
@@ -162,20 +162,6 @@ export function formatMeasure(measure, isAttention) {
   return MEASURES[measure] ?? measure.slice(6);
 }
 
-// The largest absolute value of a pair. The diagonal of interference does not count, because it holds squared norms,
-// and two unknown words do not, because their interference is nearly one.
-export function findLargestPair(siteData) {
-  const { matrix, count, isAttention } = siteData;
-  let largest = 0;
-  for (let i = 0; i < count; i += 1) {
-    for (let j = 0; j < count; j += 1) {
-      const size = Math.abs(matrix[i * count + j]);
-      if ((i !== j || isAttention) && !areBothUnknown(siteData, i, j) && size > largest) largest = size;
-    }
-  }
-  return largest;
-}
-
 // Whether the words of two rows are unknown to the tokenizer. To the model they are one and the same word, so their
 // interference is the vocabulary's doing. Attention between them is the model's.
 export function areBothUnknown({ unknown, wordOfRow, isAttention }, i, j) {
@@ -209,4 +195,17 @@ export function quoteTarget(target) {
 export function nameLabel({ labels }, label) {
   const name = labels[label];
   return labels.filter((other) => other === name).length > 1 ? `${name} (${label})` : name;
+}
+
+// A predicted value: a probability in per cent, or a number as it is.
+export function formatShare(share, decimals = 1) {
+  return isRegression ? formatNumber(share) : formatPercent(share, decimals);
+}
+
+// What is predicted where the value of the predicted class, which has this name, is `followed`; null if that does not
+// tell. Of two classes whose probabilities add up to 1, one's tells.
+export function guessPrediction({ labels, shares, predicted }, name, followed) {
+  const areTwo = !isRegression && labels.length === 2 && Math.abs(shares[0] + shares[1] - 1) < 1e-3;
+  if (!areTwo || followed === null) return null;
+  return followed < 0.5 ? labels[1 - predicted] : name;
 }

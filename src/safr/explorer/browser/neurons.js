@@ -1,9 +1,9 @@
 // Draws the section about neurons: a strip for each run, and what is predicted with some of them switched off.
 
 import { byId, element, svgElement } from "./elements.js";
-import { formatSiteTitle, listLayers, quoteTarget, unpackRows } from "./explanations.js";
+import { formatShare, formatSiteTitle, guessPrediction, listLayers, quoteTarget, unpackRows } from "./explanations.js";
 import { dialogWidth, openNeuron } from "./neuron_page.js";
-import { cleanText, formatCount, formatNumber, formatPercent, MINUS } from "./numbers.js";
+import { cleanText, formatCount, MINUS } from "./numbers.js";
 import { makePanel, measurePanel, setSize } from "./pictures.js";
 import { fetchNeuronsOff, isRegression, payload } from "./source.js";
 import { drawStacks, HUES } from "./stacks.js";
@@ -255,13 +255,12 @@ async function showEffect(node, { run, explanation }, width) {
 }
 
 // What a file knows: the value without a single neuron, and the prediction where there are two classes.
-function findAlone({ neurons, labels, shares, prediction, predicted }, numbers) {
+function findAlone(explanation, numbers) {
+  const { neurons } = explanation;
   if (numbers.length > 1)
     throw new Error("This file holds single neurons; `safr explore` without --export switches off several together.");
   const followed = neurons.alone[neurons.neurons.indexOf(numbers[0])];
-  const areTwo = !isRegression && labels.length === 2 && Math.abs(shares[0] + shares[1] - 1) < 1e-3;
-  const other = labels[1 - predicted];
-  const answer = areTwo && followed !== null ? (followed < 0.5 ? other : prediction) : null;
+  const answer = guessPrediction(explanation, explanation.prediction, followed);
   return { followed, random: neurons.random, prediction: answer };
 }
 
@@ -321,8 +320,4 @@ function drawEffect({ prediction, neurons: { whole } }, { followed, random }, na
     `${NOUN} of ${cleanText(prediction)}: ` + rows.map(([name, , said]) => `${name} ${said}`).join("; ");
   const picture = svgElement("svg", { class: "bars", role: "img", "aria-label": description }, nodes.flat());
   return setSize(picture, width, rows.length * ROW_HEIGHT);
-}
-
-function formatShare(share) {
-  return isRegression ? formatNumber(share) : formatPercent(share, 1);
 }

@@ -2,8 +2,8 @@
 
 import { canDelete, findDeleted, findFlip, findNearestStep, findRandom, predictWithout } from "./deletion.js";
 import { byId, element, setOptions } from "./elements.js";
-import { MEASURES } from "./explanations.js";
-import { cleanText, formatCount, formatNumber, formatPercent } from "./numbers.js";
+import { formatShare, MEASURES } from "./explanations.js";
+import { cleanText, formatCount } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
 import { change, state } from "./state.js";
 import { update } from "./update.js";
@@ -185,8 +185,4 @@ function describe(whatIf, { prediction, followed, estimate }, count) {
 function announce() {
   const texts = [...document.querySelectorAll("#effects .predicted")].map((line) => line.textContent);
   byId("told").textContent = [...texts, byId("deletion-note").textContent].filter(Boolean).join(" ");
-}
-
-function formatShare(share) {
-  return isRegression ? formatNumber(share) : formatPercent(share, 1);
 }
