@@ -55,7 +55,8 @@ def importance_loss(
 
         Vectors may be of any length. In a text of which one is over $10^9$ times as long as another, the gradient of
         the shorter is finite but too small. The gradient of a vector of which 1 over its length is beyond the type is
-        infinite or NaN if scale-free.
+        infinite or NaN if scale-free, and so may be that of a token whose weight is over 1/64 of the largest number of
+        the type.
 
     Raises:
         TypeError: An argument is no tensor of the type that it has to be.
@@ -74,9 +75,9 @@ def importance_loss(
         weights = weights if weights is None else torch.where(mask, weights, 0.0)
     if scale_free:
         shared = _share_of_others(vectors)  # (batch, token)
-        return mean_over_texts(shared if weights is None else shared * weights, mask)
+        return _weighted_mean(shared, mask, weights)
     roots, longest = _RootPerNeuron.apply(vectors)
-    return mean_over_texts(roots if weights is None else roots * weights, mask) * longest
+    return _weighted_mean(roots, mask, weights, longest)
 
 
 def information_loss(
@@ -130,6 +131,20 @@ def mean_over_texts(
 def mean_or_zero(values: Tensor) -> Float[Tensor, ""]:
     """Mean of all values; of none it is 0, where torch's own is NaN."""
     return values.mean() if values.numel() else values.sum()
+
+
+def _weighted_mean(
+    values: Float[Tensor, "batch token"],
+    mask: Bool[Tensor, "batch token"] | None,
+    weights: Float[Tensor, "batch token"] | None,
+    unit: Float[Tensor, ""] | float = 1.0,
+) -> Float[Tensor, ""]:
+    if weights is None:
+        return mean_over_texts(values, mask) * unit
+    # The sum of large weights may be beyond the type where their mean is not. A power of two costs no digit.
+    weights = weights.to(values.dtype)
+    count = torch.where(weights.abs().amax() > 1, 2.0 ** values.numel().bit_length(), 1.0)
+    return mean_over_texts(values * (weights / count), mask) * unit * count
 
 
 def check_differentiated_once() -> None:
