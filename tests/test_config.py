@@ -1,10 +1,14 @@
+import inspect
 import json
 import math
+import pydoc
 import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from typing import get_type_hints
+from unittest.mock import Mock
 
 import jaxtyping
 import numpy as np
@@ -17,9 +21,11 @@ from hypothesis import strategies as st
 from safr.config import (
     RENAMED_SETTINGS,
     Architecture,
+    ModelData,
     Recipe,
     Regularization,
     Settings,
+    describe_fields,
     parse_training_arguments,
     regularization_from_dict,
     setting_names,
@@ -95,6 +101,22 @@ def parsed(command):
     program, name, *arguments = shlex.split(command)
     assert (program, name) == ("safr", "train")
     return tyro.cli(Settings, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+
+
+@pytest.mark.parametrize("kind", [Settings, Regularization, Architecture, Recipe, ModelData])
+def test_help_describes_every_field(kind):
+    shown = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    for setting in fields(kind):
+        assert f"{setting.name}: {describe_fields(kind)[setting.name]}" in shown
+    assert kind().__doc__ == kind.__doc__
+
+
+def test_a_class_without_its_source_keeps_its_own_sentence(monkeypatch):
+    monkeypatch.setattr(inspect, "getsource", Mock(side_effect=OSError("could not get source code")))
+    describe_fields.cache_clear()
+    assert Architecture.__doc__.startswith("The paper's transformer")
+    assert "Attributes" not in Architecture.__doc__
+    describe_fields.cache_clear()
 
 
 def test_the_defaults_are_the_papers():

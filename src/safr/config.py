@@ -5,16 +5,21 @@ Imports no torch, so that `safr --help` answers at once.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import shlex
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from safr.errors import InputError, describe_value
+
+Class = TypeVar("Class")
 
 Layers = Literal["all"] | int | tuple[int, ...]
 
@@ -44,6 +49,48 @@ _PAIR_DATA = ("planted_pairs",)
 _MOST_WEIGHTS = 10**11  # of the paper's transformer's layers; no machine trains more
 
 
+class _DocWithFields:
+    """A docstring that also describes the fields, so that `help` shows them; it is made when it is first read.
+
+    The descriptions stand as strings under the fields, where `help` does not look. Python keeps them in the source
+    alone; reading that takes longer than importing this file, so it waits until somebody asks.
+    """
+
+    def __init__(self, summary: str) -> None:
+        self.summary = summary
+
+    def __get__(self, instance: object, owner: type) -> str:
+        lines = [f"    {name}: {text}" for name, text in describe_fields(owner).items()]
+        return "\n".join([self.summary, "", "Attributes:", *lines]) if lines else self.summary
+
+
+def _document_fields(cls: type[Class]) -> type[Class]:
+    """A class whose docstring describes its fields too."""
+    cls.__doc__ = _DocWithFields(cls.__doc__ or "")  # type: ignore[assignment]
+    return cls
+
+
+@cache
+def describe_fields(cls: type) -> dict[str, str]:
+    """Each field's description, by its name; empty where the source is not at hand.
+
+    >>> describe_fields(Architecture)["heads"]
+    'Attention heads of a layer; must divide the width.'
+    """
+    try:
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    except (OSError, TypeError):
+        return {}
+    assert isinstance(definition, ast.ClassDef)
+    descriptions = {}
+    for field_line, text in zip(definition.body, definition.body[1:], strict=False):
+        match field_line, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(description))):
+                descriptions[name] = " ".join(description.split())
+    return descriptions
+
+
+@_document_fields
 @dataclass(frozen=True)
 class Regularization:
     """What SAFR adds to a model: the word mask and the two losses (Chang et al. 2025, section 3)."""
@@ -103,7 +150,7 @@ class Regularization:
     """How the interaction loss is computed: exactly, whose cost grows with the cube of a text's length, or estimated
     without bias by 8 random vectors (probes) for each head. `auto`: exactly in batches of up to 128 tokens; in longer
     ones from heads and texts that are drawn anew in each training step, up to 256 tokens a quarter of the heads, up to
-    1,024 an eighth of them in a quarter of the texts; beyond by probes, again a quarter of the heads."""
+    1024 an eighth of them in a quarter of the texts; beyond by probes, again a quarter of the heads."""
 
     interaction_heads: int | None = None
     """Heads of each layer that the interaction loss reads in a training step, drawn anew. Default: see above."""
@@ -138,6 +185,7 @@ class Regularization:
             )
 
 
+@_document_fields
 @dataclass(frozen=True)
 class Architecture:
     """The paper's transformer (Chang et al. 2025, section 4 and Table 5; heads and dropout from the authors' code)."""
@@ -174,6 +222,7 @@ class Architecture:
             )
 
 
+@_document_fields
 @dataclass(frozen=True)
 class Recipe:
     """How a model is trained. The defaults are the paper's, from the authors' published code, but for the patience."""
@@ -286,6 +335,7 @@ class Recipe:
                 raise InputError(f"`{name}` must be above 0, got {rate}")
 
 
+@_document_fields
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides what a run computes."""
@@ -418,6 +468,7 @@ class Settings:
         return _from_dict(cls, values)
 
 
+@_document_fields
 @dataclass(frozen=True)
 class ModelData:
     """What a model that is no run is judged on; of no use for runs, which know their data."""
