@@ -75,7 +75,7 @@ class NeuronSummary:
             "relevance": [[] for _ in kept] if self.relevance is None else self.relevance.tolist(),
         }
         about = {"site": self.site, "classes": json.dumps([replace_surrogates(name) for name in self.classes])}
-        return pyarrow.table(columns, schema=_table_schema().with_metadata(about))
+        return pyarrow.table(columns, schema=neuron_schema().with_metadata(about))
 
 
 def read_summary(run: Run) -> NeuronSummary | None:
@@ -91,7 +91,7 @@ def read_summary(run: Run) -> NeuronSummary | None:
     try:
         about = {name.decode(): value.decode() for name, value in (table.schema.metadata or {}).items()}
         classes = tuple(map(str, json.loads(about["classes"])))
-        table = table.select(_table_schema().names).cast(_table_schema())
+        table = table.select(neuron_schema().names).cast(neuron_schema())
         columns = {name: table[name].to_pylist() for name in table.column_names}
         relevance = np.array(columns["relevance"], dtype=np.float64).reshape(table.num_rows, len(classes))
 
@@ -120,7 +120,8 @@ def read_summary(run: Run) -> NeuronSummary | None:
         raise InputError(f"{run.neurons_file}: expected a table of neurons, found another; {advice}") from error
 
 
-def _table_schema() -> pyarrow.Schema:
+def neuron_schema() -> pyarrow.Schema:
+    """Names and types of the columns of `neurons.parquet`, one row per neuron."""
     numbers, places = pyarrow.list_(pyarrow.float32()), pyarrow.list_(pyarrow.int32())
     return pyarrow.schema(
         {

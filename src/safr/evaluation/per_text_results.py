@@ -15,9 +15,10 @@ from safr.storage import read_parquet, write_parquet
 ResultTable = dict[tuple[str, str], MetricValues]
 """Values by method and way of removal; the way of removal is empty where no words are removed."""
 
-_SCHEMA = pyarrow.schema(
+RESULT_SCHEMA = pyarrow.schema(
     [("text", "int64"), ("method", "string"), ("removal", "string"), ("metric", "string"), ("value", "float64")]
 )
+"""Names and types of the columns of `benchmark.parquet`, one row per value."""
 
 _COLUMNS = {"text": "integer", "method": "text", "removal": "text", "metric": "text", "value": "number"}
 
@@ -47,7 +48,9 @@ def write_results(path: Path, table: ResultTable, texts: Sequence[int], key: str
         for (method, removal), values_by_metric in table.items()
         for metric, values in values_by_metric.items()
     ]
-    write_parquet(path, pyarrow.concat_tables([_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key}))
+    write_parquet(
+        path, pyarrow.concat_tables([RESULT_SCHEMA.empty_table(), *parts]).replace_schema_metadata({"key": key})
+    )
 
 
 def read_results(path: Path, texts: Sequence[int], key: str | None = None) -> ResultTable | None:
@@ -93,4 +96,4 @@ def _make_rows(method: str, removal: str, metric: str, values: np.ndarray, texts
     names = {"method": method, "removal": removal, "metric": metric}
     name_columns = {name: pyarrow.repeat(value, len(indices)) for name, value in names.items()}
     columns = {"text": np.asarray(texts, dtype=np.int64)[indices], **name_columns, "value": values[indices]}
-    return pyarrow.table(columns, schema=_SCHEMA)
+    return pyarrow.table(columns, schema=RESULT_SCHEMA)
