@@ -23,11 +23,12 @@ PAGES = {
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "CHANGELOG.md",
-        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
         *sorted((ROOT / "experiments").glob("*.md")),
     ]
 }
 README, RESULTS_PAGE, CONTRIBUTING = PAGES["README.md"], PAGES["docs/results.md"], PAGES["CONTRIBUTING.md"]
+NOTEBOOK_FORMAT = re.compile(r"\A---\n.*?\n---\n+", flags=re.DOTALL)
 OPENING_PAGES = sorted(name for name in PAGES if name.startswith(("docs/", "experiments/")))
 
 
@@ -278,7 +279,7 @@ def test_every_page_of_the_documentation_is_in_its_index():
 
 @pytest.mark.parametrize("page", OPENING_PAGES)
 def test_every_page_opens_with_at_most_three_sentences(page):
-    title, opening = PAGES[page].split("\n\n")[:2]
+    title, opening = NOTEBOOK_FORMAT.sub("", PAGES[page]).split("\n\n")[:2]
     assert title.startswith("# ")
     assert re.match(r"[A-Z]", opening)
     assert 1 <= len(re.findall(r"[.?](?=\s|$)", opening.replace("...", ""))) <= 3
