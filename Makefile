@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: install demo test campaigns check format bench bench-gpu clean
+.PHONY: install demo test docs campaigns check format bench bench-gpu clean
 
 install: $(VENV)/.installed
 
@@ -14,6 +14,11 @@ demo: install
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# The site, in build/docs: open build/docs/index.html. Runs the tutorials; a warning or a failing cell is an error.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python docs/assemble.py build/docs-source
+	$(BIN)/python -m sphinx -c docs -d build/docs-doctrees -W --keep-going -n -q build/docs-source build/docs
 
 # Hours of kills, damaged files and hostile requests; what they tried is printed, and kept in docs/reliability.md.
 campaigns: $(VENV)/.installed-dev
@@ -46,4 +51,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable ".[docs]"
 	touch $@

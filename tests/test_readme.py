@@ -4,13 +4,15 @@ import importlib
 import json
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import safr
-from safr.config import RENAMED_SETTINGS
+from safr.config import RENAMED_SETTINGS, setting_names
 from safr.evaluation.statistics import format_percent, seed_mean
 from safr.experiments.paper import paper_numbers
 from tests.test_architecture import ORDER
@@ -269,6 +271,29 @@ def test_every_relative_link_points_to_something_that_is_there(page):
         if anchor:
             headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), flags=re.MULTILINE)
             assert anchor in [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings], link
+
+
+def test_every_public_name_has_one_entry_in_the_reference():
+    """A page of the reference holds a section of the stub file, whose names it lists."""
+    stub = (ROOT / "src" / "safr" / "__init__.pyi").read_text(encoding="utf-8")
+    sections = re.split(r"^# (\w+)$", stub, flags=re.MULTILINE)[1:]
+    held = re.findall(r"^<!-- filled in: names (\w+) -->$", "\n".join(PAGES.values()), flags=re.MULTILINE)
+    assert sorted(held) == sorted(sections[::2])
+    names = [name for body in sections[1::2] for name in re.findall(r" as (\w+)", body)]
+    assert sorted(names) == sorted(safr.__all__)
+
+
+def test_the_site_fills_in_what_its_pages_ask_for(tmp_path):
+    """And links to nothing that it lacks; `make docs` reads the pages that come out, and runs their cells."""
+    folder = tmp_path / "site"
+    subprocess.run([sys.executable, ROOT / "docs" / "assemble.py", folder], check=True)
+    pages = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.md")}
+    assert "filled in:" not in "".join(pages.values())
+    settings = pages["reference/settings.md"]
+    assert [f"### {name}" for name in setting_names() if f"### {name}\n" not in settings] == []
+    for name, page in pages.items():
+        for link in re.findall(r"\]\(([^)#\s]+\.md)", re.sub(r"```.*?```", "", page, flags=re.DOTALL)):
+            assert link.startswith("http") or (folder / name).parent.joinpath(link).exists(), (name, link)
 
 
 def test_every_page_of_the_documentation_is_in_its_index():
