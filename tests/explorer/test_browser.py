@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import re
 import shutil
 import struct
@@ -127,11 +128,6 @@ def shares_of(panel):
     return words.evaluate_all("found => found.map(word => Number(word.style.getPropertyValue('--share')))")
 
 
-def shown(share):
-    """A share as the headline writes it."""
-    return percent(share) if 0.99 < share < 1 or 0 < share < 0.01 else f"{100 * share:.0f} %"
-
-
 def width_of(bar):
     """Share of its track that a bar takes."""
     return float(bar.evaluate("node => node.style.width").removesuffix("%")) / 100
@@ -167,6 +163,16 @@ def digits(value):
     return text.replace("-", "−")
 
 
+def column(values, beside=()):
+    """Numbers as the page writes them in a column, where all have as many decimals."""
+    largest = max(map(abs, [*values, *beside]))
+    if not 1e-3 <= largest < 1e4:
+        return [digits(value) for value in values]
+    power = math.floor(math.log10(largest))
+    texts = [f"{value:.{2 - power if power < 0 else 3 - power}f}" for value in values]
+    return [text.replace("-", "−" if float(text) else "") for text in texts]
+
+
 def test_the_offline_file_shows_both_runs_side_by_side(offline, told):
     for number, name in enumerate(("baseline", "safr")):
         first = told["readings"][name][str(told["rows"][0]["number"])]
@@ -174,7 +180,7 @@ def test_the_offline_file_shows_both_runs_side_by_side(offline, told):
         expect(panel.locator("h3")).to_have_text(name)
         expect(panel.locator(".predicted b")).to_have_text(first["prediction"])
         found = [value for _, value in bars(offline, number)]
-        assert found == [digits(value) for value in first["sites"]["fc1.0"]["capacity"]]
+        assert found == column(first["sites"]["fc1.0"]["capacity"])
     assert [panel.get_attribute("data-run") for panel in offline.locator("#sentence .panel").all()] == ["1", "0"]
     select(offline, "beside", "")
     expect(offline.locator("#sentence .panel")).to_have_count(1)
@@ -188,9 +194,9 @@ def test_every_site_and_measure_shows_its_own_numbers(offline, told):
         for measure in ("capacity", "polysemanticity"):
             select(offline, "measure", measure)
             expect(offline.locator("#bars-title")).to_have_text(measure.capitalize())
-            assert [value for _, value in bars(offline)] == [digits(each) for each in reading["sites"][name][measure]]
+            assert [value for _, value in bars(offline)] == column(reading["sites"][name][measure])
     select(offline, "measure", "keep")
-    assert [value for _, value in bars(offline)] == [digits(each) for each in reading["keep"]]
+    assert [value for _, value in bars(offline)] == column(reading["keep"])
 
 
 def check_signs(page, values, target, run=None):
@@ -207,7 +213,7 @@ def check_signs(page, values, target, run=None):
     assert ["against" in word.get_attribute("class").split() for word in words.all()] == [v < 0 for v in values]
     strengths = words.evaluate_all("found => found.map(word => Number(word.style.getPropertyValue('--share')))")
     assert strengths == pytest.approx([abs(value) / largest for value in values], abs=1e-3)
-    assert [value for _, value in bars(page, run)] == [digits(value) for value in values]
+    assert [value for _, value in bars(page, run)] == column(values)
     panel = panel_of(page, "bars", run)
     zero = float(panel.locator("line.axis").get_attribute("x1"))
     for bar, value in zip(panel.locator("rect.bar").all(), values, strict=True):
@@ -361,43 +367,90 @@ def test_the_offline_file_knows_single_words_and_says_what_it_does_not_know(offl
 
 def test_the_headline_is_made_of_the_texts_numbers(offline, told):
     number = str(told["rows"][0]["number"])
-    headlines = offline.locator(".headline")
+    headlines = offline.locator(".headline").filter(has_text=" says ")
     assert [line.inner_text().split()[0] for line in headlines.all()] == ["safr", "baseline"]
     for line, run in zip(headlines.all(), ("safr", "baseline"), strict=True):
         reading, steps = told["readings"][run][number], told["what_ifs"][run][number]
         capacity = reading["sites"]["fc1.0"]["capacity"]
         expect(line).to_contain_text(
-            f"{run} says {reading['prediction']}, {shown(steps['probability']['capacity'][0])}"
+            f"{run} says {reading['prediction']}, {percent(steps['probability']['capacity'][0])}"
         )
         expect(line.locator("em").first).to_have_text(
             re.sub(r"[\x00-\x1f]", "\ufffd", reading["words"][np.argmax(capacity)])
         )
         expect(line).to_contain_text(f"{max(capacity):.2f} of 1)")
+        expect(line).to_contain_text(
+            "(right)" if reading["answer"] == told["rows"][0]["label"] else "(wrong, the label is"
+        )
         step = steps["counts"].index(steps["main"])
-        expect(line).to_contain_text(re.compile(f"highest capacity .*{shown(steps['probability']['capacity'][step])}"))
-        expect(line).to_contain_text(re.compile(f"random words? .*{shown(steps['random'][step])} on average"))
+        expect(line).to_contain_text(percent(steps["probability"]["capacity"][step]).removesuffix(" %"))
+        at_random = f"without {steps['main']} random words? at {percent(steps['random'][step])}"
+        expect(line).to_contain_text(re.compile(at_random))
+        by_relevance = percent(steps["probability"]["relevance"][step])
+        expect(line).to_contain_text(f"of highest relevance at {by_relevance}")
 
 
-HEADLINE_CASES = [  # left, prediction, at random; what the sentence says of deletion
-    (0.58, "good", 0.9, "it falls to 58 %; without 3 random words it stays at 90 % on average."),
-    (0.31, "bad", 0.95, "it turns to bad (good 31 %); without 3 random words it rises to 95 % on average."),
-    (0.90, "good", 0.9, "it stays at 90 %; without 3 random words it stays at 90 % on average."),
-    (None, "good", 0.9, None),
+HEADLINE_CASES = [  # without 1, 3 and 4 words: the probability and what is said; what the sentence says of deletion
+    (
+        [0.8, 0.7, 0.58],
+        ["good", "good", "good"],
+        "Without the 1, 3 and 4 words of highest capacity good is at 80.0 %, 70.0 % and 58.0 %; "
+        "without 4 random words at 85.0 %.",
+    ),
+    (
+        [0.8, 0.4, 0.31],
+        ["good", "bad", "bad"],
+        "Without the 1, 3 and 4 words of highest capacity good is at 80.0 %, 40.0 % and 31.0 %, "
+        "and it says bad from 3 words on; without 4 random words at 85.0 %.",
+    ),
+    ([0.8, 0.4, None], ["good", "good", "good"], None),
 ]
 
 
-@pytest.mark.parametrize(("left", "prediction", "random", "expected"), HEADLINE_CASES)
-def test_the_headline_says_what_deleting_does(open_page, exported, told, tmp_path, left, prediction, random, expected):
+@pytest.mark.parametrize(("left", "predictions", "expected"), HEADLINE_CASES)
+def test_the_headline_says_what_deleting_does(open_page, exported, told, tmp_path, left, predictions, expected):
     number = str(told["rows"][0]["number"])
     steps = told["what_ifs"]["safr"][number]
-    few = {"counts": [0, 3], "main": 3, "followed": "good", "random": [0.9, random], "random_low": [0.9, random]}
-    few |= {"random_high": [0.9, random], "probability": {"capacity": [0.9, left]}, "alone": None}
-    few |= {"predictions": {"capacity": ["good", prediction]}, "orders": {"capacity": steps["orders"]["capacity"]}}
+    random = [0.9, 0.9, 0.9, 0.85]
+    few = {"counts": [0, 1, 3, 4], "main": 4, "followed": "good", "random": random, "random_low": random}
+    few |= {"random_high": random, "probability": {"capacity": [0.9, *left]}, "alone": None}
+    few |= {"predictions": {"capacity": ["good", *predictions]}, "orders": {"capacity": steps["orders"]["capacity"]}}
     changed = {**told, "what_ifs": {**told["what_ifs"], "safr": {number: few}}}
     page = open_page(f"{rewrite(exported, changed, tmp_path).as_uri()}#run=safr&text={number}", offline=True)
-    line = page.locator(".headline").inner_text()
-    assert ("Without the 3 words of highest capacity" in line) == (expected is not None)
+    line = page.locator(".headline").inner_text().replace("\u00a0", " ")
+    assert ("of highest capacity" in line) == (expected is not None)
     assert expected is None or line.endswith(expected)
+
+
+def test_the_headline_says_which_run_leans_on_fewer_words(open_page, exported, told, tmp_path):
+    number = str(told["rows"][0]["number"])
+    changed = json.loads(json.dumps(told))
+    for run, halves in (("baseline", [3.0, 2.0, 2.0, -9.0]), ("safr", [5.0, 1.0, 1.0, 1.0])):
+        reading = changed["readings"][run][number]
+        values = halves + [0.0] * (len(reading["words"]) - len(halves))
+        reading["relevance"][str(reading["predicted"])] = values
+    page = open_page(
+        f"{rewrite(exported, changed, tmp_path).as_uri()}#run=safr&beside=baseline&text={number}", offline=True
+    )
+    page.locator("#shade label", has_text="relevance").click()
+    half = "half of what speaks for its answer lies in 1 word of safr and in 2 words of baseline"
+    expected = f"safr leans on fewer words: {half}."
+    expect(page.locator(".headline").last).to_have_text(expected)
+
+
+def test_buttons_delete_one_word_more_or_less(offline):
+    slider, fewer, more = (offline.locator(f"#{name}") for name in ("count", "fewer", "more"))
+    expect(fewer).to_be_disabled()
+    more.click()
+    expect(slider).to_have_value("1")
+    offline.locator("#sentence .panel").first.locator(".word[aria-pressed='false']").first.click()  # two are gone now
+    more.click()
+    expect(offline.locator("#count-said")).to_contain_text("3 of")
+    for _ in range(3):
+        fewer.click()
+    expect(fewer).to_be_disabled()
+    slider.evaluate("node => { node.value = node.max; node.dispatchEvent(new Event('input')); }")
+    expect(more).to_be_disabled()
 
 
 def test_shading_has_one_scale_and_a_key_with_its_ends(offline, told):
@@ -418,7 +471,7 @@ def test_shading_has_one_scale_and_a_key_with_its_ends(offline, told):
         assert shares_of(panel_of(offline, "sentence", run)) == pytest.approx(shares, abs=1e-3)
     expect(offline.locator(".ends")).to_have_text(digits(-largest) + digits(largest))
     expect(offline.locator("#order")).to_have_value("relevance")
-    expect(offline.locator(".headline").first).to_contain_text(re.compile("for it|No word speaks"))
+    expect(offline.locator(".headline").first).to_contain_text(re.compile("speaks most|No word speaks"))
 
 
 def test_the_file_finds_words_that_flip_the_answer_and_says_how(open_page, exported, told, tmp_path):

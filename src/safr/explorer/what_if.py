@@ -18,7 +18,7 @@ from safr.explorer.explanation_payload import RoundedValues, round_values
 from safr.inference import drop_rest, predict_probabilities
 
 MAX_STEPS = 32
-"""How many counts of deleted words are tried. In a short text, all counts are."""
+"""How many even counts of deleted words are tried. In a short text, all counts are."""
 
 MAX_SINGLE_DELETIONS = 64
 """In texts with more words, single words are not deleted, because a word costs a forward pass."""
@@ -206,13 +206,13 @@ def find_flip(
 
 
 def deletion_counts(deletable: int, main: int) -> list[int]:
-    """How many words are deleted step by step: evenly from none to all that can be deleted, and the count of SRS.
+    """How many words are deleted step by step: evenly from none to all that can be deleted, 1, 3, and the count of SRS.
 
-    >>> deletion_counts(3, 1), deletion_counts(100, 30)[:4]
-    ([0, 1, 2, 3], [0, 3, 6, 10])
+    >>> deletion_counts(3, 1), deletion_counts(100, 30)[:5]
+    ([0, 1, 2, 3], [0, 1, 3, 6, 10])
     """
     even_counts = np.rint(np.linspace(0, deletable, min(deletable + 1, MAX_STEPS))).astype(int).tolist()
-    return sorted({*even_counts, main})
+    return sorted({*even_counts, *(count for count in (1, 3) if count <= deletable), main})
 
 
 def name_outputs(

@@ -3,7 +3,7 @@
 import { canShareRows, findDifference, makeDumbbellPanel } from "./dumbbells.js";
 import { byId, element, listen, setOptions, svgElement } from "./elements.js";
 import { describeSign, quoteTarget } from "./explanations.js";
-import { cleanText, formatNumber, nameWord } from "./numbers.js";
+import { cleanText, formatBeside, nameWord } from "./numbers.js";
 import {
   formatWordTip,
   linkToWord,
@@ -106,7 +106,7 @@ function drawPicture(siteData, measure, order, [low, high], width) {
       svgElement(
         "text",
         { class: "value", x: Math.max(start, end) + 5, y: ROW_HEIGHT / 2, "dominant-baseline": "central" },
-        formatNumber(value),
+        formatBeside(value, Math.max(-low, high)),
       ),
     );
     return linkToWord(row, word, () => [

@@ -1,6 +1,6 @@
 // Sets up the controls at the top, the field for a sentence, links and colours. What people choose changes the state.
 
-import { stepTo } from "./deletion.js";
+import { stepBy, stepTo } from "./deletion.js";
 import { byId, setOptions } from "./elements.js";
 import { restoreNeurons } from "./neurons.js";
 import { formatCount, formatPercent } from "./numbers.js";
@@ -49,6 +49,8 @@ export function setUpControls(names, getEntries, redraw) {
   );
   byId("lines").addEventListener("input", (event) => change({ lines: Number(event.target.value) }));
   byId("count").addEventListener("input", (event) => stepTo(Number(event.target.value), getEntries()));
+  byId("fewer").addEventListener("click", () => stepBy(-1, getEntries()));
+  byId("more").addEventListener("click", () => stepBy(1, getEntries()));
   byId("order").addEventListener("change", (event) => change({ order: event.target.value }));
   byId("switch-on").addEventListener("click", restoreNeurons);
   byId("rank").addEventListener("change", (event) => change({ rank: event.target.value }));

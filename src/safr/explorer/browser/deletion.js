@@ -23,8 +23,18 @@ export function toggleWord(word, entry) {
 }
 
 export function stepTo(step, entries) {
-  const counts = entries.find((entry) => entry.whatIf)?.whatIf.counts ?? [0];
-  change({ count: counts[step], without: null });
+  change({ count: listCounts(entries)[step], without: null });
+}
+
+// Goes on from what is deleted now, by the slider or by clicks.
+export function stepBy(steps, entries) {
+  const counts = listCounts(entries);
+  const step = findNearestStep(counts, state.without ? state.without.size : state.count) + steps;
+  stepTo(Math.min(Math.max(step, 0), counts.length - 1), entries);
+}
+
+function listCounts(entries) {
+  return entries.find(({ whatIf }) => whatIf)?.whatIf.counts ?? [0];
 }
 
 // The step whose count of deleted words is nearest.

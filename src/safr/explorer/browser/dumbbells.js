@@ -2,7 +2,7 @@
 
 import { MARKS } from "./curves.js";
 import { element, svgElement } from "./elements.js";
-import { cleanText, formatNumber, nameWord, shorten } from "./numbers.js";
+import { cleanText, formatBeside, formatNumber, nameWord, shorten } from "./numbers.js";
 import { formatWordTip, linkToWord, makePanel, makeUnknownNote, measureWidth, setSize } from "./pictures.js";
 import { payload } from "./source.js";
 
@@ -107,7 +107,7 @@ function drawPicture(entries, measure, order, [low, high], width) {
             "text-anchor": "end",
             "dominant-baseline": "central",
           },
-          formatNumber(value),
+          formatBeside(value, Math.max(-low, high)),
         ),
       ),
     );

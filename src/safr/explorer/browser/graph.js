@@ -81,11 +81,9 @@ function makeGraphPanel(entry, graph, sideBySide) {
 export function makeGraphKey(isAttention) {
   return [
     isAttention
-      ? "A larger and darker circle is a word that receives more attention; a line is the mean attention of two words " +
-        "to each other. "
-      : "A larger and darker circle is a word with more capacity. A line joins two words whose vectors overlap, shorter " +
-        "and thicker where they do so more: red where they point one way, dashed blue where opposed. ",
-    `Point at a word to see its ${MARKED_PAIRS} strongest pairs. Circles can be dragged.`,
+      ? "A large circle receives much attention; a line is the mean attention of two words to each other. "
+      : "A large circle has much room of its own (capacity); a line joins words whose vectors overlap, thicker where more. ",
+    `Point at a word for its ${MARKED_PAIRS} strongest pairs.`,
   ];
 }
 

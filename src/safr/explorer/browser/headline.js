@@ -1,10 +1,11 @@
 // Says in a few sentences for each run what the model says about the text, which word counts most for that and which has
-// most room inside the model, and what becomes of the answer without such words. All numbers are those of the text.
+// most room inside the model, and what becomes of the answer without such words; then how two runs differ. All numbers
+// are those of the text.
 
 import { element } from "./elements.js";
-import { findLargestSize } from "./explanations.js";
+import { findLargestSize, formatShare } from "./explanations.js";
 import { makeTerm } from "./glossary.js";
-import { cleanText, formatCount, formatNumber, formatPercent, MINUS, UNKNOWN_MEANING } from "./numbers.js";
+import { cleanText, formatCount, formatNumber, MINUS, UNKNOWN_MEANING } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
 import { state } from "./state.js";
 import { update } from "./update.js";
@@ -22,12 +23,14 @@ const VERBS = {
   multiple_choice: "picks",
 };
 
-export function drawHeadlines(container, entries) {
+// `label` is that of the text, or null.
+export function drawHeadlines(container, entries, label) {
   update(
     container,
-    entries.map((entry) =>
-      element("p", { class: "headline", key: entry.run }, sayPrediction(entry), sayWords(entry), sayDeletion(entry)),
+    ...entries.map((entry) =>
+      element("p", { class: "headline", key: entry.run }, sayPrediction(entry, label), sayWords(entry), sayDeletion(entry)),
     ),
+    compareRuns(entries),
   );
 }
 
@@ -40,7 +43,7 @@ function hasRelevance({ relevance, predicted }) {
   return Boolean(relevance[predicted]);
 }
 
-function sayPrediction({ run, explanation }) {
+function sayPrediction({ run, explanation }, label) {
   const { prediction, answer, shares, predicted } = explanation;
   const isMultiLabel = payload.task === "multi_label";
   const said = isMultiLabel ? answer || "none of the classes" : prediction;
@@ -52,6 +55,7 @@ function sayPrediction({ run, explanation }) {
     isRegression ? "" : isMultiLabel && said !== prediction ? ` (${cleanText(prediction)} ` : ", ",
     isRegression ? "" : formatShare(share),
     !isRegression && isMultiLabel && said !== prediction ? ")" : "",
+    label === null ? "" : sayVerdict(answer, label),
     ". ",
   ];
 }
@@ -93,33 +97,72 @@ function sayRelevance(explanation) {
   return [...parts[0], ...(parts[1] ? [", ", ...parts[1]] : []), ". "];
 }
 
+// What the answer comes to without the first word, the first three, and as many as SRS deletes, then beside that without
+// as many by the other score and at random.
 function sayDeletion(entry) {
   const { whatIf } = entry;
   if (!whatIf || entry.explanation.words.length < 2) return [];
-  if (!whatIf.main) return ["No word of it can be deleted."];
-  const score = chooseScore(entry) in whatIf.orders ? chooseScore(entry) : "capacity";
-  const step = whatIf.counts.indexOf(whatIf.main);
-  const [whole, left, random] = [whatIf.probability[score][0], whatIf.probability[score][step], whatIf.random[step]];
-  if ([whole, left, random].includes(null)) return [];
-  const words = whatIf.main === 1 ? "the word" : `the ${whatIf.main} words`;
-  const which = score === "relevance" ? "that speak most for it," : "of highest capacity";
-  const prediction = whatIf.predictions[score][step];
-  const result =
-    prediction === whatIf.followed || isRegression
-      ? [compare(left, whole)]
-      : ["turns to ", element("b", { class: "wrong" }, cleanText(prediction)), ` (${cleanText(whatIf.followed)} ${formatShare(left)})`];
-  return [
-    `Without ${words} ${whatIf.main === 1 ? which.replace("speak", "speaks") : which} it `,
-    ...result,
-    `; without ${formatCount(whatIf.main, "random word")} it ${compare(random, whole)} on average.`,
+  const { main, counts, followed, orders, probability, predictions, random } = whatIf;
+  if (!main) return ["No word of it can be deleted."];
+  const score = chooseScore(entry) in orders ? chooseScore(entry) : "capacity";
+  const deleted = [...[1, 3].filter((count) => count < main && counts.includes(count)), main];
+  const steps = deleted.map((count) => counts.indexOf(count));
+  const others = ["capacity", "relevance"].filter((name) => name !== score && name in orders);
+  const step = steps.at(-1);
+  const beside = [...others.map((name) => probability[name][step]), random[step]];
+  const left = steps.map((number) => probability[score][number]);
+  if ([...left, ...beside].includes(null)) return [];
+  const changed = steps.find((number) => predictions[score][number] !== followed);
+  const comparisons = [...others.map((name) => `the ${main} of highest ${name}`), formatCount(main, "random word")];
+  const said = [
+    `Without the ${main === 1 ? "word" : `${list(deleted)} words`} of highest ${score} `,
+    `${isRegression ? "it" : nameClass(followed)} is at ${list(left.map((share) => formatShare(share)))}`,
+    ...(changed === undefined || isRegression
+      ? []
+      : [", and it says ", element("b", { class: "wrong" }, cleanText(predictions[score][changed])), ` from ${formatCount(counts[changed], "word")} on`]),
+    `; without ${comparisons.map((name, index) => `${name} at ${formatShare(beside[index])}`).join(", without ")}.`,
   ];
+  return said.map((part) => (typeof part === "string" ? part.replaceAll(" %", "\u00a0%") : part)); // stay on one line
 }
 
-// As in "falls to 58 %"; numbers that read the same stay the same.
-function compare(share, whole) {
-  const [now, before] = [formatShare(share), formatShare(whole)];
-  if (now === before) return `stays at ${now}`;
-  return `${share < whole ? "falls" : "rises"} to ${now}`;
+function nameClass(name) {
+  return payload.task === "generation" ? `“${cleanText(name)}”` : cleanText(name);
+}
+
+// As in "1, 3 and 8".
+function list(parts) {
+  return parts.length < 2 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+// Which of two runs leans on fewer words: in how few lies half of all that speaks for the answer, or of all capacity.
+function compareRuns(entries) {
+  if (entries.length !== 2) return null;
+  const score = entries.every((entry) => chooseScore(entry) === "relevance") ? "relevance" : "capacity";
+  const counts = entries.map((entry) => countHalf(entry, score));
+  if (counts.includes(0)) return null;
+  const [one, other] = entries.map(({ run }) => run);
+  const half = score === "relevance" ? "half of what speaks for its answer" : "half of all capacity";
+  const [first, second] = counts.map((count) => formatCount(count, "word"));
+  const said =
+    counts[0] === counts[1]
+      ? `Both lean on as many words: ${half} lies in ${first} of each.`
+      : `${counts[0] < counts[1] ? one : other} leans on fewer words: ${half} lies in ${first} of ${one} and in ${second} of ${other}.`;
+  return element("p", { class: "headline", key: "comparison" }, said);
+}
+
+// The smallest number of words that hold half of the sum; 0 where there is none.
+function countHalf({ run, explanation }, score) {
+  const { site } = payload.runs.find(({ name }) => name === run);
+  const values = score === "relevance" ? explanation.relevance[explanation.predicted] : explanation.sites[site]?.capacity;
+  const positive = (values ?? []).filter((value) => value > 0).sort((one, other) => other - one);
+  const half = positive.reduce((sum, value) => sum + value, 0) / 2;
+  let sum = 0;
+  return positive.findIndex((value) => (sum += value) >= half) + 1;
+}
+
+function sayVerdict(answer, label) {
+  if (isRegression) return ` (the label is ${cleanText(label)})`;
+  return answer === label ? " (right)" : ` (wrong, the label is ${label ? cleanText(label) : "none"})`;
 }
 
 function nameWord({ words, unknown }, word) {
@@ -132,11 +175,4 @@ function findLargest(values) {
 
 function sign(value) {
   return value < 0 ? `${MINUS}${formatNumber(-value)}` : `+${formatNumber(value)}`;
-}
-
-// Shares near 0 and 1 keep a digit, so that 99.7 % does not read as certain.
-function formatShare(share) {
-  if (isRegression) return formatNumber(share);
-  const isNearEdge = (share > 0.99 && share < 1) || (share < 0.01 && share > 0);
-  return formatPercent(share, isNearEdge ? 1 : 0);
 }

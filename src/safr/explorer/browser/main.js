@@ -204,7 +204,7 @@ function drawAll() {
 }
 
 function drawDeletion() {
-  drawHeadlines(byId("headlines"), entries);
+  drawHeadlines(byId("headlines"), entries, getLabel());
   drawWhatIf(entries, getRequest());
   drawSection("what-if");
 }
@@ -303,18 +303,23 @@ function drawSiteViews() {
   byId("strongest").disabled = state.lines === null;
   byId("word-order-label").hidden = entries.every(({ explanation }) => explanation.words.length <= LONG_TEXT);
   drawWords();
-  drawHeadlines(byId("headlines"), entries);
+  drawHeadlines(byId("headlines"), entries, getLabel());
   drawWhatIf(entries, getRequest());
   for (const id of Object.keys(SECTIONS)) drawSection(id);
   mark(null);
 }
 
 function drawWords() {
-  const row = state.text === null ? null : findRow(state.text);
-  drawSentence(getPanels(byId("sentence")), entries, getMeasureTitle(), {
-    label: row?.label ?? null,
-    text: row?.text ?? state.typed,
-  });
+  const text = getRow()?.text ?? state.typed;
+  drawSentence(getPanels(byId("sentence")), entries, getMeasureTitle(), { label: getLabel(), text });
+}
+
+function getLabel() {
+  return getRow()?.label ?? null;
+}
+
+function getRow() {
+  return state.text === null ? null : findRow(state.text);
 }
 
 function getMeasureTitle() {

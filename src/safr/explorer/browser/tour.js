@@ -30,7 +30,7 @@ function show(number, takesFocus = true) {
   byId("tour-step").textContent = `${step + 1} of ${STEPS.length}`;
   byId("tour-text").textContent = text;
   byId("tour-back").disabled = step === 0;
-  byId("tour-next").textContent = step + 1 < STEPS.length ? "Next" : "Done";
+  byId("tour-next").textContent = step + 1 < STEPS.length ? "Go on" : "Done";
   outline(id);
   if (!takesFocus) return;
   byId(id).scrollIntoView({ block: "center" });

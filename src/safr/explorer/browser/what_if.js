@@ -11,13 +11,14 @@ import { update } from "./update.js";
 const ESTIMATED =
   "≈ is an estimate, the sum of what each word changes alone: this file holds the slider's steps and single words; " +
   "`safr explore` without --export answers any choice.";
+const KEY = "The tick is the answer with all words, and the thin line spans the random draws.";
 const NOT_KNOWN = "This file holds the slider's steps; `safr explore` without --export answers any choice of words.";
 
 // Which words an order deletes first.
 const ORDERS = {
-  capacity: "most room of their own (capacity)",
-  relevance: "most for the answer (relevance)",
-  keep: "let through by the mask (keep probability)",
+  capacity: "highest capacity",
+  relevance: "highest relevance",
+  keep: "highest keep probability",
 };
 
 const WAITING = "…";
@@ -67,7 +68,7 @@ export function drawWhatIf(entries, request) {
     const isUnknown = answers.some(([, found]) => found === null);
     const isEstimated = answers.some(([, found]) => found?.estimate);
     const isFlip = state.without !== null && state.without === flip.without;
-    say(isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : isFlip ? flip.note : "");
+    say(isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : isFlip ? flip.note : known.some((entry) => findDeleted(entry).size) ? KEY : "");
   });
 }
 
@@ -90,7 +91,8 @@ function drawSlider(first, entries) {
   const said = `${count} of ${formatCount(entries[0].explanation.words.length, "word")}${remark}`;
   byId("count-said").textContent = said;
   slider.setAttribute("aria-valuetext", said);
-  byId("restore").disabled = count === 0;
+  byId("restore").disabled = byId("fewer").disabled = count === 0;
+  byId("more").disabled = step === first.counts.length - 1 && !state.without;
 }
 
 // What a run predicts, as the text of a line and what was found out, or the message of an error and null.
@@ -184,5 +186,6 @@ function describe(whatIf, { prediction, followed, estimate }, count) {
 // Repeats the predictions in a line of its own that screen readers follow.
 function announce() {
   const texts = [...document.querySelectorAll("#effects .predicted")].map((line) => line.textContent);
-  byId("told").textContent = [...texts, byId("deletion-note").textContent].filter(Boolean).join(" ");
+  const note = byId("deletion-note").textContent;
+  byId("told").textContent = [...texts, note === KEY ? "" : note].filter(Boolean).join(" ");
 }
