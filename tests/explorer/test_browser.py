@@ -384,7 +384,7 @@ def test_the_headline_is_made_of_the_texts_numbers(offline, told):
         )
         step = steps["counts"].index(steps["main"])
         expect(line).to_contain_text(percent(steps["probability"]["capacity"][step]).removesuffix(" %"))
-        at_random = f"without {steps['main']} random words? at {percent(steps['random'][step])}"
+        at_random = f"without {steps['main']} random words? at {percent(steps['random'][step])}".replace(" %", r"\s%")
         expect(line).to_contain_text(re.compile(at_random))
         by_relevance = percent(steps["probability"]["relevance"][step])
         expect(line).to_contain_text(f"of highest relevance at {by_relevance}")
