@@ -144,7 +144,7 @@ def change_links(text: str, path: str, page: Path, folder: Path) -> str:
         elif name.startswith("docs/images/"):
             destination = os.path.relpath(folder / name.removeprefix("docs/"), page.parent)
         elif wanted.is_dir():
-            return label.removeprefix("!")[1:-1] + f" (`{name}` in the repository)"
+            return f"`{name}`" if name in label else f"{label.removeprefix('!')[1:-1]} (`{name}` in the repository)"
         else:
             destination = os.path.relpath(wanted, page.parent)  # Sphinx copies the file beside the pages
         return f"{label}({destination}{'#' * bool(anchor)}{anchor})"
