@@ -279,7 +279,7 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
             are not numbers.
     """
     if logits is None:
-        raise InputError(f"expected a model that classifies texts or goes on with them, got {type(model).__name__}")
+        raise InputError(f"expected a model that classifies texts or continues them, got {type(model).__name__}")
     if not (logits < torch.inf).all():  # of the tokens that a language model rules out they are minus infinity
         raise InputError(
             f"the logits of this {type(model).__name__} are not finite numbers, as after a training that diverged; "
@@ -300,7 +300,7 @@ def text_logits(model: PreTrainedModel, logits: Tensor | None, batch: Batch) -> 
         )
     if logits.dim() != 3 or not model.can_generate():
         raise InputError(
-            f"expected a model that classifies texts or goes on with them, got {type(model).__name__}, whose logits "
+            f"expected a model that classifies texts or continues them, got {type(model).__name__}, whose logits "
             f"have the shape {tuple(logits.shape)}"
         )
     if model.config.is_encoder_decoder:

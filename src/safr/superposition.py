@@ -58,8 +58,8 @@ def interference(
 
     Returns:
         Overlaps in units of the vectors squared and in their type, symmetric; the diagonal holds the squared norms.
-        Infinite where the type ends: float16 does at 65,504. NaN in the row and column of a vector with a NaN or an
-        infinity in it.
+        Overlaps that are too large for the type are infinite (float16 ends at 65,504). A vector with a NaN or an
+        infinity gives NaN in its row and column.
 
     >>> interference(torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
     tensor([[1., 2.],
@@ -80,7 +80,7 @@ def polysemanticity(
     vectors: Float[Tensor, "*batch token width"],
     mask: Bool[Tensor, "*batch token"] | None = None,
 ) -> Float[Tensor, "*batch token"]:
-    r"""How much of the other tokens lies along each token's own direction.
+    r"""How much of the other tokens' vectors lies along each token's own direction.
 
     $$P_i = \sum_{j \neq i} (\hat h_i \cdot h_j)^2, \quad \hat h_i = h_i / \lVert h_i \rVert$$
 
@@ -92,9 +92,9 @@ def polysemanticity(
         mask: True where a token counts; the others get 0 and are ignored. Default: all count.
 
     Returns:
-        At least 0, in units of the vectors squared and in their type; 0 for the zero vector, infinite where the type
-        ends, NaN for all others of a text with a NaN or an infinity in it. Where T > E, right to about T times the
-        type's precision of the longest vector's squared length.
+        At least 0, in units of the vectors squared and in their type. It is 0 for the zero vector, and infinite if it
+        is too large for the type. A NaN or an infinity in a text gives NaN for all its other vectors. If T > E, the
+        error is about T times the precision of the type, relative to the squared length of the longest vector.
 
     >>> polysemanticity(torch.tensor([[1.0, 0.0], [2.0, 1.0]]))
     tensor([4.0000, 0.8000])
@@ -129,12 +129,13 @@ def capacity(
 
     Returns:
         Ratio in [0, 1]: 1 when a token is orthogonal to all others, 1/n when n tokens coincide, 0 for the zero vector.
-        NaN for a vector with a NaN or an infinity in it and for all others of its text but zero vectors. Neither the
-        vectors' length matters nor, where T <= E, how different their lengths are. Where T > E, what others take is
-        right to about T times the type's precision of the longest vector's squared length: vectors that are less than
-        about a thousandth as long as that get no exact capacity if they are orthogonal to it.
-        The sum over a text is at most min(T, E). The gradient is about 1 over the vector's length, so it is infinite or
-        NaN for a vector of which that is beyond the type.
+        A vector with a NaN or an infinity gives NaN for itself and for all other vectors of its text, except zero
+        vectors. The length of the vectors does not matter. If T <= E, it does not matter either how different their
+        lengths are. If T > E, the error is about T times the precision of the type, relative to the squared length of
+        the longest vector: a vector that is less than about a thousandth as long, and orthogonal to it, gets no exact
+        capacity.
+        The sum over a text is at most min(T, E). The gradient is about 1 over the length of the vector. If that is too
+        large for the type, the gradient is infinite or NaN.
 
     >>> capacity(torch.ones(4, 3))
     tensor([0.2500, 0.2500, 0.2500, 0.2500])

@@ -137,7 +137,7 @@ def test_a_language_model_is_scored_by_its_next_token():
 
 def test_a_model_that_gives_every_token_an_answer_is_refused():
     model, words = tiny_tokenizers.model(BertForMaskedLM)
-    with pytest.raises(InputError, match="classifies texts or goes on with them, got BertForMaskedLM"):
+    with pytest.raises(InputError, match="classifies texts or continues them, got BertForMaskedLM"):
         internal_scores(model, encode(words, TEXTS))
 
 

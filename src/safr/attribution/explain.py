@@ -124,36 +124,37 @@ def explain(
 
     Args:
         model: A model that classifies texts or words, predicts a number, writes text or finds answers, with SAFR on it
-            or not. It runs in evaluation mode and gets its own mode back. Of an encoder-decoder that writes text, the
-            first token of its output is explained by the words of the text. Of a model that gives each word a tag, the
-            tag of the word is explained that stands in double brackets in the text, as in "John saw [[Paris]]". Of one
-            that finds the answer to a question in a text, it is the answer in double brackets in the text, or its own
-            where there are none; of one that picks a choice it is so too, and the second text holds the choices with
-            " | " between.
+            or not. It runs in evaluation mode and gets its own mode back. For an encoder-decoder that writes text, the
+            first token of its output is explained by the words of the text. For a model that gives each word a tag,
+            write the word whose tag is to be explained in double brackets, as in "John saw [[Paris]]". For a model that
+            finds the answer to a question in a text, write the answer in double brackets, or leave them out to explain
+            the model's own answer. For a model that picks a choice do the same; its second text holds the choices with
+            " | " between them.
         tokenizer: Its tokenizer.
         text: Any text; a pair of them as a tuple of two, for a model that reads pairs; or a list, array, column, longer
             tuple or other iterable of texts and pairs, which is read whole.
         text_pair: The second text of a pair whose first is `text`.
         max_tokens: Tokens read of a text. Default: all.
         sites: Where words share directions, as `fc1` for every layer, `fc1.0` for one, or several such names, with
-            `attention` among them; see `safr.trace`. Default: of one text all sites, which are computed when they are
-            looked at; of a list none, only the capacity at the explaining site, so that an explanation in a list holds
-            a few numbers per word. Sites that are asked for come with the explaining one, and each adds two numbers per
-            word and one per pair of words, `attention` one per pair of words and layer.
+            `attention` among them; see `safr.trace`. The explaining site is always kept. Default: for one text all
+            sites, which are computed when you look at them; for a list only the capacity at the explaining site, so
+            that an explanation holds a few numbers per word. Each site that you name adds two numbers per word and one
+            per pair of words; `attention` adds one per pair of words and layer.
         method: Name of an attribution method, such as `relevance` or `occlusion`, whose scores are kept beside
             capacity; see `safr.benchmark`. Default: none.
-        target: Class that the scores speak about, by its name or number, or a language model's next token. Default:
-            what is predicted.
+        target: Class that the scores are about, by its name or number, or a language model's next token. Default: what
+            is predicted.
         neurons: How many of the explaining layer's neurons to keep of each text, those that it uses most: which words
             share them, and what each adds to the class at every word. See `TextNeurons`. Default: none.
 
     Returns:
-        An `Explanation`; of a list `Explanations`, a sequence of one per text, also of a list of one or none.
+        An `Explanation`; for a list `Explanations`, a sequence with one for each text, even if the list has only one
+        text or none.
 
     Raises:
-        InputError: A text is none, holds no word or is longer than the model can read, or the model is of another kind,
-            has no such site or class, or does not allow the method. Of a list the message names the text by its number,
-            from 0.
+        InputError: A text is not a text, has no word or is longer than the model can read; or the model is of another
+            kind, has no such site or class, or does not allow the method. For a list the message names the text by its
+            number, from 0.
     """
     check_model(model)
     sites = (sites,) if isinstance(sites, str) else sites

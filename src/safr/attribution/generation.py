@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OutputExplanation:
-    """Which words each token of a model's output goes back to."""
+    """Which words of the text each token of a model's output depends on."""
 
     words: tuple[str, ...]
     """The words of the text; of a causal model also the tokens of the output, which later tokens see."""
@@ -112,10 +112,10 @@ def explain_output(
     max_new_tokens: int = 20,
     max_tokens: int | None = None,
 ) -> OutputExplanation:
-    """Let a language model go on with a text, and explain every token that it writes.
+    """Let a language model continue a text, and explain every token that it writes.
 
-    The output is greedy: in each step the token with the highest logit, up to the end-of-text token, which is not
-    explained; generation settings such as a repetition penalty are not followed. A token is explained by the words of
+    The output is decoded greedily: each step takes the token with the highest logit, up to the end-of-text token, which
+    is not explained. Generation settings such as a repetition penalty are ignored. A token is explained by the words of
     the text and, in a causal model, by the tokens before it.
 
     Args:

@@ -70,8 +70,8 @@ def benchmark(
 ) -> dict[str, Any]:
     """Judge the explanations of a run, or of a model with its tokenizer, on test texts.
 
-    What is done is kept in the folder `benchmark`, of the run or of `output`, so that a benchmark that was stopped goes
-    on.
+    Finished parts are kept in the folder `benchmark` of the run or of `output`, so that a benchmark that was stopped
+    can continue.
 
     Args:
         run_or_model: A trained run, or a model that classifies texts or words, predicts a number, writes text or
@@ -83,8 +83,9 @@ def benchmark(
             asked for, but `COSTLY_METHODS`. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
-        limit: Texts at most; of more, those whose SHA-256 comes first.
-        costly_texts: Of these, texts at most for what costs many passes: NAOPC (100 otherwise), shuffled weights (50)
+        limit: At most so many texts: those whose SHA-256 comes first.
+        costly_texts: Of these, at most so many texts for what needs many passes: NAOPC (100 otherwise), shuffled
+            weights (50)
             and interventions. For deep models.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
         output: Folder for the results of a model. Default: nothing is written down.

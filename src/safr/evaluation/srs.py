@@ -52,8 +52,8 @@ _TEXTS = {"first": (0,), "second": (1,), "both": (0, 1)}
 class SRSResult:
     """SRS at one k, beside random deletion, with 95 % bootstrap intervals over texts.
 
-    All are fractions. Of a regression model every accuracy is a mean absolute error instead, in the unit of the labels,
-    and every drop is by how much the error grows; `metric` says which.
+    All are fractions. For a regression model, every accuracy is a mean absolute error instead, in the unit of the
+    labels, and every drop is by how much the error grows; `metric` says which of the two it is.
     """
 
     percent: float
@@ -117,17 +117,18 @@ def srs(
     max_tokens: int | None = None,
     progress: Progress | None = None,
 ) -> SRSResult:
-    r"""SRS of a model on labelled texts: the accuracy that goes with the words of highest capacity.
+    r"""SRS of a model on labelled texts: the accuracy that is lost without the words of highest capacity.
 
     $$SRS(k) = acc(x) - acc(x \setminus top_k(x))$$
 
-    where $x \setminus top_k(x)$ is a text without the k % of its words that have the highest capacity. It means
-    something only beside the deletion of as many random words, which is measured with it.
+    where $x \setminus top_k(x)$ is a text without the k % of its words that have the highest capacity. It has a meaning
+    only beside the deletion of as many random words, which is measured as well.
 
-    Source: SAFR (Chang et al. 2025), section 4. Deleted tokens leave the sequence; their number is k % of the words,
-    rounded half up, at least 1, and at least 1 word stays. Ties go to the earlier word.
+    Source: SAFR (Chang et al. 2025), section 4. Deleted tokens are removed from the sequence. Their number is k % of
+    the words, rounded half up; at least 1 word is deleted and at least 1 stays. Of words with the same score the
+    earlier one is deleted first.
 
-    Of a regression model the mean absolute error takes the place of accuracy, and SRS is by how much it grows. Where
+    For a regression model, the mean absolute error takes the place of accuracy, and SRS is by how much it grows. If
     several classes can be right, a text counts as right if all its classes are.
 
     Args:
@@ -135,7 +136,7 @@ def srs(
             it or not. It runs in evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer.
         texts: At least two texts, or pairs, as tuples, for a model that reads pairs.
-        labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right. Of
+        labels: One for every text: the right class, the right number, or 0 or 1 for every class that can be right; for
             questions with choices the number of the right one.
         percent: k, above 0 and at most 100.
         scores: One score per word of every text, as another method gives them, in place of capacity.

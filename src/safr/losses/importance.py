@@ -46,17 +46,17 @@ def importance_loss(
         scale_free: Differs from the paper: scale-free importance reads $1 - C_i = P_i / (\lVert h_i \rVert^2 + P_i)$
             in place of the root, the share of its own direction that others take, which does not depend on the vectors'
             length.
-        weights: How much each token matters, w; where it is negative, sharing is asked for. Default: 1.
+        weights: How much each token matters, w. A negative weight asks the token to share. Default: 1.
 
     Returns:
         Mean over texts, in float32 at least; at least 0 without weights, at most 1 if scale-free. A text without a
-        content token adds 0, and no text at all gives 0. Where a content token's vector or weight holds a NaN or an
-        infinity, the loss is NaN and so is its gradient. It can be differentiated once.
+        content token adds 0, and without any text the loss is 0. If the vector or the weight of a content token holds a
+        NaN or an infinity, the loss and its gradient are NaN. The loss can be differentiated once.
 
-        Vectors may be of any length. In a text of which one is over $10^9$ times as long as another, the gradient of
-        the shorter is finite but too small. The gradient of a vector of which 1 over its length is beyond the type is
-        infinite or NaN if scale-free, and so may be that of a token whose weight is over 1/64 of the largest number of
-        the type.
+        Vectors may have any length. If one vector of a text is more than $10^9$ times as long as another, the gradient
+        of the shorter one is finite but too small. In the scale-free form, the gradient is infinite or NaN if 1 over
+        the vector's length is too large for the type. The same may happen to a token whose weight is above 1/64 of the
+        largest number of the type.
 
     Raises:
         TypeError: An argument is no tensor of the type that it has to be.
@@ -84,7 +84,7 @@ def information_loss(
     keep: Float[Tensor, "batch token"],
     mask: Bool[Tensor, "batch token"] | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Negative entropy of the keep probabilities: low when the mask stays undecided, so that it passes little on.
+    r"""Negative entropy of the keep probabilities: low when the mask stays undecided, and so lets little through.
 
     $$\frac{1}{N} \sum_n \frac{1}{T} \sum_i [r_i \log r_i + (1 - r_i) \log (1 - r_i)]$$
 

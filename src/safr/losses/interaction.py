@@ -41,14 +41,14 @@ def interaction_loss(
         attention: Attention weights, rows over the keys; before dropout.
         mask: True where a token counts; the others' rows and columns are left out. Default: all count.
         exclude_self: Leave out i = j in I.
-        visible: True where a query may see a key. Differs from the paper: causal pairs, where the paper's every token
-            sees every other. Their number takes the place of T^2, so that a causal model's loss does not shrink.
-            Default: all.
+        visible: True where a query may see a key. Differs from the paper: causal pairs, since every token sees every
+            other one there. The number of visible pairs replaces T^2, so that the loss of a causal model does not
+            shrink. Default: all.
 
     Returns:
         Mean over texts and heads of a number in [0, 1], [0, 1 / T] where all is visible. A text without a content
-        token adds 0, and no text at all gives 0. In float32 at least; never a number where an attention weight that
-        counts is NaN or infinite. It can be differentiated once.
+        token adds 0, and no text at all gives 0. It is computed in float32 at least. If an attention weight that counts
+        is NaN or infinite, the loss is not a number. The loss can be differentiated once.
 
     Raises:
         TypeError: An argument is no tensor of the type that it has to be.

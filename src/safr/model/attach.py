@@ -39,14 +39,14 @@ def attach(
     r"""Put SAFR on a model: from here on `outputs.loss` is $CE + \lambda_{Imp} L_{Imp} + \lambda_{Inter} L_{Inter}$.
 
     Source: SAFR (Chang et al. 2025), section 3. The model is changed in place; its class, its `forward` and its own
-    weights stay what they were. `model.safr` holds the mask's weights, `model.safr.terms` the last loss's parts.
-    Where a training loop computes the loss itself, from the logits, `outputs.regularization` is what to add to it.
+    weights stay what they were. `model.safr` holds the weights of the mask, and `model.safr.terms` the parts of the
+    last loss. If your training loop computes the loss itself from the logits, add `outputs.regularization` to it.
 
-    Of an encoder-decoder, SAFR reads the encoder: its tokens are the text that is explained.
+    In an encoder-decoder SAFR reads the encoder, whose tokens are the text that is explained.
 
     Args:
-        model: Any transformers model whose attention goes through transformers' attention interface, or is DeBERTa's
-            or MPNet's own, also with adapters (PEFT) around it.
+        model: Any transformers model that uses transformers' attention interface, and DeBERTa and MPNet, which have
+            attention of their own. It may have adapters (PEFT) around it.
         regularization: What to add. Default: the paper's, 0.1 and 0.1.
         tokenizer: Says which tokens are special and so never count, and which continue a word. Default: the special
             tokens that the model's config names.
@@ -126,13 +126,13 @@ def parameter_groups(
     vmask_learning_rate: float | None = None,
     embedding_learning_rate: float | None = None,
 ) -> list[dict[str, Any]]:
-    """The weights that train, for an optimizer, with learning rates of VMASK's and of the embeddings' own.
+    """The trainable weights as groups for an optimizer, with separate learning rates for VMASK and for the embeddings.
 
     Args:
         model: A model after `attach`.
-        learning_rate: Of the model's own weights.
-        vmask_learning_rate: Of the mask's weights, which start from nothing. Default: the same.
-        embedding_learning_rate: Of the token embeddings, of which a rare word's is seldom changed. Default: the same.
+        learning_rate: For the model's own weights.
+        vmask_learning_rate: For the weights of the mask, which start from random values. Default: the same.
+        embedding_learning_rate: For the token embeddings; that of a rare word is seldom updated. Default: the same.
 
     Raises:
         InputError: SAFR is not on the model.

@@ -29,17 +29,17 @@ WARMUP_SHARE = 10
 class RegularizationCallback(TrainerCallback):
     """Logs SAFR's terms in a Hugging Face Trainer: `Trainer(..., callbacks=[safr.RegularizationCallback()])`.
 
-    Beside `loss` stand `task_loss`, `importance`, `interaction` and `information`, as far as they are computed:
-    unweighted means since the last logging, as `loss` is a mean over steps and processes. Beside `eval_loss`, which
-    holds the regularizers as `loss` does, stand `eval_task_loss` and the others: means over the texts. The task's loss
-    alone is what a model without SAFR calls `eval_loss`, so `metric_for_best_model="eval_task_loss"` compares. All
-    who read the logs see them, such as TensorBoard, and so does `trainer.state.log_history`. Sums stay on the device
-    until they are logged.
+    In training, `task_loss`, `importance`, `interaction` and `information` (if they are computed) are logged together
+    with `loss`. Like it, they are means since the last logging, over steps and processes, and without the weights. In
+    evaluation, `eval_task_loss` and the others are logged together with `eval_loss`, as means over the texts.
+    `eval_loss` contains the regularizers, and `eval_task_loss` is what a model without SAFR calls `eval_loss`, so use
+    `metric_for_best_model="eval_task_loss"` to compare. The values are in `trainer.state.log_history` and in every
+    tracker, such as TensorBoard. Sums stay on the device until they are logged.
 
-    Where the loss is computed outside the model, as with label smoothing, there is no `task_loss`, and in evaluation
-    nothing: `eval_loss` then is the task's alone.
+    If the loss is computed outside the model, as with label smoothing, there is no `task_loss`. In evaluation nothing
+    is added then, because `eval_loss` is already the loss of the task alone.
 
-    It also keeps the warm-up short enough where a training begins, see `fit_warmup`.
+    When a training begins, it also keeps the warm-up short enough; see `fit_warmup`.
     """
 
     def __init__(self) -> None:
