@@ -127,44 +127,47 @@ class Regularization:
     # Differs from the paper: token weighting lets tokens above their text's mean have directions of their own and
     # those below it share. It is for pretrained weights, whose embeddings the loss should not pull apart.
     token_weighting: Literal["auto", "equal", "keep", "attention"] = "auto"
-    """What each token's part of the importance loss counts: the same (the paper's, and the default for sites that are
-    named), or by how much its keep probability, or the attention that it receives at the site's layer, lies above its
-    text's mean; below it a token is to share."""
+    """How much each token counts in the importance loss. `equal`: all the same, as in the paper, and the default for
+    sites that you name. `keep` and `attention`: by how much its keep probability, or the attention that it receives at
+    the site's layer, is above the mean of its text; tokens below the mean are pushed to share directions."""
 
     site: str = "auto"
-    """Site whose capacity explains a prediction. `auto`: the last but one FC1 that the importance loss reads, or the
-    only one; else the first layer's, as in the paper."""
+    """Site whose capacity explains a prediction. `auto`: the second to last FC1 that the importance loss reads, or the
+    only one; if it reads none, the FC1 of the first layer, as in the paper."""
 
     fc1: str | None = None
-    """Wildcard of the first feed-forward layers' module paths, for a model whose family is not known."""
+    """Wildcard for the module paths of the first feed-forward layers, in a model whose family is not known."""
 
     # Differs from the paper: padding never counts. The published code counts it in every sum and mean.
     padding: Literal["mask", "count"] = "mask"
-    """Whether padding counts in the losses and under VMASK, as in the authors' published code, or never does."""
+    """Whether padding counts in the losses and under VMASK. `count`: as in the authors' published code; `mask`:
+    never."""
 
     scale_free: bool | None = None
-    """Let the importance loss read the share of its own direction that a token loses to others, which does not depend
-    on the vectors' length. Default: where tokens are weighted."""
+    """Let the importance loss measure the share of its own direction that a token loses to others, which does not
+    depend on the length of the vectors. Default: on if tokens are weighted."""
 
     interaction_estimator: Literal["auto", "exact", "probes"] = "auto"
-    """How the interaction loss is computed: exactly, whose cost grows with the cube of a text's length, or estimated
-    without bias by 8 random vectors (probes) for each head. `auto`: exactly in batches of up to 128 tokens; in longer
-    ones from heads and texts that are drawn anew in each training step, up to 256 tokens a quarter of the heads, up to
-    1024 an eighth of them in a quarter of the texts; beyond by probes, again a quarter of the heads."""
+    """How the interaction loss is computed. `exact`: the cost grows with the cube of a text's length. `probes`:
+    estimated without bias by 8 random vectors for each head. `auto`: exactly up to 128 tokens. For longer texts each
+    training step draws some heads and texts: up to 256 tokens a quarter of the heads, up to 1024 an eighth of the heads
+    in a quarter of the texts, and above that a quarter of the heads by probes."""
 
     interaction_heads: int | None = None
-    """Heads of each layer that the interaction loss reads in a training step, drawn anew. Default: see above."""
+    """How many heads of each layer the interaction loss reads in a training step; they are drawn anew each time.
+    Default: as `interaction_estimator` says."""
 
     interaction_layers: int | None = None
-    """Of the chosen layers, how many the interaction loss reads in a training step, drawn anew. Default: all."""
+    """How many of the chosen layers the interaction loss reads in a training step; they are drawn anew each time.
+    Default: all."""
 
     exclude_self: bool = False
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
 
     warmup_steps: int | None = None
-    """Forward passes in training over which the weights rise linearly from 0 to their full size. Default: 200 on
-    pretrained weights, whose new classifier has nothing to hold against them at first, or a tenth of a training that is
-    shorter than that; else none."""
+    """Forward passes in training over which the loss weights rise linearly from 0 to their full size. Default: none
+    from scratch; on pretrained weights, whose new classifier needs time to adapt, 200, or a tenth of the training if it
+    is shorter than that."""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -232,7 +235,7 @@ class Recipe:
     """Seed of the weights, the order of the texts, dropout and the mask's samples."""
 
     epochs: int = 100
-    """Epochs at most."""
+    """Most epochs that are trained."""
 
     # Differs from the paper: patience, which is 3 in the published code. The dev accuracy of 825 sentences moves by 1.6
     # points by chance, and with padding masked that ended a training 5 points of dev accuracy before its best.
@@ -242,8 +245,8 @@ class Recipe:
     # Differs from the paper: kept epoch, which is the last in the published code, since it keeps references to the
     # live weights where it means to keep the best.
     kept_epoch: Literal["best", "last"] = "best"
-    """Which epoch's weights are kept: that of the best dev accuracy, or the last, as the published code does. Where
-    dev accuracy stays level while the losses still fall, the best is any of many."""
+    """Which epoch's weights are kept: the one with the best dev accuracy, or the last one, as in the published code. If
+    dev accuracy stays level while the losses still fall, which epoch is the best is a matter of chance."""
 
     metric: Literal[
         "auto",
@@ -260,17 +263,17 @@ class Recipe:
         "entity_f1",
         "answer_f1",
     ] = "auto"
-    """Metric on dev that the best epoch and `patience` go by. `auto`: accuracy; of numbers the mean absolute error,
-    `mae`; of what a model writes `perplexity`; of tags `macro_f1` over all words; of answers `exact_match`."""
+    """Metric on dev by which the best epoch is chosen and `patience` counts. `auto`: accuracy; for numbers the mean absolute error, `mae`;
+    for written text `perplexity`; for tags `macro_f1` over all words; for answers `exact_match`."""
 
     batch_size: int = 32
-    """Texts in a batch, of all processes together."""
+    """Texts in a batch, over all processes together."""
 
     learning_rate: float = 1e-4
     """Learning rate of Adam."""
 
     gradient_accumulation: int = 1
-    """Batches whose gradients are added up before a step of the optimizer."""
+    """How many batches' gradients are added up before a step of the optimizer."""
 
     schedule: Literal[
         "constant",
@@ -281,20 +284,20 @@ class Recipe:
         "inverse_sqrt",
         "constant_with_warmup",
     ] = "constant"
-    """Course of the learning rate, by the Trainer's names: constant as in the published code, linear to 0 over all
+    """How the learning rate changes, by the Trainer's names: constant as in the published code, linear to 0 over all
     epochs, ..."""
 
     warmup_ratio: float = 0.0
     """Share of the steps over which the learning rate rises from 0, in schedules other than `constant`."""
 
     weight_decay: float = 0.0
-    """Weight decay of AdamW, for matrices and embeddings; without it AdamW is the published code's Adam."""
+    """Weight decay of AdamW, for matrices and embeddings. With 0 AdamW is the Adam of the published code."""
 
     max_grad_norm: float = 0.0
-    """Norm that gradients are clipped to; 0, as in the published code, clips nothing."""
+    """Norm that gradients are clipped to. With 0, as in the published code, they are not clipped."""
 
     class_weights: Literal["equal", "balanced"] = "equal"
-    """Whether a text counts the same in the loss, or `balanced`: each class as much as every other, however rare."""
+    """What counts the same in the loss. `equal`: every text; `balanced`: every class, however rare it is."""
 
     vmask_learning_rate: float | None = None
     """Learning rate of the mask's own weights. Default: the same."""
@@ -304,15 +307,15 @@ class Recipe:
     embedding of a word that is seen ten times moves ten times. Default: the same."""
 
     max_tokens: int | None = None
-    """Tokens kept of each text. Default: 256 for IMDB, 384 of a question and the text that answers it, 128 otherwise,
-    as in the authors' published code."""
+    """How many tokens of each text are read. Default: 256 for IMDB, 384 for a question with the text that answers it,
+    and otherwise 128, as in the authors' published code."""
 
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Numbers that training computes with: bfloat16 is autocast, where the weights and SAFR's losses stay float32."""
+    """Number type of the training. `bfloat16` uses autocast: the weights and SAFR's losses stay in float32."""
 
     training_arguments: tuple[str, ...] | None = None
-    """Any other `TrainingArguments` of the Hugging Face Trainer: a YAML file of them, or each as NAME=VALUE, as in
-    `optim=adafactor label_smoothing_factor=0.1`. What SAFR has an option for is not among them."""
+    """Any other `TrainingArguments` of the Hugging Face Trainer: a YAML file, or several NAME=VALUE, as in
+    `optim=adafactor label_smoothing_factor=0.1`. Arguments that SAFR has an option for are refused."""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -344,38 +347,38 @@ class Settings:
     """A known name (see `safr data`), the path of a file or folder, `hub:NAME` or `hub:NAME:CONFIGURATION`."""
 
     text_column: str | tuple[str, ...] = "text"
-    """Column that holds the text, for data of your own, or the two columns of a pair, as `premise hypothesis`. Of a
-    question with choices, its column and those of the choices, or one that lists them."""
+    """Column that holds the text, for data of your own, or the two columns of a pair, as in `premise hypothesis`. For
+    multiple choice: the column of the question, and one column for each choice or one with a list of them."""
 
     label_column: str | tuple[str, ...] = "label"
-    """Column that holds the label, for data of your own, or several columns of 0 and 1, one a class."""
+    """Column that holds the label, for data of your own, or several columns of 0 and 1, one for each class."""
 
     task: Literal["auto"] | Task = "auto"
-    """What the labels are: one class a text, any number of classes a text (`multi_label`: a list, names joined by `;`,
-    or several columns), a number to predict, a text that a language model or an encoder-decoder is to write
-    (`generation`; with the text's own column as the label column, or a .txt file, the text itself), a tag for each
-    word (`token_classification`: two lists, or a .conll file), the answers to a question and where they stand in the
-    text (`question_answering`: columns as those of SQuAD, or a .json file), or the right one of several choices
-    (`multiple_choice`). `auto` tells it from the labels."""
+    """What the labels are. `classification`: one class for each text. `multi_label`: any number of classes, as a list,
+    as names joined by `;` or in several columns. `regression`: a number. `generation`: a text that the model is to
+    write; with a .txt file, or the same column for text and label, it is the text itself. `token_classification`: a tag
+    for each word, as two lists or a .conll file. `question_answering`: the answers to a question and their places in a
+    text, in columns like those of SQuAD or a .json file. `multiple_choice`: the right one of several choices. `auto`:
+    guessed from the labels."""
 
     drop_duplicates: bool = False
-    """Leave out of the training texts what is also in dev or test, and out of dev what is also in test."""
+    """Remove from train the texts that are also in dev or test, and from dev those that are also in test."""
 
     model: str = PAPER_MODEL
     """The paper's transformer, trained from scratch, or the folder or hub name of a pretrained model to fine-tune."""
 
     # Differs from the paper: tokenizer, which is `words` there and for its own data sets here.
     tokenizer: Literal["auto", "subwords", "words"] = "auto"
-    """How the paper's transformer reads texts; a pretrained model brings its own tokenizer. `subwords`: lower case and
-    parted from punctuation, no word is unknown. `words`: split at white space with their case, and those that the
-    training texts hold once are unknown, as in the authors' published code. `auto`: `words` on the paper's own data
-    sets, `sst2_paper` and `imdb`, else `subwords`."""
+    """How the paper's transformer reads texts; a pretrained model brings its own tokenizer. `subwords`: in lower case
+    and separated from punctuation, so that no word is unknown. `words`: split at white space and with their case; words
+    that occur only once in the training texts are unknown, as in the authors' published code. `auto`: `words` for the
+    paper's own data sets, `sst2_paper` and `imdb`, otherwise `subwords`."""
 
     regularization: Regularization = field(default_factory=Regularization)
     """What SAFR adds."""
 
     architecture: Architecture = field(default_factory=Architecture)
-    """The paper's transformer's size; a pretrained model brings its own."""
+    """Size of the paper's transformer; a pretrained model has its own."""
 
     recipe: Recipe = field(default_factory=Recipe)
     """How it is trained."""
@@ -471,19 +474,19 @@ class Settings:
 @_document_fields
 @dataclass(frozen=True)
 class ModelData:
-    """What a model that is no run is judged on; of no use for runs, which know their data."""
+    """Data to judge a model on that is not a run; a run knows its own data."""
 
     data: str | None = None
-    """For models that are no run: a known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
+    """For a model that is not a run: a known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
 
     text_column: str | tuple[str, ...] = "text"
     """Column that holds the text, or the two columns of a pair."""
 
     label_column: str | tuple[str, ...] = "label"
-    """Column that holds the label, or several columns of 0 and 1, one a class."""
+    """Column that holds the label, or several columns of 0 and 1, one for each class."""
 
     task: Literal["auto"] | Task = "auto"
-    """What the model says about a text, where its config does not say so."""
+    """What the model says about a text, if its config does not tell."""
 
     max_tokens: int | None = None
     """Tokens read of each text. Default: as in training, but no more than the model reads."""
