@@ -263,8 +263,9 @@ class Recipe:
         "entity_f1",
         "answer_f1",
     ] = "auto"
-    """Metric on dev by which the best epoch is chosen and `patience` counts. `auto`: accuracy; for numbers the mean absolute error, `mae`;
-    for written text `perplexity`; for tags `macro_f1` over all words; for answers `exact_match`."""
+    """Metric on dev by which the best epoch is chosen and `patience` counts. `auto`: accuracy; for numbers the mean
+    absolute error, `mae`; for written text `perplexity`; for tags `macro_f1` over all words; for answers
+    `exact_match`."""
 
     batch_size: int = 32
     """Texts in a batch, over all processes together."""
