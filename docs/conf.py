@@ -54,6 +54,7 @@ nb_execution_in_temp = True
 nb_execution_show_tb = True
 nb_output_stderr = "remove"  # notes of other packages on this machine
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # which has tables
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 4
