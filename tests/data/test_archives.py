@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import hashlib
 import io
 import tarfile
 import threading
@@ -58,12 +59,9 @@ def two_a_class(monkeypatch):
 CONTENT = b"the archive" * 20_000
 
 
-def read(path):
-    if path.read_bytes() != CONTENT:
-        raise InputError(f"{path}: not the archive")
-
-
-ARCHIVE = Archive("mine", "mine.zip", "http://127.0.0.1:9/mine.zip", read)
+ARCHIVE = Archive(
+    "mine", "mine.zip", "http://127.0.0.1:9/mine.zip", hashlib.sha256(CONTENT).hexdigest(), read=Path.read_bytes
+)
 
 
 @pytest.fixture
@@ -285,8 +283,16 @@ def test_a_download_that_breaks_off_is_an_error(serve, cache):
     assert_refused(archive, r"could not be downloaded \(it broke off after 100000 of 220000 bytes\)", cache)
 
 
-def test_a_wrong_file_is_an_error(serve, cache):
-    assert_refused(serve(b"<html>log in</html>"), r"gave a file that is not mine\.zip, or a broken one", cache)
+@pytest.mark.parametrize("body", [b"<html>log in</html>", CONTENT[:-1] + b"E"], ids=["another file", "one letter"])
+def test_a_download_of_another_sha_256_is_an_error(body, serve, cache):
+    numbers = [hashlib.sha256(content).hexdigest()[:12] for content in (body, CONTENT)]
+    message = r"gave a file that is not mine\.zip, or a broken one \(SHA-256 {}\.\.\., expected {}\.\.\.\)"
+    assert_refused(serve(body), message.format(*numbers), cache)
+
+
+def test_a_file_of_the_users_own_may_be_packed_in_another_way(tmp_path):
+    (tmp_path / "mine.zip").write_bytes(b"packed again")
+    assert locate_archive(ARCHIVE, data_dir=tmp_path, download=False) == tmp_path / "mine.zip"
 
 
 def test_an_address_that_serves_nothing_is_an_error(serve, cache):

@@ -25,7 +25,7 @@ from safr.data.messages import shorten_path
 from safr.data.splits import Example
 from safr.errors import InputError, shorten_text
 from safr.progress import Progress
-from safr.storage import replace_file
+from safr.storage import hash_file, replace_file
 
 _LARGEST_TREES = 10_000_000  # bytes of a file of trees; SST's training file has 2 million
 _LARGEST_REVIEW = 200_000  # bytes; the longest has 14 thousand
@@ -61,11 +61,15 @@ class SentimentTree:
 
 @dataclass(frozen=True)
 class Archive:
-    """A published data file: its folder, its name, its address, and the function that reads it."""
+    """A published data file: its folder, its name, its address, its SHA-256, and the function that reads it.
+
+    Only what is downloaded is held to the SHA-256. A file of the user's own may be packed in another way.
+    """
 
     folder: str
     file_name: str
     address: str
+    sha256: str
     read: Callable[[Path], Any]
 
 
@@ -118,6 +122,7 @@ SST = Archive(
     folder="sst2",
     file_name="trainDevTestTrees_PTB.zip",
     address="https://nlp.stanford.edu/sentiment/trainDevTestTrees_PTB.zip",
+    sha256="5c613a4f673fc74097d523a2c83f38e0cc462984d847b82c7aaf36b01cbbbfcc",
     read=read_sst_trees,
 )
 
@@ -125,6 +130,7 @@ IMDB = Archive(
     folder="imdb",
     file_name="aclImdb_v1.tar.gz",
     address="https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
     read=read_imdb_reviews,
 )
 
@@ -302,10 +308,9 @@ def _fetch(address: str, file: IO[bytes], progress: Progress | None) -> None:
 
 
 def _check_download(archive: Archive, path: Path) -> None:
-    try:
-        archive.read(path)
-    except InputError:
+    digest = hash_file(path).hex()
+    if digest != archive.sha256:
         raise InputError(
-            f"{archive.address} gave a file that is not {archive.file_name}, or a broken one; "
-            + download_instructions(archive)
-        ) from None
+            f"{archive.address} gave a file that is not {archive.file_name}, or a broken one "
+            f"(SHA-256 {digest[:12]}..., expected {archive.sha256[:12]}...); {download_instructions(archive)}"
+        )
