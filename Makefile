@@ -46,7 +46,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --constraint constraints.txt --editable ".[app]"
+	$(PIP) install --constraint constraints.txt --editable ".[app,demo]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

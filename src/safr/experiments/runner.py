@@ -258,7 +258,7 @@ def _run_on_ray(
     try:
         import ray
     except ImportError:
-        raise InputError("--engine ray needs Ray; install it by `pip install 'safr[ray]'`") from None
+        raise InputError("--engine ray needs the package ray; run `pip install ray`") from None
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -67,7 +67,7 @@ def serve(
         from safr.explorer.middleware import AccessMiddleware
     except ModuleNotFoundError as error:
         raise InputError(
-            f"{error.name} is not installed; run `pip install 'safr[app]'`, or use --export FILE"
+            f"{error.name} is not installed; run `pip install fastapi uvicorn`, or use --export FILE"
         ) from error
     check_text_count(texts)
     token = choose_token(host, token)
