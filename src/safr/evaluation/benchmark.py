@@ -85,8 +85,7 @@ def benchmark(
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: At most so many texts: those whose SHA-256 comes first.
         costly_texts: Of these, at most so many texts for what needs many passes: NAOPC (100 otherwise), shuffled
-            weights (50)
-            and interventions. For deep models.
+            weights (50) and interventions. For deep models.
         max_tokens: Tokens read of each text by a model. Default: all. A run reads as many as it was trained with.
         output: Folder for the results of a model. Default: nothing is written down.
         data_dir: Folder where archives of data are looked for first.

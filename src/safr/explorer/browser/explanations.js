@@ -1,6 +1,6 @@
 // Reads explanations as the page or the server sends them: sites, layers, measures, and the values of words and pairs.
 
-import { formatNumber, formatPercent, shorten } from "./numbers.js";
+import { cleanText, formatNumber, formatPercent, shorten } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
 import { SITES } from "./state.js";
 
@@ -200,6 +200,11 @@ export function nameLabel({ labels }, label) {
 // A predicted value: a probability in per cent, or a number as it is.
 export function formatShare(share, decimals = 1) {
   return isRegression ? formatNumber(share) : formatPercent(share, decimals);
+}
+
+// Whether an answer is the text's label, and the label's name.
+export function judgeAnswer(answer, label) {
+  return { isRight: answer === label, labelName: label ? cleanText(label) : "none" };
 }
 
 // What is predicted where the value of the predicted class, which has this name, is `followed`; null if that does not

@@ -3,7 +3,7 @@
 // are those of the text.
 
 import { element } from "./elements.js";
-import { findLargestSize, formatShare } from "./explanations.js";
+import { findLargestSize, formatShare, judgeAnswer } from "./explanations.js";
 import { makeTerm } from "./glossary.js";
 import { cleanText, formatCount, formatNumber, MINUS, UNKNOWN_MEANING } from "./numbers.js";
 import { isRegression, payload } from "./source.js";
@@ -39,6 +39,13 @@ function chooseScore({ explanation }) {
   return state.measure === "relevance" && hasRelevance(explanation) ? "relevance" : "capacity";
 }
 
+// The words' capacity at the run's own site, or their relevance for its answer.
+function getScore({ run, explanation }, score) {
+  if (score === "relevance") return explanation.relevance[explanation.predicted];
+  const { site } = payload.runs.find(({ name }) => name === run);
+  return explanation.sites[site]?.capacity;
+}
+
 function hasRelevance({ relevance, predicted }) {
   return Boolean(relevance[predicted]);
 }
@@ -64,14 +71,14 @@ function sayPrediction({ run, explanation }, label) {
 function sayWords(entry) {
   const { explanation } = entry;
   if (explanation.words.length < 2) return ["The text is a single word, so there is nothing to compare it with. "];
-  const relevance = hasRelevance(explanation) ? sayRelevance(explanation) : [];
+  const relevance = hasRelevance(explanation) ? sayRelevance(entry) : [];
   const capacity = sayCapacity(entry);
   return chooseScore(entry) === "relevance" ? [...relevance, ...capacity] : [...capacity, ...relevance];
 }
 
-function sayCapacity({ run, explanation }) {
-  const { site } = payload.runs.find(({ name }) => name === run);
-  const values = explanation.sites[site]?.capacity;
+function sayCapacity(entry) {
+  const { explanation } = entry;
+  const values = getScore(entry, "capacity");
   if (!values?.some((value) => value !== null)) return [];
   const word = findLargest(values);
   const value = values[word];
@@ -84,8 +91,9 @@ function sayCapacity({ run, explanation }) {
   return ["Inside the model no word has a direction of its own; ", ...named, " comes closest", ...number];
 }
 
-function sayRelevance(explanation) {
-  const values = explanation.relevance[explanation.predicted];
+function sayRelevance(entry) {
+  const { explanation } = entry;
+  const values = getScore(entry, "relevance");
   const faint = payload.look.faint * findLargestSize(values);
   const [most, least] = [findLargest(values), findLargest(values.map((value) => (value === null ? null : -value)))];
   const parts = [];
@@ -119,7 +127,11 @@ function sayDeletion(entry) {
     `${isRegression ? "it" : nameClass(followed)} is at ${list(left.map((share) => formatShare(share)))}`,
     ...(changed === undefined || isRegression
       ? []
-      : [", and it says ", element("b", { class: "wrong" }, cleanText(predictions[score][changed])), ` from ${formatCount(counts[changed], "word")} on`]),
+      : [
+          ", and it says ",
+          element("b", { class: "wrong" }, cleanText(predictions[score][changed])),
+          ` from ${formatCount(counts[changed], "word")} on`,
+        ]),
     `; without ${comparisons.map((name, index) => `${name} at ${formatShare(beside[index])}`).join(", without ")}.`,
   ];
   return said.map((part) => (typeof part === "string" ? part.replaceAll(" %", "\u00a0%") : part)); // stay on one line
@@ -143,26 +155,26 @@ function compareRuns(entries) {
   const [one, other] = entries.map(({ run }) => run);
   const half = score === "relevance" ? "half of what speaks for its answer" : "half of all capacity";
   const [first, second] = counts.map((count) => formatCount(count, "word"));
+  const leaner = counts[0] < counts[1] ? one : other;
   const said =
     counts[0] === counts[1]
       ? `Both lean on as many words: ${half} lies in ${first} of each.`
-      : `${counts[0] < counts[1] ? one : other} leans on fewer words: ${half} lies in ${first} of ${one} and in ${second} of ${other}.`;
+      : `${leaner} leans on fewer words: ${half} lies in ${first} of ${one} and in ${second} of ${other}.`;
   return element("p", { class: "headline", key: "comparison" }, said);
 }
 
 // The smallest number of words that hold half of the sum; 0 where there is none.
-function countHalf({ run, explanation }, score) {
-  const { site } = payload.runs.find(({ name }) => name === run);
-  const values = score === "relevance" ? explanation.relevance[explanation.predicted] : explanation.sites[site]?.capacity;
-  const positive = (values ?? []).filter((value) => value > 0).sort((one, other) => other - one);
+function countHalf(entry, score) {
+  const positive = (getScore(entry, score) ?? []).filter((value) => value > 0).sort((one, other) => other - one);
   const half = positive.reduce((sum, value) => sum + value, 0) / 2;
   let sum = 0;
   return positive.findIndex((value) => (sum += value) >= half) + 1;
 }
 
 function sayVerdict(answer, label) {
-  if (isRegression) return ` (the label is ${cleanText(label)})`;
-  return answer === label ? " (right)" : ` (wrong, the label is ${label ? cleanText(label) : "none"})`;
+  const { isRight, labelName } = judgeAnswer(answer, label);
+  if (isRegression) return ` (the label is ${labelName})`;
+  return isRight ? " (right)" : ` (wrong, the label is ${labelName})`;
 }
 
 function nameWord({ words, unknown }, word) {

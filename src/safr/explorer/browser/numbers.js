@@ -12,8 +12,8 @@ export function formatNumber(value) {
   return useMinusSign(size >= 100 ? value.toFixed(0) : value.toPrecision(3));
 }
 
-// As many decimals as the largest value of a column needs for four digits, so that the column lines up and what is next to
-// nothing reads as 0.000.
+// As many decimals as the largest value of a column needs for three or four digits, so that the column lines up and what
+// is next to nothing reads as 0.000.
 export function formatBeside(value, largest) {
   if (value === null || value === undefined || Number.isNaN(value) || largest < 1e-3 || largest >= 1e4)
     return formatNumber(value);

@@ -2,7 +2,7 @@
 
 import { canDelete, findDeleted, toggleWord } from "./deletion.js";
 import { byId, element, listen } from "./elements.js";
-import { areBothUnknown, describeSign, findScale, nameLabel } from "./explanations.js";
+import { areBothUnknown, describeSign, findScale, judgeAnswer, nameLabel } from "./explanations.js";
 import { cleanText, formatNumber, formatPercent, MINUS, shorten, UNKNOWN_MARK, UNKNOWN_MEANING } from "./numbers.js";
 import { makePanel } from "./pictures.js";
 import { mark, onMark, pick, state } from "./state.js";
@@ -65,10 +65,9 @@ export function makePrediction({ prediction, answer, labels, shares, predicted, 
 
 // Several classes are right if all of them are; a number is neither right nor wrong.
 function makeVerdict(answer, label, isNumber) {
-  if (isNumber) return element("span", { class: "faint" }, `, the label is ${cleanText(label)}`);
-  const isRight = answer === label;
-  const named = label ? cleanText(label) : "none";
-  return element("span", { class: isRight ? "right" : "wrong" }, isRight ? " ✓ right" : ` ✗ the label is ${named}`);
+  const { isRight, labelName } = judgeAnswer(answer, label);
+  if (isNumber) return element("span", { class: "faint" }, `, the label is ${labelName}`);
+  return element("span", { class: isRight ? "right" : "wrong" }, isRight ? " ✓ right" : ` ✗ the label is ${labelName}`);
 }
 
 // Lines of words, one line for every text of a pair. `makeNode` makes the button of a word. The arrow keys move from

@@ -65,11 +65,16 @@ export function drawWhatIf(entries, request) {
       byId("effects"),
       known.map((entry, index) => makeEffectPanel(entry, ...answers[index])),
     );
-    const isUnknown = answers.some(([, found]) => found === null);
-    const isEstimated = answers.some(([, found]) => found?.estimate);
-    const isFlip = state.without !== null && state.without === flip.without;
-    say(isUnknown && !payload.live ? NOT_KNOWN : isEstimated ? ESTIMATED : isFlip ? flip.note : known.some((entry) => findDeleted(entry).size) ? KEY : "");
+    say(chooseNote(known, answers));
   });
+}
+
+// What has to be said of the answers, the most important first; else how to read the bars.
+function chooseNote(entries, answers) {
+  if (answers.some(([, found]) => found === null) && !payload.live) return NOT_KNOWN;
+  if (answers.some(([, found]) => found?.estimate)) return ESTIMATED;
+  if (state.without !== null && state.without === flip.without) return flip.note;
+  return entries.some((entry) => findDeleted(entry).size) ? KEY : "";
 }
 
 function drawSlider(first, entries) {
