@@ -1,6 +1,7 @@
 """Runs a command of `safr` for test_processes.py, in which something may go wrong; run by torchrun as two processes."""
 
 import os
+import signal
 import sys
 
 from safr import storage
@@ -35,6 +36,8 @@ def refuse_to_write(*arguments, **options):
 
 if __name__ == "__main__":
     problem = sys.argv[1]
+    if problem == "die":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's may come before gloo notices the lost process
     if os.environ["RANK"] != "0":
         storage.replace_file = Run.lock = refuse_to_write
         if problem in ("fail", "fail_unpicklably", "die"):

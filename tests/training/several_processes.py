@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -164,6 +165,7 @@ def main(folder, what):
     if os.environ["RANK"] != "0":
         storage.replace_file = save.update_folder = Run.lock = refuse_to_write
     if what == "die":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's may come before gloo notices the lost process
         train(SETTINGS, data(), folder / "dead", callbacks=[Die()])
     if what == "shard":
         train_sharded(folder)
