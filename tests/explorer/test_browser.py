@@ -384,24 +384,24 @@ def test_the_headline_is_made_of_the_texts_numbers(offline, told):
         )
         step = steps["counts"].index(steps["main"])
         expect(line).to_contain_text(percent(steps["probability"]["capacity"][step]).removesuffix(" %"))
-        at_random = f"without {steps['main']} random words? at {percent(steps['random'][step])}".replace(" %", r"\s%")
+        at_random = f"without {steps['main']} random words? {percent(steps['random'][step])}".replace(" %", r"\s%")
         expect(line).to_contain_text(re.compile(at_random))
         by_relevance = percent(steps["probability"]["relevance"][step])
-        expect(line).to_contain_text(f"of highest relevance at {by_relevance}")
+        expect(line).to_contain_text(f"of highest relevance {by_relevance}")
 
 
 HEADLINE_CASES = [  # without 1, 3 and 4 words: the probability and what is said; what the sentence says of deletion
     (
         [0.8, 0.7, 0.58],
         ["good", "good", "good"],
-        "Without the 1, 3 and 4 words of highest capacity good is at 80.0 %, 70.0 % and 58.0 %; "
-        "without 4 random words at 85.0 %.",
+        "Without the 1, 3 and 4 words of highest capacity, good gets 80.0 %, 70.0 % and 58.0 %; "
+        "without 4 random words 85.0 %.",
     ),
     (
         [0.8, 0.4, 0.31],
         ["good", "bad", "bad"],
-        "Without the 1, 3 and 4 words of highest capacity good is at 80.0 %, 40.0 % and 31.0 %, "
-        "and it says bad from 3 words on; without 4 random words at 85.0 %.",
+        "Without the 1, 3 and 4 words of highest capacity, good gets 80.0 %, 40.0 % and 31.0 %, "
+        "and it says bad from 3 words on; without 4 random words 85.0 %.",
     ),
     ([0.8, 0.4, None], ["good", "good", "good"], None),
 ]

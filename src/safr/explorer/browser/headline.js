@@ -1,6 +1,6 @@
 // Says in a few sentences for each run what the model says about the text, which word counts most for that and which has
-// most room inside the model, and what becomes of the answer without such words; then how two runs differ. All numbers
-// are those of the text.
+// the most room inside the model, and what becomes of the answer without such words; then how two runs differ. All
+// numbers are those of the text.
 
 import { element } from "./elements.js";
 import { findLargestSize, formatShare, judgeAnswer } from "./explanations.js";
@@ -86,7 +86,7 @@ function sayCapacity(entry) {
   const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1). `];
   if (value >= PARTLY_ALONE) {
     const how = value >= ALONE ? "of its own" : value >= ALMOST_ALONE ? "almost of its own" : "partly of its own";
-    return ["Most room inside the model has ", ...named, `, a direction ${how}`, ...number];
+    return [...named, ` has the most room inside the model, a direction ${how}`, ...number];
   }
   return ["Inside the model no word has a direction of its own; ", ...named, " comes closest", ...number];
 }
@@ -123,8 +123,8 @@ function sayDeletion(entry) {
   const changed = steps.find((number) => predictions[score][number] !== followed);
   const comparisons = [...others.map((name) => `the ${main} of highest ${name}`), formatCount(main, "random word")];
   const said = [
-    `Without the ${main === 1 ? "word" : `${list(deleted)} words`} of highest ${score} `,
-    `${isRegression ? "it" : nameClass(followed)} is at ${list(left.map((share) => formatShare(share)))}`,
+    `Without the ${main === 1 ? "word" : `${list(deleted)} words`} of highest ${score}, `,
+    `${isRegression ? "it predicts" : `${nameClass(followed)} gets`} ${list(left.map((share) => formatShare(share)))}`,
     ...(changed === undefined || isRegression
       ? []
       : [
@@ -132,7 +132,7 @@ function sayDeletion(entry) {
           element("b", { class: "wrong" }, cleanText(predictions[score][changed])),
           ` from ${formatCount(counts[changed], "word")} on`,
         ]),
-    `; without ${comparisons.map((name, index) => `${name} at ${formatShare(beside[index])}`).join(", without ")}.`,
+    `; without ${comparisons.map((name, index) => `${name} ${formatShare(beside[index])}`).join(", without ")}.`,
   ];
   return said.map((part) => (typeof part === "string" ? part.replaceAll(" %", "\u00a0%") : part)); // stay on one line
 }
