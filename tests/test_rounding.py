@@ -39,8 +39,8 @@ def test_a_share_reads_the_same_in_a_table_an_epoch_and_a_prediction(monkeypatch
     share = 0.8125  # of 16 texts 13; Python alone rounds it to 81.2, JavaScript to 81.3
     assert format_share(share) == "81.3"
     assert format_percent({"value": share, "low": share, "high": share}) == "81.3 [81.3, 81.3]"
-    assert describe_epoch("run", 1, "accuracy", share, None).endswith("81.3% *")
+    assert describe_epoch("run", 1, "accuracy", share, None).endswith("81.3 % *")
     monkeypatch.setattr(Explanation, "probability", share)
     monkeypatch.setattr(Explanation, "is_regression", False)
-    assert Explanation.format_probability(object.__new__(Explanation)) == "81.3%"
+    assert Explanation.format_probability(object.__new__(Explanation)) == "81.3 %"
     assert MAE.format({"value": 0.125, "low": 0.125, "high": 0.125}) == "0.13 [0.13, 0.13]"

@@ -60,7 +60,9 @@ def test_words_are_shaded_by_capacity_and_the_highest_is_underlined(explanation)
 
 def test_the_prediction_comes_with_its_probability(explanation):
     shown = explanation.probabilities[explanation.prediction]
-    assert Snippet(explanation._repr_html_()).text.startswith(f"predicted {explanation.prediction} ({shown:.1%})")
+    assert Snippet(explanation._repr_html_()).text.startswith(
+        f"predicted {explanation.prediction} ({100 * shown:.1f} %)"
+    )
 
 
 def test_the_numbers_of_a_word_show_where_the_mouse_rests(explanation):

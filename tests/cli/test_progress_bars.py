@@ -40,10 +40,10 @@ def test_epochs_that_other_processes_finish_are_printed_once(tmp_path):
         write("new", 0.6, 0.7, 0.65)
         write("older", 0.5, 0.4)
     assert sorted(written(console).splitlines()) == [
-        "  new, epoch 1: dev accuracy 60.0% *",
-        "  new, epoch 2: dev accuracy 70.0% *",
-        "  new, epoch 3: dev accuracy 65.0%",
-        "  older, epoch 2: dev accuracy 40.0%",
+        "  new, epoch 1: dev accuracy 60.0 % *",
+        "  new, epoch 2: dev accuracy 70.0 % *",
+        "  new, epoch 3: dev accuracy 65.0 %",
+        "  older, epoch 2: dev accuracy 40.0 %",
     ]
 
 
@@ -82,9 +82,9 @@ def trained(tmp_path):
 @pytest.mark.parametrize(
     ("accuracy", "best", "line"),
     [
-        (0.7512, None, "  my [/x] run, epoch 1: dev accuracy 75.1% *\n"),
-        (0.7512, 0.75, "  my [/x] run, epoch 1: dev accuracy 75.1% *\n"),
-        (0.7512, 0.7512, "  my [/x] run, epoch 1: dev accuracy 75.1%\n"),
+        (0.7512, None, "  my [/x] run, epoch 1: dev accuracy 75.1 % *\n"),
+        (0.7512, 0.75, "  my [/x] run, epoch 1: dev accuracy 75.1 % *\n"),
+        (0.7512, 0.7512, "  my [/x] run, epoch 1: dev accuracy 75.1 %\n"),
     ],
 )
 def test_an_epoch_leaves_one_plain_line_where_there_is_no_terminal(trained, accuracy, best, line):

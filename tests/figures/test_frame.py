@@ -20,7 +20,7 @@ from safr.figures import (
 from safr.figures.frame import WIDTHS, new_figure, resolve_width, text_width, wrap_text
 from safr.figures.style import TEXT_SIZE
 
-TITLE = "Capacity at FC1, after the activation, predicted negative (98.3%)"
+TITLE = "Capacity at FC1, after the activation, predicted negative (98.3 %)"
 NAMES = ("baseline", "importance=0.1,interaction=10", "a name that is cut because it is so long")
 
 

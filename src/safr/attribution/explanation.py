@@ -228,8 +228,8 @@ class Explanation:
         return tuple(self.probabilities.values())[self.predicted]
 
     def format_probability(self, decimals: int = 1) -> str:
-        """Probability of the prediction in per cent, as "91.8%"; of a regression model its value, as "3.2"."""
-        return f"{self.probability:.3g}" if self.is_regression else f"{format_share(self.probability, decimals)}%"
+        """Probability of the prediction in per cent, as "91.8 %"; of a regression model its value, as "3.2"."""
+        return f"{self.probability:.3g}" if self.is_regression else f"{format_share(self.probability, decimals)} %"
 
     @property
     def capacity(self) -> Float[np.ndarray, " word"]:

@@ -139,7 +139,7 @@ def output_html(explanation: OutputExplanation) -> str:
                 text_of_word=[0] * len(seen),
                 numbers=[f"{explanation.method} {score:.3g}" for score in scores[seen]],
                 prediction=explanation.tokens[token],
-                probability=f"{format_share(explanation.probabilities[token])}%",
+                probability=f"{format_share(explanation.probabilities[token])} %",
                 note=f"token {token + 1} of {len(explanation.tokens)}",
             )
         )

@@ -66,7 +66,7 @@ def describe_prediction(explanation: Explanation) -> str:
     likeliest = f"{explanation.prediction} ({explanation.format_probability()})"
     if explanation.task != "multi_label":
         return likeliest
-    shares = [f"{name} ({format_share(share)}%)" for name, share in explanation.fitting.items()]
+    shares = [f"{name} ({format_share(share)} %)" for name, share in explanation.fitting.items()]
     return ", ".join(shares) or f"none; the likeliest is {likeliest}"
 
 
@@ -126,7 +126,7 @@ def list_output(explanation: OutputExplanation) -> str:
     ]
     for number, (token, share) in enumerate(zip(explanation.tokens, explanation.probabilities, strict=True)):
         words = ", ".join(f"{printable(word)} {score:.2f}" for word, score in explanation.rank_words(number))
-        lines.append(f"{printable(token):<{width}}  {format_share(share):>5}%  {words}")
+        lines.append(f"{printable(token):<{width}}  {format_share(share):>5} %  {words}")
     return "\n".join(lines)
 
 

@@ -132,11 +132,11 @@ def describe_epoch(name: str, epoch: float, metric: str, value: float, best: flo
     """A line about a finished epoch, with a star where its dev metric is better than the best before it, if any.
 
     >>> describe_epoch("safr", 3, "accuracy", 0.656, 0.65)
-    '  safr, epoch 3: dev accuracy 65.6% *'
+    '  safr, epoch 3: dev accuracy 65.6 % *'
     """
     is_lower_better = metric in LOWER_IS_BETTER
     is_best = best is None or (value < best if is_lower_better else value > best)
-    shown = f"{format_share(value)}%" if metric in SHARES else f"{value:.3g}"
+    shown = f"{format_share(value)} %" if metric in SHARES else f"{value:.3g}"
     return f"  {name}, epoch {epoch:g}: dev {metric.replace('_', ' ')} {shown}{' *' if is_best else ''}"
 
 
