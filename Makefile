@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: install demo test docs campaigns check format bench bench-gpu clean
+.PHONY: install demo test docs campaigns check format bench bench-gpu release clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,11 @@ bench: $(VENV)/.installed-dev
 bench-gpu: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/gpu.py
 
+# Builds dist/, installs the wheel in a fresh environment and runs the demo's first minute there. It publishes nothing.
+# `make release FINAL=--final` also asks for the version's tag and a checkout without changes.
+release: $(VENV)/.installed-release
+	$(BIN)/python .ci/release.py $(FINAL)
+
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
@@ -51,6 +56,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/.installed-release: $(VENV)/.installed
+	$(PIP) install --constraint constraints.txt --editable ".[release]"
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

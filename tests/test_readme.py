@@ -319,7 +319,7 @@ def test_lines_of_prose_fit_into_an_editor(page):
 def test_every_name_in_a_page_exists(page):
     tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     for words in in_backticks(PAGES[page]):
-        if re.fullmatch(r"(src|tests|docs|benchmarks|experiments|examples)/[\w./]*", words):
+        if re.fullmatch(r"(src|tests|docs|benchmarks|experiments|examples|\.ci|\.github)/[\w./]*", words):
             assert (ROOT / words).exists(), words
         elif re.fullmatch(r"test_\w+", words):
             assert f"def {words}(" in tests, words
