@@ -3,6 +3,7 @@
 import { byId, element, svgElement } from "./elements.js";
 import { areBothUnknown } from "./explanations.js";
 import { addGestures, formatView, isDragging, makeZoomButtons, WHOLE } from "./gestures.js";
+import { makeTerm } from "./glossary.js";
 import { drawGraphKey, getLineClass } from "./graph_key.js";
 import { fitToBox, LEADER_GAP, placeLabels, pushApart, unpackLayout } from "./layout.js";
 import { cleanText, formatCount, formatNumber, nameWord, shorten, UNKNOWN_MARK } from "./numbers.js";
@@ -79,11 +80,13 @@ function makeGraphPanel(entry, graph, sideBySide) {
 
 // The explanation of circles and lines.
 export function makeGraphKey(isAttention) {
+  const hint = `Point at a word for its ${MARKED_PAIRS} strongest pairs.`;
+  if (isAttention)
+    return [`A large circle receives much attention; a line is the mean attention of two words to each other. ${hint}`];
   return [
-    isAttention
-      ? "A large circle receives much attention; a line is the mean attention of two words to each other. "
-      : "A large circle has much room of its own (capacity); a line joins words whose vectors overlap, thicker where more. ",
-    `Point at a word for its ${MARKED_PAIRS} strongest pairs.`,
+    "The larger a circle, the less its word shares its direction with others (",
+    makeTerm("capacity"),
+    `), whatever its weight in the answer. A line joins words whose vectors overlap, thicker where more. ${hint}`,
   ];
 }
 

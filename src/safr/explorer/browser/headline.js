@@ -83,7 +83,7 @@ function sayCapacity(entry) {
   const word = findLargest(values);
   const value = values[word];
   const named = nameWord(explanation, word);
-  const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1). `];
+  const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1)`, ...sayWithoutWord(entry, "capacity", word), ". "];
   if (value >= PARTLY_ALONE) {
     const how = value >= ALONE ? "of its own" : value >= ALMOST_ALONE ? "almost of its own" : "partly of its own";
     return [...named, ` has the most room inside the model, a direction ${how}`, ...number];
@@ -96,54 +96,66 @@ function sayRelevance(entry) {
   const values = getScore(entry, "relevance");
   const faint = payload.look.faint * findLargestSize(values);
   const [most, least] = [findLargest(values), findLargest(values.map((value) => (value === null ? null : -value)))];
-  const parts = [];
-  if (values[most] > faint)
-    parts.push([...nameWord(explanation, most), " speaks most for this answer (", makeTerm("relevance"), ` ${sign(values[most])})`]);
-  if (values[least] < -faint)
-    parts.push([...nameWord(explanation, least), ` ${parts.length ? "" : "speaks "}most against ${parts.length ? "it" : "this answer"} (`, sign(values[least]), ")"]);
-  if (!parts.length) return ["No word speaks for this answer or against it. "];
-  return [...parts[0], ...(parts[1] ? [", ", ...parts[1]] : []), ". "];
+  const [isFor, isAgainst] = [values[most] > faint, values[least] < -faint];
+  if (!isFor && !isAgainst) return ["No word speaks for this answer or against it. "];
+  const strongest = (word, side, answer) => [
+    ...nameWord(explanation, word),
+    ` speaks most ${side} ${answer} (`,
+    makeTerm("relevance"),
+    ` ${sign(values[word])})`,
+  ];
+  return [
+    ...(isFor ? [...strongest(most, "for", "this answer"), ...sayWithoutWord(entry, "relevance", most), ". "] : []),
+    ...(isAgainst ? [...strongest(least, "against", isFor ? "it" : "this answer"), ". "] : []),
+  ];
 }
 
-// What the answer comes to without the first word, the first three, and as many as SRS deletes, then beside that without
-// as many by the other score and at random.
+// What the answer comes to without the word of the highest score. Where SRS deletes one word, `sayDeletion` says it.
+function sayWithoutWord({ whatIf }, score, word) {
+  if (!whatIf || whatIf.main < 2 || whatIf.orders[score]?.[0] !== word) return [];
+  const effect = sayEffect(whatIf, score, whatIf.counts.indexOf(1));
+  return effect.length ? [": without it ", ...effect] : [];
+}
+
+// What the answer comes to without as many words as SRS deletes, by the shown score, by the other and at random.
 function sayDeletion(entry) {
   const { whatIf } = entry;
   if (!whatIf || entry.explanation.words.length < 2) return [];
-  const { main, counts, followed, orders, probability, predictions, random } = whatIf;
+  const { main, counts, orders, probability, random } = whatIf;
   if (!main) return ["No word of it can be deleted."];
   const score = chooseScore(entry) in orders ? chooseScore(entry) : "capacity";
-  const deleted = [...[1, 3].filter((count) => count < main && counts.includes(count)), main];
-  const steps = deleted.map((count) => counts.indexOf(count));
   const others = ["capacity", "relevance"].filter((name) => name !== score && name in orders);
-  const step = steps.at(-1);
+  const step = counts.indexOf(main);
   const beside = [...others.map((name) => probability[name][step]), random[step]];
-  const left = steps.map((number) => probability[score][number]);
-  if ([...left, ...beside].includes(null)) return [];
-  const changed = steps.find((number) => predictions[score][number] !== followed);
+  const effect = sayEffect(whatIf, score, step);
+  if (!effect.length || beside.includes(null)) return [];
   const comparisons = [...others.map((name) => `the ${main} of highest ${name}`), formatCount(main, "random word")];
-  const said = [
-    `Without the ${main === 1 ? "word" : `${list(deleted)} words`} of highest ${score}, `,
-    `${isRegression ? "it predicts" : `${nameClass(followed)} gets`} ${list(left.map((share) => formatShare(share)))}`,
-    ...(changed === undefined || isRegression
-      ? []
-      : [
-          ", and it says ",
-          element("b", { class: "wrong" }, cleanText(predictions[score][changed])),
-          ` from ${formatCount(counts[changed], "word")} on`,
-        ]),
-    `; without ${comparisons.map((name, index) => `${name} ${formatShare(beside[index])}`).join(", without ")}.`,
+  return [
+    `Without the ${main === 1 ? "word" : `${main} words`} of highest ${score} `,
+    ...effect,
+    keepTogether(`; without ${comparisons.map((name, index) => `${name} ${formatShare(beside[index])}`).join(", without ")}.`),
   ];
-  return said.map((part) => (typeof part === "string" ? part.replaceAll(" %", "\u00a0%") : part)); // stay on one line
+}
+
+// What the model gives the answer at a step of the deletion, and what it says instead; empty where that is no number.
+function sayEffect({ followed, probability, predictions }, score, step) {
+  const share = probability[score]?.[step] ?? null;
+  if (share === null) return [];
+  if (isRegression) return [`the model predicts ${formatNumber(share)}`];
+  const said = predictions[score][step];
+  return [
+    keepTogether(`${nameClass(followed)} gets ${formatShare(share)}`),
+    ...(said === followed ? [] : [", and the model says ", element("b", { class: "wrong" }, cleanText(said))]),
+  ];
+}
+
+// A number and its per cent sign stay on one line.
+function keepTogether(text) {
+  return text.replaceAll(" %", "\u00a0%");
 }
 
 function nameClass(name) {
   return payload.task === "generation" ? `“${cleanText(name)}”` : cleanText(name);
-}
-
-// As in "1, 3 and 8".
-function list(parts) {
-  return parts.length < 2 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
 
 // Which of two runs leans on fewer words: in how few lies half of all that speaks for the answer, or of all capacity.

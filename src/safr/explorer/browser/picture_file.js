@@ -94,15 +94,16 @@ function drawKeyLines(picture, { x: left, y: top, width, look }) {
   return { nodes, lines: nodes.length ? line + 1.5 : 0 };
 }
 
-// Words and swatches, in their order.
+// Words and swatches, in their order. An explained term is a part of its sentence.
 function listParts(key) {
-  return [...key.childNodes].flatMap((child) => {
-    if (child instanceof SVGElement) return [{ node: child }];
-    return child.textContent
-      .split(/\s+/)
-      .filter(Boolean)
-      .map((text) => ({ text }));
-  });
+  const parts = [];
+  for (const child of key.childNodes) {
+    if (child instanceof SVGElement) parts.push({ node: child });
+    else if (parts.length && !parts.at(-1).node) parts.at(-1).text += child.textContent;
+    else parts.push({ text: child.textContent });
+  }
+  const split = ({ text }) => text.split(/\s+/).filter(Boolean).map((word) => ({ text: word }));
+  return parts.flatMap((part) => (part.node ? [part] : split(part)));
 }
 
 function copySwatch(swatch, x, y) {
