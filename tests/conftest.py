@@ -1,5 +1,6 @@
 """Checks every jaxtyping annotation of the package while the tests run, and gives tests their seeds and models."""
 
+import gc
 import os
 import shutil
 
@@ -41,6 +42,20 @@ def _own_cache(tmp_path_factory):
     """A cache that is not the user's, also for runs that are made once in a session and for programs of their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def pytest_collection_finish():
+    """Let no garbage collection look at the libraries again, since the Trainer asks for one at the end of each run."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk():
+    """Files that no power failure has to spare; test_storage.py checks what is synchronized, and in which order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
         yield
 
 
