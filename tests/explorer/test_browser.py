@@ -642,12 +642,18 @@ def test_the_page_prints_on_few_pages_with_its_shading(offline):
 def test_a_phone_shows_every_score(open_page, exported, width):
     page = open_page(exported.as_uri(), width=width, offline=True)
     cells = page.locator("#score-table td")
-    assert cells.count() == 10
+    assert cells.count() == 12
     for cell in cells.all():
         box = cell.bounding_box()
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= width
     assert page.locator("#score-table .scroll").evaluate("node => node.scrollWidth - node.clientWidth") <= 0
+
+
+def test_the_scores_say_how_many_words_hold_half_of_the_relevance(offline, told):
+    cells = offline.locator('#score-table td[data-head="words with half of the relevance"]').all_inner_texts()
+    estimates = [run["half_words"] for run in told["runs"]]
+    assert cells == ["{value:.1f} [{low:.1f}, {high:.1f}]".format(**estimate) for estimate in estimates]
 
 
 def test_the_table_searches_filters_sorts_and_opens(offline, told):
@@ -686,7 +692,7 @@ def test_a_run_without_srs_has_dashes_and_says_why_once(open_page, single_word_r
     page = open_page(export_page([single_word_run], tmp_path / "page.html").as_uri())
     cells = page.locator("#score-table tbody td").all_text_contents()
     assert cells[0].startswith(f"{100 * single_word_run.scores['accuracy']['value']:.1f} [")
-    assert cells[1:] == ["–"] * 4
+    assert cells[1:5] == ["–"] * 4
     reason = "single words: each of the 12 texts holds one word, so nothing can be deleted."
     assert page.locator("#scores .note").all_text_contents().count(reason) == 1
     assert "Accuracy as words are deleted" not in page.locator("#curves h3").all_text_contents()

@@ -11,7 +11,7 @@ import pytest
 from safr.data.tokenizer import train_subword_tokenizer
 from safr.errors import InputError
 from safr.explorer import words
-from safr.explorer.words import WordIndex, WordTable, cut_to_bytes, read_word_index
+from safr.explorer.words import WordIndex, WordTable, count_half_words, cut_to_bytes, read_word_index
 from safr.runs import Run
 from safr.storage import write_parquet
 
@@ -95,9 +95,41 @@ def test_a_run_of_an_older_version_has_words_without_relevance(safr_run, tmp_pat
     run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
     write_parquet(run.words_file, pyarrow.parquet.read_table(run.words_file).drop_columns(["relevance"]))
     assert read_word_index(run, run.load_model()[1]).table.relevance == {}
+    assert count_half_words(run) is None
     write_parquet(run.words_file, pyarrow.parquet.read_table(run.words_file).drop_columns(["capacity_fc1_0"]))
     with pytest.raises(InputError, match=r"tokens\.parquet: .*capacity_fc1_0"):
         read_word_index(run, run.load_model()[1])
+
+
+def with_relevance(folder, *texts):
+    """A run whose words have this relevance, text by text."""
+    rows = [(number, value) for number, values in enumerate(texts) for value in values]
+    write_parquet(
+        folder / "tokens.parquet", pyarrow.table(dict(zip(("text", "relevance"), zip(*rows, strict=True), strict=True)))
+    )
+    return Run(folder)
+
+
+def test_half_of_what_speaks_for_the_prediction_lies_in_so_many_words(tmp_path):
+    half = count_half_words(with_relevance(tmp_path, [2.0, -9.0, 3.0, 2.0], [1.0, 1.0, 5.0, 1.0], [-1.0, 0.0]))
+    assert (half.value, half.low, half.high) == (1.5, 1.0, 2.0), "of two texts; no word of the third speaks for it"
+    assert count_half_words(with_relevance(tmp_path, [1.0, 2.0])) is None, "one text has no interval"
+
+
+def test_words_with_half_are_counted_as_by_a_loop(safr_run):
+    rows = pyarrow.parquet.read_table(safr_run.words_file, columns=["text", "relevance"]).to_pylist()
+    texts = {}
+    for row in rows:
+        texts.setdefault(row["text"], []).append(max(row["relevance"], 0))
+    counts = []
+    for values in texts.values():
+        held, count = 0.0, 0
+        for value in sorted(values, reverse=True):
+            if held < sum(values) / 2:
+                held, count = held + value, count + 1
+        counts += [count] if count else []
+    assert len(set(counts)) > 1
+    assert count_half_words(safr_run).value == pytest.approx(np.mean(counts))
 
 
 def test_tables_are_cut_to_a_number_of_bytes_all_columns_alike():

@@ -15,6 +15,7 @@ import pyarrow.compute
 from transformers import PreTrainedTokenizerBase
 
 from safr.config import Task
+from safr.evaluation.statistics import Estimate, bootstrap_mean
 from safr.explorer.explanation_payload import RoundedValues
 from safr.runs import Run
 
@@ -139,6 +140,26 @@ def read_word_index(run: Run, tokenizer: PreTrainedTokenizerBase) -> WordIndex:
         places = places.set_column(names.index("word"), "word", lower)
     labels = run.record["data"]["labels"]
     return WordIndex(places, tuple(labels), run.task, is_lower)
+
+
+def count_half_words(run: Run) -> Estimate | None:
+    """In how few words of a text half of the relevance lies that speaks for its prediction, as a mean over the texts.
+
+    Texts without a word that speaks for it are left out. None where the run keeps no relevance, or of fewer than two
+    texts.
+
+    Raises:
+        InputError: The run keeps no words, or the file with them is damaged.
+    """
+    places = run.read_words({"text": "integer"}, optional={"relevance": "number"})
+    if "relevance" not in places.column_names:
+        return None
+    words = places.to_pandas()
+    words = words[words["relevance"] > 0].sort_values(["text", "relevance"], ascending=[True, False], kind="stable")
+    relevance = words.groupby("text")["relevance"]
+    is_less = relevance.cumsum() < relevance.transform("sum") / 2
+    counts = is_less.groupby(words["text"]).sum() + 1
+    return bootstrap_mean(counts) if len(counts) >= 2 else None
 
 
 def cut_to_bytes(tables: Mapping[str, WordTable], most: int) -> dict[str, WordTable]:

@@ -69,21 +69,28 @@ function sayPrediction({ run, explanation }, label) {
 
 // Of both scores, the shown one first: what counts for the answer need not have room inside the model.
 function sayWords(entry) {
-  const { explanation } = entry;
+  const { explanation, whatIf } = entry;
   if (explanation.words.length < 2) return ["The text is a single word, so there is nothing to compare it with. "];
-  const relevance = hasRelevance(explanation) ? sayRelevance(entry) : [];
-  const capacity = sayCapacity(entry);
-  return chooseScore(entry) === "relevance" ? [...relevance, ...capacity] : [...capacity, ...relevance];
+  const scores = chooseScore(entry) === "relevance" ? ["relevance", "capacity"] : ["capacity", "relevance"];
+  const [first, second] = scores.map((score) => whatIf?.orders[score]?.[0]);
+  return [...sayWord(entry, scores[0], true), ...sayWord(entry, scores[1], first !== second)];
 }
 
-function sayCapacity(entry) {
+// The word of the highest score, and with `isDeleted` what the answer comes to without it.
+function sayWord(entry, score, isDeleted) {
+  if (score === "capacity") return sayCapacity(entry, isDeleted);
+  return hasRelevance(entry.explanation) ? sayRelevance(entry, isDeleted) : [];
+}
+
+function sayCapacity(entry, isDeleted) {
   const { explanation } = entry;
   const values = getScore(entry, "capacity");
   if (!values?.some((value) => value !== null)) return [];
   const word = findLargest(values);
   const value = values[word];
   const named = nameWord(explanation, word);
-  const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1)`, ...sayWithoutWord(entry, "capacity", word), ". "];
+  const effect = isDeleted ? sayWithoutWord(entry, "capacity", word) : [];
+  const number = [" (", makeTerm("capacity"), ` ${value.toFixed(2)} of 1)`, ...effect, ". "];
   if (value >= PARTLY_ALONE) {
     const how = value >= ALONE ? "of its own" : value >= ALMOST_ALONE ? "almost of its own" : "partly of its own";
     return [...named, ` has the most room inside the model, a direction ${how}`, ...number];
@@ -91,23 +98,17 @@ function sayCapacity(entry) {
   return ["Inside the model no word has a direction of its own; ", ...named, " comes closest", ...number];
 }
 
-function sayRelevance(entry) {
+function sayRelevance(entry, isDeleted) {
   const { explanation } = entry;
   const values = getScore(entry, "relevance");
   const faint = payload.look.faint * findLargestSize(values);
   const [most, least] = [findLargest(values), findLargest(values.map((value) => (value === null ? null : -value)))];
   const [isFor, isAgainst] = [values[most] > faint, values[least] < -faint];
   if (!isFor && !isAgainst) return ["No word speaks for this answer or against it. "];
-  const strongest = (word, side, answer) => [
-    ...nameWord(explanation, word),
-    ` speaks most ${side} ${answer} (`,
-    makeTerm("relevance"),
-    ` ${sign(values[word])})`,
-  ];
-  return [
-    ...(isFor ? [...strongest(most, "for", "this answer"), ...sayWithoutWord(entry, "relevance", most), ". "] : []),
-    ...(isAgainst ? [...strongest(least, "against", isFor ? "it" : "this answer"), ". "] : []),
-  ];
+  const forIt = [...nameWord(explanation, most), " speaks most for this answer (", makeTerm("relevance"), ` ${sign(values[most])})`];
+  const effect = isDeleted ? sayWithoutWord(entry, "relevance", most) : [];
+  const against = [...nameWord(explanation, least), ` speaks most against ${isFor ? "it" : "this answer"} (${sign(values[least])}). `];
+  return [...(isFor ? [...forIt, ...effect, ". "] : []), ...(isAgainst ? against : [])];
 }
 
 // What the answer comes to without the word of the highest score. Where SRS deletes one word, `sayDeletion` says it.
