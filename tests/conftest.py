@@ -11,11 +11,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests import type_checks
+import jaxtyping
 
-type_checks.install("safr")
+# An int is a float to a type checker, as PEP 484 has it.
+jaxtyping.install_import_hook("safr", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
-import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
