@@ -8,18 +8,30 @@ import shutil
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import jaxtyping
+import pytest
+import torch
+import transformers
+from hypothesis import settings
+
+# Before the hook, which compiles anew in each process whatever the package is the first to import.
+for library in (
+    "captum.attr",
+    "datasets",
+    "matplotlib.pyplot",
+    "pandas",
+    "scipy.stats",
+    "sklearn.metrics",
+    "torchmetrics",
+):
+    import_module(library)
 
 # An int is a float to a type checker, as PEP 484 has it.
 jaxtyping.install_import_hook("safr", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
-
-import pytest  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from hypothesis import settings  # noqa: E402
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
