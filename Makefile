@@ -1,13 +1,17 @@
 # Two commands for a new machine: `make demo` and `make test`. Everything else they need is set up by them.
 PYTHON ?= python3
+# The versions to install; constraints-lowest.txt has the lowest that the package is for.
+CONSTRAINTS ?= constraints.txt
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: install demo test docs campaigns check format bench bench-gpu release clean
+.PHONY: install install-dev demo test docs campaigns check format bench bench-gpu release clean
 
 install: $(VENV)/.installed
+
+install-dev: $(VENV)/.installed-dev
 
 demo: install
 	$(BIN)/safr demo
@@ -50,18 +54,18 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) install --constraint constraints.txt --editable ".[app,demo]"
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(PIP) install --constraint $(CONSTRAINTS) --editable ".[app,demo]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint $(CONSTRAINTS) --editable ".[dev]"
 	touch $@
 
 $(VENV)/.installed-release: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable ".[release]"
+	$(PIP) install --constraint $(CONSTRAINTS) --editable ".[release]"
 	touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed
-	$(PIP) install --constraint constraints.txt --editable ".[docs]"
+	$(PIP) install --constraint $(CONSTRAINTS) --editable ".[docs]"
 	touch $@

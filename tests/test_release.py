@@ -5,9 +5,12 @@ import io
 import re
 import subprocess
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import safr
 
@@ -101,6 +104,26 @@ def test_a_file_that_is_too_large_is_not_released(release, tmp_path):
     release.check_size(tmp_path / "wheel", 5)
     with pytest.raises(SystemExit, match="wheel: expected at most 4 bytes, it has 5"):
         release.check_size(tmp_path / "wheel", 4)
+
+
+def test_the_lowest_versions_that_are_tried_are_those_that_the_package_asks_for():
+    """Of what it needs and of what runs its page and its sweeps; tools are the newest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["app"], *extras["ray"]]
+    lowest = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    assert lowest == sorted(line.partition(",")[0].replace(">=", "==") for line in needed)
+
+
+def test_every_direct_dependency_has_a_tested_version_that_is_allowed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = (project["optional-dependencies"][name] for name in ("app", "demo", "ray", "release", "docs", "dev"))
+    asked = [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]
+    pins = [Requirement(line) for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()]
+    tested = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    for one in asked:
+        if one.name != "safr":
+            assert tested[canonicalize_name(one.name)] in one.specifier, one
 
 
 def test_nobody_is_told_to_install_a_name_that_is_not_the_projects_own():
