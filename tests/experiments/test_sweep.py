@@ -23,12 +23,13 @@ from safr.evaluation.task_metrics import ACCURACY, MAE
 from safr.experiments import runner
 from safr.experiments.grid import BASELINE_SETTINGS, expand_grid, expand_seeds
 from safr.experiments.run_table import get_score_paths, group_rows, list_undeletable_notes, recommend_setting
-from safr.experiments.runner import Outcome, finish_run, run_job
+from safr.experiments.runner import finish_run, run_job
 from safr.experiments.sweep import run_sweep, sweep_table
 from safr.runs import Run
 from safr.storage import write_json
 from safr.training.divergence import DivergenceCheck
 from tests import tiny
+from tests.experiments.replaced_runs import kill_once, note_device, take_a_while
 
 TELLING = [word for pair in zip(tiny.BAD.split(), tiny.GOOD.split(), strict=True) for word in pair]
 """Words that say the label, in turn bad and good."""
@@ -185,16 +186,6 @@ def test_killed_sweeps_lose_no_finished_run_and_end_in_the_same_table(data, whol
     subprocess.run(command(folder, data), check=True, capture_output=True)
     assert {path: path.stat().st_mtime_ns for path in seen} == seen
     assert contents(folder) == contents(whole[0])
-
-
-def kill_once(name, settings, folder, splits, data_dir=None, parent=None):
-    """As if the system had no memory left, the first time that a certain run is begun."""
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    marker = folder / f".{name}.killed"
-    if name == "bad" or (name == "once" and not marker.exists()):
-        marker.write_text("")
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(name, 0.0)
 
 
 @pytest.mark.slow
@@ -397,14 +388,6 @@ def test_scores_of_the_dev_split_are_kept_beside_those_of_the_test_split(data, t
     assert not Path(run.checkpoints_folder).exists()
 
 
-def take_a_while(name, settings, folder, splits, data_dir=None, parent=None):
-    """A run that writes down when it was under way."""
-    started = time.time()
-    time.sleep(0.5)
-    (folder / name).write_text(json.dumps([started, time.time()]))
-    return Outcome(name, 0.5)
-
-
 def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, parent=None):
     """The real thing, whose process is killed after the first epoch of one run; says how far each run was at first."""
     marker = folder / f".{name}.killed"
@@ -422,22 +405,26 @@ def finish_but_be_killed_once(name, settings, folder, splits, data_dir=None, par
     return run_job(name, settings, folder, splits, data_dir, parent)
 
 
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster of two cores and what it takes for two GPUs."""
+    ray = pytest.importorskip("ray")
+    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield ray
+    ray.shutdown()
+
+
 @pytest.mark.slow
 def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had_begun(
-    data, whole, tmp_path, monkeypatch
+    ray, data, whole, tmp_path, monkeypatch
 ):
-    ray = pytest.importorskip("ray")
     monkeypatch.setattr(runner, "run_job", finish_but_be_killed_once)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    try:
-        run_sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
-        monkeypatch.setattr(runner, "run_job", take_a_while)
-        # On two cores of which a run takes one, more than one would fit.
-        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1}}])
-        jobs = {name: Settings() for name in "abc"}
-        assert len(list(runner.run_jobs(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
-    finally:
-        ray.shutdown()
+    run_sweep(jobs_of(data), tmp_path / "cluster", test=True, engine="ray", workers=2)
+    monkeypatch.setattr(runner, "run_job", take_a_while)
+    # On two cores of which a run takes one, more than one would fit.
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 1}}])
+    jobs = {name: Settings() for name in "abc"}
+    assert len(list(runner.run_jobs(jobs, tmp_path / "one", ("dev",), engine="ray", workers=1))) == 3
     times = sorted(json.loads((tmp_path / "one" / name).read_text()) for name in jobs)
     assert all(ended <= started for (_, ended), (started, _) in pairwise(times))
     begun = {path.stem: path.read_text().split() for path in (tmp_path / "cluster").glob("*.begun")}
@@ -449,25 +436,14 @@ def test_a_ray_cluster_gives_the_same_and_a_killed_worker_costs_only_what_it_had
     assert contents(tmp_path / "cluster") == contents(whole[0])
 
 
-def note_device(name, settings, folder, splits, data_dir=None, parent=None):
-    """In place of a run: write down which GPUs Ray has given it."""
-    (folder / name).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
-    return runner.Outcome(name, 0.0)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("gpus", [1.0, 0.5])
-def test_ray_sets_gpus_apart_for_each_run(gpus, tmp_path, monkeypatch):
-    ray = pytest.importorskip("ray")
+def test_ray_sets_gpus_apart_for_each_run(ray, gpus, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "run_job", note_device)
-    ray.init(num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    try:
-        jobs = {name: Settings() for name in "abcd"}
-        outcomes = list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", workers=2, gpus=gpus))
-        with pytest.raises(InputError, match="--gpus asks for 3 on one machine, and the cluster's machines have 2 at"):
-            list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", gpus=3.0))
-    finally:
-        ray.shutdown()
+    jobs = {name: Settings() for name in "abcd"}
+    outcomes = list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", workers=2, gpus=gpus))
+    with pytest.raises(InputError, match="--gpus asks for 3 on one machine, and the cluster's machines have 2 at"):
+        list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", gpus=3.0))
     assert [outcome.error for outcome in outcomes] == [None] * 4
     assert {(tmp_path / name).read_text() for name in jobs} <= {"0", "1"}
 
