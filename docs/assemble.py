@@ -31,7 +31,16 @@ import safr
 from safr.attribution.explanation import word_schema
 from safr.attribution.neurons import neuron_schema
 from safr.cli import COMMANDS
-from safr.config import Architecture, Recipe, Regularization, Settings, describe_fields, describe_type, setting_type
+from safr.config import (
+    Architecture,
+    Recipe,
+    Regularization,
+    Settings,
+    describe_fields,
+    describe_range,
+    describe_type,
+    setting_type,
+)
 from safr.evaluation.per_text_results import RESULT_SCHEMA
 
 ROOT = Path(__file__).parents[1]
@@ -266,7 +275,7 @@ def write_settings(_: str) -> str:
                 continue  # a part of the settings, which has a section of its own
             option = setting.name.replace("_", "-")
             both = f"`--{option}`" if setting.type != "bool" else f"`--{option}`, `--no-{option}`"
-            values = describe_type(setting_type(setting.name))
+            values = ", ".join(filter(None, [describe_type(setting_type(setting.name)), describe_range(setting.name)]))
             parts += [
                 f"### {setting.name}",
                 describe_fields(kind)[setting.name],

@@ -26,6 +26,7 @@ from safr.config import (
     Regularization,
     Settings,
     describe_fields,
+    describe_range,
     parse_training_arguments,
     regularization_from_dict,
     setting_names,
@@ -124,6 +125,13 @@ def test_the_defaults_are_the_papers():
     assert (settings.regularization.importance, settings.regularization.interaction) == (0.1, 0.1)
     assert (settings.architecture.width, settings.architecture.feed_forward) == (256, 1024)
     assert (settings.recipe.learning_rate, settings.recipe.batch_size) == (1e-4, 32)
+
+
+@pytest.mark.parametrize("kind", [Regularization, Architecture, Recipe])
+def test_every_number_has_a_range_that_the_reference_can_tell(kind):
+    for name, annotation in get_type_hints(kind).items():
+        is_number = annotation in (int, float, int | None, float | None)
+        assert bool(describe_range(name)) == is_number, name
 
 
 @pytest.mark.parametrize("name", ["importance", "interaction", "information", "warmup_steps"])

@@ -11,7 +11,7 @@ import json
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
@@ -171,15 +171,9 @@ class Regularization:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("importance", "interaction", "information", "warmup_steps"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise InputError(f"`{name}` must be at least 0, got {value}")
-        if self.vmask_keep is not None and not 0 < self.vmask_keep < 1:
-            raise InputError(f"`vmask_keep` must be in (0, 1), got {self.vmask_keep}")
+        _check_ranges(self)
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
-        _require_at_least_one(self, "vmask_width", "interaction_heads", "interaction_layers")
         if self.token_weighting == "keep" and not self.vmask:
             raise InputError("`token_weighting='keep'` needs `vmask`, whose keep probabilities they are")
         if self.token_weighting in ("keep", "attention") and self.scale_free is False:
@@ -210,13 +204,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _require_at_least_one(self, "hidden_layers", "width", "heads", "feed_forward")
+        _check_ranges(self)
         if self.width % self.heads:
             raise InputError(f"`heads` must divide `width`, got {self.heads} and {self.width}; try {_divisor(self)}")
         if self.width % 2:
             raise InputError(f"`width` must be even for the sinusoidal positions, got {self.width}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"`dropout` must be in [0, 1), got {self.dropout}")
         weights = self.hidden_layers * self.width * (4 * self.width + 2 * self.feed_forward)
         if weights > _MOST_WEIGHTS:
             raise InputError(
@@ -323,20 +315,9 @@ class Recipe:
         if self.training_arguments is not None:  # so that equal settings are written alike
             arguments = write_training_arguments(parse_training_arguments(self.training_arguments))
             object.__setattr__(self, "training_arguments", arguments)
-        _require_at_least_one(self, "epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens")
+        _check_ranges(self)
         if self.warmup_ratio and self.schedule == "constant":
             raise InputError("`warmup_ratio` needs a schedule that rises first; choose constant_with_warmup")
-        if not 0 <= self.warmup_ratio < 1:
-            raise InputError(f"`warmup_ratio` must be in [0, 1), got {self.warmup_ratio}")
-        for name in ("weight_decay", "max_grad_norm"):
-            if getattr(self, name) < 0:
-                raise InputError(f"`{name}` must be at least 0, got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"`seed` must be in [0, 2**32), got {self.seed}")
-        for name in ("learning_rate", "vmask_learning_rate", "embedding_learning_rate"):
-            rate = getattr(self, name)
-            if rate is not None and rate <= 0:
-                raise InputError(f"`{name}` must be above 0, got {rate}")
 
 
 @_document_fields
@@ -605,6 +586,28 @@ _OWN_ARGUMENTS = (
 _TOO_MANY = 2**31
 """A count beyond what a tensor can be indexed by everywhere."""
 
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "at least 0",
+        lambda value: value >= 0,
+        ("importance", "interaction", "information", "warmup_steps", "weight_decay", "max_grad_norm"),
+    ),
+    (
+        "at least 1",
+        lambda value: value >= 1,
+        (
+            *("vmask_width", "interaction_heads", "interaction_layers"),
+            *("hidden_layers", "width", "heads", "feed_forward"),
+            *("epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens"),
+        ),
+    ),
+    ("above 0", lambda value: value > 0, ("learning_rate", "vmask_learning_rate", "embedding_learning_rate")),
+    ("in (0, 1)", lambda value: 0 < value < 1, ("vmask_keep",)),
+    ("in [0, 1)", lambda value: 0 <= value < 1, ("dropout", "warmup_ratio")),
+    ("in [0, 2**32)", lambda value: 0 <= value < 2**32, ("seed",)),
+)
+"""Which numbers are allowed, how that is checked, and for which settings."""
+
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {
     bool: ("True", "False"),
     int: ("a whole number",),
@@ -795,13 +798,23 @@ def _describe_member(member: Any) -> tuple[str, ...]:
     return _TYPE_NAMES.get(member, (f"an instance of {member.__name__}",))
 
 
-def _require_at_least_one(settings: Any, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None and value < 1:
-            raise InputError(f"`{name}` must be at least 1, got {value}")
-        if value is not None and value >= _TOO_MANY:
-            raise InputError(f"`{name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
+def describe_range(name: str) -> str:
+    """Which numbers a setting may have, as in `at least 0`; empty where it holds no number.
+
+    >>> describe_range("dropout"), describe_range("data")
+    ('in [0, 1)', '')
+    """
+    return next((description for description, _, names in _RANGES if name in names), "")
+
+
+def _check_ranges(settings: Any) -> None:
+    for setting in fields(settings):
+        value = getattr(settings, setting.name)
+        for description, holds, names in _RANGES if value is not None else ():
+            if setting.name in names and not holds(value):
+                raise InputError(f"`{setting.name}` must be {description}, got {value}")
+            if setting.name in names and isinstance(value, int) and value >= _TOO_MANY and setting.name != "seed":
+                raise InputError(f"`{setting.name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
 
 
 def _divisor(architecture: Architecture) -> int:
