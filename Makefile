@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/safr demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # The site, in build/docs: open build/docs/index.html. Runs the tutorials; a warning or a failing cell is an error.
 docs: $(VENV)/.installed-docs

@@ -20,13 +20,17 @@ from hypothesis import settings
 
 # Before the hook, which compiles anew in each process whatever the package is the first to import.
 for library in (
+    "beartype",
     "captum.attr",
     "datasets",
     "matplotlib.pyplot",
     "pandas",
+    "peft",
     "scipy.stats",
     "sklearn.metrics",
+    "torch._dynamo",
     "torchmetrics",
+    "transformers.trainer",
 ):
     import_module(library)
 
@@ -55,6 +59,12 @@ def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that hold slow tests, so that no process is left with one when all others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_collection_finish():
