@@ -2,7 +2,9 @@
 
 import importlib.util
 import io
+import json
 import re
+import statistics
 import subprocess
 import tarfile
 import tomllib
@@ -124,6 +126,19 @@ def test_every_direct_dependency_has_a_tested_version_that_is_allowed():
     for one in asked:
         if one.name != "safr":
             assert tested[canonicalize_name(one.name)] in one.specifier, one
+
+
+def test_the_sizes_and_import_times_in_the_documentation_are_the_measured_ones():
+    measured = json.loads((ROOT / "benchmarks" / "install.json").read_text(encoding="utf-8"))
+    rows = [
+        f"| {name} | {package['installed_mb'] - measured['torch_mb']} MB | "
+        + (f"{statistics.median(package['import_s']):.2g} s |" if package["import_s"] else "does not import |")
+        for name, package in measured["packages"].items()
+    ]
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    assert "\n".join(rows) in page
+    for name, size in measured["largest_mb"].items():
+        assert f"| {name} | {size} MB |" in page
 
 
 def test_nobody_is_told_to_install_a_name_that_is_not_the_projects_own():
