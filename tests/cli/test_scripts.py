@@ -43,7 +43,7 @@ def write_sentences(script, folder):
     pattern, subjects, *answers = SENTENCES[script]
     draw = random.Random(0)
     folder.mkdir()
-    for split, count in (("train", 120), ("dev", 20), ("test", 30)):
+    for split, count in (("train", 120), ("dev", 12), ("test", 12)):
         with (folder / f"{split}.csv").open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(["text", "label"])
@@ -68,5 +68,5 @@ def test_words_and_numbers_are_true_in_every_script(script, tmp_path, capsys):
     explanation = json.loads(capsys.readouterr().out)
     assert explanation["words"] == WORDS[script].split()
     assert explanation["prediction"] == "good"
-    assert main(["explore", str(run), "--export", str(page), "--texts", "30"]) == 0
+    assert main(["explore", str(run), "--export", str(page), "--texts", "12"]) == 0
     assert json.dumps(WORDS[script].split()[1])[1:-1] in page.read_text(encoding="utf-8")
