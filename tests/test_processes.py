@@ -11,8 +11,9 @@ from safr.errors import InputError
 from safr.processes import _process_group, _ProcessGroup, load_on_all, run_together, share_texts
 from safr.runs import Run
 from tests import tiny
-from tests.torchrun import torchrun
 from tests.training.test_distributed import SIZES, TORCHRUN, launch
+
+COMMANDS = [*TORCHRUN, "tests.commands_together"]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def assert_one_line(done, line):
 
 @pytest.mark.slow
 def test_two_processes_evaluate_as_one_does_and_the_first_alone_writes_and_speaks(trained, copied):
-    done = launch(TORCHRUN, "tests.commands_together", "nothing", "evaluate", copied.folder)
+    done = launch(COMMANDS, "nothing", "evaluate", copied.folder)
     assert done.returncode == 0, done.stderr
     assert "safr: " not in done.stderr
     assert done.stdout.count("All scores: ") == done.stdout.count("run: macro F1") == 1
@@ -71,12 +72,10 @@ def test_two_processes_evaluate_as_one_does_and_the_first_alone_writes_and_speak
 def test_two_processes_benchmark_as_one_does_also_when_they_were_stopped(trained, copied, tmp_path):
     one = shutil.copytree(trained, tmp_path / "one" / "run")
     assert main(["benchmark", str(one)]) == 0
-    assert_one_line(
-        torchrun("tests.commands_together", "stop", "benchmark", copied.folder), "stopped; the same command goes on"
-    )
+    assert_one_line(launch(COMMANDS, "stop", "benchmark", copied.folder), "stopped; the same command goes on")
     kept = {path: path.stat().st_mtime_ns for path in (copied.folder / "benchmark").rglob("*.parquet")}
     assert len(kept) > 20
-    done = torchrun("tests.commands_together", "nothing", "benchmark", copied.folder)
+    done = launch(COMMANDS, "nothing", "benchmark", copied.folder)
     assert done.returncode == 0, done.stderr
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     found, expected = (read_numbers(folder / "benchmark.json") for folder in (copied.folder, one))
@@ -99,12 +98,12 @@ def test_two_processes_benchmark_as_one_does_also_when_they_were_stopped(trained
     ],
 )
 def test_what_goes_wrong_in_one_process_ends_both_in_one_line(copied, problem, line):
-    assert_one_line(torchrun("tests.commands_together", problem, "evaluate", copied.folder), line)
+    assert_one_line(launch(COMMANDS, problem, "evaluate", copied.folder), line)
 
 
 @pytest.mark.slow
 def test_a_defect_in_another_process_is_shown_with_its_place(copied):
-    done = torchrun("tests.commands_together", "fail_unpicklably", "evaluate", copied.folder)
+    done = launch(COMMANDS, "fail_unpicklably", "evaluate", copied.folder)
     assert done.returncode == 1
     assert "LocalError: the second process has a defect" in done.stderr
     assert "in fail_unpicklably" in done.stderr

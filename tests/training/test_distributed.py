@@ -1,8 +1,10 @@
 import csv
+import os
 import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,10 +20,11 @@ from safr.training import train
 from safr.training.distributed import join_processes
 from tests import tiny
 from tests.model import families
-from tests.torchrun import ENVIRONMENT, OPTIONS, ROOT, torchrun
 from tests.training.several_processes import ACCUMULATED, BALANCED, SETTINGS, StopAfter, data, train_without_chance
 
-TORCHRUN = ["-m", "torch.distributed.run", *OPTIONS]
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
 ACCELERATE = [
     "-m",
     "accelerate.commands.launch",
@@ -67,7 +70,7 @@ def two(tmp_path_factory, one):
     """What two processes make, of which only the first can write."""
     folder = tmp_path_factory.mktemp("two")
     shutil.copytree(one / "begun by one", folder / "begun by one")
-    done = torchrun("tests.training.several_processes", folder, "train")
+    done = launch(TORCHRUN, "tests.training.several_processes", folder, "train")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -113,7 +116,7 @@ def sharded(tmp_path_factory, one):
     """What two processes make of which each holds a part of the weights, and only the first can write."""
     folder = tmp_path_factory.mktemp("sharded")
     shutil.copytree(one / "begun by one", folder / "begun by one")
-    done = torchrun("tests.training.several_processes", folder, "shard")
+    done = launch(TORCHRUN, "tests.training.several_processes", folder, "shard")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -151,7 +154,7 @@ def test_losses_gradients_and_weights_of_every_family_are_the_same_where_they_ar
 
 @pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_other_in_one_line(tmp_path):
-    done = torchrun("tests.training.several_processes", tmp_path, "die")
+    done = launch(TORCHRUN, "tests.training.several_processes", tmp_path, "die")
     assert done.returncode != 0
     assert "another process has ended before its end; go on with `safr train --resume" in done.stderr
     assert not Run(tmp_path / "dead").is_trained
