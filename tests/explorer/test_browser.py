@@ -650,6 +650,14 @@ def test_a_phone_shows_every_score(open_page, exported, width):
     assert page.locator("#score-table .scroll").evaluate("node => node.scrollWidth - node.clientWidth") <= 0
 
 
+def test_the_first_line_says_how_often_every_run_is_right(offline, told):
+    accuracies = [f"{run['name']} {percent(run['scores']['accuracy']['value'])}" for run in told["runs"]]
+    assert len(accuracies) > 1
+    expect(offline.locator("#about")).to_contain_text(f"accuracy on the test texts: {', '.join(accuracies)}")
+    offline.locator("#beside").select_option(index=0)
+    expect(offline.locator("#about")).to_contain_text(", ".join(accuracies))
+
+
 def test_the_scores_say_how_many_words_hold_half_of_the_relevance(offline, told):
     cells = offline.locator('#score-table td[data-head="words with half of the relevance"]').all_inner_texts()
     estimates = [run["half_words"] for run in told["runs"]]

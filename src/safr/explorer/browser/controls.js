@@ -17,6 +17,7 @@ const THEMES = [
   ["dark", "Dark", "dark"],
 ];
 const TYPING_PAUSE = 350; // milliseconds
+const MOST_NAMED_RUNS = 4; // with their accuracy, in the page's first line
 const PAPER = "Superposition-Aware Feature Regularization: Chang, Deng and Chen, Findings of NAACL 2025.";
 
 // `getEntries` returns the runs that are shown, and `redraw` draws all pictures again.
@@ -69,12 +70,13 @@ export function setUpControls(names, getEntries, redraw) {
   });
 }
 
-// The data, and how often the shown runs are right.
+// The data, and how often the runs are right; of many, those that are shown.
 function showAbout() {
-  const accuracies = listShownRuns().flatMap((name) => {
-    const { accuracy } = payload.runs.find((run) => run.name === name).scores;
-    return accuracy ? [`${name} ${formatPercent(accuracy.value, 1)}`] : [];
-  });
+  const shown = listShownRuns();
+  const named = payload.runs.filter(({ name }) => payload.runs.length <= MOST_NAMED_RUNS || shown.includes(name));
+  const accuracies = named.flatMap(({ name, scores: { accuracy } }) =>
+    accuracy ? [`${name} ${formatPercent(accuracy.value, 1)}`] : [],
+  );
   byId("about").textContent = [
     payload.data,
     payload.runs.length > 1 ? formatCount(payload.runs.length, "run") : payload.data && payload.runs[0].name,
