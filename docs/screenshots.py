@@ -102,6 +102,7 @@ def open_explorer(browser: Browser, path: Path, width: int, height: int, scheme:
     page.add_init_script("localStorage.setItem('safr-tour', 'yes')")  # the tour is closed
     page.goto(path.as_uri())
     page.wait_for_selector("#graph svg.graph")
+    page.wait_for_timeout(500)  # the bars move
     return page
 
 
