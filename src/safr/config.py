@@ -586,27 +586,22 @@ _OWN_ARGUMENTS = (
 _TOO_MANY = 2**31
 """A count beyond what a tensor can be indexed by everywhere."""
 
-_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    (
-        "at least 0",
-        lambda value: value >= 0,
-        ("importance", "interaction", "information", "warmup_steps", "weight_decay", "max_grad_norm"),
-    ),
-    (
-        "at least 1",
-        lambda value: value >= 1,
-        (
-            *("vmask_width", "interaction_heads", "interaction_layers"),
-            *("hidden_layers", "width", "heads", "feed_forward"),
-            *("epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens"),
-        ),
-    ),
-    ("above 0", lambda value: value > 0, ("learning_rate", "vmask_learning_rate", "embedding_learning_rate")),
-    ("in (0, 1)", lambda value: 0 < value < 1, ("vmask_keep",)),
-    ("in [0, 1)", lambda value: 0 <= value < 1, ("dropout", "warmup_ratio")),
-    ("in [0, 2**32)", lambda value: 0 <= value < 2**32, ("seed",)),
-)
-"""Which numbers are allowed, how that is checked, and for which settings."""
+_AT_LEAST_0 = ("at least 0", lambda value: value >= 0)
+_AT_LEAST_1 = ("at least 1", lambda value: value >= 1)
+_ABOVE_0 = ("above 0", lambda value: value > 0)
+
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    **dict.fromkeys(("importance", "interaction", "information"), _AT_LEAST_0),
+    **dict.fromkeys(("warmup_steps", "weight_decay", "max_grad_norm"), _AT_LEAST_0),
+    **dict.fromkeys(("vmask_width", "interaction_heads", "interaction_layers"), _AT_LEAST_1),
+    **dict.fromkeys(("hidden_layers", "width", "heads", "feed_forward"), _AT_LEAST_1),
+    **dict.fromkeys(("epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens"), _AT_LEAST_1),
+    **dict.fromkeys(("learning_rate", "vmask_learning_rate", "embedding_learning_rate"), _ABOVE_0),
+    "vmask_keep": ("in (0, 1)", lambda value: 0 < value < 1),
+    **dict.fromkeys(("dropout", "warmup_ratio"), ("in [0, 1)", lambda value: 0 <= value < 1)),
+    "seed": ("in [0, 2**32)", lambda value: 0 <= value < 2**32),
+}
+"""By setting, which numbers are allowed and how that is checked."""
 
 _TYPE_NAMES: dict[Any, tuple[str, ...]] = {
     bool: ("True", "False"),
@@ -804,17 +799,17 @@ def describe_range(name: str) -> str:
     >>> describe_range("dropout"), describe_range("data")
     ('in [0, 1)', '')
     """
-    return next((description for description, _, names in _RANGES if name in names), "")
+    return _RANGES[name][0] if name in _RANGES else ""
 
 
 def _check_ranges(settings: Any) -> None:
-    for setting in fields(settings):
-        value = getattr(settings, setting.name)
-        for description, holds, names in _RANGES if value is not None else ():
-            if setting.name in names and not holds(value):
-                raise InputError(f"`{setting.name}` must be {description}, got {value}")
-            if setting.name in names and isinstance(value, int) and value >= _TOO_MANY and setting.name != "seed":
-                raise InputError(f"`{setting.name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
+    for name in (setting.name for setting in fields(settings) if setting.name in _RANGES):
+        value = getattr(settings, name)
+        description, holds = _RANGES[name]
+        if value is not None and not holds(value):
+            raise InputError(f"`{name}` must be {description}, got {value}")
+        if isinstance(value, int) and value >= _TOO_MANY and name != "seed":
+            raise InputError(f"`{name}` must be below {_TOO_MANY:,}, got {describe_value(value)}")
 
 
 def _divisor(architecture: Architecture) -> int:
