@@ -206,13 +206,13 @@ def find_flip(
 
 
 def deletion_counts(deletable: int, main: int) -> list[int]:
-    """How many words are deleted step by step: evenly from none to all that can be deleted, 1, 3, and the count of SRS.
+    """How many words are deleted step by step: evenly from none to all that can be deleted, 1, and the count of SRS.
 
     >>> deletion_counts(3, 1), deletion_counts(100, 30)[:5]
     ([0, 1, 2, 3], [0, 1, 3, 6, 10])
     """
     even_counts = np.rint(np.linspace(0, deletable, min(deletable + 1, MAX_STEPS))).astype(int).tolist()
-    return sorted({*even_counts, *(count for count in (1, 3) if count <= deletable), main})
+    return sorted({*even_counts, min(1, deletable), main})
 
 
 def name_outputs(
