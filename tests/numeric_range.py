@@ -1,9 +1,11 @@
 """The formulas in exact arithmetic, and the numbers at the ends of each type."""
 
+import contextlib
 from decimal import Decimal, localcontext
 from fractions import Fraction
 from math import isqrt
 
+import jaxtyping
 import torch
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -103,3 +105,13 @@ def exact_information(keep):
         shares = [part for r in keep.double().tolist() for part in (Decimal(r), 1 - Decimal(r)) if part]
         with localcontext(prec=50):
             return Fraction(sum((part * part.ln() for part in shares), Decimal(0)) / len(keep))
+
+
+@contextlib.contextmanager
+def jaxtyping_off():
+    """As a user has it."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

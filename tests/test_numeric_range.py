@@ -1,10 +1,8 @@
 """Every tensor function of vectors over the whole range of its type, against exact fractions."""
 
-import contextlib
 import math
 from fractions import Fraction
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -27,18 +25,8 @@ from tests.numeric_range import (
     exact_root,
     exact_rows,
     exact_weighted_importance,
+    jaxtyping_off,
 )
-
-
-@contextlib.contextmanager
-def jaxtyping_off():
-    """As a user has it."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        yield
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
-
 
 SHAPES = [(3, 4), (4, 2), (1, 3), (3, 3), (5, 1)]
 
