@@ -41,6 +41,9 @@ QUESTION_TASKS: tuple[Task, ...] = ("question_answering", "multiple_choice")
 ReportTo = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 """What shows a training's curves beside the run's own history. It changes no number, so it is no setting."""
 
+SAFR_LOSSES = ("importance", "interaction", "information")
+"""SAFR's own losses, each with a weight of the same name."""
+
 PAPER_MODEL = "transformer"
 """Name of the paper's transformer, which is trained from scratch."""
 
@@ -161,6 +164,19 @@ class Regularization:
     """How many of the chosen layers the interaction loss reads in a training step; they are drawn anew each time.
     Default: all."""
 
+    neuron_losses: tuple[str, ...] | None = None
+    """Losses of others on the activations of FC1 (site `fc1_out`) at the chosen layers, as NAME=WEIGHT, as in
+    `l1=0.01 decorrelation=0.1`: `l1`, `l1_l2`, `decorrelation`, `token_entropy`, `monosemanticity`, and what you add to
+    `safr.losses.NEURON_LOSSES`. Default: none."""
+
+    top_k: int | None = None
+    """How many neurons of FC1 stay active for a token at the chosen layers, those that are largest in magnitude. The
+    others are 0, and learn as if they were not. A change of the architecture, which `detach` takes off. Default:
+    all."""
+
+    neuron_dropout: float = 0.0
+    """Probability that a neuron of FC1 is set to 0 for a token in training, at the chosen layers."""
+
     exclude_self: bool = False
     """Leave a token's interference with itself out of the interaction loss, as the authors' published code does."""
 
@@ -171,6 +187,8 @@ class Regularization:
 
     def __post_init__(self) -> None:
         _check_types(self)
+        if self.neuron_losses is not None:  # so that equal settings are written alike
+            object.__setattr__(self, "neuron_losses", _write_neuron_losses(self.neuron_losses))
         _check_ranges(self)
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
@@ -180,6 +198,22 @@ class Regularization:
             raise InputError(
                 "`token_weighting` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
             )
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weights of all losses that are not 0, by name.
+
+        >>> Regularization(interaction=0, neuron_losses=("l1=0.01",)).loss_weights
+        {'importance': 0.1, 'l1': 0.01}
+        """
+        weights = {name: getattr(self, name) for name in SAFR_LOSSES}
+        weights |= _parse_neuron_losses(self.neuron_losses or ())
+        return {name: weight for name, weight in weights.items() if weight}
+
+    @property
+    def gates_neurons(self) -> bool:
+        """Whether neurons of FC1 are set to 0, by `top_k` or `neuron_dropout`."""
+        return bool(self.top_k or self.neuron_dropout)
 
 
 @_document_fields
@@ -593,12 +627,12 @@ _ABOVE_0 = ("above 0", lambda value: value > 0)
 _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(("importance", "interaction", "information"), _AT_LEAST_0),
     **dict.fromkeys(("warmup_steps", "weight_decay", "max_grad_norm"), _AT_LEAST_0),
-    **dict.fromkeys(("vmask_width", "interaction_heads", "interaction_layers"), _AT_LEAST_1),
+    **dict.fromkeys(("vmask_width", "interaction_heads", "interaction_layers", "top_k"), _AT_LEAST_1),
     **dict.fromkeys(("hidden_layers", "width", "heads", "feed_forward"), _AT_LEAST_1),
     **dict.fromkeys(("epochs", "patience", "batch_size", "gradient_accumulation", "max_tokens"), _AT_LEAST_1),
     **dict.fromkeys(("learning_rate", "vmask_learning_rate", "embedding_learning_rate"), _ABOVE_0),
     "vmask_keep": ("in (0, 1)", lambda value: 0 < value < 1),
-    **dict.fromkeys(("dropout", "warmup_ratio"), ("in [0, 1)", lambda value: 0 <= value < 1)),
+    **dict.fromkeys(("dropout", "neuron_dropout", "warmup_ratio"), ("in [0, 1)", lambda value: 0 <= value < 1)),
     "seed": ("in [0, 2**32)", lambda value: 0 <= value < 2**32),
 }
 """By setting, which numbers are allowed and how that is checked."""
@@ -696,6 +730,35 @@ def parse_training_arguments(words: Iterable[str]) -> dict[str, Any]:
             raise InputError(f"`training_arguments` has {describe_value(name)} twice; give it once")
         values[name] = _parse_argument(value)
     return values
+
+
+def _parse_neuron_losses(words: Iterable[str]) -> dict[str, float]:
+    """Weights by the name of the loss, from the words NAME=WEIGHT.
+
+    Raises:
+        InputError: A word has another form, a name is given twice or is a setting of its own, or a weight is below 0.
+    """
+    weights: dict[str, float] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        weight = _parse_argument(value)
+        if not (name.isidentifier() and equals and _is_instance(weight, float) and weight >= 0):
+            raise InputError(
+                f"`neuron_losses` must be words as NAME=WEIGHT with a weight of at least 0, as in l1=0.01, got "
+                f"{describe_value(word)}"
+            )
+        if name in weights:
+            raise InputError(f"`neuron_losses` has {describe_value(name)} twice; give it once")
+        if name in (*SAFR_LOSSES, "task"):
+            raise InputError(f"`neuron_losses` must leave {name} to the setting of that name")
+        weights[name] = float(weight)
+    return weights
+
+
+def _write_neuron_losses(words: Iterable[str]) -> tuple[str, ...] | None:
+    """The same words in the order of their names and without those of weight 0; None where nothing is left."""
+    weights = _parse_neuron_losses(words)
+    return tuple(f"{name}={json.dumps(weight)}" for name, weight in sorted(weights.items()) if weight) or None
 
 
 def regularization_from_dict(values: dict[str, Any]) -> Regularization:

@@ -150,7 +150,10 @@ def default_run_name(settings: Settings) -> str:
         name = f"{Path(settings.model).name}-{name}"
     mask = "" if regularization.vmask else "-no-vmask"
     weights = f"{regularization.importance:g}-{regularization.interaction:g}"
-    return f"{name}-{weights}{mask}-seed{settings.recipe.seed}".replace(":", "-")
+    others = [word.replace("=", "-") for word in regularization.neuron_losses or ()]
+    others += [f"top-{regularization.top_k}"] if regularization.top_k else []
+    others += [f"dropout-{regularization.neuron_dropout:g}"] if regularization.neuron_dropout else []
+    return f"{'-'.join([name, weights, *others])}{mask}-seed{settings.recipe.seed}".replace(":", "-")
 
 
 def _check_names(arguments: Sequence[str], commands: Mapping[str, Command]) -> None:

@@ -30,8 +30,14 @@ BASELINE_SETTINGS = {
     "interaction": 0.0,
     "information": 0.0,
     "token_weighting": "auto",
+    "neuron_losses": None,
+    "top_k": None,
+    "neuron_dropout": 0.0,
 }
 """The settings of a model that SAFR adds nothing to."""
+
+_ADDITIONS = ("vmask", "importance", "interaction", "neuron_losses", "top_k", "neuron_dropout")
+"""The settings of which one at least is on where SAFR adds something; settings of earlier versions lack the last."""
 
 DEFAULT_SEEDS = 3
 """Number of seeds that every setting is run with by default."""
@@ -41,7 +47,7 @@ MAX_RUNS = 10_000
 
 
 _DATA_SETTINGS = ("data", "text_column", "label_column", "task", "drop_duplicates")
-_WORD_LISTS = ("layers", "importance_sites")
+_WORD_LISTS = ("layers", "importance_sites", "neuron_losses")
 """Settings whose text is several words, as on the command line."""
 
 _LIST_SETTINGS = (*_WORD_LISTS, "text_column", "label_column")
@@ -50,7 +56,7 @@ _LIST_SETTINGS = (*_WORD_LISTS, "text_column", "label_column")
 
 def is_baseline(settings: Mapping[str, Any]) -> bool:
     """Whether SAFR adds nothing to a model with these settings, given as values by name."""
-    return not (settings["vmask"] or settings["importance"] or settings["interaction"])
+    return not any(settings.get(name) for name in _ADDITIONS)
 
 
 def expand_grid(base: Settings, varied: Mapping[str, Sequence[Any]], seeds: Sequence[int]) -> dict[str, Settings]:

@@ -131,6 +131,9 @@ class PassRecord:
     ids: Tensor | None = None
     """Token ids that the embeddings must have looked up, where their shape alone doesn't tell; (batch, token)."""
 
+    token_ids: Tensor | None = None
+    """Ids of the tokens, (batch, token), as soon as the embeddings have looked them up."""
+
     content_mask: Bool[Tensor, "batch token"] | None = None
     """True where a token is neither padding nor a special token; None where all count."""
 

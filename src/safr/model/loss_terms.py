@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.config import Regularization
-from safr.losses import importance_loss, information_loss, interaction_loss
+from safr.config import SAFR_LOSSES, Regularization
+from safr.errors import InputError
+from safr.losses import NEURON_LOSSES, importance_loss, information_loss, interaction_loss
 from safr.losses.blocked_attention import BlockedAttention
 from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
 from safr.model.attention import received_attention
@@ -34,6 +35,7 @@ def make_site_readers(
         needs_gradient: Whether the pass is a training step, for which some layers may be drawn.
     """
     readers: dict[str, SiteReader] = {}
+    layers_of_neurons = layers
     if settings.importance:
         readers |= {site: partial(_read_importance, settings, site) for site in settings.importance_sites}
     if settings.interaction:
@@ -44,6 +46,10 @@ def make_site_readers(
         for layer in {site.partition(".")[2] for site in settings.importance_sites}:
             name = f"attention.{layer}"
             readers[name] = partial(_note_received_attention, layer, readers.get(name))
+    if names := _neuron_losses(settings):
+        for number in layers_of_neurons:
+            name = f"fc1_out.{number}"
+            readers[name] = partial(_read_neurons, names, number, readers.get(name))
     return readers
 
 
@@ -71,6 +77,9 @@ def compute_loss_terms(settings: Regularization, hidden_layers: int, forward_pas
         terms["interaction"] = torch.stack(values).mean()
     if settings.information and record.keep is not None:
         terms["information"] = information_loss(record.keep, record.content_mask)
+    for name in _neuron_losses(settings):
+        values = [value for site, value in record.loss_values.items() if site.partition(".")[0] == name]
+        terms[name] = torch.stack(values).mean()
     return terms
 
 
@@ -121,6 +130,31 @@ def _read_interaction(
         pairs = pairs if pairs is None or pairs.shape[0] == 1 else pairs.index_select(0, drawn)
     probes = _choose_probes(settings, tokens)
     return blocked_interaction_loss(attention, content_mask, settings.exclude_self, pairs, probes)
+
+
+def _neuron_losses(settings: Regularization) -> list[str]:
+    """Names of the losses on the neurons of FC1."""
+    return [name for name in settings.loss_weights if name not in SAFR_LOSSES]
+
+
+def _read_neurons(
+    names: Sequence[str],
+    layer: int,
+    reader: SiteReader | None,
+    forward_pass: ForwardPass,
+    activations: Tensor,
+    attention_mask: Tensor | None,
+) -> Tensor | None:
+    """Compute the losses on a layer's neurons, and then what else reads them."""
+    record = forward_pass.record
+    if record.token_ids is None:
+        raise InputError("`neuron_losses` need to know the tokens; pass the model input_ids and no inputs_embeds")
+    mask = record.content_mask
+    if mask is None:
+        mask = torch.ones_like(record.token_ids, dtype=torch.bool)
+    for name in names:
+        record.loss_values[f"{name}.{layer}"] = NEURON_LOSSES[name](activations, record.token_ids, mask)
+    return None if reader is None else reader(forward_pass, activations, attention_mask)
 
 
 def _choose_counts(settings: Regularization, texts: int, heads: int, tokens: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ Nothing of the model's own is replaced, and `detach` takes all hooks off again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -40,6 +40,7 @@ from safr.model.forward_pass import (
 )
 from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
+from safr.model.neuron_gate import keep_largest
 from safr.model.resolve import resolve_layers
 from safr.model.site_recorder import RECORDING_HOOKS, SiteRecorder
 from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
@@ -68,7 +69,7 @@ class Regularizer(nn.Module):
         self.layers = resolve_layers(regularization, model)
         self.attention_before = model.config._attn_implementation
         self.terms: dict[str, Tensor] = {}
-        """The last loss's parts, unweighted and detached: task, importance, interaction, information."""
+        """The last loss's parts, unweighted and detached: task, importance, interaction, information, and others."""
         self.texts = 0
         """Texts of the batch that `terms` are of."""
         self.batch_fraction: Tensor | float = 1.0
@@ -115,12 +116,39 @@ class Regularizer(nn.Module):
         layers = find_feed_forward_layers(model, self.regularization.fc1)
         with HOOKS_LOCK:
             _remove_hooks(model)
-            self.recorder.add_hooks(layers)
+            if self.regularization.gates_neurons:
+                for module in self._find_gated(layers):
+                    module.register_forward_pre_hook(self._gate)
+            self.recorder.add_hooks(layers)  # after the gate, so that what is recorded is what goes on
             self.recorder.add_attention_hooks(model)
             embeddings.register_forward_hook(self._mask_embeddings, with_kwargs=True)
         hooked = {embeddings, *(module for pair in layers for module in pair if module is not None)}
         hooked |= {module.get_submodule("dropout") for module in find_own_attention(model)}
         self.hooked = {path: module for path, module in model.named_modules() if module in hooked}
+
+    def _find_gated(self, layers: Sequence[tuple[nn.Module, nn.Module | None]]) -> list[nn.Module]:
+        """The second feed-forward layers whose neurons are gated."""
+        seconds = [second for _, second in layers if second is not None]
+        if len(seconds) < len(layers):
+            raise InputError(
+                "`top_k` and `neuron_dropout` need to know the layer after FC1, which fc1= does not tell; "
+                "leave them out"
+            )
+        if len(seconds) == self.hidden_layers:
+            return [seconds[layer] for layer in self.layers]
+        if len(self.layers) < self.hidden_layers:
+            raise InputError("`top_k` and `neuron_dropout` need layers='all' in a model whose layers share weights")
+        return seconds
+
+    def _gate(self, module: nn.Module, args: tuple) -> tuple:
+        """Set neurons to 0: in training some by chance, and always those that are not among the largest."""
+        activations, *others = args
+        settings = self.regularization
+        if settings.neuron_dropout:
+            activations = nn.functional.dropout(activations, settings.neuron_dropout, module.training)
+        if settings.top_k is not None:
+            activations = keep_largest(activations, settings.top_k)
+        return (activations, *others)
 
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
         """Open a pass, or join the one that a trace has opened, and ask for what the losses read."""
@@ -233,7 +261,8 @@ class Regularizer(nn.Module):
         if request.needs_gradient and not request.is_trace:
             self.steps += 1
         strength = request.batch_fraction * self._strength()
-        penalty = strength * sum(getattr(self.regularization, name) * term for name, term in terms.items())
+        weights = self.regularization.loss_weights
+        penalty: Any = strength * sum(weights[name] * term for name, term in terms.items())
         task = _get_loss(output) if request.has_labels else None
         self.terms = {name: term.detach() for name, term in {"task": task, **terms}.items() if term is not None}
         layout = forward_pass.record.layout
@@ -277,18 +306,21 @@ def write_settings(model: PreTrainedModel, regularizer: Regularizer) -> None:
 
 
 def check_mask_present(model: nn.Module) -> None:
-    """Refuse a model that was saved with SAFR's mask on it and loaded without: it would predict something else.
+    """Refuse a model that was saved with SAFR's mask or gate on it and loaded without: it would predict something else.
 
     Raises:
-        InputError: Its config says that a mask was on it, and there is none.
+        InputError: Its config says that a mask or a gate was on it, and there is none.
     """
     settings = getattr(model.config, SETTINGS, None)
     regularization = settings.get("regularization") if isinstance(settings, dict) else None
-    if isinstance(regularization, dict) and regularization.get("vmask") and get_regularizer(model) is None:
-        raise InputError(
-            "this model was saved with SAFR on it and loaded without its word mask; load it by safr.load(FOLDER), or "
-            "say `del model.config.safr` to go on without the mask"
-        )
+    if not isinstance(regularization, dict) or get_regularizer(model) is not None:
+        return
+    for name, part in (("vmask", "word mask"), ("top_k", "gate of neurons")):
+        if regularization.get(name):
+            raise InputError(
+                f"this model was saved with SAFR on it and loaded without its {part}; load it by safr.load(FOLDER), or "
+                f"say `del model.config.safr` to go on without the {part}"
+            )
 
 
 def get_explaining_site(model: nn.Module) -> str:
@@ -317,7 +349,7 @@ def _get_module(model: nn.Module, path: str) -> nn.Module | None:
 
 def _remove_hooks(model: nn.Module) -> None:
     """Take the recording hooks off whatever bears them, also copies that adapters have made of a module."""
-    ours = {*RECORDING_HOOKS, Regularizer._mask_embeddings}
+    ours = {*RECORDING_HOOKS, Regularizer._mask_embeddings, Regularizer._gate}
     for module in model.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel
 
-from safr.config import Regularization
+from safr.config import SAFR_LOSSES, Regularization
 from safr.errors import InputError
+from safr.losses import NEURON_LOSSES
 from safr.model.families import count_layers, has_visible_attention
 from safr.model.forward_pass import SITES
 
@@ -28,6 +29,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         InputError: A layer or a site is none of this model's.
     """
     layers = resolve_layers(regularization, model)
+    _check_neuron_losses(regularization)
     pretrained = bool(model.name_or_path)
     sites, weights = regularization.importance_sites, regularization.token_weighting
     automatic = sites == "auto" and pretrained and weights != "keep" and has_visible_attention(model)
@@ -69,6 +71,15 @@ def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tu
     if not numbers or not all(-total <= number < total for number in numbers):
         raise InputError(f"`layers` must be 'all' or numbers from {-total} to {total - 1} for this model, got {asked}")
     return tuple(sorted({number % total for number in numbers}))
+
+
+def _check_neuron_losses(regularization: Regularization) -> None:
+    known = {*SAFR_LOSSES, *NEURON_LOSSES}
+    if unknown := [name for name in regularization.loss_weights if name not in known]:
+        raise InputError(
+            f"`neuron_losses` has no {unknown[0]!r}; known are {', '.join(NEURON_LOSSES)}, and what you add to "
+            "safr.losses.NEURON_LOSSES before"
+        )
 
 
 def _upper_half(layers: tuple[int, ...]) -> tuple[str, ...]:

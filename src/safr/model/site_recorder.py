@@ -101,6 +101,7 @@ class SiteRecorder:
                 f"{layout.model_name} looks something else than the batch's input_ids up in its embeddings, so its "
                 "inside can't be read; pass no token_type_ids, or another number of texts than of tokens"
             )
+        forward_pass.record.token_ids = rows
         vectors = layout.to_rows(vectors, "embedding")
         forward_pass.report("embedding", vectors)
         return layout, vectors

@@ -121,7 +121,8 @@ def draw_training_history(runs: Sequence[Run]) -> Figure | None:
     for run in runs:
         lines = run.history
         metrics = [f"dev_{name}" for names in DEV_METRICS.values() for name in names]
-        names = dict.fromkeys([*HISTORY_TERMS, *metrics])
+        others = [word.partition("=")[0] for word in run.settings.get("neuron_losses") or ()]
+        names = dict.fromkeys([*HISTORY_TERMS, *others, *metrics])
         terms = [term for term in names if lines and all(term in line for line in lines)]
         series_by_run[run.name] = {
             _name_series(term): ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms
@@ -134,7 +135,7 @@ def _name_series(term: str) -> str:
     """What a series of a training history is, in words: a part of the loss, or a metric on dev."""
     if term.startswith("dev_"):
         return f"{term.removeprefix('dev_').replace('_', ' ')} on dev"
-    return f"{term} loss"
+    return f"{term.replace('_', ' ')} loss"
 
 
 def make_picture(figure: Figure) -> Picture:
