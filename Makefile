@@ -5,9 +5,10 @@ CONSTRAINTS ?= constraints.txt
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: install install-dev demo test docs campaigns check format bench bench-gpu release clean
+.PHONY: install install-dev demo test test-slow docs campaigns check format bench bench-gpu release clean
 
 install: $(VENV)/.installed
 
@@ -16,8 +17,13 @@ install-dev: $(VENV)/.installed-dev
 demo: install
 	$(BIN)/safr demo
 
+# What a change is tried with while it is made; CI runs the slow ones as well.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+# Whole commands, several processes, and the pages in a browser.
+test-slow: $(VENV)/.installed-dev
+	$(PYTEST) -m slow
 
 # The site, in build/docs: open build/docs/index.html. Runs the tutorials; a warning or a failing cell is an error.
 docs: $(VENV)/.installed-docs

@@ -62,6 +62,7 @@ def test_the_python_snippets_run_one_after_the_other(page, tmp_path, monkeypatch
     exec(compile("\n".join(blocks("python", PAGES[page])), page, "exec"), {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 @pytest.mark.filterwarnings("ignore")  # other packages have things to say of a machine without a GPU
 def test_the_examples_run(example, capsys):

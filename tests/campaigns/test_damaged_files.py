@@ -77,6 +77,7 @@ def damage(path, other, draw):
     return kind
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_one_line_or_changes_nothing(safr_run, baseline, tmp_path, capsys, pick_size):
     draw, tried, refused, failures = random.Random(0), pick_size(24, 600), 0, []
 

@@ -350,6 +350,7 @@ def test_a_file_in_the_way_is_one_line(capsys, reviews, tmp_path):
     assert "expected a new or empty folder" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -519,6 +520,7 @@ def test_the_demo_trains_its_runs_side_by_side_and_shows_them(reviews, tmp_path,
     assert again.splitlines()[-3:] == shown.splitlines()[-3:]
 
 
+@pytest.mark.slow
 def test_a_demo_that_fails_says_why_and_where(reviews, tmp_path, capsys, monkeypatch):
     settings = {name: each.changed(data=str(reviews)) for name, each in demo.demo_settings(0).items()}
     monkeypatch.setattr(demo, "demo_settings", lambda seed: settings)
@@ -539,6 +541,7 @@ def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys
     assert "--workers must be at least 1, got 0" in workers
 
 
+@pytest.mark.slow
 def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["train", "--data", str(reviews), "--output", str(folder), *SMALL]) == 0
@@ -557,6 +560,7 @@ def test_a_benchmark_judges_runs_and_writes_the_evidence(reviews, tmp_path, caps
     assert "at least one run" in failure(capsys, "benchmark")
 
 
+@pytest.mark.slow
 def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews, tmp_path, capsys, monkeypatch):
     small = {"epochs": 1, "width": 8, "heads": 1, "feed_forward": 8, "vmask_width": 4}
     monkeypatch.setattr(paper, "QUICK_SETTINGS", {"data": str(reviews), **small})

@@ -244,6 +244,7 @@ def test_wrong_methods_and_hosts_get_json_too(client):
     problem(refused)
 
 
+@pytest.mark.slow
 def test_two_hundred_questions_at_once_are_all_answered(server):
     def ask(number):
         question = {"run": ("safr", "baseline")[number % 2], "text": f"a film {number}"}

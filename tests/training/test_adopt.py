@@ -108,6 +108,7 @@ def test_classes_that_the_model_does_not_have_are_refused(tmp_path, reviews):
         adopt_model(Settings(data=str(reviews), model=str(folder)), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_model_with_data(tmp_path, reviews, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = write_model(tmp_path / "bert", *bert())
