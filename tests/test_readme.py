@@ -148,6 +148,7 @@ PAPER_ROWS = [
     ("IMDB, baseline, seed 1", (None, None), 1, "imdb/mask,baseline,seed=1.json"),
     ("IMDB, 0 / 0, seed 1", (0.0, 0.0), 1, "imdb/mask,importance=0,interaction=0,seed=1.json"),
     ("IMDB, 0.1 / 1, seed 1", (0.1, 1.0), 1, "imdb/mask,importance=0.1,interaction=1,seed=1.json"),
+    ("IMDB, 0.1 / 1, seed 2", (0.1, 1.0), 1, "imdb/mask,importance=0.1,interaction=1,seed=2.json"),
     ("IMDB, `--preset best`", None, 1, "best/imdb,seed=*.json"),
 ]
 
