@@ -71,8 +71,8 @@ def main() -> None:
         epoch,
         reviews,
         lambda: lengths(20, 32, 60),
-        lambda: lengths(256, 32, 25),
-        lambda: lengths(1024, 8, 15),
+        lambda: lengths(256, 32, 15),
+        lambda: lengths(1024, 8, 11),
         minilm_step,
         compiled,
         memory,
@@ -89,6 +89,20 @@ def main() -> None:
 
 def write_results(name: str, found: list[Row]) -> str:
     """Write the rows and the machine as JSON and as Markdown, and return the latter."""
+    machine = describe_machine()
+    return write_tables(name, {"machine": machine, "rows": found}, [*table(found), "", describe(machine)])
+
+
+def write_tables(name: str, result: dict[str, Any], lines: list[str]) -> str:
+    """Write a result as JSON and its lines as Markdown, and return the latter."""
+    here, text = Path(__file__).parent, "\n".join([*lines, ""])
+    (here / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (here / f"{name}.md").write_text(text)
+    return text
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the results depend on besides the code."""
     machine = {
         "processor": processor(),
         "threads": torch.get_num_threads(),
@@ -99,32 +113,38 @@ def write_results(name: str, found: list[Row]) -> str:
     }
     if torch.cuda.is_available():
         machine["GPU"] = torch.cuda.get_device_name()
-    here, text = Path(__file__).parent, table(found, machine)
-    (here / f"{name}.json").write_text(json.dumps({"machine": machine, "rows": found}, indent=2) + "\n")
-    (here / f"{name}.md").write_text(text)
-    return text
+    return machine
 
 
-def table(found: list[Row], machine: dict[str, object]) -> str:
-    """The rows as Markdown, with the machine below."""
+def describe(machine: dict[str, Any]) -> str:
+    """The machine as a line below a table."""
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
+def table(found: list[Row]) -> list[str]:
+    """The rows as Markdown."""
     lines = ["| what | run | median (quartiles) | ratio to the first |", "| --- | --- | --- | --- |"]
     for row in found:
         spread = f" ({row['low']:.4g} to {row['high']:.4g})" if row["low"] < row["high"] else ""
-        lines.append(
-            f"| {row['what']} | {row['run']} | {row['median']:.4g} {row['unit']}{spread} | {row['ratio']:.3g} |"
-        )
-    return "\n".join([*lines, "", ", ".join(f"{name} {value}" for name, value in machine.items()), ""])
+        median = f"{row['median']:.4g} {row['unit']}".strip()
+        lines.append(f"| {row['what']} | {row['run']} | {median}{spread} | {row['ratio']:.3g} |")
+    return lines
 
 
-def take_turns(runs: dict[str, Callable[[], object]], turns: int) -> dict[str, list[float]]:
-    """Milliseconds of every turn of every run, one after the other."""
+def take_turns(
+    runs: dict[str, Callable[[], object]],
+    turns: int,
+    warm_up: int = WARM_UP,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Milliseconds of every turn of every run, one after the other; the first turns do not count."""
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(WARM_UP + turns):
+    for turn in range(warm_up + turns):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = clock()
             run()
-            if turn >= WARM_UP:
-                times[name].append(1000 * (time.perf_counter() - started))
+            if turn >= warm_up:
+                times[name].append(1000 * (clock() - started))
     return times
 
 
@@ -141,6 +161,12 @@ def rows(what: str, times: dict[str, list[float]], unit: str = "ms") -> list[Row
     return found
 
 
+def throughput(what: str, times: dict[str, list[float]], texts: int) -> list[Row]:
+    """The same turns as texts in a second."""
+    rates = {name: [1000 * texts / each for each in values] for name, values in times.items()}
+    return rows(f"{what}: texts in a second", rates, "")
+
+
 def processor() -> str:
     """The processor's name as the system tells it."""
     path = Path("/proc/cpuinfo")
@@ -148,10 +174,11 @@ def processor() -> str:
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
-def paper_model(added: Regularization | None, vocabulary: int = VOCABULARY) -> torch.nn.Module:
-    """The paper's transformer, with SAFR on it or not."""
+def paper_model(added: Regularization | None, vocabulary: int = VOCABULARY, **sizes: int) -> torch.nn.Module:
+    """The paper's transformer, or one of other sizes, with SAFR on it or not."""
     torch.manual_seed(0)
-    model = safr.TransformerForSequenceClassification(safr.TransformerConfig(vocab_size=vocabulary))
+    config = safr.TransformerConfig(vocab_size=vocabulary, **sizes)
+    model = safr.TransformerForSequenceClassification(config)
     return model if added is None else safr.attach(model, added)
 
 
@@ -185,9 +212,9 @@ def published_step(length: int, vocabulary: int = VOCABULARY, device: str = "cpu
     return step
 
 
-def batch(tokens: int, texts: int = 32) -> dict[str, torch.Tensor]:
+def batch(tokens: int, texts: int = 32, vocabulary: int = VOCABULARY) -> dict[str, torch.Tensor]:
     """Random texts without padding."""
-    ids = torch.randint(2, VOCABULARY, (texts, tokens))
+    ids = torch.randint(2, vocabulary, (texts, tokens))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.randint(0, 2, (texts,))}
 
 
@@ -264,7 +291,7 @@ def reviews() -> list[Row]:
     steps = {PUBLISHED: published_step(256, vocabulary), **all_steps(vocabulary)}
     exact = replace(ADDED[SAFR], interaction_estimator="exact")
     steps[f"{SAFR}, exact"] = training_step(paper_model(exact, vocabulary))
-    return rows("training step of 32 reviews of 215 words", take_turns(bound(steps, inputs), 15))
+    return rows("training step of 32 reviews of 215 words", take_turns(bound(steps, inputs), 7))
 
 
 def all_steps(vocabulary: int) -> dict[str, Callable[[dict], None]]:
@@ -300,7 +327,7 @@ def minilm_folder() -> Path:
 def minilm_step() -> list[Row]:
     """A step of a pretrained model with what SAFR chooses for such weights."""
     steps = {name: training_step(minilm(added)) for name, added in ADDED.items()}
-    return rows("training step of MiniLM, 32 texts of 20 tokens", take_turns(bound(steps, batch(20)), 12))
+    return rows("training step of MiniLM, 32 texts of 20 tokens", take_turns(bound(steps, batch(20)), 9))
 
 
 def compiled() -> list[Row]:
@@ -317,7 +344,7 @@ def memory() -> list[Row]:
         command = [sys.executable, __file__, "memory", name, "2048"]
         found[name] = [
             float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603 - ourselves
-            for _ in range(5)
+            for _ in range(3)
         ]
     return rows("peak memory of a training step, 4 texts of 2,048 tokens, 8 heads", found, "MB")
 
@@ -392,13 +419,18 @@ def many_explanations() -> list[Row]:
     torch.set_num_threads(1)
     try:
         found = many_texts("the demo's model", small.eval(), words, sentences[:1000], 15)
-        return found + many_texts("MiniLM", minilm(ADDED[SAFR]).eval(), pieces, sentences[:1000], 3)
+        return found + many_texts("MiniLM", minilm(ADDED[SAFR]).eval(), pieces, sentences[:1000], 3, warm_up=1)
     finally:
         torch.set_num_threads(threads)
 
 
 def many_texts(
-    name: str, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, texts: list[str], turns: int
+    name: str,
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    turns: int,
+    warm_up: int = WARM_UP,
 ) -> list[Row]:
     """Tokens and words are found beforehand for the forward passes, and not for the explanations."""
     read = encode(tokenizer, texts)
@@ -407,7 +439,9 @@ def many_texts(
         "tokens and words alone": lambda: encode(tokenizer, texts),
         "`safr.explain`, from text to scores": lambda: safr.explain(model, tokenizer, texts),
     }
-    return rows(f"{len(texts):,} sentences, {name}, one thread", take_turns(runs, turns))
+    what, times = f"{len(texts):,} sentences, {name}, one thread", take_turns(runs, turns, warm_up)
+    found, rates = rows(what, times), throughput(what, times, len(texts))
+    return found + [row for row in rates if row["run"] != "tokens and words alone"]
 
 
 def relevances() -> list[Row]:
@@ -428,7 +462,8 @@ def relevances() -> list[Row]:
                 "forward pass": lambda model=model, texts=texts: list(iter_logits(model, texts)),
                 "relevance of every word": lambda model=model, texts=texts: relevance(model, texts),
             }
-            found += rows(f"32 texts of {tokens} tokens, {name}", take_turns(runs, count))
+            what, times = f"32 texts of {tokens} tokens, {name}", take_turns(runs, count, warm_up=1)
+            found += rows(what, times) + throughput(what, times, len(texts))
     return found
 
 
@@ -440,7 +475,7 @@ def evaluation() -> list[Row]:
         "a pass for each deletion": lambda: [predict(model, delete_words(texts, *each)) for each in deletions],
         "one pass for all": lambda: predict_after_deletion(model, texts, deletions),
     }
-    return rows("400 sentences after 40 deletions", take_turns(runs, 3))
+    return rows("400 sentences after 40 deletions", take_turns(runs, 3, warm_up=1))
 
 
 def start_up() -> list[Row]:

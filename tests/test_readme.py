@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import safr
@@ -211,6 +212,28 @@ def test_the_costs_are_the_committed_benchmark():
     quoted = table_lines(section(PAGES["docs/speed.md"], "The main costs"))
     assert len(quoted) > 8
     assert set(quoted) <= set(measured)
+
+
+def test_the_costs_that_grow_are_the_committed_benchmark():
+    measured = (ROOT / "benchmarks" / "growth.md").read_text().splitlines()
+    quoted = table_lines(section(PAGES["docs/speed.md"], "How the cost grows"))
+    assert len(quoted) > 12
+    assert set(quoted) <= set(measured)
+
+
+def test_the_slopes_are_those_of_the_measured_points():
+    """Found again by another program, and memory with SAFR grows at most as the tokens do."""
+    benchmark = json.loads((ROOT / "benchmarks" / "growth.json").read_text())
+    table = table_lines(section(PAGES["docs/speed.md"], "How the cost grows"))[-4:]
+    for line, slope in zip(table, benchmark["slopes"], strict=True):
+        axis, low, high = slope["axis"], slope["from"], slope["to"]
+        points = [point for point in benchmark["points"] if point["axis"] == axis and low <= point[axis] <= high]
+        costs = [[point["ms"][name]["median"] for point in points] for name in ("plain", "SAFR", "extra")]
+        costs += [[point["MB"][name] for point in points] for name in ("plain", "SAFR", "extra")]
+        fitted = [np.polyfit(np.log([point[axis] for point in points]), np.log(cost), 1)[0] for cost in costs]
+        assert line == row(f"{axis}, {low:,} to {high:,}", *(f"{each:.2f}" for each in fitted))
+        if axis == "tokens":
+            assert fitted[4] <= 1
 
 
 README_RATIOS = [
