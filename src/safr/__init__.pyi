@@ -30,6 +30,7 @@ from .model.trace import Trace as Trace, trace as trace
 # Prove
 from .evaluation.benchmark import benchmark as benchmark
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.neuron_measures import NeuronMeasures as NeuronMeasures, measure_neurons as measure_neurons
 from .evaluation.srs import SRSResult as SRSResult, srs as srs
 
 # Runs
