@@ -46,6 +46,7 @@ format: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/growth.py
 
 bench-gpu: $(VENV)/.installed-dev

@@ -61,6 +61,7 @@ TABLES_ELSEWHERE = {
         "Evidence on a pretrained model, the whole table",
     ),
     "benchmarks/speed.md": ("table_of_speed.md", "Speed, the whole table"),
+    "benchmarks/losses.md": ("table_of_losses.md", "Speed of each loss, the whole table"),
     "benchmarks/growth.md": ("table_of_growth.md", "How the cost grows, the whole table"),
     "benchmarks/gpu.md": ("table_of_gpu_speed.md", "Speed on a GPU, the whole table"),
     "benchmarks/explorer.md": ("table_of_explorer_speed.md", "Speed of the explorer, the whole table"),

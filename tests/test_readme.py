@@ -214,6 +214,29 @@ def test_the_costs_are_the_committed_benchmark():
     assert set(quoted) <= set(measured)
 
 
+def benchmark_rows(name: str) -> dict[tuple[str, str], dict]:
+    """Rows of a committed benchmark, by what was measured and in which run."""
+    found = json.loads((ROOT / "benchmarks" / f"{name}.json").read_text())["rows"]
+    return {(measured["what"], measured["run"]): measured for measured in found}
+
+
+def test_the_texts_in_a_second_are_the_committed_benchmarks():
+    table = table_lines(section(PAGES["docs/speed.md"], "Texts in a second"))
+    measured, trained = benchmark_rows("losses"), [line.split(" | ")[0].removeprefix("| ") for line in table[2:14]]
+    short, long = dict.fromkeys(what for what, _ in measured)
+    assert set(trained) == {run for _, run in measured}
+    for line, run in zip(table[2:14], trained, strict=True):
+        rates = [(measured[what, run]["median"], measured[what, run]["ratio"]) for what in (short, long)]
+        assert line == row(run, *(cell for rate, ratio in rates for cell in (f"{rate:.3g}", f"{ratio:.2f}")))
+    times = {(what, run.partition(",")[0]): found for (what, run), found in benchmark_rows("speed").items()}
+    assert len(table[16:]) == 6
+    for line in table[16:]:
+        run, what = line.split(" | ")[0].removeprefix("| ").split(": ")
+        texts = int(what.split()[0].replace(",", ""))
+        found = times[what, run]
+        assert line == row(f"{run}: {what}", f"{1000 * texts / found['median']:,.0f}", f"{1 / found['ratio']:.2f}")
+
+
 def test_the_costs_that_grow_are_the_committed_benchmark():
     measured = (ROOT / "benchmarks" / "growth.md").read_text().splitlines()
     quoted = table_lines(section(PAGES["docs/speed.md"], "How the cost grows"))
