@@ -449,16 +449,16 @@ def test_training_arguments_come_back_from_their_words(values):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("args.yaml",), "must be words as NAME=VALUE, got the text 'args.yaml'"),
+        (("args.yaml",), "must be given as NAME=VALUE, got the text 'args.yaml'"),
         (("optim=sgd", "optim=adafactor"), "has the text 'optim' twice; give it once"),
         (("=3",), "must have names, got the text ''"),
         (("adam beta=3",), "must have names, got the text 'adam beta'"),
         (("adam_beta1=NaN",), "must have values that JSON can hold, got adam_beta1 nan (float)"),
-        (("learning_rate=1",), "must leave learning_rate to `safr train --learning-rate`"),
-        (("per_device_train_batch_size=1",), "must leave per_device_train_batch_size to `safr train --batch-size`"),
-        (("output_dir=a",), "must leave output_dir to `safr train --output`"),
-        (("lr_scheduler_type=linear",), "must leave lr_scheduler_type to `safr train --schedule`"),
-        (("eval_strategy=no",), "must leave out eval_strategy, which SAFR sets by itself or can't use"),
+        (("learning_rate=1",), "can't set learning_rate; use `safr train --learning-rate`"),
+        (("per_device_train_batch_size=1",), "can't set per_device_train_batch_size; use `safr train --batch-size`"),
+        (("output_dir=a",), "can't set output_dir; use `safr train --output`"),
+        (("lr_scheduler_type=linear",), "can't set lr_scheduler_type; use `safr train --schedule`"),
+        (("eval_strategy=no",), "can't set eval_strategy, which SAFR sets itself or can't use; leave it out"),
     ],
 )
 def test_training_arguments_that_can_not_be_used_get_one_line(words, message):

@@ -322,7 +322,7 @@ def test_planted_code_in_a_checkpoint_is_never_run(name, pickled, has_manifest, 
         (checkpoint / MANIFEST).unlink()
         if has_manifest:
             _write_manifest(checkpoint)
-        with pytest.warns(UserWarning, match=r"can't be used .*; training begins again"):
+        with pytest.warns(UserWarning, match=r"can't be used .*; training starts again"):
             train(with_recipe(epochs=2), small_data(), folder, resume=True)
 
     check(resume, Yes())

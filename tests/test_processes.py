@@ -72,7 +72,7 @@ def test_two_processes_evaluate_as_one_does_and_the_first_alone_writes_and_speak
 def test_two_processes_benchmark_as_one_does_also_when_they_were_stopped(trained, copied, tmp_path):
     one = shutil.copytree(trained, tmp_path / "one" / "run")
     assert main(["benchmark", str(one)]) == 0
-    assert_one_line(launch(COMMANDS, "stop", "benchmark", copied.folder), "stopped; the same command goes on")
+    assert_one_line(launch(COMMANDS, "stop", "benchmark", copied.folder), "stopped; if the work can be continued")
     kept = {path: path.stat().st_mtime_ns for path in (copied.folder / "benchmark").rglob("*.parquet")}
     assert len(kept) > 20
     done = launch(COMMANDS, "nothing", "benchmark", copied.folder)
@@ -94,7 +94,7 @@ def test_two_processes_benchmark_as_one_does_also_when_they_were_stopped(trained
     ("problem", "line"),
     [
         ("fail", "the second process has found something"),
-        ("die", "another process has ended before its end; call it again, which goes on where"),
+        ("die", "another process has ended early; call it again; if the work can be continued"),
     ],
 )
 def test_what_goes_wrong_in_one_process_ends_both_in_one_line(copied, problem, line):
@@ -187,5 +187,5 @@ def test_one_process_calls_functions_as_they_are():
 
 
 def test_one_gpu_for_several_processes_is_refused(group):
-    with pytest.raises(InputError, match=r"`device` 'cuda:1' is one for 3 processes; leave it out, "):
+    with pytest.raises(InputError, match=r"`device` 'cuda:1' is one device for 3 processes; leave it out, "):
         load_on_all(lambda device: (None, None), "cuda:1")

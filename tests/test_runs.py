@@ -43,7 +43,7 @@ def test_a_run_is_made_with_its_parents_and_in_an_empty_folder(tmp_path):
 
 def test_a_folder_that_holds_a_run_is_refused(run):
     before = run.config_file.read_bytes()
-    with pytest.raises(InputError, match=r"a run: holds a run already; go on with it by --resume, or choose another"):
+    with pytest.raises(InputError, match=r"a run: already holds a run; continue it by --resume, or choose another"):
         create_run(run.folder, Settings(), {})
     assert run.config_file.read_bytes() == before
 
@@ -71,7 +71,7 @@ def test_a_folder_without_a_config_is_no_run(tmp_path):
 
 def test_a_run_is_trained_when_its_model_is_there(run):
     assert not run.is_trained
-    with pytest.raises(InputError, match=r"its training is not finished; go on with `safr train --resume .*a run`"):
+    with pytest.raises(InputError, match=r"its training is not finished; continue with `safr train --resume .*a run`"):
         open_trained_run(run.folder)
     write_json(run.model_folder / "config.json", {})
     assert run.is_trained

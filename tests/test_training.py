@@ -148,7 +148,7 @@ def test_a_checkpoint_that_was_being_written_is_not_used(tmp_path, left):
     if left is not None:
         (half / "trainer_state.json").write_text(left)
     # Nobody needs to hear of one that was being written, which has no state yet: a warning would be an error here.
-    damaged = r"checkpoint-1000 can't be used .*; going on from checkpoint-12$"
+    damaged = r"checkpoint-1000 can't be used .*; continuing from checkpoint-12$"
     with nullcontext() if left is None else pytest.warns(UserWarning, match=damaged):
         resumed = train(SETTINGS, small_data(), tmp_path / "stopped", resume=True)
     assert same(weights(whole), weights(resumed))
@@ -259,7 +259,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path):
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path):
     train(with_recipe(epochs=1), small_data(), tmp_path / "run")
     before = (tmp_path / "run" / "config.json").read_bytes()
-    with pytest.raises(InputError, match="holds a run already; go on with it by --resume"):
+    with pytest.raises(InputError, match="already holds a run; continue it by --resume"):
         train(with_recipe(epochs=1), small_data(), tmp_path / "run")
     assert (tmp_path / "run" / "config.json").read_bytes() == before
 
@@ -327,7 +327,9 @@ def test_bfloat16_changes_training_by_rounding_only(tmp_path):
 def test_a_gpu_that_cannot_compute_with_bfloat16_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     monkeypatch.setattr("safr.training.prepare.is_torch_bf16_gpu_available", lambda: False)
-    with pytest.raises(InputError, match=r"^`precision='bfloat16'` needs a GPU .*, and this one can't; use float32$"):
+    with pytest.raises(
+        InputError, match=r"^`precision='bfloat16'` needs a GPU .*, which this one does not; use float32$"
+    ):
         train(with_recipe(precision="bfloat16"), small_data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -120,7 +120,7 @@ class Regularization:
     """Let the sub-word pieces of a word share one sample of the mask."""
 
     layers: Layers = "all"
-    """Layers that the losses read: all, one (negative counts from the last), or several."""
+    """Layers that the losses read: all, one (negative numbers count from the last), or several."""
 
     importance_sites: str | tuple[str, ...] = "auto"
     """Sites that the importance loss reads: `vmask`, `fc1` at the chosen layers, `fc1.3`, `fc1_out`, or several.
@@ -165,14 +165,14 @@ class Regularization:
     Default: all."""
 
     neuron_losses: tuple[str, ...] | None = None
-    """Losses of others on the activations of FC1 (site `fc1_out`) at the chosen layers, as NAME=WEIGHT, as in
-    `l1=0.01 decorrelation=0.1`: `l1`, `l1_l2`, `decorrelation`, `token_entropy`, `monosemanticity`, and what you add to
+    """Other published losses, on the activations of FC1 (site `fc1_out`) at the chosen layers, as NAME=WEIGHT, as in
+    `l1=0.01 decorrelation=0.1`: `l1`, `l1_l2`, `decorrelation`, `token_entropy`, `monosemanticity`, or your own from
     `safr.losses.NEURON_LOSSES`. Default: none."""
 
     top_k: int | None = None
-    """How many neurons of FC1 stay active for a token at the chosen layers, those that are largest in magnitude. The
-    others are 0, and learn as if they were not. A change of the architecture, which `detach` takes off. Default:
-    all."""
+    """How many neurons of FC1 stay active for a token at the chosen layers: those that are largest in magnitude. The
+    others are set to 0, but their gradients are as if they were not. This changes the architecture; `detach` undoes it.
+    Default: all."""
 
     neuron_dropout: float = 0.0
     """Probability that a neuron of FC1 is set to 0 for a token in training, at the chosen layers."""
@@ -193,7 +193,7 @@ class Regularization:
         if self.information and not self.vmask:
             raise InputError("`information` needs `vmask`, since it is the mask's own loss; leave it at 0")
         if self.token_weighting == "keep" and not self.vmask:
-            raise InputError("`token_weighting='keep'` needs `vmask`, whose keep probabilities they are")
+            raise InputError("`token_weighting='keep'` needs `vmask`, which gives the keep probabilities")
         if self.token_weighting in ("keep", "attention") and self.scale_free is False:
             raise InputError(
                 "`token_weighting` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
@@ -254,14 +254,14 @@ class Architecture:
 @_document_fields
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. The defaults are the paper's, from the authors' published code, but for the patience."""
+    """How a model is trained. Defaults are the paper's, from the authors' published code, except for the patience."""
 
     # Differs from the paper: recipe, of which the paper says little. What it leaves open is the published code's.
     seed: int = 0
     """Seed of the weights, the order of the texts, dropout and the mask's samples."""
 
     epochs: int = 100
-    """Most epochs that are trained."""
+    """Largest number of epochs."""
 
     # Differs from the paper: patience, which is 3 in the published code. The dev accuracy of 825 sentences moves by 1.6
     # points by chance, and with padding masked that ended a training 5 points of dev accuracy before its best.
@@ -327,11 +327,11 @@ class Recipe:
     """What counts the same in the loss. `equal`: every text; `balanced`: every class, however rare it is."""
 
     vmask_learning_rate: float | None = None
-    """Learning rate of the mask's own weights. Default: the same."""
+    """Learning rate of the mask's own weights. Default: `learning_rate`."""
 
     embedding_learning_rate: float | None = None
     """Learning rate of the token embeddings. In a model trained from scratch on few texts a higher one helps: the
-    embedding of a word that is seen ten times moves ten times. Default: the same."""
+    embedding of a word that is seen ten times moves ten times. Default: `learning_rate`."""
 
     max_tokens: int | None = None
     """How many tokens of each text are read. Default: 256 for IMDB, 384 for a question with the text that answers it,
@@ -490,7 +490,7 @@ class Settings:
 @_document_fields
 @dataclass(frozen=True)
 class ModelData:
-    """Data to judge a model on that is not a run; a run knows its own data."""
+    """Data for judging a model that is not a run; a run knows its own data."""
 
     data: str | None = None
     """For a model that is not a run: a known name (see `safr data`), the path of a file or folder, or `hub:NAME`."""
@@ -502,20 +502,20 @@ class ModelData:
     """Column that holds the label, or several columns of 0 and 1, one for each class."""
 
     task: Literal["auto"] | Task = "auto"
-    """What the model says about a text, if its config does not tell."""
+    """What the model says about a text, if its config does not say so."""
 
     max_tokens: int | None = None
-    """Tokens read of each text. Default: as in training, but no more than the model reads."""
+    """How many tokens of each text are read. Default: as in training, but no more than the model reads."""
 
     def __post_init__(self) -> None:
         _check_types(self)
         if self.data is None and any(getattr(self, setting.name) != setting.default for setting in fields(self)):
-            raise InputError("these options are for the data of a model that is no run; add --data")
+            raise InputError("these options describe the data of a model that is not a run; add --data")
 
     def get_settings(self, model: str) -> Settings:
         """Settings that name the model and its data."""
         if self.data is None:
-            raise InputError(f"{model}: is no run but a model; say what it is to be judged on by --data FILE")
+            raise InputError(f"{model}: is a model, not a run; name the data to judge it on by --data FILE")
         return Settings(
             data=self.data,
             text_column=self.text_column,
@@ -699,9 +699,11 @@ def write_training_arguments(values: Mapping[Any, Any]) -> tuple[str, ...]:
         if not isinstance(name, str) or not name.isidentifier():
             raise InputError(f"`training_arguments` must have names, got {describe_value(name)}")
         if name in _OPTION_OF_ARGUMENT:
-            raise InputError(f"`training_arguments` must leave {name} to `safr train {_OPTION_OF_ARGUMENT[name]}`")
+            raise InputError(f"`training_arguments` can't set {name}; use `safr train {_OPTION_OF_ARGUMENT[name]}`")
         if name in _OWN_ARGUMENTS:
-            raise InputError(f"`training_arguments` must leave out {name}, which SAFR sets by itself or can't use")
+            raise InputError(
+                f"`training_arguments` can't set {name}, which SAFR sets itself or can't use; leave it out"
+            )
         try:
             is_plain_text = isinstance(value, str) and _parse_argument(value) == value
             words[name] = value if is_plain_text else json.dumps(value, allow_nan=False, sort_keys=True)
@@ -725,7 +727,7 @@ def parse_training_arguments(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise InputError(f"`training_arguments` must be words as NAME=VALUE, got {describe_value(word)}")
+            raise InputError(f"`training_arguments` must be given as NAME=VALUE, got {describe_value(word)}")
         if name in values:
             raise InputError(f"`training_arguments` has {describe_value(name)} twice; give it once")
         values[name] = _parse_argument(value)
@@ -744,13 +746,13 @@ def _parse_neuron_losses(words: Iterable[str]) -> dict[str, float]:
         weight = _parse_argument(value)
         if not (name.isidentifier() and equals and _is_instance(weight, float) and weight >= 0):
             raise InputError(
-                f"`neuron_losses` must be words as NAME=WEIGHT with a weight of at least 0, as in l1=0.01, got "
+                f"`neuron_losses` must be given as NAME=WEIGHT with a weight of at least 0, as in l1=0.01, got "
                 f"{describe_value(word)}"
             )
         if name in weights:
             raise InputError(f"`neuron_losses` has {describe_value(name)} twice; give it once")
         if name in (*SAFR_LOSSES, "task"):
-            raise InputError(f"`neuron_losses` must leave {name} to the setting of that name")
+            raise InputError(f"`neuron_losses` can't hold {name}; use the setting of that name")
         weights[name] = float(weight)
     return weights
 

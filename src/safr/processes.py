@@ -64,7 +64,7 @@ def check_launcher() -> None:
         unsupported = "FSDP of version 1"
     if unsupported:
         raise InputError(
-            f"accelerate is set to {unsupported}, and SAFR trains with a copy of the model on each GPU or by FSDP2; "
+            f"accelerate is set to {unsupported}, but SAFR trains with a copy of the model on each GPU or by FSDP2; "
             "launch it by `accelerate launch --multi_gpu` or `--use_fsdp --fsdp_version 2`, without more"
         )
     processes = count_processes()
@@ -119,7 +119,7 @@ def name_lost_process(advice: str) -> Iterator[None]:
         is_connection = isinstance(error, distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error)
         if count_processes() == 1 or not is_connection:
             raise
-        raise InputError(f"another process has ended before its end; {advice}") from error
+        raise InputError(f"another process has ended early; {advice}") from error
 
 
 def run_together(work: Callable[[], ResultT]) -> ResultT | None:
@@ -175,7 +175,8 @@ def load_on_all(
         return load(device=device)
     if ":" in str(device or ""):
         raise InputError(
-            f"`device` {str(device)!r} is one for {count_processes()} processes; leave it out, and each takes its own"
+            f"`device` {str(device)!r} is one device for {count_processes()} processes; leave it out, and each takes "
+            "its own"
         )
     group.model = None
     loaded = group.call(load, [{"device": device}] * count_processes(), is_model=True)[0]
@@ -302,7 +303,7 @@ def _is_set(flag: str) -> bool:
 _process_group: ContextVar[_ProcessGroup | None] = ContextVar("process_group", default=None)
 """The processes that work together here; other threads and nested calls have none."""
 
-_ADVICE = "call it again, which goes on where there is something to go on with"
+_ADVICE = "call it again; if the work can be continued, it continues"
 
 
 @dataclass(frozen=True)

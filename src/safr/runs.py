@@ -232,8 +232,8 @@ class Run:
         is_same = is_same and settings.task in ("auto", self.settings.task)
         if not is_same or settings.recipe.max_tokens not in (None, self.settings.recipe.max_tokens):
             raise InputError(
-                f"{self.folder}: holds another model, or the same from before it was changed or read in another way; "
-                "remove it, or call `safr evaluate` with another --output"
+                f"{self.folder}: holds another model, or the same one before it was changed or with other options for "
+                "the data; remove it, or call `safr evaluate` with another --output"
             )
 
     @property
@@ -303,7 +303,7 @@ class Run:
     def _describe_holder(self) -> str:
         try:
             holder = json.loads(self._holder_file.read_text(encoding="utf-8"))
-            return f"process {holder['pid']} on {holder['host']} works on it since {holder['since']}"
+            return f"process {holder['pid']} on {holder['host']} has worked on it since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process works on it"
 
@@ -365,7 +365,7 @@ class Run:
 def check_is_new(run: Run) -> None:
     """Raise an InputError where a run's folder holds a run or something else."""
     if run.config_file.exists():
-        raise InputError(f"{run.folder}: holds a run already; go on with it by --resume, or choose another --output")
+        raise InputError(f"{run.folder}: already holds a run; continue it by --resume, or choose another --output")
     # A process that was killed before it had written the settings leaves only checksums, and names with a leading dot.
     if run.folder.exists() and (
         not run.folder.is_dir()
@@ -448,7 +448,9 @@ def open_trained_run(folder: str | Path) -> Run:
     run = open_run(folder)
     if not run.is_trained:
         run.check_divergence()
-        raise InputError(f"{run.folder}: its training is not finished; go on with `safr train --resume {run.folder}`")
+        raise InputError(
+            f"{run.folder}: its training is not finished; continue with `safr train --resume {run.folder}`"
+        )
     return run
 
 
@@ -457,8 +459,8 @@ def check_same_data(runs: Sequence[Run]) -> None:
     prints = [run.fingerprint for run in runs]
     if other := next((run for run, print_ in zip(runs, prints, strict=True) if print_ != prints[0]), None):
         raise InputError(
-            f"{other.name} was made from other data than {runs[0].name}, or from the same before they were changed; "
-            "compare runs of the same data, and make old ones again in another folder"
+            f"{other.name} was made from other data than {runs[0].name}, or the data were changed in between; compare "
+            "runs of the same data, and train old ones again in another folder"
         )
 
 

@@ -154,7 +154,7 @@ def check_file(path: Path, *, advice: str = _ADVICE) -> None:
         known = _read_checksums(checksums).get(path.absolute().relative_to(checksums.parent.absolute()).as_posix())
         if known is not None and hash_file(path).hex() not in known:
             raise InputError(
-                f"{path}: was changed since it was written, or is damaged (its SHA-256 is another); {advice}, or, if "
+                f"{path}: was changed since it was written, or is damaged (its SHA-256 differs); {advice}, or, if "
                 f"you changed it on purpose, take it out of {CHECKSUMS_FILE}"
             )
     except InputError:
@@ -407,7 +407,7 @@ def _read_text(path: Path, advice: str) -> str:
     check_file(path, advice=advice)
     try:
         if (size := path.stat().st_size) > _MOST_BYTES:
-            raise InputError(f"{path}: expected a file of at most {_MOST_BYTES:,} bytes, it has {size:,}; {advice}")
+            raise InputError(f"{path}: expected a file of at most {_MOST_BYTES:,} bytes, got {size:,}; {advice}")
         return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise InputError(f"{path}: can't be read ({error.strerror or error}); check its permissions") from error

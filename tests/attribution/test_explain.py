@@ -144,7 +144,9 @@ def test_what_cannot_be_explained_is_named(without_type_checks, texts, message):
 
 @pytest.mark.parametrize("given", [(["a film"], "a plot"), (("a", "film"), "a plot"), ("a film", ["a plot"])])
 def test_a_second_text_goes_with_one_text_only(without_type_checks, given):
-    with pytest.raises(InputError, match=r"expected `text` and `text_pair` to be one text each, got .*; a list holds"):
+    with pytest.raises(
+        InputError, match=r"expected `text` and `text_pair` to be one text each, got .*; in a list, a pair"
+    ):
         explain(tiny.model(), tiny.tokenizer(), *given)
 
 

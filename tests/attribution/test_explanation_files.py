@@ -161,7 +161,7 @@ def test_parts_of_another_model_or_other_settings_are_refused(model, stopped):
     other = tiny.model(MASKED)
     with torch.no_grad():
         other.layers[0].fc1.bias[0] += 1
-    with pytest.raises(InputError, match=r"parts that were made with another model; delete it to begin anew, or name"):
+    with pytest.raises(InputError, match=r"parts that were made with another model; delete it to start over, or name"):
         explain_to_parquet(other, tiny.tokenizer(), texts, stopped, max_tokens=9)
     with pytest.raises(InputError, match="parts that were made with another max_tokens; delete"):
         explain_to_parquet(model, tiny.tokenizer(), texts, stopped, max_tokens=8)
@@ -176,7 +176,7 @@ def test_parts_of_other_texts_are_refused(model, stopped):
     texts = make_texts(19)
     with pytest.raises(InputError, match=r"other texts \(among the texts 4 to 7 is another\); give the same texts"):
         explain_to_parquet(model, tiny.tokenizer(), [*texts[:5], "a film", *texts[6:]], stopped, max_tokens=9)
-    with pytest.raises(InputError, match=r"other texts \(there are 4 texts, and parts of more are kept\)"):
+    with pytest.raises(InputError, match=r"other texts \(there are 4 texts, but the parts that are kept hold more\)"):
         explain_to_parquet(model, tiny.tokenizer(), texts[:4], stopped, max_tokens=9)
     assert not stopped.exists()
     explain_to_parquet(model, tiny.tokenizer(), [*texts[:8], "a film"], stopped, max_tokens=9)  # whose later texts may

@@ -130,7 +130,7 @@ def test_the_end_of_text_ends_the_output_and_is_not_explained():
     [
         ({"text": ""}, "at least one word"),
         ({"text": ["a", "b"]}, "expected one text"),
-        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number from 1 on, got 0"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be a whole number of at least 1, got 0"),
         ({"method": "sorcery"}, "no attribution method is called 'sorcery'"),
     ],
 )

@@ -166,7 +166,7 @@ def test_a_run_keeps_the_summary(family, tmp_path):
 def test_a_damaged_summary_is_refused(damage, model, tmp_path):
     run = Run(tmp_path)
     write_parquet(run.neurons_file, damage(summarize_neurons(model, tiny.tokenizer(), TEXTS).to_table()))
-    with pytest.raises(InputError, match="expected a table of neurons, found another; run `safr evaluate"):
+    with pytest.raises(InputError, match="expected a table of neurons, found another table; run `safr evaluate"):
         read_summary(run)
 
 

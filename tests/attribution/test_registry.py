@@ -280,7 +280,7 @@ def test_names_of_methods():
 @pytest.mark.parametrize(
     ("name", "lack"),
     [
-        ("keep", "a model with VMASK, this one has none"),
+        ("keep", "a model with VMASK, which this one does not have"),
         ("integrated_gradients", "a model without a decoder of its own"),
         (f"{ABSOLUTE_PREFIX}gradient_x_input", "a model without a decoder of its own"),
     ],

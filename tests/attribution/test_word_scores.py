@@ -124,15 +124,15 @@ def test_a_next_token_is_a_target(masked):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": 1}, r"`target` needs `method`, whose scores it is about; pass method='relevance'"),
+        ({"target": 1}, r"`target` needs a `method` whose scores are about a class; pass method='relevance'"),
         (
             {"method": "capacity", "target": 1},
-            r"`target` is of no account to capacity, whose scores are about no class",
+            r"`target` has no effect on capacity, whose scores are not about a class",
         ),
         ({"method": "relevance", "target": 2}, r"expected `target` from 0 to 1, got 2"),
         (
             {"method": "relevance", "target": "neutral"},
-            r"no class is called 'neutral'; the model has .* a number from 0",
+            r"no class is called 'neutral'; the model has .* a number counted from 0",
         ),
         ({"method": "relevance", "target": True}, r"expected `target` as a class.s name or number, got True"),
         ({"method": "magic"}, r"no attribution method is called 'magic'"),

@@ -67,7 +67,7 @@ def test_a_choice_is_explained(run, capsys):
     assert said.startswith("predicted another answer (")
     assert said.partition("\n\n")[0].endswith("  May")
     assert main(["explain", str(run.folder), question, "Ben"]) == 2
-    assert "expected two or more choices with ' | ' between" in capsys.readouterr().err
+    assert "expected two or more choices separated by ' | '" in capsys.readouterr().err
 
 
 def test_the_benchmark_finds_the_words_that_decide(run):

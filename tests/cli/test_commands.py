@@ -340,7 +340,7 @@ def test_what_explore_can_not_do_is_one_line(capsys, run, options, said):
 
 def test_a_run_is_not_overwritten(capsys, run, reviews):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-    assert "holds a run already" in failure(capsys, "train", "--data", str(reviews), "--output", str(run), *SMALL)
+    assert "already holds a run" in failure(capsys, "train", "--data", str(reviews), "--output", str(run), *SMALL)
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -397,7 +397,7 @@ def test_a_file_never_takes_the_place_of_a_stream_that_is_closed(tmp_path):
         (
             KeyboardInterrupt(),
             130,
-            "safr: stopped; the same command goes on where there is something to go on with\n",
+            "safr: stopped; if the work can be continued, the same command continues it\n",
         ),
         (BrokenPipeError(), 141, ""),
     ],
@@ -535,7 +535,7 @@ def test_a_sweep_that_asks_for_two_things_at_once_gets_one_line(tmp_path, capsys
     plan = tmp_path / "plan.yaml"
     plan.write_text("seeds: 1")
     beside = failure(capsys, "sweep", "--output", str(tmp_path), "--plan", str(plan), "--epochs", "3")
-    assert "--plan says by itself which runs there are" in beside
+    assert "--plan lists the runs by itself" in beside
     assert "--seeds must be at least 1, got 0" in failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "0")
     workers = failure(capsys, "sweep", "--output", str(tmp_path), "--seeds", "1", "--workers", "0")
     assert "--workers must be at least 1, got 0" in workers
@@ -576,7 +576,7 @@ def test_a_small_reproduction_ends_with_its_page_and_runs_nothing_twice(reviews,
     assert main(asked) == 0
     assert "0 runs to do" not in capsys.readouterr().out
     assert "beside 2 of 2 runs" in (tmp_path / "quick" / "reproduction.html").read_text()
-    assert "--quick has data of its own and one seed" in failure(capsys, *asked, "--dataset", "sst2")
+    assert "--quick uses its own data and one seed" in failure(capsys, *asked, "--dataset", "sst2")
     assert "--seeds must be at least 1, got 0" in failure(capsys, "reproduce", "--seeds", "0")
 
 

@@ -44,7 +44,7 @@ COMMAND_NAMES = ", ".join(COMMANDS)
         ("sweep", "`safr sweep` needs --output; see `safr sweep --help`"),
         (
             "train --resume run --epochs 9 --no-vmask --data-dir here",
-            "--resume goes on with the run's own settings; leave out --epochs, --no-vmask, which would not count",
+            "--resume continues with the run's own settings; leave out --epochs, --no-vmask, which would not count",
         ),
         (
             "explore run --export page.html --texts 3 --port 80",
@@ -165,7 +165,7 @@ def test_training_arguments_stand_beside_a_file_and_without_one(write_yaml):
         ("optim: !!python/object:os.system {}", r"^args.yaml, line 1: expected YAML \(could not determine .*\)$"),
         ("3: sgd", r"^`training_arguments` must have names, got 3 \(int\)$"),
         ("optim: 2024-01-01", "^`training_arguments` must have values that JSON can hold, got optim a date$"),
-        ("learning_rate: 1e-4", "^`training_arguments` must leave learning_rate to `safr train --learning-rate`$"),
+        ("learning_rate: 1e-4", "^`training_arguments` can't set learning_rate; use `safr train --learning-rate`$"),
     ],
 )
 def test_a_file_that_holds_something_else_gets_one_line(write_yaml, text, message):

@@ -63,7 +63,7 @@ def test_the_table_fits_eighty_columns_with_its_intervals_and_forty_with_srs():
     assert shown[80][-1].split("[")[1:] == ["69.0, 71.0] ", "59.0, 61.0] ", "49.0, 51.0] ", "-12.3, -9.8]"]
     assert any(line.split()[-2:] == ["70.0", "-10.1"] for line in shown[40])
     said = " ".join(shown[40])
-    assert "Left out here: the intervals, random, capacity. All is in scores.json." in said
+    assert "Left out here: the intervals, random, capacity. All numbers are in scores.json." in said
 
 
 def make_benchmark():
@@ -93,14 +93,14 @@ def test_a_benchmark_fits_the_terminal_and_says_where_the_rest_is(tmp_path):
         console = CommandConsole(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
         print_benchmark(console, make_benchmark(), tmp_path / "evidence.md")
         *lines, last = console.file.getvalue().splitlines()
-        assert last == f"all numbers, with what is tested and how: {(tmp_path / 'evidence.md').resolve()}"
+        assert last == f"all numbers, and how they were tested: {(tmp_path / 'evidence.md').resolve()}"
         assert max(map(len, lines)) <= width
         (row,) = [line for line in lines if line.startswith("absolute_integrated_gradients")]
         assert row.count("0.371") == {40: 1, 80: 4, 200: 5}[width]
         assert any(line.startswith("capacity ") and ("0.371*" in line or "0.496]*" in line) for line in lines)
         assert any(line.startswith("  ") and "and on" in line for line in lines) == (width < 200)
         said = " ".join(line.strip() for line in lines)
-        assert "*: the best, and all whose interval overlaps with its." in said
+        assert "*: the best, and all whose interval overlaps it." in said
         if width == 80:
             assert "Left out here: the intervals, naopc ↑ (n = 100)." in said
 

@@ -150,5 +150,5 @@ def test_a_model_whose_embeddings_can_not_be_seen_is_refused_before_training(tmp
     data = write_tags(tmp_path / "data.conll", rows=60)
     options = ["--data", str(data), "--model", str(tmp_path / "t5"), "--no-vmask", "--importance-sites", "fc1.0"]
     assert main(["train", *options, "--epochs", "1", "--output", str(tmp_path / "run")]) == 2
-    assert "SAFR can't see where T5ForTokenClassification looks up its tokens" in capsys.readouterr().err
+    assert "SAFR can't find where T5ForTokenClassification looks up its tokens" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -302,7 +302,7 @@ def test_each_token_that_a_model_writes_is_explained(kind, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--generate", "0"], "max_new_tokens must be a whole number from 1 on, got 0"),
+        (["--generate", "0"], "max_new_tokens must be a whole number of at least 1, got 0"),
         (["--generate", "2", "--method", "magic"], "no attribution method is called 'magic'"),
         (
             ["--generate", "2", "--target", "film"],

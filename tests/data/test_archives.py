@@ -99,7 +99,7 @@ def assert_refused(archive, message, cache):
     """The error has one line, says what to do by hand, and nothing is left in the cache."""
     with pytest.raises(InputError, match=message) as caught:
         locate_archive(archive)
-    assert str(caught.value).endswith(f"; fetch {archive.address} by hand and put the file into {cache}")
+    assert str(caught.value).endswith(f"; download {archive.address} by hand and put the file into {cache}")
     assert len(str(caught.value).splitlines()) == 1
     assert list(cache.iterdir()) == []
 
@@ -134,13 +134,15 @@ def test_a_line_that_is_no_tree_is_an_error(tmp_path):
 def test_a_missing_member_is_an_error(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("../trees/train.txt", TREES)
-    with pytest.raises(InputError, match=r"expected a member trees/train\.txt, found none; delete the file and fetch"):
+    with pytest.raises(
+        InputError, match=r"expected a member trees/train\.txt, found none; delete the file and download"
+    ):
         read_sst_trees(tmp_path / "a.zip")
 
 
 def test_a_file_that_is_no_zip_is_an_error(write):
     with pytest.raises(
-        InputError, match=r"a\.zip: not a zip file, or a broken one; delete the file and fetch it again"
+        InputError, match=r"a\.zip: not a zip file, or a broken one; delete the file and download it again"
     ):
         read_sst_trees(write("a.zip", "<html>"))
 
@@ -157,7 +159,7 @@ def test_a_member_that_is_too_large_is_an_error(read, tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_LARGEST_TREES", 10)
     monkeypatch.setattr(archives, "_LARGEST_REVIEW", 10)
     make = {read_sst_trees: sst, read_imdb_reviews: lambda path: imdb(path, reviews())}[read]
-    with pytest.raises(InputError, match=r"expected at most 10 bytes in .*train.*\.txt, it has more"):
+    with pytest.raises(InputError, match=r"expected at most 10 bytes in .*train.*\.txt, got more"):
         read(make(tmp_path / "a"))
 
 
@@ -196,7 +198,7 @@ def test_an_archive_that_would_fill_the_memory_is_an_error_before_it_does(limit,
     path = _bomb(tmp_path / "a.tar.gz", 20_000_000, name)
     assert path.stat().st_size < 50_000
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"a\.tar\.gz: .*; delete the file and fetch it again"):
+    with pytest.raises(InputError, match=r"a\.tar\.gz: .*; delete the file and download it again"):
         read_imdb_reviews(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -213,7 +215,7 @@ def test_a_header_that_would_fill_the_memory_is_an_error(tmp_path, monkeypatch):
 def test_too_many_members_and_too_many_reviews_are_errors(tmp_path, monkeypatch):
     path = imdb(tmp_path / "a.tar.gz", reviews())
     monkeypatch.setattr(archives, "_LARGEST_REVIEWS", 50)
-    with pytest.raises(InputError, match="expected at most 50 bytes in its reviews, it has more"):
+    with pytest.raises(InputError, match="expected at most 50 bytes in its reviews, got more"):
         read_imdb_reviews(path)
     monkeypatch.setattr(archives, "_MOST_MEMBERS", 2)
     with pytest.raises(InputError, match="expected at most 2 members"):
@@ -224,7 +226,7 @@ def test_a_zip_that_would_fill_the_memory_is_an_error_before_it_does(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for split in ("train", "dev", "test"):
             archive.writestr(f"trees/{split}.txt", bytes(11_000_000))
-    with pytest.raises(InputError, match=r"expected at most 10000000 bytes in trees/train\.txt, it has more"):
+    with pytest.raises(InputError, match=r"expected at most 10000000 bytes in trees/train\.txt, got more"):
         read_sst_trees(tmp_path / "a.zip")
 
 
@@ -308,7 +310,7 @@ def test_a_server_that_is_down_is_an_error(cache, monkeypatch):
 def test_a_download_that_is_too_large_is_an_error(length, serve, cache, monkeypatch):
     monkeypatch.setattr(archives, "_LARGEST_DOWNLOAD", 1000)
     archive = serve(CONTENT, length=length)
-    assert_refused(archive, r"could not be downloaded \(expected at most 1000 bytes, it is larger\)", cache)
+    assert_refused(archive, r"could not be downloaded \(expected at most 1000 bytes, got a larger one\)", cache)
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(serve, cache):
@@ -346,7 +348,7 @@ def test_an_interrupted_download_leaves_nothing_behind(serve, cache):
 
 
 def test_without_a_download_the_error_names_the_folders_and_the_address(cache, tmp_path):
-    message = rf"mine\.zip is in none of {tmp_path}, {cache}; fetch {ARCHIVE.address} by hand and put the file into"
+    message = rf"mine\.zip is in none of {tmp_path}, {cache}; download {ARCHIVE.address} by hand and put the file into"
     with pytest.raises(InputError, match=message):
         locate_archive(ARCHIVE, data_dir=tmp_path, download=False)
 
@@ -364,7 +366,9 @@ def test_folders_are_searched_in_order_also_the_archives_own(place, cache, tmp_p
 
 
 def test_a_data_folder_that_does_not_exist_is_an_error():
-    with pytest.raises(InputError, match=r"nowhere: expected a folder with data, and it is none; check the path"):
+    with pytest.raises(
+        InputError, match=r"nowhere: expected a folder with data, but it is not a folder; check the path"
+    ):
         find_archive(ARCHIVE, Path("nowhere"))
 
 

@@ -41,7 +41,7 @@ def test_a_marked_question_is_read_as_it_was_written(choices, data):
     "listed", ["one", "one | ", "[[one]] | [[two]]", "o[[n]]e | two", " | two", "[[]] | two", "one | | two"]
 )
 def test_what_holds_no_choices_is_refused_with_an_example(listed):
-    with pytest.raises(InputError, match=r"expected two or more choices with ' \| ' between, .*such as blue \| green"):
+    with pytest.raises(InputError, match=r"expected two or more choices separated by ' \| ', .*such as blue \| green"):
         parse_question((QUESTION, listed))
 
 
@@ -67,16 +67,16 @@ def test_choices_are_read_from_every_form(cells, choices, names):
         (["a"], r"here: expected a column for each of two or more choices, or a list of them in one, got str 'a'"),
         ([["a"]], r"here: expected a column for each of two or more choices"),
         ([[["a"], ["b"]]], r"here: expected a column for each of two or more choices"),
-        (["a", "b | c"], r"here: expected choices without ' \| ', which stands between them"),
+        (["a", "b | c"], r"here: expected choices without ' \| ', which separates them"),
         (["a", " a"], r"here: expected different choices, got 'a \| a'"),
         ([{"text": "ab", "label": "AB"}], r"here: expected a column for each of two or more choices, .* got dict"),
         (
             [{"text": ["a", "b"], "label": ["A"]}],
-            r"here: expected a name for each of 2 choices, each another, got list",
+            r"here: expected a different name for each of 2 choices, got list",
         ),
-        ([{"text": ["a", "b"], "label": ["A", "A"]}], r"here: expected a name for each of 2 choices, each another"),
-        ([{"text": ["a", "b"], "label": ["A", None]}], r"here: expected a name for each of 2 choices, each another"),
-        ([{"text": ["a", "b"], "label": None}], r"here: expected a name for each of 2 choices, each another"),
+        ([{"text": ["a", "b"], "label": ["A", "A"]}], r"here: expected a different name for each of 2 choices"),
+        ([{"text": ["a", "b"], "label": ["A", None]}], r"here: expected a different name for each of 2 choices"),
+        ([{"text": ["a", "b"], "label": None}], r"here: expected a different name for each of 2 choices"),
     ],
 )
 def test_other_cells_are_refused(cells, message):
@@ -202,11 +202,11 @@ def test_labels_that_are_one_choice_and_count_another_are_told(tmp_path):
     columns = {"text_column": ("question", "choices"), "label_column": "answer", "task": "multiple_choice"}
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows[1:])))
     data = load_data(tmp_path / "data.jsonl", **columns)
-    assert data.cleaned == {"label that is one choice and counts another, read as the text": 10}
+    assert data.cleaned == {"label that is the text of one choice and the number of another, read as the text": 10}
     rows = [row | {"answer": int(row["answer"])} for row in rows]
     (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows[1:])))
     data = load_data(tmp_path / "data.jsonl", **columns)
-    assert data.cleaned == {"label that is one choice and counts another, read as the number": 10}
+    assert data.cleaned == {"label that is the text of one choice and the number of another, read as the number": 10}
 
 
 def test_what_is_wrong_with_a_table_of_questions_is_one_line(tmp_path):
@@ -217,12 +217,14 @@ def test_what_is_wrong_with_a_table_of_questions_is_one_line(tmp_path):
     rows[5]["answer"] = None
     path.write_text("\n".join(map(json.dumps, rows)))
     columns = {"text_column": ("question", "choices"), "label_column": "answer", "task": "multiple_choice"}
-    with pytest.raises(InputError, match=r"line 4: expected 2 choices as most questions have, got 3; .* leave others"):
+    with pytest.raises(
+        InputError, match=r"line 4: expected 2 choices as most questions have, got 3; .* so leave this one out"
+    ):
         load_data(path, **columns)
     rows[3]["choices"] = ["a", "b"]
     path.write_text("\n".join(map(json.dumps, rows)))
     assert load_data(path, **columns).cleaned == {"empty text left out": 1, "question without an answer left out": 1}
-    with pytest.raises(InputError, match=r"expected a column of questions, those of the choices or one that"):
+    with pytest.raises(InputError, match=r"expected a column with the question, columns with the choices"):
         load_data(path, **columns | {"text_column": "question"})
     with pytest.raises(InputError, match=r"`text_column` must be one column or the two of a pair, got 3"):
         load_data(path, text_column=("question", "choices", "answer"), label_column="answer")

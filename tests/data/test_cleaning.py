@@ -111,7 +111,7 @@ def test_fewer_than_ten_rows_are_an_error():
 
 
 def test_a_single_class_is_an_error():
-    with pytest.raises(InputError, match=r"a\.csv: expected at least two classes, all rows have the label 'no'"):
+    with pytest.raises(InputError, match=r"a\.csv: expected at least two classes, but all rows have the label 'no'"):
         build({"train": rows(20, labels=("no",))})
 
 

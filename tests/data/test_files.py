@@ -124,7 +124,7 @@ def test_a_missing_file_is_an_error(tmp_path):
 
 def test_a_folder_that_is_named_like_a_file_is_an_error(tmp_path):
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(InputError, match=r"expected a file, and it is none"):
+    with pytest.raises(InputError, match=r"expected a file, but it is not one"):
         read_rows(tmp_path / "a.csv", COLUMNS)
 
 

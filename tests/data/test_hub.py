@@ -104,7 +104,7 @@ def test_one_configuration_of_several_is_named_after_the_data_set(write):
     configurations = "".join(f"- config_name: {each}\n  data_files: {each}/train.csv\n" for each in ("films", "books"))
     folder = write("mine/README.md", f"---\nconfigs:\n{configurations}---\n").parent
     assert all(text.startswith("books") for text in load_data(f"hub:{folder}:books").train.texts)
-    with pytest.raises(InputError, match=r"'films', 'books'.*write hub:NAME:CONFIGURATION where it has several"):
+    with pytest.raises(InputError, match=r"'films', 'books'.*write hub:NAME:CONFIGURATION if it has several"):
         load_data(f"hub:{folder}")
 
 

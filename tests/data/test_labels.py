@@ -36,7 +36,7 @@ def test_spellings_of_one_name_are_one_class_called_as_most_have_it(write, label
 def test_what_was_read_as_another_spelling_is_counted(write):
     data = load(write, ["Positive", "Positive", "positive", "negative"])
     assert data.cleaned == {"label 'positive' read as 'Positive'": 21}
-    assert load(write, ["a ", "b"], "b.csv").cleaned == {"white space around a label left out": 42}
+    assert load(write, ["a ", "b"], "b.csv").cleaned == {"white space around a label removed": 42}
 
 
 def test_words_for_a_missing_label_are_left_out_and_named(write):
@@ -57,7 +57,7 @@ def test_none_is_a_class_where_it_is_one_in_another_spelling(write):
 
 
 def test_nan_is_never_a_class(write):
-    with pytest.raises(InputError, match="expected at least two classes, all rows have the label 'pos'"):
+    with pytest.raises(InputError, match="expected at least two classes, but all rows have the label 'pos'"):
         load(write, ["pos", "nan"])
 
 

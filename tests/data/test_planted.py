@@ -195,7 +195,7 @@ def test_it_is_loaded_by_its_name_and_is_the_same_everywhere(data):
     assert load_data("planted") == data
     assert data.fingerprint() == "fcb4a5dc6a6590286f2dfc520e4866c45ccd9fe54b3585d1dbd1f72738c11ec5"
     assert (data.name, data.label_names, data.cleaned) == ("planted", ("negative", "positive"), {})
-    assert data.origin == "sentences of a small grammar, made on the spot, seed 0"
+    assert data.origin == "sentences of a small grammar, generated when used, seed 0"
     assert [len(split) for split in (data.train, data.dev, data.test)] == [4_000, 500, 1_000]
     assert [sum(split.labels) for split in (data.train, data.dev, data.test)] == [2_000, 250, 500]
 

@@ -149,7 +149,7 @@ def test_it_is_loaded_by_its_name_and_is_the_same_everywhere(data):
     assert load_data("planted_pairs") == data
     assert data.fingerprint() == "4aebba0a48ca50308dd4b68c3e8aa37f5eaffaaba9c9960ea397404d21d85e7f"
     assert (data.name, data.label_names, data.cleaned) == ("planted_pairs", ("different", "same"), {})
-    assert data.origin == "pairs of texts of a small grammar, made on the spot, seed 0"
+    assert data.origin == "pairs of texts of a small grammar, generated when used, seed 0"
     assert data.has_pairs
     assert [len(split) for split in (data.train, data.dev, data.test)] == [4_000, 500, 1_000]
     assert [sum(split.labels) for split in (data.train, data.dev, data.test)] == [2_000, 250, 500]

@@ -109,7 +109,7 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch):
 
 def test_an_archive_that_is_nowhere_is_not_fetched_without_leave():
     with pytest.raises(
-        InputError, match=r"trainDevTestTrees_PTB\.zip is in none of .*; fetch https://nlp\.stanford\.edu"
+        InputError, match=r"trainDevTestTrees_PTB\.zip is in none of .*; download https://nlp\.stanford\.edu"
     ):
         load_data("sst2", download=False)
 
@@ -119,9 +119,9 @@ def test_every_name_is_listed_with_the_way_to_get_it(tmp_path):
     statuses = {status.name: status for status in list_data(tmp_path)}
     assert list(statuses) == NAMES
     assert [status.ready for status in statuses.values()] == [True, True, False, False, True, True, True, True]
-    assert statuses["planted"].where == statuses["planted_tags"].where == "made on the spot"
+    assert statuses["planted"].where == statuses["planted_tags"].where == "generated when used"
     assert statuses["imdb"].where == str(tmp_path / "aclImdb_v1.tar.gz")
-    assert "downloaded when first used; or fetch https://nlp.stanford.edu/" in statuses["sst2"].where
+    assert "downloaded when first used; or download https://nlp.stanford.edu/" in statuses["sst2"].where
     assert all(status.description for status in statuses.values())
 
 

@@ -84,7 +84,7 @@ def test_tags_that_do_not_fit_are_refused():
     words = tokenizer("gpt2")
     with pytest.raises(InputError, match="expected a tag for each of the 2 words of 'a b', got 1"):
         tokenize_tags(words, Split(("a b",), ("O",)), IDS)
-    with pytest.raises(InputError, match="the tag 'B-Z' is none of the model's; it has O, B-X"):
+    with pytest.raises(InputError, match="the tag 'B-Z' is not one of the model's; it has O, B-X"):
         tokenize_tags(words, Split(("a b",), ("O B-Z",)), IDS)
 
 
@@ -146,7 +146,7 @@ def test_lists_of_words_and_tags_are_read_from_jsonl_and_saved_data(tmp_path):
         (["a", 3], ["O", "O"], "expected a list of words without white space"),
         (["a", "b"], ["O", "B X"], "expected tags without white space"),
         (["a", "b"], 3, "expected the list of the words' tags"),
-        (["a", "b"], ["O", "O"], "expected at least two tags, all words have 'O'"),
+        (["a", "b"], ["O", "O"], "expected at least two tags, but all words have 'O'"),
     ],
 )
 def test_words_and_tags_that_do_not_fit_are_one_line(tokens, tags, message, tmp_path):
@@ -179,7 +179,7 @@ def test_a_word_that_is_a_special_token_is_not_judged():
 @pytest.mark.parametrize("label", ["O O B-Z O", "O"])
 def test_texts_are_marked_only_if_all_tags_fit(label):
     with pytest.raises(
-        InputError, match=r"expected a tag for each of the 4 words|the tag 'B-Z' is none of the model's"
+        InputError, match=r"expected a tag for each of the 4 words|the tag 'B-Z' is not one of the model's"
     ):
         mark_texts(tokenizer("gpt2"), Split(("a b c d",) * 2, ("O O O O", label)), IDS)
 

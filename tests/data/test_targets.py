@@ -161,7 +161,7 @@ def test_a_causal_text_whose_end_is_cut_off_has_no_next_token():
 @pytest.mark.parametrize(
     ("split", "encoder_decoder", "message"),
     [
-        (Split((("a", "b"), ("c", "d")), ("x", "y")), False, "reads single texts, and these are pairs"),
+        (Split((("a", "b"), ("c", "d")), ("x", "y")), False, "reads single texts, but these are pairs"),
         (Split(("a", "b"), ("", "")), True, "an encoder-decoder writes one text after reading another"),
         (
             Split(("a b", "c d"), ("", "")),

@@ -183,9 +183,9 @@ def test_any_texts_make_subwords_that_read_them(texts):
 @pytest.mark.parametrize(
     ("family", "kind", "unknown"),
     [
-        ("wordpiece", "WordPiece", "words that they do not spell are unknown"),
+        ("wordpiece", "WordPiece", "words that they can't spell are unknown"),
         ("gpt2", "BPE", "no word is unknown"),
-        ("t5", "Unigram", "words that they do not spell are unknown"),
+        ("t5", "Unigram", "words that they can't spell are unknown"),
         ("llama", "BPE", "no word is unknown"),
     ],
 )

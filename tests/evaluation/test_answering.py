@@ -320,7 +320,7 @@ def test_what_if_follows_the_answer_and_keeps_it():
     result = compute_what_if(model, words, text, {"capacity": np.arange(len(text.words), dtype=float)})
     assert result.followed == ANSWER_NAMES[1]
     assert set(result.predictions["capacity"]) <= set(ANSWER_NAMES[:2])
-    with pytest.raises(InputError, match=r"what is asked about stays; delete other words"):
+    with pytest.raises(InputError, match=r"the words that are asked about can't be deleted; delete others"):
         predict_without_words(model, words, text, [text.asked[0]])
 
 

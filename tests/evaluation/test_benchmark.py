@@ -157,7 +157,7 @@ def test_scores_of_another_tool_are_judged_beside_ours(copied, tmp_path):
     assert found["methods"]["theirs"]["cost"] is None
     assert found["methods"]["theirs"]["signed"]  # some are below 0
     for taken in ("capacity", "random", "random.forest", "absolute_theirs"):
-        with pytest.raises(InputError, match="is the name of a method; give the scores of a file another"):
+        with pytest.raises(InputError, match="is the name of a method; give the scores of the file another name"):
             benchmark(copied, tiny.dataset(), files={taken: path})
 
 
@@ -234,7 +234,7 @@ def test_a_model_with_a_tokenizer_and_data_is_judged_as_its_run_is(copied, tmp_p
     # What is not to be kept leaves nothing, and says the same.
     unkept = benchmark(model, tiny.dataset().test, **options)
     assert unkept["comparisons"] == of_run["comparisons"]
-    with pytest.raises(InputError, match="a model is judged with a tokenizer and data; pass both"):
+    with pytest.raises(InputError, match="judging a model needs a tokenizer and data; pass both"):
         benchmark(model, tiny.dataset())
 
 

@@ -222,7 +222,7 @@ def test_texts_without_choices_are_refused():
     model, words = chooser()
     with pytest.raises(InputError, match=r"expected a pair of a question and the text that answers it, got the single"):
         safr.explain(model, words, "no choices here")
-    with pytest.raises(InputError, match=r"expected two or more choices with ' \| ' between"):
+    with pytest.raises(InputError, match=r"expected two or more choices separated by ' \| '"):
         safr.explain(model, words, "what ?", "one")
     with pytest.raises(InputError, match=r"expected questions with choices, got texts"):
         predict(model, encode(words, [("what ?", "one")]))

@@ -45,7 +45,7 @@ def test_three_of_five_and_none_against_decide():
             ]
         )
     )
-    assert said[0] == "Neither way by this rule: blind (blind to the class); signed (which know the class)."
+    assert said[0] == "Neither more nor less faithful: blind (blind to the class); signed (which know the class)."
 
 
 @pytest.mark.parametrize(("value", "is_named"), [(-0.2, True), (-0.005, False), (0.3, False)])
@@ -53,10 +53,10 @@ def test_a_ranking_against_what_deletion_does_is_told_of_methods_that_know_the_c
     made = result()
     for name in ("signed", "blind"):
         made["methods"][name]["values"]["delete"] = {"leave_one_out": estimate(value)}
-    said = [each for each in draw_conclusions(made) if each.startswith("Against what deleting a word does")]
+    said = [each for each in draw_conclusions(made) if each.startswith("Ranks words against the effect")]
     assert bool(said) == is_named
     if is_named:
-        assert said[0].endswith("by their rank correlation with leave-one-out: signed (-0.20 [-0.21, -0.19]).")
+        assert said[0].endswith("(correlation with leave-one-out): signed (-0.20 [-0.21, -0.19]).")
 
 
 def test_ways_of_removal_that_contradict_each_other_are_told():
@@ -104,7 +104,7 @@ def test_what_relevance_knows_of_own_neurons_is_told_beside_capacity(gap, said):
 
 def test_a_correlation_whose_interval_holds_0_may_be_none():
     told = draw_conclusions(result(capacity_patched=estimate(0), interference_interaction=estimate(0.3)))
-    assert any(each.endswith("+0.00 [-0.01, +0.01], which may be none.") for each in told)
+    assert any(each.endswith("+0.00 [-0.01, +0.01], which may be 0.") for each in told)
     assert any(each.endswith("+0.30 [+0.29, +0.31].") for each in told)
 
 

@@ -458,7 +458,7 @@ def test_a_model_that_was_only_attached_is_evaluated_as_a_run_is(run):
 
 
 def test_a_model_is_evaluated_in_evaluation_mode_with_a_tokenizer_and_data():
-    with pytest.raises(InputError, match="a model is evaluated with a tokenizer and data; pass both"):
+    with pytest.raises(InputError, match="evaluating a model needs a tokenizer and data; pass both"):
         evaluate(tiny.model(), tiny.dataset())
     model = tiny.model()
     expected = evaluate(model, tiny.dataset(), tokenizer=tiny.tokenizer())
@@ -471,7 +471,7 @@ def test_a_model_is_evaluated_in_evaluation_mode_with_a_tokenizer_and_data():
 def test_a_run_finds_its_data_itself_and_takes_no_split_alone(copy, monkeypatch):
     monkeypatch.setattr(Run, "load_data", lambda self: tiny.dataset())
     assert evaluate(copy, split="dev")["texts"] == 12
-    with pytest.raises(InputError, match="a run is evaluated on the data it was trained on, got a split alone"):
+    with pytest.raises(InputError, match="a run is evaluated on the data it was trained on, but a split was given"):
         evaluate(copy, tiny.dataset().test)
 
 

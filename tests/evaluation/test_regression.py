@@ -38,6 +38,6 @@ def test_the_intervals_are_those_of_texts_drawn_with_replacement():
 
 def test_the_sentence_stands_for_regression_alone():
     assert describe_values({"accuracy": {}}) == ""
-    assert "always the median would be off by 1" in describe_values(
+    assert "always predicting the median would be off by 1" in describe_values(
         {"values": score_values(*np.array([[1.0, 2, 4]] * 2))}
     )

@@ -364,7 +364,7 @@ def test_texts_of_one_word_are_counted_and_srs_of_nothing_else_is_refused():
         ({"max_tokens": 0}, "`max_tokens` must be a whole number above 0, got 0"),
         ({"max_tokens": 2.5}, "`max_tokens` must be a whole number above 0, got 2.5"),
         ({"max_tokens": True}, "`max_tokens` must be a whole number above 0, got True"),
-        ({"labels": [[0, 1], [1, 0]]}, "of one-hot labels take labels.argmax"),
+        ({"labels": [[0, 1], [1, 0]]}, "for one-hot labels pass labels.argmax"),
         ({"labels": ["good", "bad"]}, "got the text 'good'; see model.config.id2label"),
         ({"labels": None}, "as many labels, got 2 texts and None"),
         ({"scores": {"a": [0.0]}}, "expected scores as a list of one array per text, got a dict of 1"),

@@ -59,7 +59,7 @@ def test_runs_that_differ_in_their_seed_alone_are_pooled_and_the_baseline_comes_
 def test_the_evidence_is_written_and_compares_settings_on_the_same_texts(judged, tmp_path):
     text = write_benchmark_table(judged, tmp_path).to_markdown()
     assert (tmp_path / "evidence.md").read_text() == text
-    assert "Capacity is " in text or "Neither way by this rule: " in text or "More faithful than" in text
+    assert "Capacity is " in text or "Neither more nor less faithful: " in text or "More faithful than" in text
     assert (
         text.index("### baseline, 1 run, 16 texts")
         < text.index("### SAFR, 2 runs, 16 texts")

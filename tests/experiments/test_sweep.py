@@ -292,7 +292,7 @@ def test_settings_are_called_by_what_tells_them_apart():
 def test_scores_that_were_read_at_other_sites_are_not_compared_without_a_word():
     groups = group_rows([row(0.1, importance=0), row(0.2, "fc1.4", importance=2)])
     text = sweep_table(groups, {}, 0.02).to_markdown()
-    assert "SRS is not read at one site: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
+    assert "SRS is read at different sites: fc1.0 (importance 0), fc1.4 (importance 2). To compare it, choose" in text
     assert (
         "one site"
         not in sweep_table(group_rows([row(0.1, importance=0), row(0.2, importance=2)]), {}, 0.02).to_markdown()
@@ -345,7 +345,7 @@ def test_a_sweep_over_single_words_ends_with_its_accuracies_and_no_picture(tmp_p
     assert found.table.to_markdown().count(f"Note: {reason}.") == found.table.to_markdown().count(reason) == 1
     assert found.table.to_markdown().count(" | – | – | – |") == 2
     assert (
-        "Recommended: none, for SRS could not be measured for the settings whose accuracy is at most"
+        "Recommended: none, since SRS could not be measured for the settings whose accuracy is at most"
         in found.table.to_markdown()
     )
     assert not list(folder.glob("pareto.*"))
@@ -442,12 +442,14 @@ def test_ray_sets_gpus_apart_for_each_run(ray, gpus, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "run_job", note_device)
     jobs = {name: Settings() for name in "abcd"}
     outcomes = list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", workers=2, gpus=gpus))
-    with pytest.raises(InputError, match="--gpus asks for 3 on one machine, and the cluster's machines have 2 at"):
+    with pytest.raises(InputError, match="--gpus asks for 3 on one machine, but the cluster's machines have at most 2"):
         list(runner.run_jobs(jobs, tmp_path, ("dev",), engine="ray", gpus=3.0))
     assert [outcome.error for outcome in outcomes] == [None] * 4
     assert {(tmp_path / name).read_text() for name in jobs} <= {"0", "1"}
 
 
 def test_gpus_are_for_ray(tmp_path):
-    with pytest.raises(InputError, match="--gpus is at least 0 and for --engine ray, got 1 with --engine joblib"):
+    with pytest.raises(
+        InputError, match="--gpus must be at least 0 and needs --engine ray, got 1 with --engine joblib"
+    ):
         list(runner.run_jobs({"a": Settings()}, tmp_path, ("dev",), gpus=1.0))

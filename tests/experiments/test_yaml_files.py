@@ -38,7 +38,7 @@ def test_values_are_those_that_people_mean(read, text, value):
     [
         ("a: 1\na: 2", r"line 1: expected YAML \('a' is given twice\)"),
         ("!!python/object/apply:os.getcwd []", r"line 1: expected YAML \(could not determine a constructor"),
-        ("x" * 100_001, "expected at most 100,000 bytes of settings, it has more; split it"),
+        ("x" * 100_001, "expected at most 100,000 bytes of settings, got more; split it"),
     ],
 )
 def test_what_is_no_plain_yaml_of_settings_gets_one_line(read, text, message):

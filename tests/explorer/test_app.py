@@ -115,7 +115,7 @@ def test_a_neuron_has_its_page(client, readers):
         found = client.get(f"/api/neurons/{reader.run.name}/3").json()
         assert found == dataclasses.asdict(reader.describe_neuron(3))
     for path, said in (
-        ("safr/1000000", "safr: no such neuron; there are those from 0 to"),
+        ("safr/1000000", "safr: no such neuron; they go from 0 to"),
         ("safr/-1", "safr: no such neuron"),
         ("nothing/3", "no such run; there are baseline, safr"),
     ):
@@ -128,7 +128,7 @@ def test_a_neuron_has_its_page(client, readers):
 @pytest.mark.parametrize(
     ("content", "status", "said"),
     [
-        (None, 404, "old: keeps nothing of its neurons; run `safr evaluate"),
+        (None, 404, "old: has no table of its neurons; run `safr evaluate"),
         (b"nothing", 422, "neurons.parquet: "),
     ],
 )

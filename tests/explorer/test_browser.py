@@ -437,7 +437,7 @@ def test_the_headline_says_which_run_leans_on_fewer_words(open_page, exported, t
     )
     page.locator("#shade label", has_text="relevance").click()
     half = "half of what speaks for its answer lies in 1 word of safr and in 2 words of baseline"
-    expected = f"safr leans on fewer words: {half}."
+    expected = f"safr relies on fewer words: {half}."
     expect(page.locator(".headline").last).to_have_text(expected)
 
 
@@ -1141,4 +1141,4 @@ def test_a_run_that_keeps_nothing_of_its_neurons_says_so_on_their_page(open_page
     run.neurons_file.unlink()
     page = open_page(export_page([run], tmp_path / "page.html", texts=1).as_uri(), offline=True)
     stacks(page).first.locator(".number").click()
-    expect(page.locator("#neuron")).to_contain_text("This run keeps nothing of its neurons; run `safr evaluate`")
+    expect(page.locator("#neuron")).to_contain_text("This run has no table of its neurons; run `safr evaluate`")

@@ -69,7 +69,7 @@ def test_playing_begins_again_and_ends_with_the_last_epoch(offline):
 def test_a_run_without_a_history_says_so_and_none_at_all_hides_the_section(open_page, exported, told, tmp_path):
     one = {**told, "word_histories": {"safr": told["word_histories"]["safr"]}}
     page = open_page(rewrite(exported, one, tmp_path).as_uri())
-    expect(page.locator('#parting .panel[data-run="0"]')).to_contain_text("baseline keeps no such history.")
+    expect(page.locator('#parting .panel[data-run="0"]')).to_contain_text("baseline has no such history.")
     expect(page.locator('#parting .panel[data-run="1"] .riser').first).to_be_visible()
     page = open_page(rewrite(exported, {**told, "word_histories": {}, "words": {}}, tmp_path).as_uri())
     expect(page.locator("#parting")).to_be_hidden()

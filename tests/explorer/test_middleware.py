@@ -126,7 +126,7 @@ def test_a_defect_is_one_line_of_json_with_the_safety_headers(caplog, monkeypatc
     assert status == 500
     assert b"secret" not in body
     assert headers["x-content-type-options"] == "nosniff"
-    assert "a defect of ours" in caplog.text
+    assert "a bug in SAFR" in caplog.text
 
 
 def test_a_client_that_leaves_in_its_body_is_asked_nothing_more():

@@ -112,7 +112,7 @@ def test_a_neuron_is_described_with_the_words_around_those_that_drive_it(readers
                 assert of_text[top.position] == top.word
                 before = " ".join(of_text[max(top.position - 4, 0) : top.position])
                 assert (top.before, top.after) == (before, " ".join(of_text[top.position + 1 : top.position + 5]))
-        with pytest.raises(LookupError, match="no such neuron; there are those from 0 to"):
+        with pytest.raises(LookupError, match="no such neuron; they go from 0 to"):
             session.describe_neuron(10**9)
 
 
@@ -123,6 +123,6 @@ def test_of_a_run_without_a_summary_or_with_a_damaged_one_no_neuron_is_described
         replace(readers[1], run=run).describe_neuron(0)
     run.neurons_file.unlink()
     session = replace(readers[1], run=run)
-    with pytest.raises(LookupError, match="copy: keeps nothing of its neurons; run `safr evaluate"):
+    with pytest.raises(LookupError, match="copy: has no table of its neurons; run `safr evaluate"):
         session.describe_neuron(0)
     assert session.read(TEXT).neurons is not None

@@ -165,7 +165,7 @@ def test_two_unknown_words_have_no_line_and_do_not_weaken_the_others(caption):
     assert caption(figure) == (
         "Every other pair that interferes has a line. "
         "† unknown to the tokenizer: the model reads all such words as one and the same. "
-        "What two of them share is the vocabulary's doing and has no line."
+        "Two such words have no line between them."
     )
 
 

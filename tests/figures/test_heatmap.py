@@ -86,7 +86,7 @@ def test_pairs_of_unknown_words_are_dotted_and_off_the_colour_scale(caption):
     assert dotted.get_path().get_extents().bounds == (-0.5, -0.5, 3, 3)  # from (0, 2) to (2, 0)
     assert len(dotted.get_path().vertices) == 2 * 5
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a†", "b", "c†"]
-    assert "What two of them share (dotted cells) is the vocabulary's doing" in caption(figure)
+    assert "Cells of two such words are dotted" in caption(figure)
 
 
 def test_a_single_unknown_word_has_a_mark_and_all_its_cells_have_colours(caption):

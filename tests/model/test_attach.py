@@ -141,7 +141,7 @@ def test_an_interrupted_forward_pass_leaves_nothing_behind(inside_a_trace):
 
 def test_what_would_train_something_else_without_a_word_is_refused():
     model, inputs = attach(tiny("bert").train()), batch()
-    with pytest.raises(InputError, match="expected input_ids, got inputs_embeds, which would go past VMASK"):
+    with pytest.raises(InputError, match="expected input_ids, got inputs_embeds, which would bypass VMASK"):
         model(inputs_embeds=torch.randn(1, 4, 16))
     model.activation_checkpointing_enable({"use_reentrant": True})
     with pytest.raises(InputError, match="use_reentrant=True hides the layers from SAFR's losses"):
@@ -259,7 +259,7 @@ def test_whole_words_go_or_stay_whole(minilm, tmp_path):
 def test_whole_words_need_a_tokenizer_and_a_model_that_does_not_write():
     with pytest.raises(InputError, match="`whole_words` needs to know which tokens continue a word; pass tokenizer="):
         attach(tiny("bert"), Regularization(whole_words=True))
-    with pytest.raises(InputError, match="can't be had for LlamaForCausalLM, which writes words piece by piece"):
+    with pytest.raises(InputError, match="does not work for LlamaForCausalLM, which writes words piece by piece"):
         attach(tiny("llama", "CausalLM"), Regularization(whole_words=True), tokenizer=tokenizer("llama"))
 
 
@@ -296,7 +296,7 @@ def test_what_a_model_does_not_show_is_refused_with_what_to_do():
     model.bert.encoder.config.num_hidden_layers = 1
     model.bert.encoder.layer[1].forward = lambda hidden, *_, **__: hidden  # as where a layer is of another kind
     with pytest.raises(
-        InputError, match=r"has shown 1 times attention, but has 2 layers, .* choose others by importance"
+        InputError, match=r"computed attention 1 times, but has 2 layers, .* choose others by importance"
     ):
         model(**batch(), labels=LABELS)
 

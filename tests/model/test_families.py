@@ -264,7 +264,7 @@ def test_a_dropout_that_was_replaced_is_recorded_again(family):
 def test_heads_that_are_mixed_after_the_dropout_are_not_read():
     model = tiny("deberta_v1")
     model.config.talking_head = True
-    with pytest.raises(InputError, match="its attention can't be seen"):
+    with pytest.raises(InputError, match="its attention can't be read"):
         attach(model)
 
 

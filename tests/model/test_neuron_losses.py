@@ -133,13 +133,13 @@ def test_a_loss_of_ones_own_is_another_entry(monkeypatch):
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(InputError, match=r"`neuron_losses` must be words as NAME=WEIGHT.*'l1'"):
+    with pytest.raises(InputError, match=r"`neuron_losses` must be given as NAME=WEIGHT.*'l1'"):
         Regularization(neuron_losses=("l1",))
     with pytest.raises(InputError, match="weight of at least 0"):
         Regularization(neuron_losses=("l1=-1",))
     with pytest.raises(InputError, match="`neuron_losses` has the text 'l1' twice"):
         Regularization(neuron_losses=("l1=1", "l1=2"))
-    with pytest.raises(InputError, match="leave importance to the setting"):
+    with pytest.raises(InputError, match="can't hold importance; use the setting"):
         Regularization(neuron_losses=("importance=1",))
     with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, 32, got 32"):
         attach(tiny("bert"), Regularization(top_k=32))(**batch())

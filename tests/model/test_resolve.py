@@ -100,5 +100,5 @@ def test_what_the_model_does_not_have_is_refused(settings, message):
 def test_weights_that_can_not_work_are_refused():
     with pytest.raises(InputError, match="vectors that grow would lower the loss for ever"):
         Regularization(token_weighting="attention", scale_free=False)
-    with pytest.raises(InputError, match="needs `vmask`, whose keep probabilities they are"):
+    with pytest.raises(InputError, match="needs `vmask`, which gives the keep probabilities"):
         Regularization(token_weighting="keep", vmask=False)

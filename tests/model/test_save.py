@@ -401,7 +401,7 @@ def test_settings_without_any_weight_of_safr_say_where_to_look(saved, tmp_path):
     plain = tmp_path / "plain"
     tiny("bert").save_pretrained(plain)
     shutil.copy(plain / "model.safetensors", folder / "model.safetensors")
-    with pytest.raises(InputError, match=r"settings are there, but none of its weights, .* loaded by from_pretrained"):
+    with pytest.raises(InputError, match=r"has SAFR's settings but none of its weights, .* loading by from_pretrained"):
         safr.load(folder)
 
 

@@ -218,7 +218,7 @@ def test_runs_of_different_data_are_refused(safr_run, tmp_path):
     record = other.record
     record["data"]["fingerprint"] = "0" * 64
     write_json(other.config_file, record)
-    with pytest.raises(InputError, match=r"^other was made from other data than safr, or from the same before they"):
+    with pytest.raises(InputError, match=r"^other was made from other data than safr, or the data were changed in"):
         write_report([safr_run, other], tmp_path / "report.html")
 
 

@@ -49,6 +49,6 @@ def test_figures_are_written_by_one_process_at_a_time(safr_run, tmp_path):
     run = Run(shutil.copytree(safr_run.folder, tmp_path / "run"))
     with run.lock(), ThreadPoolExecutor(1) as other:
         assert len(write_figures(run)) >= 4
-        with pytest.raises(InputError, match=r"works on it since .*; wait until it has finished"):
+        with pytest.raises(InputError, match=r"has worked on it since .*; wait until it has finished"):
             other.submit(write_figures, run).result()
     assert not list(run.folder.glob(".*"))

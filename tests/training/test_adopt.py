@@ -140,16 +140,19 @@ def test_a_model_that_has_changed_is_not_taken_for_the_one_before(tmp_path, revi
     assert main(["evaluate", *given]) == 2
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2
-    assert all("holds another model, or the same from before it was changed" in line for line in said)
+    assert all("holds another model, or the same one before it was changed" in line for line in said)
     assert main(["evaluate", *given, "--output", "again"]) == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["evaluate", "MODEL"], "is no run but a model; say what it is to be judged on by --data FILE"),
-        (["evaluate", "RUN", "--data", "x.csv"], "is a run, which knows its data; --data is for models, leave it out"),
-        (["report", "RUN", "--label-column", "stars"], "these options are for the data of a model that is no run"),
+        (["evaluate", "MODEL"], "is a model, not a run; name the data to judge it on by --data FILE"),
+        (
+            ["evaluate", "RUN", "--data", "x.csv"],
+            "is a run, which knows its data; --data is for models only, leave it out",
+        ),
+        (["report", "RUN", "--label-column", "stars"], "these options describe the data of a model that is not a run"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(arguments, message, tmp_path, capsys, tmp_path_factory):

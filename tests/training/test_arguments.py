@@ -94,7 +94,7 @@ def test_what_the_libraries_refuse_is_known_before_the_training(word, reason):
 
 
 def test_options_of_a_schedule_that_takes_none_are_refused():
-    with pytest.raises(InputError, match=r"lr_scheduler_kwargs counts for nothing beside the schedule constant; "):
+    with pytest.raises(InputError, match=r"lr_scheduler_kwargs has no effect with the schedule constant; "):
         check_training_arguments(Recipe(training_arguments=('lr_scheduler_kwargs={"num_cycles": 2}',)))
 
 

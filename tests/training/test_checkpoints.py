@@ -50,7 +50,7 @@ def test_a_state_of_another_shape_is_damage_also_where_the_manifest_agrees(stopp
 def test_training_goes_on_from_an_older_checkpoint_to_the_same_weights(stopped, tmp_path):
     shutil.copytree(stopped[0], tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "checkpoint-18" / "optimizer.pt").unlink()
-    with pytest.warns(UserWarning, match=r"checkpoint-18 can't be used \(optimizer.pt is missing\); going on from"):
+    with pytest.warns(UserWarning, match=r"checkpoint-18 can't be used \(optimizer.pt is missing\); continuing from"):
         resumed = train(RECIPE, small_data(), tmp_path / "run", resume=True)
     assert same(weights(stopped[1]), weights(resumed))
 
@@ -77,7 +77,7 @@ def test_a_run_that_another_process_works_on_is_left_alone(tmp_path):
     ) as process:
         assert process.stdout.readline() == "held\n"
         with (
-            pytest.raises(InputError, match=f"process {process.pid} on .* works on it since"),
+            pytest.raises(InputError, match=f"process {process.pid} on .* has worked on it since"),
             Run(tmp_path / "run").lock(),
         ):
             pass

@@ -156,7 +156,7 @@ def test_losses_gradients_and_weights_of_every_family_are_the_same_where_they_ar
 def test_a_process_that_is_killed_ends_the_other_in_one_line(tmp_path):
     done = launch(TORCHRUN, "tests.training.several_processes", tmp_path, "die")
     assert done.returncode != 0
-    assert "another process has ended before its end; go on with `safr train --resume" in done.stderr
+    assert "another process has ended early; continue with `safr train --resume" in done.stderr
     assert not Run(tmp_path / "dead").is_trained
 
 
@@ -177,7 +177,7 @@ def test_launchers_train_and_the_first_process_alone_speaks(tmp_path):
     assert evaluate(Run(tmp_path / "run"))["srs"] == scores["srs"]  # which two processes have measured
     again = launch(ACCELERATE, *options)
     assert again.returncode != 0
-    assert again.stderr.count("safr: ") == again.stderr.count(f"safr: {tmp_path / 'run'}: holds a run already; ") == 1
+    assert again.stderr.count("safr: ") == again.stderr.count(f"safr: {tmp_path / 'run'}: already holds a run; ") == 1
     options[options.index(tmp_path / "run")] = tmp_path / "sharded"
     done = launch([*ACCELERATE[:2], *FSDP], *options)
     assert done.returncode == 0, done.stderr
@@ -208,7 +208,7 @@ def launched(monkeypatch):
 )
 def test_other_ways_to_share_a_model_are_refused(monkeypatch, flag, name, tmp_path):
     monkeypatch.setenv(flag, "true")
-    with pytest.raises(InputError, match=f"accelerate is set to {name}, and SAFR trains with a copy of the model on "):
+    with pytest.raises(InputError, match=f"accelerate is set to {name}, but SAFR trains with a copy of the model on "):
         train(SETTINGS, data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -235,11 +235,11 @@ def test_more_processes_than_gpus_are_refused(launched):
 def test_every_other_command_is_refused_under_a_launcher(launched, command, tmp_path, capsys):
     needed = {"sweep": ["--output", str(tmp_path)], "explain": ["run"]}
     assert main([command, *needed.get(command, [])]) == 2
-    assert f"safr: `safr {command}` is run by one process, and a launcher has started 2 " in capsys.readouterr().err
+    assert f"safr: `safr {command}` runs in one process, but a launcher has started 2 " in capsys.readouterr().err
 
 
 def test_of_several_gpus_the_line_says_how_to_use_all(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     main(["train", "--data", str(tmp_path / "nothing.csv"), "--output", str(tmp_path / "run")])
-    line = "training on the first of 4 GPUs; all of them: torchrun --nproc-per-node 4 -m safr train ...\n"
+    line = "training on the first of 4 GPUs; to use all: torchrun --nproc-per-node 4 -m safr train ...\n"
     assert capsys.readouterr().out.count(line) == 1

@@ -38,7 +38,7 @@ def save_bert(folder, **options):
 @pytest.mark.parametrize(
     ("regularization", "said"),
     [
-        ({"site": "fc1.9"}, "`site` 'fc1.9' is none of this model's; it has"),
+        ({"site": "fc1.9"}, "this model has no `site` 'fc1.9'; it has"),
         ({"importance_sites": "fc1.9"}, "`importance_sites` names fc1.9"),
         ({"layers": 7}, "`layers` must be 'all' or numbers"),
         ({"warmup_steps": 6}, "`warmup_steps` is 6, but the training has 6 steps"),
@@ -167,7 +167,7 @@ def test_texts_with_an_end_token_written_out_are_refused_where_they_can_not_be_b
     settings, data = with_recipe(epochs=1).changed(model=str(tmp_path / "base"), warmup_steps=0), small_data()
     train_texts = ("good </s> film", *data.train.texts[1:])
     data = dataclasses.replace(data, train=Split(train_texts, data.train.labels))
-    with pytest.raises(InputError, match=r"1 of [0-9]+ texts .* hold the model's end token, '</s>', written out"):
+    with pytest.raises(InputError, match=r"1 of [0-9]+ texts .* contain the model's end token, '</s>', written out"):
         train(settings, data, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

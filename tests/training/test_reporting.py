@@ -169,7 +169,7 @@ def test_names_are_checked():
     known = "none, tensorboard, wandb, mlflow or trackio"
     with pytest.raises(InputError, match=f"`report_to` must be {known}, got 'comet_ml'"):
         check_report_to("comet_ml")
-    with pytest.raises(InputError, match="--report-to none stands alone; leave it out beside wandb, mlflow"):
+    with pytest.raises(InputError, match="--report-to none can't be combined; leave it out to report to wandb, mlflow"):
         check_report_to(["wandb", "none", "mlflow"])
 
 
@@ -206,7 +206,7 @@ def test_a_stopped_command_says_how_it_goes_on_with_its_trackers(tmp_path, monke
     small = ["--width", "16", "--heads", "2", "--feed-forward", "32", "--vmask-width", "8", "--epochs", "1"]
     words = ["--data", str(data), "--output", str(folder), *small, "--report-to", "tensorboard", "mlflow"]
     assert main(["train", *words]) == 130
-    expected = f"stopped; go on with: safr train --resume {folder} --report-to tensorboard mlflow"
+    expected = f"stopped; continue with: safr train --resume {folder} --report-to tensorboard mlflow"
     assert expected in capsys.readouterr().out
 
 

@@ -81,7 +81,7 @@ def test_what_fails_is_said_once_and_training_goes_on(tmp_path, monkeypatch):
         warnings.simplefilter("always")
         run = train(with_recipe(epochs=2), small_data(), tmp_path / "run")
     said = [str(warning.message) for warning in caught if "example sentences" in str(warning.message)]
-    expected = "the words of the example sentences are not followed any further (out of memory); training goes on"
+    expected = "the words of the example sentences are no longer followed (out of memory); training continues"
     assert said == [f"{run.folder}: {expected} without them"]
     assert same(weights(plain), weights(run))
     assert run.word_history == []
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_said_and_left_as_it_is_when_training_is_resumed(tmp_p
         train(with_recipe(), small_data(), tmp_path / "run", callbacks=[StopAfter(1)])
     file = Run(tmp_path / "run").word_history_file
     file.write_text("{")
-    with pytest.warns(UserWarning, match=r"not followed any further \(.*word_history\.jsonl: .*damaged"):
+    with pytest.warns(UserWarning, match=r"no longer followed \(.*word_history\.jsonl: .*damaged"):
         run = train(with_recipe(), small_data(), tmp_path / "run", resume=True)
     assert file.read_text() == "{"
     with pytest.raises(InputError, match=r"word_history\.jsonl: "):

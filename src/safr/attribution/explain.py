@@ -161,7 +161,9 @@ def explain(
     if text_pair is not None:
         if not isinstance(text, str) or not isinstance(text_pair, str):
             pair = " and ".join(map(describe_value, (text, text_pair)))
-            raise InputError(f"expected `text` and `text_pair` to be one text each, got {pair}; a list holds tuples")
+            raise InputError(
+                f"expected `text` and `text_pair` to be one text each, got {pair}; in a list, a pair is a tuple"
+            )
         text = text, text_pair
     if has_order(text) and not is_pair(text):
         texts = read_texts(text)
@@ -238,7 +240,7 @@ def _add_scores(
     if neurons < 0:
         raise InputError(f"`neurons` must be at least 0, got {neurons}")
     if method is None and not neurons and target is not None:
-        raise InputError("`target` needs `method`, whose scores it is about; pass method='relevance'")
+        raise InputError("`target` needs a `method` whose scores are about a class; pass method='relevance'")
     if method is not None:
         from safr.attribution.registry import knows_class  # only here: Captum, behind it, takes seconds to import
         from safr.attribution.word_scores import score_words

@@ -125,7 +125,7 @@ def _write_parts(
         done += len(chunk)
         report(done, total)
     if _name_part(folder, len(parts)).exists():
-        raise _make_other_texts_error(folder, f"there are {done:,} texts, and parts of more are kept")
+        raise _make_other_texts_error(folder, f"there are {done:,} texts, but the parts that are kept hold more")
     return parts
 
 
@@ -169,11 +169,11 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     if not file.exists() or not any(folder.glob("*.parquet")):
         write_json(file, settings)
         return
-    kept = read_json(file, {"type": "object"}, advice=f"delete the folder {folder} to begin anew")
+    kept = read_json(file, {"type": "object"}, advice=f"delete the folder {folder} to start over")
     if different := [name for name, value in settings.items() if kept.get(name) != value]:
         raise InputError(
             f"{folder}: holds parts that were made with another {' and another '.join(different)}; "
-            "delete it to begin anew, or name another file"
+            "delete it to start over, or name another file"
         )
 
 
@@ -185,7 +185,7 @@ def _check_part(part: Path, digest: str, first: int, count: int) -> None:
 
 def _make_other_texts_error(folder: Path, difference: str) -> InputError:
     return InputError(
-        f"{folder}: holds parts of other texts ({difference}); give the same texts, delete it to begin anew, or name "
+        f"{folder}: holds parts of other texts ({difference}); give the same texts, delete it to start over, or name "
         "another file"
     )
 

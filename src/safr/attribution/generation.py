@@ -141,7 +141,7 @@ def explain_output(
             f"expected a model that writes text, got {type(model).__name__}; `safr.explain` explains its prediction"
         )
     if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
-        raise InputError(f"max_new_tokens must be a whole number from 1 on, got {describe_value(max_new_tokens)}")
+        raise InputError(f"max_new_tokens must be a whole number of at least 1, got {describe_value(max_new_tokens)}")
     if not isinstance(text, str):
         raise InputError(f"expected one text, got {describe_value(text)}")
     score = get_method(method).score

@@ -149,7 +149,7 @@ def _attribute_words(
     """Scores per word from a method of Captum's, for the class that the model predicts or for another."""
     if model.config.is_encoder_decoder:
         raise InputError(
-            "gradients need a model without a decoder of its own, which reads the text once more; leave them out"
+            "gradients need a model without a decoder of its own, which reads the text again; leave them out"
         )
     chosen = None if targets is None else get_targets(model, texts, targets)
     scores: dict[int, np.ndarray] = {}

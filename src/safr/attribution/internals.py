@@ -141,7 +141,7 @@ def capacity_scores(model: PreTrainedModel, texts: Sequence[EncodedText], site: 
     scores = internal_scores(model, texts, [site])
     if any(site not in text_scores.capacity for text_scores in scores):
         raise InputError(
-            f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0, fc1_out.0, fc2.0"
+            f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, such as fc1.0, fc1_out.0, fc2.0"
         )
     return [text_scores.capacity[site] for text_scores in scores]
 
@@ -154,7 +154,7 @@ def keep_scores(model: PreTrainedModel, texts: Sequence[EncodedText]) -> Scores:
     """
     keep = [text_scores.keep for text_scores in internal_scores(model, texts, ())]
     if any(values is None for values in keep):
-        raise InputError("the method keep needs a model with VMASK, this one has none; leave it out")
+        raise InputError("the method keep needs a model with VMASK, which this one does not have; leave it out")
     return [values for values in keep if values is not None]
 
 

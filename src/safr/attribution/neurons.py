@@ -117,7 +117,7 @@ def read_summary(run: Run) -> NeuronSummary | None:
             relevance if classes else None,
         )
     except (pyarrow.ArrowException, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{run.neurons_file}: expected a table of neurons, found another; {advice}") from error
+        raise InputError(f"{run.neurons_file}: expected a table of neurons, found another table; {advice}") from error
 
 
 def neuron_schema() -> pyarrow.Schema:

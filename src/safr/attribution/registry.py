@@ -131,7 +131,7 @@ def get_method(name: str) -> AttributionMethod:
     if name not in METHODS:
         raise InputError(
             f"no attribution method is called {name!r}; known are {', '.join(METHODS)}, capacity@SITE, and "
-            f"{ABSOLUTE_PREFIX}NAME for the size of a signed one's scores"
+            f"{ABSOLUTE_PREFIX}NAME for the absolute scores of a signed method"
         )
     return METHODS[name]
 
@@ -170,11 +170,11 @@ def check_methods(model: PreTrainedModel, names: Iterable[str]) -> None:
 def _find_lack(model: PreTrainedModel, method: AttributionMethod) -> str:
     """What the model lacks for a method, in words; "" where it lacks nothing."""
     if method.needs == "vmask" and ((regularizer := get_regularizer(model)) is None or regularizer.vmask is None):
-        return "a model with VMASK, this one has none"
+        return "a model with VMASK, which this one does not have"
     if method.needs == "attention" and not has_visible_attention(unwrap(model)):
-        return "attention that can be seen, which this model's can't"
+        return "attention weights that can be read, which this model does not show"
     if method.needs in ("gradients", "rules") and model.config.is_encoder_decoder:
-        return "a model without a decoder of its own, which reads the text once more"
+        return "a model without a decoder of its own, which reads the text again"
     if method.needs == "rules" and (name := find_missing_rule(model)):
         return f"a rule for {name}, which this model computes"
     return ""

@@ -143,7 +143,7 @@ def iter_relevance(
     """Batches with the vectors of a site, their relevance entry by entry, and what is explained; see `relevance`."""
     if model.config.is_encoder_decoder:
         raise InputError(
-            "relevance needs a model without a decoder of its own, which reads the text once more; leave it out"
+            "relevance needs a model without a decoder of its own, which reads the text again; leave it out"
         )
     model = getattr(model, "_orig_mod", model)  # what torch.compile has made of a model takes no rules
     # Without a class it is the highest logit's of the same pass.

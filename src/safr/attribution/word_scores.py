@@ -42,7 +42,7 @@ def score_words(
     if target is None:
         return score(model, texts), ""
     if not knows_class(method):
-        raise InputError(f"`target` is of no account to {method}, whose scores are about no class; leave it out")
+        raise InputError(f"`target` has no effect on {method}, whose scores are not about a class; leave it out")
     if not texts:
         return [], str(target)
     number, name = find_target(model, tokenizer, texts[0], target)
@@ -110,7 +110,9 @@ def _find_class(names: Sequence[str], target: str) -> int:
         listed = ", ".join(shorten_text(name, 30) for name in names[:_MOST_NAMED])
         more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
         found = f"{len(alike)} classes are called" if alike else "no class is called"
-        raise InputError(f"{found} {shorten_text(target)!r}; the model has {listed}{more}; a number from 0 on will do")
+        raise InputError(
+            f"{found} {shorten_text(target)!r}; the model has {listed}{more}; a number counted from 0 works too"
+        )
     return alike[0]
 
 

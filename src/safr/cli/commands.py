@@ -49,9 +49,9 @@ def demo_command(output: Path = Path("runs/demo"), seed: int = 0, workers: int |
     """Train a plain transformer, one with VMASK and one with SAFR on real sentences, and report on all three.
 
     Args:
-        output: Folder for the three runs and the report; what is finished there is not run again.
+        output: Folder for the three runs and the report; finished runs in it are not run again.
         seed: Seed of all three.
-        workers: Runs at a time, among which the cores are divided. Default: one for each core.
+        workers: How many runs are trained at the same time; they share the cores. Default: one for each core.
     """
     from joblib import cpu_count
 
@@ -94,11 +94,11 @@ def train_command(
     Args:
         settings: What to train and how.
         output: Folder of the run. Default: a name under `runs/` made from the settings.
-        resume: Folder of a run that was stopped; it goes on with its own settings, so none stand beside it.
-        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
-        data_dir: Folder where archives of data are looked for first.
-        report_to: What shows the training's curves, one or several; each needs the package of its name. TensorBoard's
-            files are in the folder `logs` of the run. It changes no number, and may stand beside `--resume`.
+        resume: Folder of a run that was stopped. It continues with its own settings, so give no others.
+        preset: `best` takes settings found on the dev split of SST-2 instead of the paper's. Other options override it.
+        data_dir: Folder that is searched first for archives of data.
+        report_to: Trackers that show the training's curves, one or several; each needs the package of its name.
+            TensorBoard's files are in the run's folder `logs`. No number changes, so it can be given with `--resume`.
     """
     from safr.training.arguments import check_training_arguments
     from safr.training.reporting import check_report_to
@@ -127,15 +127,15 @@ def evaluate_command(
     data_dir: Path | None = None,
     device: str | None = None,
 ) -> None:
-    """Score a trained run or any model: accuracy, SRS at every k beside random deletion, capacity, and the audit.
+    """Score a trained run or any model: accuracy, SRS at every k beside random deletion, capacity, an audit.
 
     Args:
         run: Folder of the run; or the folder or hub name of a model, which becomes a run.
         model_data: What a model is judged on.
-        split: `test`, or `dev` to choose settings by; only the test split's scores are kept in the run.
+        split: `test`, or `dev` for choosing settings; only the scores on test are saved in the run.
         output: Folder of the run that a model becomes. Default: a name under `runs/` made from model and data.
-        data_dir: Folder where archives of data are looked for first.
-        device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
+        data_dir: Folder that is searched first for archives of data.
+        device: Where the model runs, such as `cpu` or `cuda:1`. Default: the GPU, if there is one.
     """
     if split not in ("test", "dev"):
         raise InputError(f"--split must be test or dev, got {split!r}")
@@ -162,25 +162,25 @@ def sweep_command(
     gpus: float = 0.0,
     data_dir: Path | None = None,
 ) -> int:
-    """Train with every combination of some settings and seeds, and say which is worth its price in accuracy.
+    """Train with every combination of some settings and seeds, and recommend a setting.
 
-    What is finished is never run again, so that a sweep that was stopped goes on when it is called again.
+    Finished runs are never run again: if a sweep was stopped, the same command continues it.
 
     Args:
         settings: What all runs share.
         output: Folder of the runs and the table.
         vary: Settings and their values, as in `--vary importance=0,0.1,1 interaction=0,0.1`.
-        preset: `best`: settings found on the dev split of SST-2, instead of the paper's; options beside it count.
-        seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
-        plan: A YAML file that says which runs there are (see docs/sweeps.md); no settings are given beside it.
-        baseline: Also run the model that SAFR adds nothing to, which the others are measured by.
-        test: Score the test split too. The setting is recommended by the dev split all the same.
-        margin: Points of accuracy that the recommended setting may lose against the baseline; of numbers to predict, by
-            how many per cent its error may be greater.
-        engine: Processes of this machine, or tasks on a Ray cluster.
-        workers: Runs at a time. Default: one for each core.
-        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
-        data_dir: Folder where archives of data are looked for first.
+        preset: `best` takes settings found on the dev split of SST-2 instead of the paper's. Other options override it.
+        seeds: How many seeds each setting is run with, counted from `--seed`. Default: 3.
+        plan: A YAML file that lists the runs (see docs/sweeps.md), instead of settings as options.
+        baseline: Also run the model without SAFR, with which the others are compared.
+        test: Also score the test split. The recommendation depends on the dev split alone.
+        margin: Points of accuracy that the recommended setting may lose against the baseline. If numbers are predicted:
+            by how many per cent its error may be larger.
+        engine: `joblib` uses processes of this machine, `ray` a Ray cluster.
+        workers: How many runs are trained at the same time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or a share of one, such as 0.5.
+        data_dir: Folder that is searched first for archives of data.
     """
     from safr.cli.progress_bars import EpochLines, outcome_printer
     from safr.cli.results import print_titled_table
@@ -219,29 +219,29 @@ def reproduce_command(
 ) -> int:
     """Make the paper's tables and figures, its numbers beside ours, as CSV, Markdown and one HTML page.
 
-    What is finished is never run again, so that a reproduction that was stopped goes on when it is called again.
+    Finished runs are never run again: if a reproduction was stopped, the same command continues it.
 
     Args:
-        output: Folder of the runs, tables, figures and the page; of a quick version, the folder `quick` in it.
-        dataset: The paper's data. Default: sst2. All its settings with 3 seeds take hours on 2 cores, IMDB's days. The
-            page also shows what is finished of the other.
+        output: Folder for the runs, tables, figures and the page. With `--quick` it is the folder `quick` in this one.
+        dataset: The paper's data. Default: sst2. All settings with 3 seeds take hours on 2 cores, on IMDB days. The
+            page also shows finished runs on the other data set.
         seeds: How many seeds each setting is run with. Default: 3.
-        quick: A small version in a few minutes, with one seed, on data that need no download: other numbers, the same
-            page.
-        engine: Processes of this machine, or tasks on a Ray cluster.
-        workers: Runs at a time. Default: one for each core.
-        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
-        data_dir: Folder where archives of data are looked for first.
+        quick: A small version that takes a few minutes, with one seed, on data that need no download. The page is the
+            same, but its numbers are not a reproduction.
+        engine: `joblib` uses processes of this machine, `ray` a Ray cluster.
+        workers: How many runs are trained at the same time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or a share of one, such as 0.5.
+        data_dir: Folder that is searched first for archives of data.
     """
     from safr.cli.progress_bars import EpochLines, outcome_printer
     from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
     from safr.report.reproduction import reproduce_paper as run_reproduction
 
     if quick and (dataset or seeds is not None):
-        raise InputError("--quick has data of its own and one seed; leave --dataset and --seeds out")
+        raise InputError("--quick uses its own data and one seed; leave --dataset and --seeds out")
     check_seed_count("--seeds", seeds)
     console, folder = _console(), output / "quick" if quick else output
-    console.print(f"runs in {folder / 'runs'}; what is finished there is not run again")
+    console.print(f"runs in {folder / 'runs'}; finished runs there are not run again")
     with EpochLines(console, folder / "runs"):
         result = run_reproduction(
             folder,
@@ -270,23 +270,25 @@ def benchmark_command(
     model_data: ModelData = _NO_DATA,
     device: str | None = None,
 ) -> None:
-    """Judge a run's explanations: by the standard metrics, beside other attribution methods, with tests and costs.
+    """Judge a run's explanations by the standard metrics, beside other attribution methods.
 
-    What is done is not done again, so that a benchmark that was stopped goes on when it is called again.
+    It also tests differences for significance and measures the time that each method takes. Finished parts are not run
+    again: if a benchmark was stopped, the same command continues it.
 
     Args:
-        runs: Folders of trained runs; those that differ in their seed alone are pooled. Or models, which become runs.
-        methods: Attribution methods, as `capacity@fc1_out.0 shapley`. Default: all that the model can be asked for, but
-            `smooth_grad`, `shapley`, `kernel_shap` and `lime`, which are costly.
-        scores: Scores of other tools, as `mine=mine.parquet`, files in the run's folder or anywhere.
-        removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
-        texts: Test texts at most.
-        costly_texts: Of these, texts at most for what costs many passes: NAOPC, shuffled weights and interventions. For
-            deep models. Default: 100, 50, and as many as have 4,000 words.
+        runs: Folders of trained runs; those that differ only in their seed are pooled. Or models, which become runs.
+        methods: Attribution methods, such as `capacity@fc1_out.0 shapley`. Default: all that work on the model, except
+            `smooth_grad`, `shapley`, `kernel_shap` and `lime`, which are slow.
+        scores: Files with the scores of other tools, such as `mine=mine.parquet`, in the run's folder or anywhere.
+        removals: How words are removed; `delete` must be among them. Default: every way after which the model can't
+            read them.
+        texts: Largest number of test texts.
+        costly_texts: Largest number of texts for NAOPC, shuffled weights and interventions, which take many passes;
+            lower it for deep models. Default: 100, 50, and as many as have 4,000 words.
         output: Folder for the table over all runs. Default: beside the runs.
-        data_dir: Folder where archives of data are looked for first.
+        data_dir: Folder that is searched first for archives of data.
         model_data: What models are judged on.
-        device: Where the models run, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
+        device: Where the models run, such as `cpu` or `cuda:1`. Default: the GPU, if there is one.
     """
     from safr.cli.progress_bars import ProgressBar
     from safr.cli.results import print_benchmark
@@ -339,8 +341,8 @@ def explain_command(
 ) -> None:
     """Show a prediction with its words coloured by capacity or by another method, or explain the texts of a file.
 
-    A file's explanations that were stopped go on when the command is called again. With `--generate` a language model
-    goes on with the text, and each token that it writes is explained by itself.
+    If explaining a file was stopped, the same command continues it. With `--generate`, a language model continues the
+    text, and each token that it writes gets its own explanation.
 
     Args:
         run: Folder of a trained run, or of a model.
@@ -348,16 +350,16 @@ def explain_command(
         text_pair: The second text, of a pair.
         json: Print every number as JSON instead.
         figures: Folder for the text's figures, as SVG, PNG and PDF.
-        figure_width: Width of the figures: of a paper's `column` or `page`, or points of 1/72 inch.
-        file: Texts in place of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
+        figure_width: Width of the figures: a paper's `column` or `page`, or a number of points (1/72 inch).
+        file: File of texts instead of TEXT: a .csv, .tsv, .jsonl or .parquet, or a .txt with one text a line.
         output: Parquet file for the explanations of the file's texts, one row per word.
         text_column: Column of the file that holds the texts, or the two columns of a pair.
-        generate: How many tokens a language model writes at most, each with the words that it goes back to.
-        method: Attribution method to show in place of capacity, as `relevance`, which says which words speak for the
-            class and which against. Default: none; of `--generate` it is `occlusion`.
-        target: Class, by name or number, that the words are to speak for or against. Default: the predicted one.
-        neurons: Also show so many of the neurons that the text uses most, with the words that share them.
-        device: Where the model runs, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
+        generate: Largest number of tokens that a language model writes, each shown with the words that led to it.
+        method: Attribution method to show instead of capacity, such as `relevance`, which says which words speak for
+            the class and which against it. Default: capacity; with `--generate` it is `occlusion`.
+        target: Class, by name or number, that the method's scores are about. Default: the predicted one.
+        neurons: Also show this many of the neurons that the text uses most, with the words that share them.
+        device: Where the model runs, such as `cpu` or `cuda:1`. Default: the GPU, if there is one.
     """
     if generate is not None:
         others = (figures, file, output, target, neurons or None)
@@ -422,19 +424,19 @@ def explore_command(
     model_data: ModelData = _NO_DATA,
     device: str | None = None,
 ) -> None:
-    """Open a page to click through: how the words of any sentence share the neurons of some runs.
+    """Open an interactive page that shows how the words of any sentence share the neurons of some runs.
 
     Args:
         runs: Folders of evaluated runs of the same data; or models, which become runs and are evaluated first.
-        export: Write one HTML file that works from disk instead, to be kept or mailed.
-        texts: Test texts to choose from. Default: 200 in a file, 5,000 of a server.
-        host: Address to listen at; any but this machine's own asks visitors for a token.
-        port: Port to listen at; 0 takes a free one.
-        token: What visitors must bring; printed once, and made up where it is needed and none is given.
-        browser: Open the page in a browser; never where a token is asked for, since other users of this machine would
+        export: Instead of opening the page, write it as one HTML file that works from disk.
+        texts: How many test texts the page offers. Default: 200 in a file, 5,000 on a server.
+        host: Address to listen on; any other than this machine's own asks visitors for a token.
+        port: Port to listen on; 0 takes a free one.
+        token: Token that visitors need. It is printed once, and generated if it is needed and none is given.
+        browser: Open the page in a browser. Never done if a token is needed, since other users of this machine would
             see it.
         model_data: What models are judged on.
-        device: Where the models run, as `cpu` or `cuda:1`. Default: the GPU, where there is one.
+        device: Where the models run, such as `cpu` or `cuda:1`. Default: the GPU, if there is one.
     """
     from safr.explorer.export import EXPORTED_TEXTS
     from safr.explorer.serve import SERVED_TEXTS as TEXTS_SERVED
@@ -455,7 +457,7 @@ def data_command(data_dir: Path | None = None) -> None:
     """List the data sets, whether they are ready, and how to get the rest.
 
     Args:
-        data_dir: Folder where archives of data are looked for first.
+        data_dir: Folder that is searched first for archives of data.
     """
     from rich.padding import Padding
 
@@ -468,7 +470,7 @@ def data_command(data_dir: Path | None = None) -> None:
     ]
     yours = "--text-column and --label-column name the columns"
     lines.append(("PATH", "", "your own CSV, TSV, JSONL or Parquet: one file, or a folder of splits", yours))
-    lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION where it has several", yours))
+    lines.append(("hub:NAME", "", "any Hugging Face data set; hub:NAME:CONFIGURATION if it has several", yours))
     console = CommandConsole()
     for name, ready, description, where in lines:
         console.print(f"{name:16} {ready}".rstrip())
@@ -541,7 +543,7 @@ def _run_command(words: Sequence[str]) -> int:
         return run_together(command) or 0
     if count_processes() > 1 and words[0] != "train":
         raise InputError(
-            f"`safr {words[0]}` is run by one process, and a launcher has started {count_processes()} (WORLD_SIZE); "
+            f"`safr {words[0]}` runs in one process, but a launcher has started {count_processes()} (WORLD_SIZE); "
             "call it without the launcher"
         )
     return command() or 0
@@ -558,7 +560,7 @@ def _describe_end(error: BaseException, command: str) -> tuple[int, str | None]:
         return 2, f"{error.strerror or error}{place}"
     if isinstance(error, KeyboardInterrupt):
         status = TERMINATED_STATUS if isinstance(error, _Terminated) else INTERRUPTED_STATUS
-        return status, "stopped; the same command goes on where there is something to go on with"
+        return status, "stopped; if the work can be continued, the same command continues it"
     if isinstance(error, RecursionError):
         return 2, f"`{command}` was given something that is nested too deeply to be read"
     if _is_out_of_memory(error):
@@ -689,7 +691,7 @@ def _open_run(
         run = open_trained_run(place)
         if output is not None or model_data.data is not None:
             option = "--data" if output is None else "--output"
-            raise InputError(f"{place}: is a run, which knows its data; {option} is for models, leave it out")
+            raise InputError(f"{place}: is a run, which knows its data; {option} is for models only, leave it out")
         return run
     settings = resolve_paths(model_data.get_settings(str(place)))
     folder = output or Path("runs") / f"{Path(settings.model).name}-{Path(settings.data).stem}".replace(":", "-")
@@ -734,7 +736,7 @@ def _train_and_evaluate(
         except KeyboardInterrupt:
             progress.progress.stop()
             reported = "" if set(report_to) <= {"none"} else f" --report-to {' '.join(report_to)}"
-            console.print(f"stopped; go on with: safr train --resume {folder}{reported}")
+            console.print(f"stopped; continue with: safr train --resume {folder}{reported}")
             raise
     with run.lock() if is_first_process() else nullcontext():
         run_together(lambda: run.scores_file.exists() or _evaluate(run, loaded, console))
@@ -751,7 +753,7 @@ def _name_unused_gpus(console: CommandConsole) -> None:
     gpus = torch.cuda.device_count()
     if gpus > 1 and count_processes() == 1:
         console.print(
-            f"training on the first of {gpus} GPUs; all of them: torchrun --nproc-per-node {gpus} -m safr train ...",
+            f"training on the first of {gpus} GPUs; to use all: torchrun --nproc-per-node {gpus} -m safr train ...",
         )
 
 
@@ -822,7 +824,7 @@ def _load_model(
         return model, tokenizer, count_positions(model)
     run = open_trained_run(place)
     if run.has_pairs != is_pair:
-        advice = "pairs; give two texts" if run.has_pairs else "single texts; give one, in quotes where it holds spaces"
+        advice = "pairs; give two texts" if run.has_pairs else "single texts; give one, in quotes if it has spaces"
         raise InputError(f"{place}: was trained on {advice}")
     return *run.load_model(device=device), run.settings.max_tokens
 

@@ -38,7 +38,7 @@ Command = Callable[..., int | None]
 _MODEL_OPTIONS = ("--device", *(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(ModelData)))
 
 _LONE_OPTIONS = (
-    ("train", "--resume", "goes on with the run's own settings", {"--data-dir", "--report-to"}),
+    ("train", "--resume", "continues with the run's own settings", {"--data-dir", "--report-to"}),
     (
         "explore",
         "--export",
@@ -67,7 +67,7 @@ def parse_command(arguments: Sequence[str], commands: Mapping[str, Command]) -> 
                 {name: _defer(command) for name, command in commands.items()},
                 args=arguments,
                 prog="safr",
-                description="Train transformers whose neurons say which words mattered, and test whether it is so.",
+                description="Train transformers whose neurons say which words mattered, and test whether it is true.",
                 config=(tyro.conf.OmitArgPrefixes,),
             )
     except SystemExit as exit_request:
@@ -103,7 +103,7 @@ def parse_sweep_jobs(
 
     if plan is not None:
         if vary or seeds is not None or not baseline or settings != Settings():
-            raise InputError("--plan says by itself which runs there are; put what stands beside it into the file")
+            raise InputError("--plan lists the runs by itself; put the other options into the file")
         jobs = read_plan(plan)
     else:
         check_seed_count("--seeds", seeds)
@@ -125,7 +125,7 @@ def parse_score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:
         if not (name and equals and path):
             raise InputError(f"expected scores as NAME=FILE, got {argument!r}")
         if name in paths:
-            raise InputError(f"two files of scores are called {name!r}; give each a name of its own")
+            raise InputError(f"two files of scores are called {name!r}; give each its own name")
         paths[name] = run.folder / path if (run.folder / path).exists() else Path(path)
     return paths
 
@@ -177,9 +177,7 @@ def _check_names(arguments: Sequence[str], commands: Mapping[str, Command]) -> N
             raise InputError(f"{option} takes no value: --NAME switches an option on, --no-NAME off")
     flags = [_normalize_flag(option) for option, _, _ in options]
     if repeated := [flag for index, flag in enumerate(flags) if flag in flags[:index]]:
-        raise InputError(
-            f"{repeated[0]} is given twice, of which only one would count; give it once, with all its values"
-        )
+        raise InputError(f"{repeated[0]} is given twice, but only one would count; give it once, with all its values")
     for command, lone, reason, allowed in _LONE_OPTIONS:
         others = [option for option, _, _ in options if option not in (lone, "--help", *allowed)]
         if name == command and lone in flags and others:

@@ -59,7 +59,7 @@ def print_titled_table(
     console.print_wrapped(table.title)
     left_out = print_table(console, table, left_out_first=left_out_first)
     if left_out:
-        console.print_wrapped(f"Left out here: {', '.join(left_out)}. All is in {place}.")
+        console.print_wrapped(f"Left out here: {', '.join(left_out)}. All numbers are in {place}.")
     if table.note:
         console.print_wrapped(f"\n{table.note}")
 
@@ -84,10 +84,10 @@ def print_benchmark(console: CommandConsole, tables: BenchmarkTables, file: Path
     if tables.differences is not None:
         console.print_wrapped(f"\n{tables.differences.title}")
         left_out += print_table(console, tables.differences, stacked=False)
-    console.print_wrapped("\nAn arrow says which way is better. *: the best, and all whose interval overlaps with its.")
+    console.print_wrapped("\nAn arrow says which way is better. *: the best, and all whose interval overlaps it.")
     if left_out:
         console.print_wrapped(f"Left out here: {', '.join(dict.fromkeys(left_out))}.")
-    console.print(f"all numbers, with what is tested and how: {file.resolve()}")
+    console.print(f"all numbers, and how they were tested: {file.resolve()}")
 
 
 def list_score_notes(name: str, scores: Mapping[str, Any], max_tokens: int) -> list[str]:

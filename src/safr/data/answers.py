@@ -35,7 +35,7 @@ def list_spans(label: str) -> list[Span]:
         start, colon, end = place.partition(":")
         if not (colon and start.isdecimal() and end.isdecimal() and int(start) < int(end)):
             raise InputError(
-                "expected the places of answers as START:END in characters, such as 4:9, with spaces between, got "
+                "expected the places of answers as START:END in characters, such as 4:9, separated by spaces, got "
                 f"{shorten_text(label, 40)!r}"
             )
         spans.append((int(start), int(end)))

@@ -38,7 +38,7 @@ _CHUNK = 1 << 16  # bytes
 _SECONDS_OF_SILENCE = 30
 _REVIEWS_PER_CLASS = 12_500
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-_FETCH_AGAIN = "delete the file and fetch it again"
+_FETCH_AGAIN = "delete the file and download it again"
 _REVIEW = re.compile(r"aclImdb/(train|test)/(neg|pos)/([0-9]{1,6})_[0-9]{1,2}\.txt")
 _ROOT = re.compile(r"\(([0-4]) ")
 # A leaf may hold a no-break space, so it ends only at a parenthesis.
@@ -151,7 +151,7 @@ def locate_archive(
 def find_archive(archive: Archive, data_dir: Path | None = None) -> Path | None:
     """The archive's file in the first folder that has it, directly or in the archive's subfolder, or None."""
     if data_dir is not None and not os.path.isdir(data_dir):
-        raise InputError(f"{data_dir}: expected a folder with data, and it is none; check the path")
+        raise InputError(f"{data_dir}: expected a folder with data, but it is not a folder; check the path")
     for folder in search_folders(data_dir):
         for path in (folder / archive.file_name, folder / archive.folder / archive.file_name):
             if os.path.isfile(path):
@@ -188,7 +188,7 @@ def download_instructions(archive: Archive) -> str:
         folder = str(cache_folder())
     except InputError:
         folder = "a folder that SAFR_DATA names"
-    return f"fetch {archive.address} by hand and put the file into {folder}"
+    return f"download {archive.address} by hand and put the file into {folder}"
 
 
 def _read_trees(archive: zipfile.ZipFile, member: str, path: Path) -> tuple[SentimentTree, ...]:
@@ -248,7 +248,7 @@ class _BoundedReader:
 
     def _check(self, size: int, largest: int) -> None:
         if size > largest:
-            raise OverflowError(f"expected at most {largest:,} bytes, it holds more")
+            raise OverflowError(f"expected at most {largest:,} bytes, got more")
 
 
 @contextmanager
@@ -267,7 +267,7 @@ def _refuse_broken(path: Path, kind: str) -> Iterator[None]:
 
 def _make_size_error(path: Path, member: str, largest: int) -> InputError:
     shown = shorten_text(member)
-    return InputError(f"{shorten_path(path)}: expected at most {largest} bytes in {shown}, it has more; {_FETCH_AGAIN}")
+    return InputError(f"{shorten_path(path)}: expected at most {largest} bytes in {shown}, got more; {_FETCH_AGAIN}")
 
 
 def _download(archive: Archive, folder: Path, progress: Progress | None) -> Path:
@@ -299,7 +299,7 @@ def _fetch(address: str, file: IO[bytes], progress: Progress | None) -> None:
         while chunk := response.read(_CHUNK):
             done += len(chunk)
             if max(done, total or 0) > _LARGEST_DOWNLOAD:
-                raise OSError(f"expected at most {_LARGEST_DOWNLOAD} bytes, it is larger")
+                raise OSError(f"expected at most {_LARGEST_DOWNLOAD} bytes, got a larger one")
             file.write(chunk)
             if progress:
                 progress(done, total)

@@ -41,7 +41,7 @@ def read_choices(cells: Sequence[Any], place: str) -> tuple[list[str], list[str]
         )
     choices, names = [_spell(value, place) for value in values], _read_names(labels, len(values), place)
     if SEPARATOR.strip() in {word for choice in choices for word in choice.split()}:
-        raise InputError(f"{place}: expected choices without {SEPARATOR!r}, which stands between them; write / instead")
+        raise InputError(f"{place}: expected choices without {SEPARATOR!r}, which separates them; write / instead")
     if len(set(choices)) < len(choices):
         raise InputError(f"{place}: expected different choices, got {shorten_text(SEPARATOR.join(choices), 60)!r}")
     return choices, names
@@ -96,7 +96,5 @@ def _read_names(values: Any, count: int, place: str) -> list[str]:
     """The names of so many choices, each another; none where they have none."""
     names = [_spell(value, place) for value in values] if isinstance(values, list | tuple) else [""]
     if names and not (len(set(names)) == len(names) == count and all(names)):
-        raise InputError(
-            f"{place}: expected a name for each of {count} choices, each another, got {describe_cell(values)}"
-        )
+        raise InputError(f"{place}: expected a different name for each of {count} choices, got {describe_cell(values)}")
     return names

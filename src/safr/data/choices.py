@@ -53,7 +53,7 @@ def parse_question(text: Text) -> ChoiceQuestion:
         choices[asked] = _MARKED.sub(r"\1", choices[asked]).strip()
     if len(choices) < 2 or not all(choices) or len(marked) > 1 or count_marks(listed) > len(marked):
         raise InputError(
-            f"expected two or more choices with {SEPARATOR!r} between, one of them in double brackets or none, such as "
+            f"expected two or more choices separated by {SEPARATOR!r}, at most one of them in double brackets, such as "
             f"{_EXAMPLE}, got {shorten_text(listed, 40)!r}"
         )
     return ChoiceQuestion(question, tuple(choices), asked)
@@ -175,5 +175,5 @@ def _parse_unmarked(text: Text) -> ChoiceQuestion:
     ((question, listed),) = read_questions([text])
     choices = tuple(choice.strip() for choice in _BETWEEN.split(listed))
     if len(choices) < 2 or not all(choices):
-        raise InputError(f"expected two or more choices with {SEPARATOR!r} between, got {shorten_text(listed, 40)!r}")
+        raise InputError(f"expected two or more choices separated by {SEPARATOR!r}, got {shorten_text(listed, 40)!r}")
     return ChoiceQuestion(question, choices)

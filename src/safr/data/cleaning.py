@@ -88,7 +88,7 @@ def clean_rows(
             value = row.values[len(columns.texts)]
             has_space = isinstance(value, str) and value != value.strip()
             if has_space and not label_names and task in (None, "classification", "multi_label", "regression"):
-                cleaned["white space around a label left out"] += 1
+                cleaned["white space around a label removed"] += 1
             encodable = [replace_lone_surrogates(text) for text in texts]
             cleaned["lone surrogates replaced"] += sum(replaced for _, replaced in encodable)
             parts = [text for text, _ in encodable]
@@ -110,7 +110,7 @@ def _read_row(
         listed = SEPARATOR.join(choices) if all(choices) else ""  # with an empty choice the row is left out
         label, is_ambiguous = read_right_choice(values[0], choices, names, places[count]) if listed else (None, False)
         read = "text" if isinstance(values[0], str) else "number"
-        cleaned[f"label that is one choice and counts another, read as the {read}"] += is_ambiguous
+        cleaned[f"label that is the text of one choice and the number of another, read as the {read}"] += is_ambiguous
         return [_check_text(cells[0], places[0]), listed], label
     read_text = _join_words if task == "token_classification" else _check_text
     texts = [read_text(value, place) for value, place in zip(cells, places, strict=False)]
@@ -118,7 +118,7 @@ def _read_row(
         if not all(text.strip() for text in texts):  # no answer stands in an empty one
             return texts, None
         label, is_ambiguous = read_answers(values[0], replace_lone_surrogates(texts[-1])[0], places[count])
-        cleaned["answer that its text holds more than once, taken where it stands first"] += is_ambiguous
+        cleaned["answer that occurs in its text more than once, taken where it occurs first"] += is_ambiguous
         return texts, label
     return texts, _read_label(values, columns, label_names, row.place, task)
 
@@ -126,8 +126,9 @@ def _read_row(
 def _check_choice_columns(columns: Columns, place: str) -> None:
     if len(columns.texts) < 2 or len(columns.labels) > 1:
         raise InputError(
-            f"{place}: expected a column of questions, those of the choices or one that lists them, and one of the "
-            f"right choice, got {list_names(columns.names)}; pass --text-column question choices --label-column answer"
+            f"{place}: expected a column with the question, columns with the choices (or one with lists of them) and "
+            f"one with the right choice, got {list_names(columns.names)}; pass --text-column question choices "
+            "--label-column answer"
         )
 
 
@@ -255,7 +256,7 @@ def _prepare_classes(
         if row := next((row for row in rows if isinstance(row.label, tuple)), None):
             raise InputError(
                 f"{row.place}: expected one class a text, got the list {list_names(row.label) or 'of none'}; "
-                "for any number of them pass --task multi_label"
+                "for several pass --task multi_label"
             )
     if not label_names:
         parts, changed = _resolve_parts(parts)
@@ -283,7 +284,8 @@ def _prepare_class_lists(
         )
     if len(names) > max(MANY_CLASSES, len(parts["train"]) // 2):
         raise InputError(
-            f"{place}: expected several texts of a class, found {len(names):,} classes in {len(parts['train']):,} rows"
+            f"{place}: expected several texts for each class, found {len(names):,} classes in {len(parts['train']):,} "
+            "rows"
         )
     position = {name: number for number, name in enumerate(names)}
     changed: Counter[str] = Counter()
@@ -326,7 +328,9 @@ def _prepare_values(
                 examples[part].append((row.text, float(row.label)))
         _check_count(part, len(examples[part]), place)
     if len({label for _, label in examples["train"]}) < 2:
-        raise InputError(f"{place}: expected different numbers to predict, all rows have {examples['train'][0][1]:g}")
+        raise InputError(
+            f"{place}: expected different numbers to predict, but all rows have {examples['train'][0][1]:g}"
+        )
     return examples, (columns.labels[0],), changed
 
 
@@ -336,8 +340,8 @@ def _prepare_targets(
     """The examples with the text to write, empty where it is the text itself, and the column's name."""
     if len(columns.texts) > 1 or len(columns.labels) > 1:
         raise InputError(
-            f"{place}: expected one column of texts and one of what a model is to write after them, got "
-            f"{list_names(columns.names)}; join the others before"
+            f"{place}: expected one column of texts and one of what the model should write after them, got "
+            f"{list_names(columns.names)}; join any others first"
         )
     return _take_as_written(parts), (columns.labels[0],), Counter()
 
@@ -355,7 +359,7 @@ def _prepare_tags(
             raise InputError(f"{row.place}: expected a tag for each of the {len(words)} words, got {len(tags)} tags")
         names |= set(tags)
     if len(names) < 2:
-        raise InputError(f"{place}: expected at least two tags, all words have {list_names(sorted(names))}")
+        raise InputError(f"{place}: expected at least two tags, but all words have {list_names(sorted(names))}")
     known = {tag for row in parts["train"] for tag in str(row.label).split()}
     changed: Counter[str] = Counter()
     for rows in (rows for part, rows in parts.items() if part != "train"):
@@ -386,8 +390,8 @@ def _prepare_choices(
     for row in (row for rows in parts.values() for row in rows):
         if (count := str(row.text[1]).count(SEPARATOR) + 1) != usual:
             raise InputError(
-                f"{row.place}: expected {usual} choices as most questions have, got {count}; a model is trained on "
-                "questions with as many choices each, so leave others out"
+                f"{row.place}: expected {usual} choices as most questions have, got {count}; all questions must have "
+                "the same number of choices, so leave this one out"
             )
     return _take_as_written(parts), (columns.labels[0],), Counter()
 
@@ -484,11 +488,11 @@ def _check_kinds(parts: Parts) -> None:
 def _check_classes(counts: Counter[str], rows: int, place: str) -> None:
     if len(counts) == 1:
         raise InputError(
-            f"{place}: expected at least two classes, all rows have the label {shorten_text(next(iter(counts)))!r}"
+            f"{place}: expected at least two classes, but all rows have the label {shorten_text(next(iter(counts)))!r}"
         )
     if len(counts) > max(MANY_CLASSES, rows // 2):
         raise InputError(
-            f"{place}: expected several texts of a class, found {len(counts):,} classes in {rows:,} rows"
+            f"{place}: expected several texts for each class, found {len(counts):,} classes in {rows:,} rows"
             f"{_suspect_many_labels(counts)}"
         )
 

@@ -89,9 +89,13 @@ def find_word_pieces(tokenizer: PreTrainedTokenizerBase) -> tuple[frozenset[int]
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
-        raise InputError(f"{type(tokenizer).__name__} is not a fast tokenizer, so its pieces of words can't be told")
+        raise InputError(
+            f"{type(tokenizer).__name__} is not a fast tokenizer, so the pieces of a word can't be recognised"
+        )
     if getattr(backend.model, "end_of_word_suffix", None):
-        raise InputError(f"{type(tokenizer).__name__} marks where words end, not where they begin; whole_words=False")
+        raise InputError(
+            f"{type(tokenizer).__name__} marks where words end, not where they begin; pass whole_words=False"
+        )
     vocabulary = tokenizer.get_vocab()
     prefix = getattr(backend.model, "continuing_subword_prefix", None)
     if prefix:

@@ -62,7 +62,7 @@ def _load_splits(name: str, configuration: str | None) -> dict[str, Any]:
         reason = shorten_text(" ".join(str(error).split()) or type(error).__name__, 100)
         raise InputError(
             f"hub:{shorten_path(name)[-60:]} could not be loaded ({reason}); check the name and the network, "
-            "write hub:NAME:CONFIGURATION where it has several, or download it elsewhere and give its folder"
+            "write hub:NAME:CONFIGURATION if it has several, or download it elsewhere and give its folder"
         ) from error
 
 

@@ -87,7 +87,7 @@ def read_bit(value: Any, place: str) -> bool | None:
     name = normalize_label(value, place)
     if name is not None and name.lower() not in _BITS:
         raise InputError(
-            f"{place}: expected 0 or 1, got {describe_cell(value)}; of several label columns each is a class"
+            f"{place}: expected 0 or 1, got {describe_cell(value)}; with several label columns, each is a class"
         )
     return None if name is None else _BITS[name.lower()]
 

@@ -32,7 +32,7 @@ def open_regular_file(path: Path) -> io.BufferedIOBase:
         reason = "a link to nothing" if os.path.islink(path) else "no such file"
         raise InputError(f"{place}: {reason}; check the path")
     if not path.is_file():
-        raise InputError(f"{place}: expected a file, and it is none; name a file or a folder of splits")
+        raise InputError(f"{place}: expected a file, but it is not one; name a file or a folder of splits")
     try:
         file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115, the caller closes it
     except OSError as error:
@@ -40,7 +40,7 @@ def open_regular_file(path: Path) -> io.BufferedIOBase:
     size = os.fstat(file.fileno())
     if not stat.S_ISREG(size.st_mode) or size.st_size > _LARGEST_FILE:
         file.close()
-        raise InputError(f"{place}: expected a file of at most {_LARGEST_FILE:,} bytes, it is larger; split it")
+        raise InputError(f"{place}: expected a file of at most {_LARGEST_FILE:,} bytes, got a larger one; split it")
     return file
 
 
@@ -129,8 +129,8 @@ def limit_size(stored: int) -> int:
 def make_size_error(path: Path, largest: int) -> InputError:
     """The error about a file that holds more bytes of text than it may."""
     return InputError(
-        f"{shorten_path(path)}: expected at most {largest:,} bytes of text, it holds more; "
-        "it is damaged, or made to fill the memory"
+        f"{shorten_path(path)}: expected at most {largest:,} bytes of text, got more; it is damaged, or made to fill "
+        "the memory"
     )
 
 

@@ -103,7 +103,7 @@ def planted(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed: int 
         "planted",
         parts,
         label_names=("negative", "positive"),
-        origin=f"sentences of a small grammar, made on the spot, seed {seed}",
+        origin=f"sentences of a small grammar, generated when used, seed {seed}",
         cleaned={},
     )
 

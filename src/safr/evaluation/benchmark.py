@@ -104,17 +104,17 @@ def benchmark(
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
     if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE_PREFIX))]:
-        raise InputError(f"{taken[0]!r} is the name of a method; give the scores of a file another")
+        raise InputError(f"{taken[0]!r} is the name of a method; give the scores of the file another name")
     with ExitStack() as stack:
         if isinstance(run_or_model, Run):
             stack.enter_context(run_or_model.lock())
             data = run_or_model.load_data(data_dir=data_dir) if data is None else data
             if not isinstance(data, TextDataset):
-                raise InputError("a run is judged on the data it was trained on, got a split alone; leave it out")
+                raise InputError("a run is judged on the data it was trained on, but a split was given; leave it out")
             judged = load_run_data(run_or_model, data, limit, data_dir, device=device)
         else:
             if tokenizer is None or data is None:
-                raise InputError("a model is judged with a tokenizer and data; pass both, or the run that it is from")
+                raise InputError("judging a model needs a tokenizer and data; pass both, or pass the model's run")
             folder = Path(stack.enter_context(TemporaryDirectory())) if output is None else output
             judged = make_model_data(
                 run_or_model, tokenizer, data, folder, limit, max_tokens=max_tokens, data_dir=data_dir

@@ -47,23 +47,24 @@ PAIRS_PER_TEXT = 20
 
 CAUSAL_METRICS = {
     "own": "effect of setting a word's own neurons to zero, mean over words",
-    "others": "effect of setting as many drawn from the others to zero",
-    "own_minus_others": "by how much the first is larger",
+    "others": "effect of setting as many other neurons to zero, drawn at random",
+    "own_minus_others": "own minus others",
     "capacity_own": "rank correlation of words' capacity with the effect of their own neurons",
     "capacity_others": "rank correlation of words' capacity with the effect of as many others",
-    "capacity_own_minus_others": "by how much the first is larger: what capacity knows beyond the number of neurons",
+    "capacity_own_minus_others": "capacity_own minus capacity_others: what capacity knows beyond the number of neurons",
     "relevance_own": "rank correlation of the size of these neurons' relevance with the effect of a word's own neurons",
     "relevance_others": "rank correlation of the size of these neurons' relevance with the effect of as many others",
-    "relevance_minus_capacity_own": "by how much relevance predicts the effect of own neurons better than capacity",
+    "relevance_minus_capacity_own": "relevance_own minus capacity_own",
     "own_mean": "as own, with neurons set to their mean over all words",
     "others_mean": "as others, with neurons set to their mean",
-    "own_minus_others_mean": "by how much the first is larger",
+    "own_minus_others_mean": "own_mean minus others_mean",
     "capacity_own_mean": "as capacity_own, with neurons set to their mean",
     "capacity_others_mean": "as capacity_others, with neurons set to their mean",
-    "capacity_own_minus_others_mean": "by how much the first is larger",
-    "patched": "effect of taking a word's FC1 vectors from the text with another word in its place",
+    "capacity_own_minus_others_mean": "capacity_own_mean minus capacity_others_mean",
+    "patched": "effect of replacing a word's FC1 vectors by those of the text with another word in its place",
     "capacity_patched": "rank correlation of words' capacity with the effect of patching them",
-    "interference_interaction": "rank correlation of two words' interference with their interaction, sizes both",
+    "interference_interaction": "rank correlation of the absolute interference of two words with their absolute "
+    "interaction",
 }
 """Descriptions by metric name.
 

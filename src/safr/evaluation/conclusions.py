@@ -16,15 +16,15 @@ depends on one word alone.
 """
 
 CONCLUSION_RULES = (
-    "Two methods differ in a metric where a paired permutation test over the texts says so at 5 %, adjusted for all "
+    "Two methods differ in a metric if a paired permutation test over the texts says so at 5 %, adjusted for all "
     "comparisons of the table (Benjamini and Hochberg). A method is more faithful than another if it is better by "
     "three of the five metrics SRS, comprehensiveness, sufficiency, AOPC and words to flip, words being deleted, and "
     "worse by none. Ways of removing words disagree about two methods if one is better in one way and worse in "
-    "another. Scores follow something else than the model from a mean rank correlation of "
-    f"{CONFOUND_THRESHOLD} on; what shuffled weights leave must also be more than scores drawn at random have in "
-    "common, which is much in short texts. A method that knows the class ranks words against their effects where the "
-    "95 % interval of its rank correlation with leave-one-out lies below 0. A difference or a correlation is there "
-    "where its 95 % interval leaves out 0; two methods find marked words alike where their intervals overlap."
+    "another. Scores follow something other than the model if their mean rank correlation with it is at least "
+    f"{CONFOUND_THRESHOLD}; for shuffled weights it must also be larger than the correlation between scores drawn at "
+    "random, which is high in short texts. A method that knows the class ranks words against their effects if the 95 "
+    "% interval of its rank correlation with leave-one-out lies below 0. A difference or a correlation is clear if "
+    "its 95 % interval excludes 0; two methods find marked words equally well if their intervals overlap."
 )
 
 
@@ -42,7 +42,7 @@ def draw_conclusions(result: Mapping[str, Any]) -> list[str]:
     for verdict, opening in (
         ("more", f"{result['compared'].capitalize()} is more faithful than"),
         ("less", f"More faithful than {result['compared']}:"),
-        ("mixed", "Neither way by this rule:"),
+        ("mixed", "Neither more nor less faithful:"),
     ):
         if verdicts[verdict]:
             sentences.append(f"{opening} {_join_by_kind(result, verdicts[verdict])}.")
@@ -113,7 +113,7 @@ def _describe_reversed_rankings(result: Mapping[str, Any]) -> list[str]:
             found.append(f"{name} ({correlation['value']:.2f} [{correlation['low']:.2f}, {correlation['high']:.2f}])")
     if not found:
         return []
-    return [f"Against what deleting a word does, by their rank correlation with leave-one-out: {_join_names(found)}."]
+    return [f"Ranks words against the effect of deleting them (correlation with leave-one-out): {_join_names(found)}."]
 
 
 def _describe_plausibility(result: Mapping[str, Any]) -> list[str]:
@@ -160,25 +160,26 @@ def _describe_causal_effects(result: Mapping[str, Any]) -> list[str]:
         )
     if "capacity_own_minus_others" in values:
         sentences.append(
-            f"A word's capacity has a rank correlation of {values['capacity_own']['value']:+.2f} with what its own "
-            f"neurons do, and of {values['capacity_others']['value']:+.2f} with what as many others do: "
+            f"A word's capacity has a rank correlation of {values['capacity_own']['value']:+.2f} with the effect of "
+            f"its own neurons, and of {values['capacity_others']['value']:+.2f} with the effect of as many others: "
             f"{_describe_difference(values['capacity_own_minus_others'])}."
         )
     if "relevance_minus_capacity_own" in values:
         sentences.append(
             f"The relevance of a word's own neurons has a rank correlation of {values['relevance_own']['value']:+.2f} "
-            f"with what setting them to zero does, the word's capacity one of {values['capacity_own']['value']:+.2f}: "
+            "with the effect of setting them to zero, the word's capacity one of "
+            f"{values['capacity_own']['value']:+.2f}: "
             f"{_describe_difference(values['relevance_minus_capacity_own'], 'relevance', 'capacity')}."
         )
     for name, what in (
-        ("capacity_patched", "a word's capacity with what patching its FC1 vectors does"),
+        ("capacity_patched", "a word's capacity with the effect of patching its FC1 vectors"),
         ("interference_interaction", "two words' interference with how they interact in the prediction"),
     ):
         if name in values:
             nonzero = values[name]["low"] > 0 or values[name]["high"] < 0
             sentences.append(
                 f"Rank correlation of {what}: {values[name]['value']:+.2f} [{values[name]['low']:+.2f}, "
-                f"{values[name]['high']:+.2f}]{'' if nonzero else ', which may be none'}."
+                f"{values[name]['high']:+.2f}]{'' if nonzero else ', which may be 0'}."
             )
     return sentences
 

@@ -125,7 +125,7 @@ def evaluate(
         with run_or_model.lock() if split == "test" else nullcontext():
             return _evaluate_run(run_or_model, data, split, device, progress)
     if tokenizer is None or data is None:
-        raise InputError("a model is evaluated with a tokenizer and data; pass both, or the run that it is from")
+        raise InputError("evaluating a model needs a tokenizer and data; pass both, or pass the model's run")
     check_model(run_or_model)
     whole = _choose_split(data, split)
     examples = align_split(run_or_model, tokenizer, data, whole, max_tokens)
@@ -141,7 +141,7 @@ def _evaluate_run(
 ) -> dict[str, Any]:
     data = run.load_data() if data is None else data
     if not isinstance(data, TextDataset):
-        raise InputError("a run is evaluated on the data it was trained on, got a split alone; leave the data out")
+        raise InputError("a run is evaluated on the data it was trained on, but a split was given; leave it out")
     run.check_data(data)
     model, tokenizer = load_on_all(run.load_model, device)
     whole, max_tokens = _choose_split(data, split), run.settings.max_tokens

@@ -128,6 +128,6 @@ def describe_generation(scores: Mapping[str, Any]) -> str:
         return always
     return (
         f"perplexity {format_number(written['perplexity'])}, of {written['tokens']:,} tokens to write "
-        f"{format_percent(written['token_accuracy'])} right, of the texts {format_percent(written['exact_match'])} "
-        f"whole; {always}"
+        f"{format_percent(written['token_accuracy'])} are right, of whole texts "
+        f"{format_percent(written['exact_match'])}; {always}"
     )

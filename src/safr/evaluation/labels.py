@@ -48,8 +48,8 @@ def check_labels(
         raise InputError("expected one label for each text, got lists of different lengths") from error
     if array.ndim == 2 and len(array) == len(texts) and task != "multi_label":
         raise InputError(
-            f"expected one label for each text, got {array.shape[1]}; of one-hot labels take labels.argmax(axis=1), "
-            "and where several classes can be right, the model's config has the problem_type multi_label_classification"
+            f"expected one label for each text, got {array.shape[1]}; for one-hot labels pass labels.argmax(axis=1); "
+            "if several classes can be right, set problem_type in the model's config to multi_label_classification"
         )
     if isinstance(texts, str) or array.shape[:1] != (len(texts),) or array.ndim > 1 + (task == "multi_label"):
         count = "one string" if isinstance(texts, str) else f"{len(texts)} texts"
@@ -170,7 +170,7 @@ def align_split(
     Numbers beside questions with choices are those of the right ones, unless all questions have a mark already.
 
     Raises:
-        InputError: Also where the labels are none of the model's task.
+        InputError: Also where the labels are not among the model's task.
     """
     if isinstance(data, TextDataset):
         _check_task(model, data)
@@ -204,7 +204,7 @@ def number_tags(model: PreTrainedModel, names: Sequence[str] = ()) -> dict[str, 
         return ids
     if set(names) & set(ids) or len(names) != len(ids):
         missing = sorted(set(names) - set(ids))
-        raise InputError(f"the data's tags {_list_names(missing)} are none of the model's {_list_names(ids)}")
+        raise InputError(f"the data's tags {_list_names(missing)} are not among the model's {_list_names(ids)}")
     return {name: number for number, name in enumerate(names)}
 
 

@@ -25,29 +25,37 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
-    "srs": Metric("higher", "share", "SRS(30): accuracy lost when the 30 % of words with the highest scores are gone."),
+    "srs": Metric(
+        "higher", "share", "SRS(30): accuracy lost when the 30 % of words with the highest scores are removed."
+    ),
     "comprehensiveness": Metric(
-        "higher", "probability", "How far the predicted class's probability falls without the highest words."
+        "higher", "probability", "How far the predicted class's probability falls without the highest-scored words."
     ),
     "sufficiency": Metric(
-        "lower", "probability", "How far the predicted class's probability falls with the highest words alone."
+        "lower", "probability", "How far the predicted class's probability falls with only the highest-scored words."
     ),
-    "aopc": Metric("higher", "probability", "Mean fall of the probability as words go one by one, the highest first."),
+    "aopc": Metric(
+        "higher", "probability", "Mean fall of the probability as words are removed one by one, the highest first."
+    ),
     "naopc": Metric(
         "higher",
         "share",
-        "The same, between the worst (0) and the best (1) order of the words that is found: comparable over models.",
+        "The same, scaled between the worst (0) and the best (1) order of words that is found: comparable over models.",
     ),
-    "first_flip": Metric("higher", "share", "Texts whose prediction changes when the highest word alone is gone."),
+    "first_flip": Metric(
+        "higher", "share", "Texts whose prediction changes when only the highest-scored word is removed."
+    ),
     "words_to_flip": Metric(
-        "lower", "share", "Words that have to go, the highest first, until the prediction changes."
+        "lower", "share", "Words that must be removed, the highest first, until the prediction changes."
     ),
     "leave_one_out": Metric(
-        "higher", "correlation", "Kendall's tau between the scores and what each word costs when it alone is gone."
+        "higher", "correlation", "Kendall's tau between the scores and the effect of removing each word alone."
     ),
-    "auprc": Metric("higher", "score", "Area under precision and recall of the words that people find decisive."),
-    "token_f1": Metric("higher", "score", "F1 of the highest words, as many as people mark on average."),
-    "iou_f1": Metric("higher", "score", "F1 of runs of words that overlap by half or more with those people mark."),
+    "auprc": Metric("higher", "score", "Area under the precision-recall curve for the words that people marked."),
+    "token_f1": Metric("higher", "score", "F1 of the highest-scored words, as many as people mark on average."),
+    "iou_f1": Metric(
+        "higher", "score", "F1 of spans of words that overlap by half or more with those that people mark."
+    ),
     "pairs": Metric(
         "higher",
         "score",
@@ -56,7 +64,7 @@ METRICS: dict[str, Metric] = {
     "randomization": Metric(
         "lower",
         "correlation",
-        "Size of the rank correlation with the scores of the same model with its weights shuffled, mean of 5 shuffles.",
+        "Absolute rank correlation with the scores of the same model with shuffled weights, mean of 5 shuffles.",
         tested=False,
     ),
     "length": Metric(
@@ -69,10 +77,10 @@ METRICS: dict[str, Metric] = {
 """All metrics of a method by name, in the order of the tables."""
 
 _REGRESSION_METRICS = {
-    "srs": "SRS(30): growth of the absolute error when the 30 % of words with the highest scores are gone.",
-    "comprehensiveness": "How far the predicted number moves, either way, without the highest words.",
-    "sufficiency": "How far the predicted number moves, either way, with the highest words alone.",
-    "aopc": "Mean distance that the predicted number moves as words go one by one, the highest first.",
+    "srs": "SRS(30): growth of the absolute error when the 30 % of words with the highest scores are removed.",
+    "comprehensiveness": "How far the predicted number moves, either way, without the highest-scored words.",
+    "sufficiency": "How far the predicted number moves, either way, with only the highest-scored words.",
+    "aopc": "Mean distance that the predicted number moves as words are removed one by one, the highest first.",
 }
 
 

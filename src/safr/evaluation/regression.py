@@ -46,14 +46,14 @@ def describe_values(scores: Mapping[str, Any]) -> str:
     """A sentence on the scores of a regression model in `scores.json`; "" of another's.
 
     >>> describe_values({"values": score_values(np.array([1.0, 2, 4]), np.array([1.0, 2, 4]))})
-    "RMSE 0 [0, 0], Spearman's rank correlation 1 [0, 1]; always the median would be off by 1"
+    "RMSE 0 [0, 0], Spearman's rank correlation 1 [0, 1]; always predicting the median would be off by 1"
     """
     values = scores.get("values")
     if not values:
         return ""
     return (
         f"RMSE {format_number(values['rmse'])}, Spearman's rank correlation {format_number(values['spearman'])}; "
-        f"always the median would be off by {values['constant']:.3g}"
+        f"always predicting the median would be off by {values['constant']:.3g}"
     )
 
 

@@ -98,8 +98,8 @@ class SRSResult:
         metric = ACCURACY if self.metric == ACCURACY.key else MAE
         drop, whole, deleted, random = (metric.format(getattr(self, name).to_dict()) for name in names)
         return (
-            f"SRS({self.percent:g}) {drop}: {metric.name} {whole}, {deleted} without the words of highest score, "
-            f"{random} without as many random ones ({self.texts:,} texts{', in %' if metric.is_share else ''})"
+            f"SRS({self.percent:g}) {drop}: {metric.name} {whole}, {deleted} without the words with the highest "
+            f"scores, {random} without as many random ones ({self.texts:,} texts{', in %' if metric.is_share else ''})"
             + (f"; {describe_undeletable(self.undeletable, self.texts)}" if self.undeletable else "")
         )
 
@@ -170,7 +170,7 @@ def srs(
     if scores is None:
         internals = internal_scores(model, encoded, [site, *attention_sites(model, site)])
         if any(site not in text.capacity for text in internals):
-            raise InputError(f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, as fc1.0")
+            raise InputError(f"no capacity at site {site!r}; expected embedding, vmask, or a layer's, such as fc1.0")
         scores = [text.capacity[site] for text in internals]
         predictions = np.array([text.prediction for text in internals])
     else:

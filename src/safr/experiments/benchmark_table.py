@@ -52,8 +52,9 @@ SIGNED_REFERENCE = "relevance"
 """The method that the others which know the class are compared with."""
 
 LEGEND = (
-    "Means with 95 % intervals: over seeds by Student's t, of one seed over texts. An arrow says which way is better. "
-    "Bold: the best, and all whose interval overlaps with its. Words are deleted."
+    "Means with 95 % intervals: over seeds by Student's t; with one seed, over texts. An arrow says which way is "
+    "better. "
+    "Bold: the best, and all whose interval overlaps it. Words are deleted."
 )
 
 

@@ -86,7 +86,8 @@ def expand_seeds(name: str, base: Settings, changed: Mapping[str, Any], seeds: S
     """Settings of the changed base with every seed, by the name of the run."""
     if refused := [name for name in _DATA_SETTINGS if name in changed]:
         raise InputError(
-            f"`{refused[0]}` can't be varied: accuracies on other data can't be compared; run a sweep for each data set"
+            f"`{refused[0]}` can't be varied: accuracies on different data can't be compared; run a sweep for each "
+            "data set"
         )
     _check_count(1, seeds)
     settings = base.changed(**changed)
@@ -147,7 +148,7 @@ def parse_values(name: str, values: Iterable[Any]) -> list[Any]:
     if name not in setting_names():
         raise InputError(f"no setting is called {name[:60]!r}; known are {', '.join(setting_names())}")
     if name == "seed":
-        raise InputError("seeds are not varied beside the others; give them by --seeds or `seeds:`")
+        raise InputError("seeds can't be varied like other settings; give them by --seeds or `seeds:`")
     return [_parse_value(name, value) for value in values]
 
 

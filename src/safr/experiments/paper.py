@@ -28,11 +28,11 @@ VERDICTS = ("within", "direction", "no")
 """How a number of ours compares with the paper's; `VERDICT_RULE` says when."""
 
 VERDICT_RULE = (
-    "within: the paper's number lies in our 95 % interval (over seeds by Student's t; of one seed over texts). "
-    "direction: not so, but it lies on the same side of the paper's baseline as ours of our baseline; for the baseline "
-    "itself, SRS is above 0 in both; for average capacity, the same side of that of all words. no: neither. A number "
-    "that only the preprint prints is judged by that. There is no verdict where neither prints one, and none but "
-    "within where no baseline of ours is there."
+    "within: the paper's number lies in our 95 % interval (over seeds by Student's t; with one seed, over texts). "
+    "direction: it does not, but it lies on the same side of the paper's baseline as our number of our baseline; for "
+    "the baseline itself, SRS is above 0 in both; for average capacity, both lie on the same side of the average over "
+    "all words. no: neither. If only the preprint prints a number, ours is compared with that. There is no verdict if "
+    "neither prints one, and none other than within if our baseline is missing."
 )
 
 DATASETS: dict[Dataset, str] = {"sst2": "sst2_paper", "imdb": "imdb"}
@@ -57,28 +57,28 @@ QUICK_SETTINGS = {"data": QUICK_DATA, "learning_rate": 3e-4, "epochs": 5}
 
 QUICK_NOTE = (
     "This is a small version: packaged film reviews in place of the paper's data, a higher learning rate, 5 epochs and "
-    "a few settings. Its numbers are no reproduction, so they get no verdicts."
+    "a few settings. Its numbers are not a reproduction, so they get no verdicts."
 )
 QUICK_WEIGHTS: tuple[LossWeights, ...] = (None, (0.0, 0.0), (0.1, 0.1), (1.0, 0.1))
 
 CHOICES_TITLE = "What the paper leaves open, and what was chosen"
 CHOICES = (
-    "From the authors' published code, for the paper does not say: 8 heads, dropout of 0.1, torch's own initial "
+    "From the authors' published code, since the paper does not say: 8 heads, dropout of 0.1, torch's own initial "
     "weights, Adam at a rate of 1e-4, batches of 32 texts, at most 100 epochs; VMASK 1,024 wide with a tanh, at first "
     "half closed; words split at white space, of which the first 128 are read (256 on IMDB) and those seen once in "
     "training are unknown.",
     "Padding is masked in all sums, means and pooling; the published code counts it, and leaves a token's interference "
     "with itself out of the interaction loss. Both are shown where both were run.",
     "Batches hold texts of about one length, from shuffled pools of 16 batches, also where padding is counted; in the "
-    "published code any texts.",
-    "Of batches with a text of more than 128 words, as on IMDB, each training step reads the interaction loss of a "
-    "quarter of the heads, drawn anew, which is right in the mean; of all heads where padding is counted.",
+    "published code they hold any texts.",
+    "In batches with a text of more than 128 words, as on IMDB, each training step computes the interaction loss of a "
+    "random quarter of the heads, which is right on average; where padding is counted, of all heads.",
     "FC1 is read before its activation.",
     "The dev split decides when training stops, after 8 epochs without a better accuracy (3 on IMDB and with padding "
     "counted, as in the published code), and the best epoch's weights are restored; the published code, and so our "
     "rows with padding counted, test the last epoch.",
     "Deleted words leave the sequence; their number is 30 % of the counting words, rounded half up, at least 1.",
-    "Random deletion is the mean of 20 draws, of 2 on the 25,000 texts of IMDB.",
+    "Random deletion is the mean of 20 draws, or of 2 on the 25,000 texts of IMDB.",
     "The important words of Table 3 are the 30 % with the highest keep probability, text by text.",
     "The paper prints 1,749 test sentences of SST-2. Of 1,821 that are positive or negative, 70 hold a bracket and 8 "
     "more a non-ASCII character; 1,743 are left.",

@@ -168,7 +168,7 @@ def run_jobs(
     if workers is not None and workers < 1:
         raise InputError(f"--workers must be at least 1, got {workers}")
     if gpus < 0 or (gpus and engine != "ray"):
-        raise InputError(f"--gpus is at least 0 and for --engine ray, got {gpus:g} with --engine {engine}")
+        raise InputError(f"--gpus must be at least 0 and needs --engine ray, got {gpus:g} with --engine {engine}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -268,7 +268,7 @@ def _run_on_ray(
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cores = [int(resources.get("CPU", 0)) for resources in nodes]
     if gpus > (most := max((resources.get("GPU", 0) for resources in nodes), default=0)):
-        raise InputError(f"--gpus asks for {gpus:g} on one machine, and the cluster's machines have {most:g} at most")
+        raise InputError(f"--gpus asks for {gpus:g} on one machine, but the cluster's machines have at most {most:g}")
     # A task runs on one machine. If it asked for more cores than any machine has, it would wait for ever.
     threads = max(min(sum(cores) // (workers or sum(cores) or 1), max(cores, default=1)), 1)
     # Ray gives a task as many threads as the task asks for cores.

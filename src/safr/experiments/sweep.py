@@ -127,21 +127,21 @@ def sweep_table(groups: list[ResultRow], failed: Mapping[str, str], margin: floa
         estimates = (group[name] for name in (metric.key, "random", "capacity", "srs"))
         cells = (metric.format(estimate.to_dict() if estimate else None) for estimate in estimates)
         rows.append((group["label"], str(group["seeds"]), *cells))
-    against = "the baseline" if is_baseline(baseline) else "the most accurate setting, for there is no baseline here"
+    against = "the baseline" if is_baseline(baseline) else "the most accurate setting, since there is no baseline here"
     near = _describe_margin(metric, margin, against, baseline[metric.key].value)
     if best is None:
-        notes = [f"Recommended: none, for SRS could not be measured for {near}."]
+        notes = [f"Recommended: none, since SRS could not be measured for {near}."]
     else:
         notes = [f"Recommended: {best['label']}, the highest SRS among {near}."]
     notes += [f"Note: {note}." for note in list_undeletable_notes(groups)]
     sites = {group["label"]: group["srs_site"] for group in groups}
     if len(set(sites.values())) > 1:
         site_list = ", ".join(f"{site} ({label})" for label, site in sites.items())
-        notes.append(f"SRS is not read at one site: {site_list}. To compare it, choose one by --site.")
+        notes.append(f"SRS is read at different sites: {site_list}. To compare it, choose one site by --site.")
     notes += [f"Failed: {name}: {error}" for name, error in failed.items()]
     return TextTable(
         "table",
-        f"Dev split, {unit}: mean over seeds [95 % interval; of one seed it is over texts].",
+        f"Dev split, {unit}: mean over seeds [95 % interval; with one seed, over texts].",
         ("setting", "seeds", metric.name, "random deletion", "by capacity", "SRS"),
         tuple(rows),
         note="\n\n".join(notes),

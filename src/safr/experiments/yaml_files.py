@@ -31,7 +31,7 @@ def read_yaml(path: Path) -> Any:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise InputError(f"{path}: expected at most {_MOST_BYTES:,} bytes of settings, it has more; split it")
+            raise InputError(f"{path}: expected at most {_MOST_BYTES:,} bytes of settings, got more; split it")
         values = yaml.load(content.decode("utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
     except InputError:
         raise

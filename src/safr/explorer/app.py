@@ -99,7 +99,7 @@ class FlipQuestion(Question):
 
     order: str = Field(
         "capacity",
-        description="The score that leads to the words: `capacity`, or `keep` or `relevance` where they are.",
+        description="The score by which words are tried: `capacity`, or `keep` or `relevance` if the model has them.",
         max_length=50,
     )
 
@@ -134,11 +134,11 @@ class Texts(BaseModel):
 _POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "The body can't be read."},
     401: {"model": Problem, "description": "The token is missing or wrong."},
-    403: {"model": Problem, "description": "The request is another page's."},
+    403: {"model": Problem, "description": "The request comes from another page."},
     404: {"model": Problem, "description": "No such run, text or neuron."},
     408: {"model": Problem, "description": "The body came too slowly."},
     413: {"model": Problem, "description": "The body is too large."},
-    421: {"model": Problem, "description": "The request calls the server by another's name."},
+    421: {"model": Problem, "description": "The request is addressed to another host."},
     422: {"model": Problem, "description": "The question can't be answered."},
     503: {"model": Problem, "description": "Too many questions wait, or the server stops."},
     504: {"model": Problem, "description": "The answer took too long."},
@@ -218,8 +218,8 @@ async def get_runs(request: Request) -> list[RunSummary]:
 @routes.get("/api/texts", responses=_GET_PROBLEMS)
 async def get_texts(
     request: Request,
-    start: Annotated[int, Query(ge=0, le=10**9, description="How many to pass over.")] = 0,
-    count: Annotated[int, Query(ge=1, le=1000, description="How many to tell.")] = 100,
+    start: Annotated[int, Query(ge=0, le=10**9, description="How many to skip.")] = 0,
+    count: Annotated[int, Query(ge=1, le=1000, description="How many to return.")] = 100,
 ) -> Texts:
     """The test texts with what every run predicts."""
     rows = _get_worker(request).payload.rows

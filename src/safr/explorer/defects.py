@@ -6,7 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-DEFECT_MESSAGE = "a defect of ours; the server's terminal tells it"
+DEFECT_MESSAGE = "a bug in SAFR; the server's terminal shows it"
 """What a visitor is told, who must not learn more."""
 
 REPEAT_SECONDS = 60.0
@@ -37,7 +37,7 @@ def report_defect(error: BaseException) -> None:
         if len(_places) >= MAX_DEFECTS:
             return
         _places[kind, file, line] = _Place(time.monotonic())
-        _LOGGER.error("a defect of ours; please report it with these lines", exc_info=error)
+        _LOGGER.error("a bug in SAFR; please report it with these lines", exc_info=error)
     elif time.monotonic() - place.told < REPEAT_SECONDS:
         place.untold += 1
     else:

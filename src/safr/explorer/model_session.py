@@ -143,10 +143,10 @@ class ModelSession:
         summary = self.neuron_summary
         if summary is None:
             raise LookupError(
-                f"{self.run.name}: keeps nothing of its neurons; run `safr evaluate {self.run.folder}` again"
+                f"{self.run.name}: has no table of its neurons; run `safr evaluate {self.run.folder}` again"
             )
         if not 0 <= neuron < len(summary.words):
-            raise LookupError(f"{self.run.name}: no such neuron; there are those from 0 to {len(summary.words) - 1}")
+            raise LookupError(f"{self.run.name}: no such neuron; they go from 0 to {len(summary.words) - 1}")
         numbers = {int(number) for number in summary.texts[neuron] if number >= 0}
         return make_neuron_page(summary, neuron, {number: self._find_words(number) for number in numbers})
 

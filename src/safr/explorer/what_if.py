@@ -151,7 +151,7 @@ def predict_without_words(
     if unknown := [word for word in deleted if not 0 <= word < len(text.words)]:
         raise InputError(f"expected words from 0 to {len(text.words) - 1} to delete, got {unknown[0]}")
     if set(deleted).intersection(text.asked):
-        raise InputError("what is asked about stays; delete other words")
+        raise InputError("the words that are asked about can't be deleted; delete others")
     shortened = text.without(deleted)
     if len(set(shortened.text_of_word)) < len(set(text.text_of_word)):
         raise InputError("expected a word to be left after deleting, got none; keep at least one")

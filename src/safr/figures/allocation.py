@@ -98,7 +98,7 @@ def allocation_graph(
 
     note = selection_note(len(shown_words), len(all_words), "those with the highest capacity")
     lines = _describe_lines(len(pairs), int(np.count_nonzero(np.triu(strength))), shown_unknown)
-    about_unknown = unknown_note(shown_unknown, "What two of them share is the vocabulary's doing and has no line.")
+    about_unknown = unknown_note(shown_unknown, "Two such words have no line between them.")
     is_positive = [bool(matrix[pair] > 0) for pair in pairs]
     entries = list_entries(scale * LARGEST_RADIUS, positive=any(is_positive), negative=not all(is_positive))
     rows = arrange_entries(entries, points)

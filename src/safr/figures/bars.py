@@ -146,9 +146,7 @@ def _draw_words(
     shown_words = mark_unknown([words[position] for position in kept], shown_unknown)
     shown_values, unit = in_readable_units(values[kept])
     note = selection_note(len(shown_words), len(words), choice)
-    about_unknown = unknown_note(
-        shown_unknown, "What they share with each other (hollow bars) is the vocabulary's doing."
-    )
+    about_unknown = unknown_note(shown_unknown, "They are alike to the model, so their bars are hollow.")
     rows = split_rows(len(shown_words), per_row)
     slots = rows[0].stop
     pitch = room / slots

@@ -17,8 +17,8 @@ from safr.figures.style import figure_style, run_line_style
 _TALLEST = 190.0  # points of the axes with their numbers
 SIDESTEP = 0.5  # per cent from run to run, so that intervals don't hide one another
 _CAPTION = (
-    "Solid: the words of highest capacity deleted, with the interval of the {metric}; runs are set a little apart. "
-    "Dotted: as many random words deleted, with theirs."
+    "Solid: words of highest capacity deleted, with the interval of the {metric}. Dotted: as many random words "
+    "deleted, with their interval. Runs are shifted a little to the side."
 )
 
 

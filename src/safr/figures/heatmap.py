@@ -50,7 +50,7 @@ _SMALLEST_MARKED = 4.0  # points of a cell in which a dash can be seen
 MARKED_FROM = 0.15  # share of the colour scale from which a negative cell gets a dash
 DIAGONAL_NOTE = "Hatched diagonal: each word with itself, its squared norm, which is off the colour scale."
 DASHES_NOTE = "Dashes mark negative cells."
-UNKNOWN_PAIRS_NOTE = "What two of them share (dotted cells) is the vocabulary's doing and off the colour scale."
+UNKNOWN_PAIRS_NOTE = "Cells of two such words are dotted and off the colour scale."
 
 
 @figure_style()

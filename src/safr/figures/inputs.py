@@ -47,9 +47,7 @@ def symmetric_matrix(values: ArrayLike, length: int, *, name: str) -> Array:
     """The values as floats of shape (length, length), all finite and equal to their transpose up to rounding."""
     matrix = finite_matrix(values, length, name=name)
     if not is_symmetric(matrix):
-        raise InputError(
-            f"`{name}` must be symmetric, as h_i . h_j is, and is not; attention weights can be drawn by sites_panel"
-        )
+        raise InputError(f"`{name}` must be symmetric, as h_i . h_j is; draw attention weights by sites_panel")
     return matrix
 
 

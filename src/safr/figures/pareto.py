@@ -13,7 +13,7 @@ from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, figure_style
 
 _CAPTION = (
     "Each point is a setting, with its intervals, which may be cut off. The line joins the numbered ones, which no "
-    "other beats in both."
+    "other beats in both values."
 )
 _TALLEST = 250.0  # points of the axes with their numbers
 _LONGEST_SETTING = 120  # characters

@@ -150,7 +150,9 @@ def _weighted_mean(
 def check_differentiated_once() -> None:
     """Refuse, in a backward pass, to be differentiated again: the closed form would count as a constant there."""
     if torch.is_grad_enabled():
-        raise InputError("SAFR's losses can be differentiated once; keep them out of what create_graph=True reaches")
+        raise InputError(
+            "SAFR's losses can be differentiated only once; keep them out of what create_graph=True reaches"
+        )
 
 
 def _share_of_others(vectors: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token"]:

@@ -158,7 +158,7 @@ def _pieces(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None) -
         raise InputError("`whole_words` needs to know which tokens continue a word; pass tokenizer= to attach")
     if model.can_generate() and not model.config.is_encoder_decoder:
         raise InputError(
-            f"`whole_words` can't be had for {type(model).__name__}, which writes words piece by piece: the mask of a "
+            f"`whole_words` does not work for {type(model).__name__}, which writes words piece by piece: the mask of a "
             "piece would depend on pieces yet to come; leave it False"
         )
     pieces = torch.zeros(2, max(len(tokenizer), model.config.get_text_config().vocab_size), dtype=torch.bool)

@@ -115,7 +115,7 @@ def check_tokens(query: Tensor, layout: TextLayout | None, name: str) -> None:
     if layout is not None and (query.shape[0], query.shape[2]) != (layout.texts, layout.tokens):
         raise InputError(
             f"expected {layout.texts} x {layout.tokens} tokens at {name} of {layout.model_name}, got "
-            f"{query.shape[0]} x {query.shape[2]}, so a weight's token can't be told; pass interaction=0"
+            f"{query.shape[0]} x {query.shape[2]}, so it is unclear which token a weight is of; pass interaction=0"
         )
 
 

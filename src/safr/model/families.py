@@ -153,7 +153,7 @@ def count_layers(model: PreTrainedModel) -> int:
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     if not isinstance(count, int):
         raise InputError(
-            f"the config of {type(model).__name__} names no num_hidden_layers, so its layers can't be told"
+            f"the config of {type(model).__name__} names no num_hidden_layers, so its layers can't be counted"
         )
     return count
 
@@ -262,7 +262,7 @@ def find_feed_forward_layers(
     if len(layers) > count_layers(model):  # fewer may be right: ALBERT goes through one several times
         raise InputError(
             f"{type(model).__name__} has {len(layers)} feed-forward layers that could be FC1, but "
-            f"{count_layers(model)} layers, so that a layer's number can't be told; pass fc1=, a wildcard of one in "
+            f"{count_layers(model)} layers, so it is unclear which layer is which; pass fc1=, a wildcard of one in "
             "every layer"
         )
     return layers
@@ -286,7 +286,7 @@ def check_visible_attention(model: PreTrainedModel) -> None:
     if not has_visible_attention(model):
         raise InputError(
             f"{type(model).__name__} does not go through transformers' attention interface, so its attention can't be "
-            "seen; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"
+            "read; pass interaction=0 and ask for no attention, or use a model that does (BERT, Llama and 300 others)"
         )
 
 

@@ -101,7 +101,7 @@ class TextLayout:
         if rows.shape[:2] != (self.texts, self.tokens) or (rows.dim() != 3 and site != "ids"):
             raise InputError(
                 f"expected {self.texts} x {self.tokens} tokens at {site} of {self.model_name}, got the shape "
-                f"{tuple(values.shape)}, so a vector's token can't be told; this model's inside can't be read there"
+                f"{tuple(values.shape)}, so it is unclear which token a vector is of; this site can't be read"
             )
         return rows
 
@@ -206,8 +206,8 @@ class ForwardPass:
             count = self.record.layer_counts[site]
             if count != hidden_layers:
                 raise InputError(
-                    f"{model_name} has shown {count} times {site}, but has {hidden_layers} layers, so that a layer's "
-                    "number can't be told; choose others by importance_sites=, interaction=0, sites= or fc1="
+                    f"{model_name} computed {site} {count} times, but has {hidden_layers} layers, so it is unclear "
+                    "which layer is which; choose others by importance_sites=, interaction=0, sites= or fc1="
                 )
 
     def report(self, name: str, values: Any, attention_mask: Tensor | None = None) -> None:

@@ -52,7 +52,7 @@ def check_saved_file(path: Path, settings: dict[str, Any]) -> None:
     known = checksums.get(path.name) if isinstance(checksums, dict) else None
     if known is not None and known != hash_file(path).hex():
         raise InputError(
-            f"{path}: was changed since it was written, or is damaged (its SHA-256 is another); copy the folder again "
+            f"{path}: was changed since it was written, or is damaged (its SHA-256 differs); copy the folder again "
             "or, if you changed it on purpose, take its line out of `sha256` in config.json"
         )
 

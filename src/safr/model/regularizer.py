@@ -255,7 +255,7 @@ class Regularizer(nn.Module):
             forward_pass.release()
             return hand_out_nothing(output)
         if self.vmask is not None and forward_pass.record.keep is None:
-            raise InputError("the model has not looked its input_ids up in its embeddings, so that nothing was masked")
+            raise InputError("the model did not look up its input_ids in its embeddings, so nothing was masked")
         terms = compute_loss_terms(self.regularization, self.hidden_layers, forward_pass)
         forward_pass.release()
         if request.needs_gradient and not request.is_trace:
@@ -319,7 +319,7 @@ def check_mask_present(model: nn.Module) -> None:
         if regularization.get(name):
             raise InputError(
                 f"this model was saved with SAFR on it and loaded without its {part}; load it by safr.load(FOLDER), or "
-                f"say `del model.config.safr` to go on without the {part}"
+                f"run `del model.config.safr` to continue without the {part}"
             )
 
 

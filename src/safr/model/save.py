@@ -92,9 +92,9 @@ def load(folder: str | Path, *, device: torch.device | str | None = None) -> Pre
     ours = {key.removeprefix(_PREFIX): weights.pop(key) for key in list(weights) if key.startswith(_PREFIX)}
     if not ours:
         raise InputError(
-            f"{folder}: SAFR's settings are there, but none of its weights, whose names begin with {_PREFIX}, as where "
-            "a model is loaded by from_pretrained and saved again; load the folder that it came from, or say "
-            "`del model.config.safr` and train it anew with safr.attach"
+            f"{folder}: has SAFR's settings but none of its weights, whose names begin with {_PREFIX}, as after "
+            "loading by from_pretrained and saving again; load the original folder, or run `del model.config.safr` "
+            "and train again with safr.attach"
         )
     model = _build_model(folder, config, weights)
     attached = attach_resolved(model, regularization, special_ids, ours.get("pieces"))

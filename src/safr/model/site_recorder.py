@@ -98,8 +98,8 @@ class SiteRecorder:
         rows, given = layout.to_rows(ids, "ids"), forward_pass.record.ids
         if given is not None and not torch.equal(rows, given.reshape(rows.shape)):
             raise InputError(
-                f"{layout.model_name} looks something else than the batch's input_ids up in its embeddings, so its "
-                "inside can't be read; pass no token_type_ids, or another number of texts than of tokens"
+                f"{layout.model_name} looks up something other than the batch's input_ids in its embeddings, so its "
+                "vectors can't be read; pass no token_type_ids, or another number of texts than of tokens"
             )
         forward_pass.record.token_ids = rows
         vectors = layout.to_rows(vectors, "embedding")

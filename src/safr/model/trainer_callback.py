@@ -176,8 +176,8 @@ def fit_warmup(model: PreTrainedModel, passes: int, before: int = 0) -> None:
         write_settings(unwrap(model), regularizer)
     elif not regularizer.has_default_warmup and warmup > before + passes:
         warnings.warn(
-            f"`warmup_steps` is {warmup}, but the training has {passes} forward passes, so that SAFR's weights never "
-            "have their full size; give fewer, or train longer",
+            f"`warmup_steps` is {warmup}, but the training has {passes} forward passes, so SAFR's loss weights never "
+            "reach their full size; give fewer, or train longer",
             stacklevel=2,
         )
 

@@ -75,11 +75,11 @@ def check_forward_arguments(
     if getattr(model, "_is_replica", False):
         raise InputError("SAFR can't run under DataParallel, which copies its hooks; start one process per GPU")
     if arguments.get("encoder_outputs") is not None and any(arguments.get(name) is not None for name in label_names):
-        raise InputError("expected input_ids, got encoder_outputs, whose encoder SAFR has not seen at work")
+        raise InputError("expected input_ids, got encoder_outputs, computed where SAFR can't see the encoder")
     if vmask is None:
         return
     if arguments.get("inputs_embeds") is not None:
-        raise InputError("expected input_ids, got inputs_embeds, which would go past VMASK; attach with vmask=False")
+        raise InputError("expected input_ids, got inputs_embeds, which would bypass VMASK; attach with vmask=False")
     is_frozen = not all(weight.requires_grad for weight in vmask.parameters())
     if is_frozen and model.training and torch.is_grad_enabled() and hasattr(model, "peft_config"):
         raise InputError(

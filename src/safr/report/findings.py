@@ -53,7 +53,7 @@ def _judge_accuracy(name: str, scores: Mapping[str, Any]) -> str:
             return ""
         return (
             f"{name}: the mean absolute error is not clearly below {constant:.3g}, that of always answering the "
-            "median, so the model may predict nothing."
+            "median, so the model may have learned nothing."
         )
     majority = scores.get("classes", scores.get("generation", {})).get("majority")
     if majority is None or scores["accuracy"]["low"] > majority["share"]:

@@ -213,7 +213,7 @@ def _draw_figures(runs: Mapping[str, Run], dataset: Dataset, seeds: int) -> list
             PageFigure(
                 f"figure_3_{dataset}",
                 f"Figure 3, {data}: more and more words deleted",
-                f"Means over seeds ({counts}), padding masked; of one seed the interval is over texts.",
+                f"Means over seeds ({counts}), padding masked; with one seed, the interval is over texts.",
                 curves,
             )
         )

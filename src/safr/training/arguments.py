@@ -64,8 +64,8 @@ def check_training_arguments(recipe: Recipe) -> None:
         return
     if "lr_scheduler_kwargs" in values and recipe.schedule in ("constant", "constant_with_warmup"):
         raise InputError(
-            f"`training_arguments`: lr_scheduler_kwargs counts for nothing beside the schedule {recipe.schedule}; "
-            "choose another --schedule"
+            f"`training_arguments`: lr_scheduler_kwargs has no effect with the schedule {recipe.schedule}; choose "
+            "another --schedule"
         )
     try:
         arguments = TrainingArguments(
@@ -98,7 +98,7 @@ def check_arguments_fit(recipe: Recipe, model: PreTrainedModel, task: Task) -> N
     values = read_training_arguments(recipe)
     if values.get("label_smoothing_factor") and task != "classification":
         raise InputError(
-            f"`training_arguments`: label_smoothing_factor is for one class a text, and the data are for {task}; "
+            f"`training_arguments`: label_smoothing_factor is for one class a text, but the data are for {task}; "
             "leave it out"
         )
     wants_checkpointing = any(values.get(name) for pair in _CURRENT_NAMES.items() for name in pair)

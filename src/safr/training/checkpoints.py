@@ -80,7 +80,7 @@ def find_last_checkpoint(run: Run) -> Path | None:
             f"{lost_best}: expected the best epoch's checkpoint, it is damaged or gone; train again in another folder"
         )
     if damaged:
-        follows = "training begins again" if usable is None else f"going on from {usable.name}"
+        follows = "training starts again" if usable is None else f"continuing from {usable.name}"
         warnings.warn(f"{run.folder}: {'; '.join(damaged)}; {follows}", stacklevel=6)
     for checkpoint in newer:
         shutil.rmtree(checkpoint)

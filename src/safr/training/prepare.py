@@ -114,7 +114,7 @@ def prepare_training(settings: Settings, data: TextDataset, output: Path) -> Pre
     check_training_arguments(settings.recipe)
     choose_metric(settings.recipe, data.task)
     if settings.recipe.class_weights == "balanced" and data.task != "classification":
-        raise InputError(f"`class_weights` is for one class a text, and the data are for {data.task}; leave it out")
+        raise InputError(f"`class_weights` is for one class a text, but the data are for {data.task}; leave it out")
     _check_sizes(data)
     tokenizer = _load_tokenizer(settings, data)
     model = _build_model(settings, tokenizer, data)
@@ -174,7 +174,7 @@ def count_steps(recipe: Recipe, texts: int) -> int:
 def _require_precision(recipe: Recipe) -> None:
     # Without an accelerator the processor trains, and every processor supports bfloat16.
     if recipe.precision == "bfloat16" and torch.accelerator.is_available() and not is_torch_bf16_gpu_available():
-        raise InputError("`precision='bfloat16'` needs a GPU that computes with it, and this one can't; use float32")
+        raise InputError("`precision='bfloat16'` needs a GPU that supports it, which this one does not; use float32")
 
 
 def _check_sizes(data: TextDataset) -> None:
@@ -301,7 +301,7 @@ def load_with_head(name: str, config: PretrainedConfig, tokenizer: PreTrainedTok
         missing = ", ".join(sorted(loading["missing_keys"])[:3])
         raise InputError(
             f"model '{name}': expected a trained {type(model).__name__}, but it has no weights for {missing}; "
-            "fine-tune it first, as by `safr train --model`"
+            "fine-tune it first, for example by `safr train --model`"
         )
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -327,7 +327,7 @@ def _choose_class(name: str, config: PretrainedConfig) -> Any:
         return AutoModelForCausalLM
     raise InputError(
         f"model '{name}': expected a model that classifies texts or their words, predicts a number, writes text, "
-        f"finds answers or picks choices, got {architecture}; fine-tune it first, as by `safr train --model`"
+        f"finds answers or picks choices, got {architecture}; fine-tune it first, for example by `safr train --model`"
     )
 
 
@@ -419,7 +419,7 @@ def fit_max_tokens(settings: Settings, model: PreTrainedModel, task: Task) -> Se
         raise InputError(
             f"`max_tokens` is {settings.recipe.max_tokens}, but the model has {most} positions; give at most {most}"
         )
-    _warn(f"the model reads {most} tokens at most, so that of each text {most} are kept and not {expected}")
+    _warn(f"the model reads at most {most} tokens, so each text is cut to {most} and not to {expected}")
     return settings.changed(max_tokens=most)
 
 
@@ -431,7 +431,7 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
         return
     if chosen.warmup_steps is not None:
         raise InputError(
-            f"`warmup_steps` is {warmup}, but the training has {steps} steps, so that SAFR's weights would never have "
+            f"`warmup_steps` is {warmup}, but the training has {steps} steps, so SAFR's loss weights would never reach "
             "their full size; give fewer, or train longer"
         )
     fit_warmup(model, steps)
@@ -478,9 +478,9 @@ def _check_end_tokens(
     counts = Counter(text.ids.count(end) for text in encode(tokenizer, texts, settings.max_tokens))
     if others := len(texts) - max(counts.values()):
         raise InputError(
-            f"{data.origin}: {others} of {len(texts)} texts to train and choose with hold the model's end token, "
-            f"{tokenizer.decode(end)!r}, written out, and {type(model).__name__} can't be trained on them beside "
-            "others; take it out of them"
+            f"{data.origin}: {others} of {len(texts)} texts in train and dev contain the model's end token, "
+            f"{tokenizer.decode(end)!r}, written out, and {type(model).__name__} can't be trained on them together "
+            "with others; remove it from them"
         )
 
 
@@ -501,11 +501,11 @@ def _check_first_pass(
                 )
             if "embedding" not in trace.vectors:
                 raise InputError(
-                    f"model '{settings.model}': SAFR can't see where {type(model).__name__} looks up its tokens; "
+                    f"model '{settings.model}': SAFR can't find where {type(model).__name__} looks up its tokens; "
                     "choose another"
                 )
             if site not in trace.vectors:
-                raise InputError(f"`site` {site!r} is none of this model's; it has {', '.join(trace.vectors)}")
+                raise InputError(f"this model has no `site` {site!r}; it has {', '.join(trace.vectors)}")
     except (InputError, MemoryError):
         raise
     except Exception as error:

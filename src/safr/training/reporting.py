@@ -57,7 +57,7 @@ def check_report_to(report_to: str | Sequence[str]) -> list[str]:
         raise InputError(f"`report_to` must be {', '.join(known[:-1])} or {known[-1]}, got {unknown[0]!r}")
     trackers = [name for name in names if name != "none"]
     if "none" in names and trackers:
-        raise InputError(f"--report-to none stands alone; leave it out beside {', '.join(trackers)}")
+        raise InputError(f"--report-to none can't be combined; leave it out to report to {', '.join(trackers)}")
     for name in trackers:
         if not _IS_AVAILABLE[name]():
             raise InputError(f"--report-to {name} needs the package {name}; run `pip install {name}`")

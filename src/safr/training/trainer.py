@@ -131,7 +131,7 @@ def train(
     run = Run(Path(output))
     with (
         take_over_sharding() as is_sharded,
-        name_lost_process(f"go on with `safr train --resume {run.folder}`"),
+        name_lost_process(f"continue with `safr train --resume {run.folder}`"),
         ExitStack() as locked,
     ):
         with agree_on_errors():
@@ -172,7 +172,7 @@ def _reopen_run(run: Run, settings: Settings, data: TextDataset, locked: ExitSta
 def _check_resumable(run: Run, settings: Settings, data: TextDataset) -> None:
     if not open_run(run.folder).was_made_with(settings):
         raise InputError(
-            f"{run.folder}: was made with other settings; go on by --resume alone, or choose another --output"
+            f"{run.folder}: was made with other settings; continue by --resume alone, or choose another --output"
         )
     run.check_data(data)
 
@@ -283,8 +283,8 @@ def _name_failed_writes(run: Run) -> Iterator[None]:
         if (number := find_disk_error(error)) is None:
             raise
         raise InputError(
-            f"{run.folder}: could not be written ({os.strerror(number)}); make room, then go on with "
-            f"`safr train --resume {run.folder}`"
+            f"{run.folder}: could not be written ({os.strerror(number)}); make room, then continue with `safr train "
+            f"--resume {run.folder}`"
         ) from error
 
 

@@ -75,8 +75,8 @@ class WordHistoryWriter(TrainerCallback):
         except Exception as error:  # whatever it is, it must not stop hours of training
             self.has_failed = True
             warnings.warn(
-                f"{self.run.folder}: the words of the example sentences are not followed any further "
-                f"({first_line(error)}); training goes on without them",
+                f"{self.run.folder}: the words of the example sentences are no longer followed "
+                f"({first_line(error)}); training continues without them",
                 stacklevel=2,
             )
 

@@ -69,7 +69,7 @@ function makeBarPanel(entry, measure, range, width, sideBySide) {
       { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${measure} of each word, ${entry.run}` },
       drawPicture(siteData, measure, order, range, width),
     ),
-    note: makeUnknownNote(siteData, "What two of them share (hollow bars) is the vocabulary's doing."),
+    note: makeUnknownNote(siteData, "They are alike to the model, so their bars are hollow."),
     getPicture: (panel) => panel.querySelector("svg.bars"),
     getRows: () => [["word", title], ...order.map((word) => [siteData.words[word], siteData.values[word]])],
   });

@@ -23,7 +23,7 @@ export function canShareRows(entries) {
 export function makeDumbbellPanel(container, entries, measure, order, range) {
   const run = entries.map((entry) => entry.run).join(" and ");
   const [{ siteData }] = entries;
-  const look = "What two of them share (hollow marks) is the vocabulary's doing.";
+  const look = "They are alike to the model, so their marks are hollow.";
   const isUnknown = siteData.unknown.map((unknown, word) => unknown || entries[1].siteData.unknown[word]);
   const panel = makePanel({
     entry: { ...entries[0], run },

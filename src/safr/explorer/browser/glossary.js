@@ -8,7 +8,7 @@ export const TERMS = {
   capacity:
     "How much of its own direction inside the model a word has to itself: 1 if no other word shares it, 1/n if n words " +
     "coincide.",
-  interference: "How far two words' vectors overlap: above 0 they point one way, below 0 in opposite ways.",
+  interference: "How far two words' vectors overlap: above 0 they point the same way, below 0 opposite ways.",
   polysemanticity: "How much of the other words lies along a word's own direction.",
   vmask: "VMASK: a part of the model that learns which words to let through before anything else reads them.",
   keep: "How likely VMASK is to let a word through, from 0 to 1.",

@@ -52,7 +52,7 @@ export function drawGraph(container, entries, constants) {
 
 function makeGraphPanel(entry, graph, sideBySide) {
   const { siteData } = graph;
-  const look = siteData.isAttention ? "" : "What two of them share is the vocabulary's doing and has no line.";
+  const look = siteData.isAttention ? "" : "Two such words have no line between them.";
   const lineCounts = `${formatCount(graph.lines.length, "line")} of ${formatCount(graph.pairs.length, "pair")}`;
   const choice = siteData.isAttention ? "that receive the most attention" : "with the highest capacity";
   const wordCounts =
@@ -86,7 +86,7 @@ export function makeGraphKey(isAttention) {
   return [
     "The larger a circle, the less its word shares its direction with others (",
     makeTerm("capacity"),
-    `), whatever its weight in the answer. A line joins words whose vectors overlap, thicker where more. ${hint}`,
+    `), whatever its weight in the answer. A line joins words whose vectors overlap, thicker if they overlap more. ${hint}`,
   ];
 }
 

@@ -159,7 +159,7 @@ function nameClass(name) {
   return payload.task === "generation" ? `“${cleanText(name)}”` : cleanText(name);
 }
 
-// Which of two runs leans on fewer words: in how few lies half of all that speaks for the answer, or of all capacity.
+// Which of two runs relies on fewer words: in how few lies half of all that speaks for the answer, or of all capacity.
 function compareRuns(entries) {
   if (entries.length !== 2) return null;
   const score = entries.every((entry) => chooseScore(entry) === "relevance") ? "relevance" : "capacity";
@@ -171,8 +171,8 @@ function compareRuns(entries) {
   const leaner = counts[0] < counts[1] ? one : other;
   const said =
     counts[0] === counts[1]
-      ? `Both lean on as many words: ${half} lies in ${first} of each.`
-      : `${leaner} leans on fewer words: ${half} lies in ${first} of ${one} and in ${second} of ${other}.`;
+      ? `Both rely on equally many words: ${half} lies in ${first} of each.`
+      : `${leaner} relies on fewer words: ${half} lies in ${first} of ${one} and in ${second} of ${other}.`;
   return element("p", { class: "headline", key: "comparison" }, said);
 }
 

@@ -39,7 +39,7 @@ const HINTS = {
   keep: "How likely VMASK is to let each word pass.",
   relevance: "What each word adds to the class's logit, or below 0 takes from it.",
   occlusion: "How far the predicted class's probability falls when the word alone is deleted, or below 0 rises.",
-  attention: "What each word receives from all words on average, a mean over heads.",
+  attention: "The attention that each word receives from all words on average, a mean over heads.",
 };
 
 let entries = []; // one entry for every run that is shown, with its explanation and what the views need
@@ -296,7 +296,7 @@ function drawSiteViews() {
   byId("matrix-title").textContent = isAttention ? "Attention" : "Interference";
   byId("matrix-hint").textContent = isAttention
     ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
-    : `Overlap of every two words' vectors at ${site}: red where they point one way, blue with a dash where opposed.`;
+    : `Overlap of every two words' vectors at ${site}: red where they point the same way, blue with a dash where they point opposite ways.`;
   byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
   byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
   byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);

@@ -68,13 +68,13 @@ function getSubject({ isAttention, areCosines }) {
 function makeNote(table, entries) {
   const { siteData, rows, isAttention } = table;
   const { limit, largest } = findLimit(table);
-  const look = isAttention ? "" : "What two of them share (crossed cells) is the vocabulary's doing and off the scale.";
+  const look = isAttention ? "" : "Cells of two such words are crossed and off the scale.";
   return [
     state.cells === "difference" ? `${entries[0].run} minus ${entries[1].run}.` : "",
     rows.length < siteData.words.length
-      ? `Pairs are shown of ${rows.length} words, those of highest capacity, of ${siteData.words.length}.`
+      ? `Shown: the ${rows.length} words of highest capacity, of ${siteData.words.length}.`
       : "",
-    state.arrangement === "clusters" ? "Words that share most stand beside each other." : "",
+    state.arrangement === "clusters" ? "Words that share most are next to each other." : "",
     limit < largest ? `The strongest 2 % of the pairs, up to ${formatNumber(largest)}, all have the full colour.` : "",
     isAttention ? "Rows pay attention to columns." : "The grey diagonal, each word with itself, is off the scale.",
     makeUnknownNote(siteData, look),

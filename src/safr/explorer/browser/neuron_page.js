@@ -31,7 +31,7 @@ export async function openNeuron({ run, number, site, effect, leave }) {
       element("div", { class: "tools" }, element("button", { type: "button", click: () => dialog.close() }, "Close")),
     ),
     body,
-    element("h3", {}, "What the prediction owes to it"),
+    element("h3", {}, "What the prediction gets from it"),
     effect,
   );
   dialog.returnValue = "";
@@ -49,7 +49,7 @@ export async function openNeuron({ run, number, site, effect, leave }) {
   body.removeAttribute("aria-busy");
 }
 
-const NOTHING_KEPT = "This run keeps nothing of its neurons; run `safr evaluate` again, and then export the file.";
+const NOTHING_KEPT = "This run has no table of its neurons; run `safr evaluate` again, then export the file again.";
 
 function describeNeuron({ active, top, kept, distinct, relevance }, dialog) {
   const classes = Object.entries(relevance).filter(([, value]) => value !== null);

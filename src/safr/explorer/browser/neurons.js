@@ -232,7 +232,7 @@ function showNeuron(entry, number) {
 async function showEffect(node, { run, explanation }, width) {
   const numbers = [...(off.get(run) ?? [])].sort((one, other) => one - other);
   if (!numbers.length) {
-    const hint = "Switch neurons off to see what the prediction owes to them.";
+    const hint = "Switch neurons off to see what the prediction gets from them.";
     node.replaceChildren(element("p", { class: "hint" }, hint));
     return "";
   }

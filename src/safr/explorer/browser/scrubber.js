@@ -94,7 +94,7 @@ function makePanelOfRun(run) {
   const attributes = { class: "panel", key: run, "data-run": runNumber };
   const followed = history?.texts[text];
   if (!followed)
-    return element("div", attributes, name, element("p", { class: "none" }, `${run} keeps no such history.`));
+    return element("div", attributes, name, element("p", { class: "none" }, `${run} has no such history.`));
   const number = Math.max(history.epochs.findLastIndex((line) => line.epoch <= getEpoch()), 0);
   const line = history.epochs[number];
   const hasEnded = getEpoch() > history.epochs.at(-1).epoch;

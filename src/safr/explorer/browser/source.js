@@ -99,6 +99,6 @@ async function ask(operation, request, signal) {
 
 async function readAnswer(response) {
   const answer = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(answer?.error ?? `the server answered ${response.status}; look at where it runs`);
+  if (!response.ok) throw new Error(answer?.error ?? `the server answered ${response.status}; see its terminal`);
   return answer;
 }

@@ -84,7 +84,7 @@ export function refreshTexts() {
   if (!table) return;
   matchingRows = listMatchingRows();
   const { length } = matchingRows;
-  const message = `${formatCount(length, "text")}${length ? "" : "; loosen a filter to see some"}`;
+  const message = `${formatCount(length, "text")}${length ? "" : "; relax a filter to see some"}`;
   // A screen reader would read the same message again.
   if (byId("found").textContent !== message) byId("found").textContent = message;
   table.setAttribute("aria-rowcount", length + 1);

@@ -6,10 +6,10 @@ const CLOSED = "safr-tour"; // where the browser keeps that it was closed
 
 // The part of the page that a step is about, and what it says.
 const STEPS = [
-  ["headlines", "This is what the model says about the text, and how much its answer owes to the most important words."],
+  ["headlines", "This is what the model says about the text, and how much its answer depends on the most important words."],
   ["shade", "Each word is shaded by what it adds to the answer or takes from it, its relevance. Switch to capacity to see how much room each word has inside the model; the two need not agree."],
-  ["deletion", "Move the slider, or click words, to delete them. The bars show the answer without them, beside deleting as many at random."],
-  ["graph", "Circles are words, larger where a word has a direction to itself; lines join words that share one. Below stand scores, other texts, and more."],
+  ["deletion", "Move the slider, or click words, to delete them. The bars show the answer without them, next to the answer without as many random words."],
+  ["graph", "Circles are words, larger where a word has a direction to itself; lines join words that share one. Below are scores, other texts, and more."],
 ];
 
 let step = 0;
@@ -30,7 +30,7 @@ function show(number, takesFocus = true) {
   byId("tour-step").textContent = `${step + 1} of ${STEPS.length}`;
   byId("tour-text").textContent = text;
   byId("tour-back").disabled = step === 0;
-  byId("tour-next").textContent = step + 1 < STEPS.length ? "Go on" : "Done";
+  byId("tour-next").textContent = step + 1 < STEPS.length ? "Next" : "Done";
   outline(id);
   if (!takesFocus) return;
   byId(id).scrollIntoView({ block: "center" });

@@ -131,8 +131,8 @@ function describeCut() {
   const most = Math.max(...tables.map(({ total }) => total)).toLocaleString("en");
   const kept = Math.min(...tables.map(({ words }) => words.length)).toLocaleString("en");
   return [
-    cut.length ? `Here are the ${kept} of ${most} words that stand most often.` : "",
-    tables.every((table) => table.is_lower) ? "Upper and lower case are alike to the model." : "",
+    cut.length ? `Here are the ${kept} of ${most} words that occur most often.` : "",
+    tables.every((table) => table.is_lower) ? "The model reads upper and lower case alike." : "",
     "Means over all places of a word in the test texts; relevance over the texts that get the class.",
   ]
     .filter(Boolean)
