@@ -50,3 +50,12 @@ def test_nothing_to_draw_is_refused():
         pareto_front({})
     with pytest.raises(InputError, match="must be one of the settings, got 'other'"):
         pareto_front(POINTS, recommended="other")
+
+
+def test_another_measure_stands_in_its_own_unit_and_less_of_it_may_be_better():
+    points = {"few": ((0.7, 0.7, 0.7), (0.5, 0.4, 0.6)), "many": ((0.7, 0.7, 0.7), (2.0, 1.5, 2.5))}
+    axes = pareto_front(points, measure=("features per neuron", "lower")).axes[0]
+    assert axes.get_ylabel() == "features per neuron"
+    assert axes.get_ylim()[1] < 10, "it is no percentage"
+    assert [text.get_text() for text in axes.texts] == ["1"], "of equal accuracy, the one with fewer is on the front"
+    assert axes.texts[0].xy == pytest.approx((70, 0.5))

@@ -1,7 +1,7 @@
 """Pareto front: accuracy or error against SRS of settings, with a line through those that no other setting beats."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -30,9 +30,10 @@ def pareto_front(
     recommended: str | None = None,
     title: str | None = None,
     error: str | None = None,
+    measure: tuple[str, Literal["higher", "lower"]] | None = None,
     width: Width = "page",
 ) -> Figure:
-    """Accuracy against SRS of several settings.
+    """Accuracy against SRS of several settings, or against another measure.
 
     Those that no other beats have numbers, and the key gives their names, however long these are.
 
@@ -41,6 +42,7 @@ def pareto_front(
         recommended: Name of the setting that is marked.
         title: Text above the figure.
         error: Name of the error that stands in the place of accuracy, of which less is better. SRS is its growth.
+        measure: Name of what stands in the place of SRS, and whether more or less of it is better.
         width: Width of the figure: of a paper's "column" or "page", or points of 1/72 inch. Letters have 8 points.
 
     Raises:
@@ -51,7 +53,9 @@ def pareto_front(
     if recommended is not None and recommended not in points:
         raise InputError(f"`recommended` must be one of the settings, got {recommended!r}")
     scale, sign = (100, 1) if error is None else (1, -1)
-    front = find_pareto_optimal({name: (sign * first[0], srs[0]) for name, (first, srs) in points.items()})
+    heading, better = measure or ("SRS (points)" if error is None else f"SRS: growth of the {error}", "higher")
+    up_scale, up_sign = (scale if measure is None else 1), (1 if better == "higher" else -1)
+    front = find_pareto_optimal({name: (sign * first[0], up_sign * up[0]) for name, (first, up) in points.items()})
     numbers = {name: str(number) for number, name in enumerate([name for name in points if name in front], start=1)}
     looks = {name: _choose_look(best=name == recommended, on_front=name in front) for name in points}
     key = [
@@ -62,25 +66,25 @@ def pareto_front(
     size = resolve_width(width)
     figure = new_figure(size, min(0.8 * size, _TALLEST), title=title, caption=_CAPTION, key=key)
     axes = figure.subplots()
-    line = sorted((scale * points[name][0][0], scale * points[name][1][0]) for name in front)
+    line = sorted((scale * points[name][0][0], up_scale * points[name][1][0]) for name in front)
     axes.plot(*zip(*line, strict=True), color=BAR_COLOUR, linewidth=1.0, zorder=1)
-    for name, (accuracy, srs) in points.items():
-        place = scale * accuracy[0], scale * srs[0]
-        across, up = _compute_errors(accuracy, scale), _compute_errors(srs, scale)
+    for name, (accuracy, measured) in points.items():
+        place = scale * accuracy[0], up_scale * measured[0]
+        across, up = _compute_errors(accuracy, scale), _compute_errors(measured, up_scale)
         zorder = 3 if name == recommended else 2
         axes.errorbar(*place, xerr=across, yerr=up, **looks[name], elinewidth=0.6, zorder=zorder)
         if name in numbers:
             colour = looks[name]["color"]
             axes.annotate(numbers[name], place, xytext=(5, 4), textcoords="offset points", color=colour)
     axes.set_xlabel("accuracy (%)" if error is None else error)
-    axes.set_ylabel("SRS (points)" if error is None else f"SRS: growth of the {error}")
+    axes.set_ylabel(heading)
     axes.grid()
     axes.set_axisbelow(True)
     # The limits ignore the intervals, which with two seeds may be wider than the range of the values.
-    accuracies, scores = zip(*((scale * first[0], scale * srs[0]) for first, srs in points.values()), strict=True)
+    accuracies, scores = zip(*((scale * first[0], up_scale * up[0]) for first, up in points.values()), strict=True)
     least_room = 3.0 if error is None else 0.1 * max(accuracies) or 1.0
     axes.set_xlim(*_compute_limits(accuracies, least_room))
-    axes.set_ylim(*_compute_limits(scores, least_room))
+    axes.set_ylim(*_compute_limits(scores, least_room if measure is None else 0.1 * max(map(abs, scores)) or 1.0))
     return figure
 
 
