@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import safr
 from safr.config import RENAMED_SETTINGS, setting_names
 from safr.evaluation.statistics import format_percent, seed_mean
 from safr.experiments.paper import paper_numbers
+from safr.losses import NEURON_LOSSES
 from tests.test_architecture import ORDER
 
 ROOT = Path(__file__).parents[1]
@@ -56,11 +58,12 @@ def in_backticks(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/any_model.md", "docs/data.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/any_model.md", "docs/compare.md", "docs/data.md"])
 def test_the_python_snippets_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # some write files
     assert blocks("python", PAGES[page])
-    exec(compile("\n".join(blocks("python", PAGES[page])), page, "exec"), {})
+    with patch.dict(NEURON_LOSSES):  # one adds its own
+        exec(compile("\n".join(blocks("python", PAGES[page])), page, "exec"), {})
 
 
 @pytest.mark.slow

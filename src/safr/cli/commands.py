@@ -207,6 +207,85 @@ def sweep_command(
     return 1 if result.failed else 0
 
 
+def compare_command(
+    settings: Settings,
+    output: Path,
+    regularizers: tuple[str, ...] = (),
+    seeds: int | None = None,
+    texts: int = 400,
+    autoencoders: int = 0,
+    margin: float = 2.0,
+    engine: Literal["joblib", "ray"] = "joblib",
+    workers: int | None = None,
+    gpus: float = 0.0,
+    data_dir: Path | None = None,
+) -> int:
+    """Train with SAFR and with every other regularizer, and compare accuracy, explanations and neurons.
+
+    What is finished is never run again, so that a comparison that was stopped goes on when it is called again.
+
+    Args:
+        settings: What all runs share; what it adds to a model is left out.
+        output: Folder of the runs, the table and the pictures.
+        regularizers: Some of plain, dropout, VMASK, SAFR, L1, L1/L2, decorrelation, `token entropy`, MonoLoss and TopK.
+            Default: all.
+        seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
+        texts: Test texts whose explanations are judged.
+        autoencoders: Sparse autoencoders that count the features of each run's neurons; one takes minutes.
+        margin: Points of accuracy that the recommended setting may lose against plain.
+        engine: Processes of this machine, or tasks on a Ray cluster.
+        workers: Runs at a time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
+        data_dir: Folder where archives of data are looked for first.
+    """
+    from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
+    from safr.cli.results import print_titled_table
+    from safr.experiments.compare import comparison_jobs, judge_runs, write_comparison
+    from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
+    from safr.experiments.runner import run_jobs
+
+    check_seed_count("--seeds", seeds)
+    if texts < 2:
+        raise InputError(f"--texts must be at least 2, got {texts}")
+    if autoencoders < 0:
+        raise InputError(f"--autoencoders must be at least 0, got {autoencoders}")
+    if not 0 <= margin < 100:
+        raise InputError(f"--margin must be at least 0 and below 100 points, got {margin:g}")
+    first = settings.recipe.seed
+    seed_range = range(first, first + (seeds or DEFAULT_SEEDS))
+    jobs = comparison_jobs(resolve_paths(settings), seed_range, regularizers or None)
+    console = _console()
+    console.print(f"{len(jobs)} runs in {output}")
+    with EpochLines(console, output):
+        outcomes = list(
+            run_jobs(
+                jobs,
+                output,
+                ("dev", "test"),
+                engine=engine,
+                workers=workers,
+                gpus=gpus,
+                data_dir=data_dir,
+                progress=outcome_printer(console),
+            )
+        )
+    failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error is not None}
+    with ProgressBar(console, "judging") as steps:
+        judged = judge_runs(
+            output,
+            [name for name in jobs if name not in failed],
+            texts=texts,
+            autoencoders=autoencoders,
+            data_dir=data_dir,
+            parts=steps.begin_part,
+        )
+    table = write_comparison(output, judged, margin / 100, failed).table
+    less_important = ("dead", "active", "features per neuron", "token entropy", "seeds")
+    print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)
+    console.print(f"table, runs and pictures: {output.resolve()}")
+    return 1 if failed else 0
+
+
 def reproduce_command(
     output: Path = Path("runs/paper"),
     dataset: Literal["sst2", "imdb", "both"] | None = None,
@@ -484,6 +563,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": evaluate_command,
     "benchmark": benchmark_command,
     "sweep": sweep_command,
+    "compare": compare_command,
     "reproduce": reproduce_command,
     "explain": explain_command,
     "explore": explore_command,

@@ -1,0 +1,122 @@
+"""Regularizers side by side."""
+
+import json
+
+import pytest
+
+from safr.cli.commands import main
+from safr.config import Settings
+from safr.errors import InputError
+from safr.experiments.compare import (
+    REGULARIZERS,
+    ComparedSetting,
+    choose_setting,
+    compare_with_dropout,
+    comparison_jobs,
+    comparison_table,
+    recommend,
+    write_comparison,
+)
+from safr.experiments.grid import BASELINE_SETTINGS, is_baseline
+from safr.runs import Run
+from tests import tiny
+
+
+def setting(regularizer, label, dev=(0.7, 0.7, 0.7), test=(0.7, 0.7, 0.7), **values):
+    """A setting with three seeds; SRS, MonoScore and class separability are 0.1 unless they are given."""
+    seeds = tuple(range(len(dev)))
+    names, commands = tuple(f"{label},seed={seed}" for seed in seeds), ("safr train",) * len(dev)
+    measures = {name: (0.1,) * len(dev) for name in ("srs", "monosemanticity", "class_separability")}
+    return ComparedSetting(
+        regularizer, label, names, seeds, commands, {"dev_accuracy": dev, "test_accuracy": test} | measures | values
+    )
+
+
+def test_each_regularizer_changes_a_plain_model_and_nothing_else():
+    jobs = comparison_jobs(Settings().changed(importance=1.0), [3, 4])
+    assert len(jobs) == 2 * sum(map(len, REGULARIZERS.values()))
+    values = {name: {key: run.get(key) for key in BASELINE_SETTINGS} for name, run in jobs.items()}
+    assert [name for name in jobs if is_baseline(values[name])] == ["plain,seed=3", "plain,seed=4"]
+    safr = jobs["importance=1,interaction=0.1,seed=4"]
+    assert (safr.regularization.vmask, safr.regularization.importance, safr.recipe.seed) == (True, 1.0, 4)
+    l1 = jobs["l1=0.1,seed=3"]
+    assert l1.regularization.neuron_losses == ("l1=0.1",)
+    assert (l1.regularization.vmask, l1.regularization.importance, l1.regularization.interaction) == (False, 0, 0)
+    assert list(comparison_jobs(Settings(), [0], ["TopK"])) == ["plain,seed=0", "top_k=32,seed=0", "top_k=128,seed=0"]
+    with pytest.raises(InputError, match="no regularizer is called 'L3'; known are plain, dropout, VMASK"):
+        comparison_jobs(Settings(), [0], ["L3"])
+
+
+def test_recommended_is_the_best_mean_rank_among_those_that_keep_the_accuracy():
+    plain = setting("plain", "plain")
+    good = setting("L1", "l1=1", srs=(0.3,) * 3, monosemanticity=(0.3,) * 3)
+    inaccurate = setting("TopK", "top_k=1", dev=(0.6,) * 3, srs=(0.9,) * 3, monosemanticity=(0.9,) * 3)
+    assert recommend([plain, good, inaccurate], 0.02) is good
+    assert recommend([plain, good, inaccurate], 0.2) is inaccurate
+    unmeasured = setting("L1", "l1=2")
+    del unmeasured.values["srs"]
+    assert choose_setting([unmeasured]) is None
+    assert choose_setting([]) is None
+
+
+def test_better_than_dropout_is_what_the_seeds_show_in_pairs():
+    plain = setting("plain", "plain")
+    dropout = setting("dropout", "neuron_dropout=0.5", token_entropy=(0.5, 0.6, 0.7), dead=(0.0, 0.1, 0.2))
+    better = setting(
+        "L1",
+        "l1=1",
+        srs=(0.2, 0.21, 0.2),
+        token_entropy=(0.4, 0.5, 0.601),
+        dead=(0.3, 0.0, 0.2),
+        test=(0.6, 0.61, 0.6),
+    )
+    verdicts = compare_with_dropout([plain, dropout, better])
+    assert list(verdicts) == ["L1"]
+    assert verdicts["L1"]["better"] == ["srs", "token_entropy"], "less entropy is better"
+    assert verdicts["L1"]["worse"] == ["test_accuracy"]
+    assert "dead" in verdicts["L1"]["no different"]
+    table = comparison_table(
+        [plain, dropout, better, setting("TopK", "top_k=8")], better, {"x,seed=0": "out of memory"}, 0.02
+    )
+    assert "L1 beside dropout: better in SRS, token entropy; worse in accuracy" in table.note
+    assert "TopK beside dropout: no better; no different in accuracy" in table.note
+    assert "Recommended: l1=1." in table.note
+    assert "Failed: x,seed=0: out of memory" in table.note
+    assert compare_with_dropout([plain, better]) == {}
+
+
+def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
+    one = {"dev": (0.7,), "test": (0.7,), "effective_features": (1.5,)}
+    labels = {"plain": "plain", "dropout": "neuron_dropout=0.2", "L1": "l1=1"}
+    ones = [setting(regularizer, label, **one) for regularizer, label in labels.items()]
+    assert compare_with_dropout(ones) == {}
+    write_comparison(tmp_path, ones)
+    found = json.loads((tmp_path / "comparison.json").read_text())
+    assert [entry["setting"] for entry in found["settings"]] == ["plain", "neuron_dropout=0.2", "l1=1"]
+    assert (tmp_path / "pareto_effective_features.svg").is_file()
+    assert not (tmp_path / "pareto_test_naopc.svg").exists()
+
+
+@pytest.mark.slow
+def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
+    folder, reviews = tmp_path / "compared", tmp_path / "reviews.csv"
+    rows = tiny.sentences(60, 0, longest=9)
+    reviews.write_text("text,label\n" + "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in rows))
+    small = "--epochs 1 --width 16 --heads 2 --feed-forward 160 --vmask-width 8 --workers 1 --seeds 2"
+    chosen = ["--regularizers", "dropout", "TopK", "--texts", "12", "--autoencoders", "1", *small.split()]
+    asked = ["compare", "--data", str(reviews), "--output", str(folder), *chosen]
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert "10 runs" in out
+    assert "Recommended" in out
+    found = json.loads((folder / "comparison.json").read_text())
+    gated = next(entry for entry in found["settings"] if entry["setting"] == "top_k=32")
+    assert all(share <= 0.2 for share in gated["values"]["active"])
+    assert set(found["beside_dropout"]) == {"TopK"}
+    assert {"test_srs_relevance", "test_naopc", "monosemanticity", "effective_features"} <= set(gated["values"])
+    table = (folder / "comparison.md").read_text()
+    times = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")}
+    assert main(asked) == 0
+    assert (folder / "comparison.md").read_text() == table
+    assert {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")} == times
+    assert Run(folder / "top_k=32,seed=0").settings.regularization.top_k == 32
