@@ -132,13 +132,13 @@ def size_table(points: list[dict[str, Any]]) -> list[str]:
     ]
     for point in points:
         plain, with_safr, extra = (cost_of(point, "ms", name) for name in (PLAIN, SAFR, EXTRA))
-        spread = "{low:.3g} to {high:.3g}".format(**point["ms"][EXTRA])
+        spread = "{low:.4g} to {high:.4g}".format(**point["ms"][EXTRA])
         cells = [
             f"{point['texts']} × {point['tokens']:,}",
             point["layers"],
             f"{plain:.4g} ms",
             f"{with_safr:.4g} ms",
-            f"{extra:.3g} ms ({spread})",
+            f"{extra:.4g} ms ({spread})",
             f"{with_safr / plain:.3g}",
             *(f"{point['MB'][name]:.4g} MB" for name in (PLAIN, SAFR, EXTRA)),
         ]
