@@ -222,21 +222,21 @@ def compare_command(
 ) -> int:
     """Train with SAFR and with every other regularizer, and compare accuracy, explanations and neurons.
 
-    What is finished is never run again, so that a comparison that was stopped goes on when it is called again.
+    Finished runs are never run again: if a comparison was stopped, the same command continues it.
 
     Args:
-        settings: What all runs share; what it adds to a model is left out.
+        settings: What all runs share. What the settings add to a model is left out.
         output: Folder of the runs, the table and the pictures.
         regularizers: Some of plain, dropout, VMASK, SAFR, L1, L1/L2, decorrelation, `token entropy`, MonoLoss and TopK.
             Default: all.
-        seeds: How many seeds each setting is run with, from `--seed` on. Default: 3.
-        texts: Test texts whose explanations are judged.
-        autoencoders: Sparse autoencoders that count the features of each run's neurons; one takes minutes.
+        seeds: How many seeds each setting is run with, counted from `--seed`. Default: 3.
+        texts: Largest number of test texts whose explanations are judged.
+        autoencoders: How many sparse autoencoders count the features of each run's neurons. One takes minutes.
         margin: Points of accuracy that the recommended setting may lose against plain.
-        engine: Processes of this machine, or tasks on a Ray cluster.
-        workers: Runs at a time. Default: one for each core.
-        gpus: GPUs of a Ray cluster that each run takes, or the share of one, as 0.5.
-        data_dir: Folder where archives of data are looked for first.
+        engine: `joblib` uses processes of this machine, `ray` a Ray cluster.
+        workers: How many runs are trained at the same time. Default: one for each core.
+        gpus: GPUs of a Ray cluster that each run takes, or a share of one, such as 0.5.
+        data_dir: Folder that is searched first for archives of data.
     """
     from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
     from safr.cli.results import print_titled_table
