@@ -363,7 +363,7 @@ def test_runs_from_before_the_data_were_changed_are_not_taken_for_others(data, w
     write_json(run.config_file, run.record | {"data": run.record["data"] | {"fingerprint": "0"}})
     before = (folder / "table.md").read_text()
     with pytest.raises(
-        InputError, match=r"^importance=1,seed=0 was made from other data than baseline,seed=0, or from"
+        InputError, match=r"^importance=1,seed=0 was made from other data than baseline,seed=0, or the data"
     ):
         run_sweep(jobs_of(data), folder, test=True)
     assert (folder / "table.md").read_text() == before

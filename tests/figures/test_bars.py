@@ -60,7 +60,7 @@ def test_unknown_words_have_a_mark_and_a_hollow_bar(caption):
     assert [to_hex(bar.get_facecolor()) == "#ffffff" for bar in bars(figure)] == [False, True, True]
     assert all(bar.get_linewidth() > 0 for bar in bars(figure)[1:])
     assert caption(figure).startswith("† unknown to the tokenizer: the model reads all such words as one and the same.")
-    assert "hollow bars" in caption(figure)
+    assert "their bars are hollow" in caption(figure)
 
 
 def test_marks_of_unknown_words_stay_with_their_words_in_a_long_text(long_text, caption):

@@ -119,7 +119,7 @@ def test_autocast_changes_nothing():
 @pytest.mark.parametrize("scale_free", [False, True])
 def test_a_second_derivative_is_refused(scale_free):
     vectors = torch.randn(1, 3, 4, requires_grad=True)
-    with pytest.raises(InputError, match="differentiated once"):
+    with pytest.raises(InputError, match="differentiated only once"):
         torch.autograd.grad(importance_loss(vectors, scale_free=scale_free), vectors, create_graph=True)
 
 

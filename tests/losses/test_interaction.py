@@ -220,7 +220,7 @@ def test_queries_and_keys_of_different_lengths_are_refused():
 def test_a_second_derivative_is_refused():
     attention, (heads, *_) = attention_of(tokens=4).requires_grad_(), heads_of()
     for loss, of in ((interaction_loss(attention), attention), (blocked_interaction_loss(heads), heads.query)):
-        with pytest.raises(InputError, match="differentiated once"):
+        with pytest.raises(InputError, match="differentiated only once"):
             torch.autograd.grad(loss, of, create_graph=True)
 
 

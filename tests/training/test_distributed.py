@@ -233,7 +233,7 @@ def test_more_processes_than_gpus_are_refused(launched):
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("train", *SHARED_COMMANDS)])
 def test_every_other_command_is_refused_under_a_launcher(launched, command, tmp_path, capsys):
-    needed = {"sweep": ["--output", str(tmp_path)], "explain": ["run"]}
+    needed = {"sweep": ["--output", str(tmp_path)], "compare": ["--output", str(tmp_path)], "explain": ["run"]}
     assert main([command, *needed.get(command, [])]) == 2
     assert f"safr: `safr {command}` runs in one process, but a launcher has started 2 " in capsys.readouterr().err
 

@@ -115,7 +115,7 @@ def test_a_base_model_of_another_problem_learns_one_class_a_text(tmp_path, kind)
 
 def test_max_tokens_is_cut_to_the_models_positions_unless_it_was_chosen(tmp_path):
     settings = save_bert(tmp_path / "base", max_position_embeddings=8)
-    with pytest.warns(UserWarning, match="the model reads 8 tokens at most"):
+    with pytest.warns(UserWarning, match="the model reads at most 8 tokens"):
         run = train(settings, small_data(), tmp_path / "run")
     assert run.settings.max_tokens == 8
     assert train(settings, small_data(), tmp_path / "run", resume=True).is_trained
