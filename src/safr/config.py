@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -199,16 +199,20 @@ class Regularization:
                 "`token_weighting` needs `scale_free`: without it, vectors that grow would lower the loss for ever"
             )
 
-    @property
+    @cached_property  # read in each forward pass
+    def neuron_loss_weights(self) -> dict[str, float]:
+        """The weights of `neuron_losses`, by name."""
+        return _parse_neuron_losses(self.neuron_losses or ())
+
+    @cached_property
     def loss_weights(self) -> dict[str, float]:
         """The weights of all losses that are not 0, by name.
 
         >>> Regularization(interaction=0, neuron_losses=("l1=0.01",)).loss_weights
         {'importance': 0.1, 'l1': 0.01}
         """
-        weights = {name: getattr(self, name) for name in SAFR_LOSSES}
-        weights |= _parse_neuron_losses(self.neuron_losses or ())
-        return {name: weight for name, weight in weights.items() if weight}
+        own = {name: getattr(self, name) for name in SAFR_LOSSES}
+        return {name: weight for name, weight in own.items() if weight} | self.neuron_loss_weights
 
     @property
     def gates_neurons(self) -> bool:

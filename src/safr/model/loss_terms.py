@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from safr.config import SAFR_LOSSES, Regularization
+from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import NEURON_LOSSES, importance_loss, information_loss, interaction_loss
 from safr.losses.blocked_attention import BlockedAttention
@@ -46,7 +46,7 @@ def make_site_readers(
         for layer in {site.partition(".")[2] for site in settings.importance_sites}:
             name = f"attention.{layer}"
             readers[name] = partial(_note_received_attention, layer, readers.get(name))
-    if names := _neuron_losses(settings):
+    if names := list(settings.neuron_loss_weights):
         for number in layers_of_neurons:
             name = f"fc1_out.{number}"
             readers[name] = partial(_read_neurons, names, number, readers.get(name))
@@ -77,7 +77,7 @@ def compute_loss_terms(settings: Regularization, hidden_layers: int, forward_pas
         terms["interaction"] = torch.stack(values).mean()
     if settings.information and record.keep is not None:
         terms["information"] = information_loss(record.keep, record.content_mask)
-    for name in _neuron_losses(settings):
+    for name in settings.neuron_loss_weights:
         values = [value for site, value in record.loss_values.items() if site.partition(".")[0] == name]
         terms[name] = torch.stack(values).mean()
     return terms
@@ -130,11 +130,6 @@ def _read_interaction(
         pairs = pairs if pairs is None or pairs.shape[0] == 1 else pairs.index_select(0, drawn)
     probes = _choose_probes(settings, tokens)
     return blocked_interaction_loss(attention, content_mask, settings.exclude_self, pairs, probes)
-
-
-def _neuron_losses(settings: Regularization) -> list[str]:
-    """Names of the losses on the neurons of FC1."""
-    return [name for name in settings.loss_weights if name not in SAFR_LOSSES]
 
 
 def _read_neurons(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel
 
-from safr.config import SAFR_LOSSES, Regularization
+from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import NEURON_LOSSES
 from safr.model.families import count_layers, has_visible_attention
@@ -74,8 +74,7 @@ def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tu
 
 
 def _check_neuron_losses(regularization: Regularization) -> None:
-    known = {*SAFR_LOSSES, *NEURON_LOSSES}
-    if unknown := [name for name in regularization.loss_weights if name not in known]:
+    if unknown := [name for name in regularization.neuron_loss_weights if name not in NEURON_LOSSES]:
         raise InputError(
             f"`neuron_losses` has no {unknown[0]!r}; known are {', '.join(NEURON_LOSSES)}, and what you add to "
             "safr.losses.NEURON_LOSSES before"

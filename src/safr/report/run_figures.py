@@ -121,8 +121,7 @@ def draw_training_history(runs: Sequence[Run]) -> Figure | None:
     for run in runs:
         lines = run.history
         metrics = [f"dev_{name}" for names in DEV_METRICS.values() for name in names]
-        others = [word.partition("=")[0] for word in run.settings.get("neuron_losses") or ()]
-        names = dict.fromkeys([*HISTORY_TERMS, *others, *metrics])
+        names = dict.fromkeys([*HISTORY_TERMS, *run.settings.regularization.neuron_loss_weights, *metrics])
         terms = [term for term in names if lines and all(term in line for line in lines)]
         series_by_run[run.name] = {
             _name_series(term): ([line["epoch"] for line in lines], [line[term] for line in lines]) for term in terms
