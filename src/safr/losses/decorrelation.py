@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from safr.losses.neurons import prepare_activations
+from safr.losses.neurons import divide_by_largest, prepare_activations
 from safr.superposition import in_full_precision
 
 
@@ -38,9 +38,7 @@ def decorrelation_loss(
     """
     activations, _ = prepare_activations(activations, mask)
     rows = activations.flatten(0, 1)  # (token, neuron)
-    largest = rows.detach().abs().amax(dim=0) if len(rows) else rows.new_zeros(rows.shape[1])
-    is_dead = largest == 0
-    scaled = rows / torch.where(is_dead, 1.0, largest)
+    scaled, is_dead = divide_by_largest(rows)
     directions = scaled / torch.where(is_dead, 1.0, scaled.square().sum(dim=0)).sqrt()
     overlap = directions @ directions.mT if len(rows) < rows.shape[1] else directions.mT @ directions
     live = (~is_dead).sum()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from safr.losses.neurons import mean_over_live, prepare_activations, prepare_tokens, sum_by_token
+from safr.losses.neurons import divide_by_largest, mean_over_live, prepare_rows, sum_by_token
 from safr.superposition import in_full_precision
 
 _LEAST_PAIRS = 1e-5
@@ -40,12 +40,9 @@ def monosemanticity_loss(
         TypeError: An argument is no tensor of the type that it has to be.
         ValueError: The shapes don't fit.
     """
-    activations, mask = prepare_activations(activations, mask)
-    prepare_tokens(tokens, activations)
-    rows = activations.clamp_min(0).flatten(0, 1)  # (token, neuron)
-    largest = rows.detach().amax(dim=0) if len(rows) else rows.new_zeros(rows.shape[1])
-    rows = rows / torch.where(largest == 0, 1.0, largest)
-    sums, _ = sum_by_token(rows, tokens.flatten(), mask.flatten())
+    rows, ids, counted = prepare_rows(activations, tokens, mask)
+    rows, _ = divide_by_largest(rows)
+    sums, _ = sum_by_token(rows, ids, counted)
     own = rows.square().sum(dim=0)
     total = sums.sum(dim=0).square()
     pairs = total - own

@@ -32,17 +32,30 @@ def prepare_activations(
     return torch.where(mask[..., None], activations, 0.0), mask
 
 
-def prepare_tokens(tokens: Any, activations: Tensor) -> None:
-    """Check the ids of the tokens.
+def prepare_rows(
+    activations: Any, tokens: Any, mask: Any
+) -> tuple[Float[Tensor, "row neuron"], Int[Tensor, " row"], Bool[Tensor, " row"]]:
+    """The prepared activations with nothing below 0, the ids and the mask, a row for each token.
 
     Raises:
-        TypeError: They are no tensor of whole numbers.
-        ValueError: There is not one for each token.
+        TypeError: An argument is no tensor of the type that it has to be.
+        ValueError: The shapes don't fit.
     """
+    activations, mask = prepare_activations(activations, mask)
     if not isinstance(tokens, Tensor) or tokens.is_floating_point():
         kind = str(tokens.dtype) if isinstance(tokens, Tensor) else type(tokens).__name__
         raise TypeError(f"tokens must be a tensor of whole numbers, one id for each token, got {kind}")
     check_shape("tokens", tokens, activations.shape[:-1], "token of activations")
+    return activations.clamp_min(0).flatten(0, 1), tokens.flatten(), mask.flatten()
+
+
+def divide_by_largest(
+    rows: Float[Tensor, "row neuron"],
+) -> tuple[Float[Tensor, "row neuron"], Bool[Tensor, " neuron"]]:
+    """Each neuron in units of its largest activation, so that no square leaves the type, and which neurons are dead."""
+    largest = rows.detach().abs().amax(dim=0) if len(rows) else rows.new_zeros(rows.shape[1])
+    is_dead = largest == 0
+    return rows / torch.where(is_dead, 1.0, largest), is_dead
 
 
 def sum_by_token(

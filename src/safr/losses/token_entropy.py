@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from safr.losses.neurons import mean_over_live, prepare_activations, prepare_tokens, sum_by_token
+from safr.losses.neurons import mean_over_live, prepare_rows, sum_by_token
 from safr.superposition import in_full_precision
 
 
@@ -37,10 +37,7 @@ def token_entropy_loss(
         TypeError: An argument is no tensor of the type that it has to be.
         ValueError: The shapes don't fit.
     """
-    activations, mask = prepare_activations(activations, mask)
-    prepare_tokens(tokens, activations)
-    rows = activations.clamp_min(0).flatten(0, 1)  # (token, neuron)
-    sums, different = sum_by_token(rows, tokens.flatten(), mask.flatten())
+    sums, different = sum_by_token(*prepare_rows(activations, tokens, mask))
     total = sums.sum(dim=0)
     share = sums / torch.where(total == 0, 1.0, total)
     safe = torch.where(share == 0, 1.0, share)
