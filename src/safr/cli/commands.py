@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from safr.cli.parse import Command, default_run_name, parse_command, parse_score_files, parse_sweep_jobs, resolve_paths
+from safr.cli.parse import (
+    Command,
+    default_run_name,
+    parse_command,
+    parse_score_files,
+    parse_seeds,
+    parse_sweep_jobs,
+    resolve_paths,
+)
 from safr.config import ModelData, ReportTo, Settings
 from safr.errors import InputError, printable
 from safr.launcher import count_processes, is_first_process
@@ -241,18 +249,15 @@ def compare_command(
     from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
     from safr.cli.results import print_titled_table
     from safr.experiments.compare import comparison_jobs, judge_runs, write_comparison
-    from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
     from safr.experiments.runner import run_jobs
+    from safr.experiments.sweep import check_margin
 
-    check_seed_count("--seeds", seeds)
+    seed_range = parse_seeds(settings, seeds)
+    check_margin(margin / 100)
     if texts < 2:
         raise InputError(f"--texts must be at least 2, got {texts}")
     if autoencoders < 0:
         raise InputError(f"--autoencoders must be at least 0, got {autoencoders}")
-    if not 0 <= margin < 100:
-        raise InputError(f"--margin must be at least 0 and below 100 points, got {margin:g}")
-    first = settings.recipe.seed
-    seed_range = range(first, first + (seeds or DEFAULT_SEEDS))
     jobs = comparison_jobs(resolve_paths(settings), seed_range, regularizers or None)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}")
@@ -279,7 +284,7 @@ def compare_command(
             data_dir=data_dir,
             parts=steps.begin_part,
         )
-    table = write_comparison(output, judged, margin / 100, failed).table
+    table = write_comparison(output, judged, margin / 100, failed)
     less_important = ("dead", "active", "features per neuron", "token entropy", "seeds")
     print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)
     console.print(f"table, runs and pictures: {output.resolve()}")

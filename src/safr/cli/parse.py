@@ -92,8 +92,6 @@ def parse_sweep_jobs(
     """
     from safr.experiments.grid import (
         BASELINE_SETTINGS,
-        DEFAULT_SEEDS,
-        check_seed_count,
         expand_grid,
         expand_seeds,
         merge_jobs,
@@ -106,11 +104,18 @@ def parse_sweep_jobs(
             raise InputError("--plan lists the runs by itself; put the other options into the file")
         jobs = read_plan(plan)
     else:
-        check_seed_count("--seeds", seeds)
-        seed_range = range(settings.recipe.seed, settings.recipe.seed + (seeds or DEFAULT_SEEDS))
+        seed_range = parse_seeds(settings, seeds)
         jobs = expand_seeds("baseline", settings, BASELINE_SETTINGS, seed_range) if baseline else {}
         jobs = merge_jobs(jobs, expand_grid(settings, parse_varied(vary), seed_range))
     return {name: resolve_paths(run_settings) for name, run_settings in jobs.items()}
+
+
+def parse_seeds(settings: Settings, count: int | None) -> range:
+    """As many seeds as are asked for, from that of the settings on; an InputError where the number is none."""
+    from safr.experiments.grid import DEFAULT_SEEDS, check_seed_count
+
+    check_seed_count("--seeds", count)
+    return range(settings.recipe.seed, settings.recipe.seed + (count or DEFAULT_SEEDS))
 
 
 def parse_score_files(scores: Sequence[str], run: Run) -> dict[str, Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from safr.config import Settings
+from safr.data import TextDataset
 from safr.errors import InputError
 from safr.evaluation.benchmark import benchmark
 from safr.evaluation.labels import align_labels
@@ -120,15 +121,6 @@ class ComparedSetting:
         return seed_mean(list(values), least=measure.least, most=measure.most)
 
 
-@dataclass(frozen=True)
-class ComparisonResult:
-    """The results of a comparison."""
-
-    settings: tuple[ComparedSetting, ...]
-    table: TextTable
-    recommended: ComparedSetting | None
-
-
 def comparison_jobs(
     base: Settings, seeds: Sequence[int], regularizers: Sequence[str] | None = None
 ) -> dict[str, Settings]:
@@ -180,10 +172,11 @@ def judge_runs(
     check_same_data(list(runs.values()))
     if not get_main_metric(next(iter(runs.values())).scores).is_share:
         raise InputError("regularizers are compared by accuracy, which numbers to predict lack; see `safr sweep`")
+    data = next(iter(runs.values())).load_data(data_dir=data_dir)  # the others' are the same
     values = {}
     for done, (name, run) in enumerate(runs.items()):
         parts(name)(done, len(runs))
-        values[name] = _judge(run, texts, autoencoders, data_dir)
+        values[name] = _judge(run, data, texts, autoencoders, data_dir)
     return _group(runs, values)
 
 
@@ -192,8 +185,8 @@ def write_comparison(
     settings: Sequence[ComparedSetting],
     margin: float = ACCURACY_MARGIN,
     failed: Mapping[str, str] | None = None,
-) -> ComparisonResult:
-    """The comparison of judged settings; writes `comparison.md`, `comparison.json` and a picture for each measure.
+) -> TextTable:
+    """The table of judged settings; writes `comparison.md`, `comparison.json` and a picture for each measure.
 
     Args:
         folder: Where the files go.
@@ -209,7 +202,7 @@ def write_comparison(
         write_json(folder / "comparison.json", _to_json(settings, recommended, margin, failed))
         for name, measure in MEASURES.items():
             points = {
-                setting.label: (_interval(setting, "test_accuracy"), _interval(setting, name))
+                setting.label: (astuple(setting.estimate("test_accuracy")), astuple(setting.estimate(name)))
                 for setting in settings
                 if name in setting.values
             }
@@ -217,7 +210,7 @@ def write_comparison(
                 best = recommended.label if recommended else None
                 figure = pareto_front(points, recommended=best, measure=(measure.heading, measure.better))
                 save_figure(figure, folder / f"pareto_{name}")
-    return ComparisonResult(tuple(settings), table, recommended)
+    return table
 
 
 def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSetting | None:
@@ -298,7 +291,7 @@ def comparison_table(
     )
 
 
-def _judge(run: Run, texts: int, autoencoders: int, data_dir: Path | None) -> dict[str, float]:
+def _judge(run: Run, data: TextDataset, texts: int, autoencoders: int, data_dir: Path | None) -> dict[str, float]:
     """All numbers of a run, by measure; those that could not be taken are missing."""
     dev, test = run.read_scores(scores_path(run, "dev")), run.scores
     found: dict[str, float | None] = {
@@ -307,25 +300,25 @@ def _judge(run: Run, texts: int, autoencoders: int, data_dir: Path | None) -> di
     }
     for name, scores in (("srs", dev), ("test_srs", test)):
         found[name] = None if scores.get("srs") is None else scores["srs"][str(MAIN_PERCENT)]["value"]
-    found |= _measure_neurons(run, autoencoders, data_dir)
-    judged = benchmark(run, methods=["relevance"], removals=["delete"], limit=texts, data_dir=data_dir)["methods"]
+    found |= _measure_neurons(run, data, autoencoders)
+    judged = benchmark(run, data, methods=["relevance"], removals=["delete"], limit=texts, data_dir=data_dir)["methods"]
     found["test_srs_relevance"] = judged["relevance"]["values"]["delete"].get("srs", {}).get("value")
     found["test_naopc"] = judged["capacity"]["values"]["delete"].get("naopc", {}).get("value")
     return {name: float(value) for name, value in found.items() if value is not None and not math.isnan(value)}
 
 
-def _measure_neurons(run: Run, autoencoders: int, data_dir: Path | None) -> dict[str, float | None]:
+def _measure_neurons(run: Run, data: TextDataset, autoencoders: int) -> dict[str, float | None]:
     """The measures of a run's neurons on its dev split; they are kept in `neurons_dev.json` in its folder."""
     file = run.folder / "neurons_dev.json"
     kept = read_json(file) if file.is_file() else None
     if kept is None or kept["autoencoders"] != autoencoders:
         model, tokenizer = run.load_model()
-        data = align_labels(model, tokenizer, run.load_data(data_dir=data_dir), run.settings.max_tokens)
-        labels = list(data.dev.labels) if get_task(model) == "classification" else None
+        dev = align_labels(model, tokenizer, data, run.settings.max_tokens).dev
+        labels = list(dev.labels) if get_task(model) == "classification" else None
         measured = measure_neurons(
             model,
             tokenizer,
-            data.dev.texts,
+            dev.texts,
             labels,
             max_tokens=run.settings.max_tokens,
             autoencoders=autoencoders,
@@ -377,11 +370,6 @@ def _format(setting: ComparedSetting, measure: str) -> str:
         return "–"
     estimate = setting.estimate(measure).to_dict()
     return format_percent(estimate) if "srs" in measure else format_number(estimate)
-
-
-def _interval(setting: ComparedSetting, name: str) -> tuple[float, float, float]:
-    estimate = setting.estimate(name)
-    return estimate.value, estimate.low, estimate.high
 
 
 def _to_json(

@@ -48,6 +48,12 @@ class SweepResult:
     """A row per setting, and below it the recommended one."""
 
 
+def check_margin(margin: float) -> None:
+    """Raise an InputError for a margin of accuracy, as a fraction, that is none."""
+    if not 0 <= margin < 1:
+        raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
+
+
 def run_sweep(
     jobs: Mapping[str, Settings],
     folder: Path,
@@ -82,8 +88,7 @@ def run_sweep(
     """
     if not jobs:
         raise InputError("expected at least one run to sweep over, got none")
-    if not 0 <= margin < 1:
-        raise InputError(f"--margin must be at least 0 and below 100 points, got {100 * margin:g}")
+    check_margin(margin)
     splits: tuple[SplitName, ...] = ("dev", "test") if test else ("dev",)
     outcomes = run_jobs(
         jobs, folder, splits, engine=engine, workers=workers, gpus=gpus, data_dir=data_dir, progress=progress
