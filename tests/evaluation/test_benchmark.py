@@ -60,6 +60,21 @@ def test_a_benchmark_says_all_of_every_method_as_its_schema_has_it(run, tmp_path
     assert safr.benchmark is benchmark
 
 
+def test_a_sparse_autoencoder_is_judged_beside_the_methods_and_trained_once(copied, monkeypatch):
+    options = {"methods": ["capacity"], "removals": ["delete"], "autoencoder": True}
+    found = benchmark(copied, tiny.dataset(), **options)
+    jsonschema.validate(found, SCHEMA)
+    judged = found["methods"]["autoencoder"]
+    assert "srs" in judged["values"]["delete"]
+    assert judged["cost"]["forward"] == 1
+    monkeypatch.setattr("safr.evaluation.benchmark_data.train_on_texts", None)
+    assert benchmark(copied, tiny.dataset(), **options) == found
+    with pytest.raises(InputError, match="an autoencoder is trained on training texts, but a split was given"):
+        benchmark(copied.load_model()[0], tiny.dataset().test, tokenizer=tiny.tokenizer(), autoencoder=True)
+    with pytest.raises(InputError, match="'autoencoder' is the name of a method"):
+        benchmark(copied, tiny.dataset(), files={"autoencoder": copied.folder / "mine.parquet"})
+
+
 def test_values_of_single_texts_have_the_means_that_are_told(copied):
     found = benchmark(copied, tiny.dataset(), methods=["capacity"], removals=["delete"])
     rows = pyarrow.parquet.read_table(copied.folder / "benchmark.parquet").to_pandas()

@@ -6,7 +6,12 @@ import torch
 
 from safr.errors import InputError
 from safr.evaluation import sparse_autoencoder as module
-from safr.evaluation.sparse_autoencoder import SparseAutoencoder, effective_features, train_sparse_autoencoder
+from safr.evaluation.sparse_autoencoder import (
+    SparseAutoencoder,
+    effective_features,
+    feature_shares,
+    train_sparse_autoencoder,
+)
 
 WIDTH = 8
 
@@ -54,6 +59,15 @@ def test_the_autoencoder_by_hand():
     torch.testing.assert_close(restored, torch.tensor([[8.0, 0], [2, 2], [2, 0], [8, 8]]))
     variance = float((TOKENS - TOKENS.mean(dim=0)).square().sum())
     assert by_hand().unexplained_variance(TOKENS) == pytest.approx(8 / variance)
+
+
+def test_shares_of_active_features_by_hand():
+    latents = torch.tensor([[2.0, 0, 0, 0], [0, 1, 3, 0], [0, 3, 0, 0]])
+    shares = feature_shares(latents)  # of its own; a quarter of one and another of its own; three quarters
+    torch.testing.assert_close(shares, torch.tensor([1.0, 1.25, 0.75]) / 3)
+    torch.testing.assert_close(feature_shares(latents * torch.tensor([2.0, 5, 0.1, 7])), shares)  # no unit of a feature
+    assert feature_shares(torch.zeros(2, 3)).tolist() == [0, 0]
+    assert feature_shares(torch.zeros(0, 3)).tolist() == []
 
 
 def test_effective_features_by_hand():

@@ -346,6 +346,7 @@ def benchmark_command(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional],
     methods: tuple[str, ...] = (),
     scores: tuple[str, ...] = (),
+    autoencoder: bool = False,
     removals: tuple[Literal["delete", "replace", "hide", "average"], ...] = (),
     texts: int = 2000,
     costly_texts: int | None = None,
@@ -364,6 +365,8 @@ def benchmark_command(
         methods: Attribution methods, such as `capacity@fc1_out.0 shapley`. Default: all that work on the model, except
             `smooth_grad`, `shapley`, `kernel_shap` and `lime`, which are slow.
         scores: Files with the scores of other tools, such as `mine=mine.parquet`, in the run's folder or anywhere.
+        autoencoder: Also judge scores from a sparse autoencoder of FC1, which is trained on the training texts first.
+            That takes minutes.
         removals: How words are removed; `delete` must be among them. Default: every way after which the model can't
             read them.
         texts: Largest number of test texts.
@@ -397,6 +400,7 @@ def benchmark_command(
                 loaded,
                 methods=methods or None,
                 files=parse_score_files(scores, run),
+                autoencoder=autoencoder,
                 removals=removals or None,
                 limit=texts,
                 costly_texts=costly_texts,

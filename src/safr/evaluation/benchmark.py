@@ -7,6 +7,7 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.registry import (
     ABSOLUTE_PREFIX,
+    AttributionFunction,
     AttributionResult,
     attribute,
     check_methods,
@@ -29,6 +31,7 @@ from safr.attribution.registry import (
 from safr.attribution.score_files import read_scores, write_scores
 from safr.data import Split, TextDataset
 from safr.errors import InputError
+from safr.evaluation.autoencoder_scores import autoencoder_scores
 from safr.evaluation.benchmark_data import SUBSET_SIZES, BenchmarkData, load_run_data, make_model_data
 from safr.evaluation.benchmark_metrics import CACHE_VERSION, REFERENCE_METHOD, compute_metrics
 from safr.evaluation.causal import CAUSAL_METRICS
@@ -48,6 +51,9 @@ from safr.storage import read_json, write_json
 SCHEMA_VERSION = 1
 """Version of what `benchmark.json` holds; see `benchmark.schema.json`."""
 
+AUTOENCODER = "autoencoder"
+"""What the scores of a sparse autoencoder are called beside attribution methods."""
+
 MAX_TEXTS = 2000
 """Test texts that a run is judged on at most, unless more are asked for."""
 
@@ -59,6 +65,7 @@ def benchmark(
     tokenizer: PreTrainedTokenizerBase | None = None,
     methods: Sequence[str] | None = None,
     files: Mapping[str, Path] | None = None,
+    autoencoder: bool = False,
     removals: Sequence[Removal] | None = None,
     limit: int = MAX_TEXTS,
     costly_texts: int | None = None,
@@ -82,6 +89,9 @@ def benchmark(
         methods: Names of attribution methods (see `safr.attribution.registry`). Default: all that the model can be
             asked for, but `COSTLY_METHODS`. Capacity and random scores are always there.
         files: Files of other scores, by the name that they get; see `read_scores`.
+        autoencoder: Also judge the scores that a sparse autoencoder of the neurons gives, which is trained on the
+            training texts first; see `safr.evaluation.autoencoder_scores`. That takes minutes, and its cost is not in
+            the table.
         removals: How words are removed, `delete` among them. Default: every way that the model can't see through.
         limit: At most so many texts: those whose SHA-256 comes first.
         costly_texts: Of these, at most so many texts for what needs many passes: NAOPC (100 otherwise), shuffled
@@ -103,7 +113,8 @@ def benchmark(
         raise InputError(f"`costly_texts` must be at least 2, got {costly_texts}")
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
-    if taken := [name for name in files or {} if is_method(name) or name.startswith(("random", ABSOLUTE_PREFIX))]:
+    reserved = ("random", ABSOLUTE_PREFIX, AUTOENCODER)
+    if taken := [name for name in files or {} if is_method(name) or name.startswith(reserved)]:
         raise InputError(f"{taken[0]!r} is the name of a method; give the scores of the file another name")
     with ExitStack() as stack:
         if isinstance(run_or_model, Run):
@@ -120,7 +131,7 @@ def benchmark(
                 run_or_model, tokenizer, data, folder, limit, max_tokens=max_tokens, data_dir=data_dir
             )
         judged = replace(judged, costly_texts=costly_texts)
-        return _judge(judged, methods, files or {}, removals, progress)
+        return _judge(judged, methods, files or {}, autoencoder, removals, progress)
 
 
 def benchmark_folder(run: Run) -> Path:
@@ -132,12 +143,16 @@ def _judge(
     data: BenchmarkData,
     methods: Sequence[str] | None,
     files: Mapping[str, Path],
+    autoencoder: bool,
     removals: Sequence[Removal] | None,
     progress: PartProgress,
 ) -> dict[str, Any]:
     check_methods(data.model, methods or ())
+    if autoencoder and not data.training_texts:
+        raise InputError("an autoencoder is trained on training texts, but a split was given; pass the whole data set")
     file_scores = {name: read_scores(path, data.texts, data.numbers) for name, path in files.items()}
-    attributions = _attribute_all(data, methods or default_methods(data.model), progress)
+    names = [*(methods or default_methods(data.model)), *([AUTOENCODER] if autoencoder else [])]
+    attributions = _attribute_all(data, names, progress)
     attributions |= {name: AttributionResult(scores) for name, scores in file_scores.items()}
     removers = _make_removers(data, removals)
     scores = {name: attribution.scores for name, attribution in attributions.items()}
@@ -179,21 +194,28 @@ def _make_removers(data: BenchmarkData, removals: Sequence[Removal] | None) -> d
 
 def _attribute_all(data: BenchmarkData, names: Sequence[str], progress: PartProgress) -> dict[str, AttributionResult]:
     """The scores of every method, from the folder of results where they are there already."""
-    methods = {name: get_method(name) for name in (REFERENCE_METHOD, *names) if name != "random"}
+    names = [name for name in dict.fromkeys((REFERENCE_METHOD, *names)) if name != "random"]
     folder, key = data.folder.attributions_folder, f"{CACHE_VERSION} {data.fingerprint}"
     attributions: dict[str, AttributionResult] = {}
-    for done, (name, method) in enumerate(methods.items()):
-        progress(f"scoring words: {name}")(done, len(methods))
+    for done, name in enumerate(names):
+        progress(f"scoring words: {name}")(done, len(names))
         attribution = _read_attribution(folder / name, data, key)
         if attribution is None:
-            attribution = attribute(data.model, data.texts, method.score)
+            attribution = attribute(data.model, data.texts, _make_scorer(data, name))
             write_scores(folder / f"{name}.parquet", data.texts, data.numbers, attribution.scores)
             write_json(folder / f"{name}.json", {"key": key, "cost": attribution.cost})
         attributions[name] = attribution
-        if method.signed:  # its size costs nothing more
+        if is_signed(name):  # its size costs nothing more
             sizes = [np.abs(values) for values in attribution.scores]
             attributions[ABSOLUTE_PREFIX + name] = replace(attribution, scores=sizes)
     return attributions
+
+
+def _make_scorer(data: BenchmarkData, name: str) -> AttributionFunction:
+    """What scores words; an autoencoder is trained first."""
+    if name == AUTOENCODER:
+        return partial(autoencoder_scores, autoencoder=data.train_autoencoder())
+    return get_method(name).score
 
 
 def _read_attribution(path: Path, data: BenchmarkData, key: str) -> AttributionResult | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from safr.data import Split, TextDataset
 from safr.data.encoding import EncodedText
 from safr.data.rationales import DATA_WITH_RATIONALES, Rationale, load_rationales
-from safr.data.splits import Label, hash_text
+from safr.data.splits import Label, Text, hash_text
 from safr.errors import InputError, describe_value
+from safr.evaluation.autoencoder_scores import train_on_texts
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import align_labels, align_split, check_classes
+from safr.evaluation.sparse_autoencoder import SparseAutoencoder
 from safr.evaluation.srs import check_deletable
 from safr.inference import check_model, encode_texts, predict
 from safr.processes import load_on_all
@@ -26,6 +29,9 @@ from safr.storage import hash_file
 
 SUBSET_SIZES = {"naopc": 100, "randomization": 50, "cause": 4000}
 """On how many texts at most a costly metric is measured; for `cause`, on how many words."""
+
+AUTOENCODER_TEXTS = 2000
+"""Training texts at most that the tokens for a sparse autoencoder are drawn from."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,12 @@ class BenchmarkData:
     rationales: list[Rationale | None]
     """The words that people, or the grammar, found decisive in a text; None where nobody has said."""
 
+    training_texts: Sequence[Text] = ()
+    """The texts of the training split, where there is one."""
+
+    max_tokens: int | None = None
+    """Tokens read of a text; None for all."""
+
     costly_texts: int | None = None
     """Texts at most for a costly metric, where it is to be fewer than `SUBSET_SIZES` has."""
 
@@ -85,6 +97,12 @@ class BenchmarkData:
             for name, weight in self.model.state_dict().items():
                 digest.update(name.encode() + weight.detach().float().numpy(force=True).tobytes())
         return digest.hexdigest()
+
+    def train_autoencoder(self) -> SparseAutoencoder:
+        """A sparse autoencoder of the model's neurons, from the training texts whose SHA-256 comes first."""
+        chosen = sorted(self.training_texts, key=hash_text)[:AUTOENCODER_TEXTS]
+        texts = encode_texts(self.model, self.tokenizer, chosen, self.max_tokens)
+        return train_on_texts(self.model, texts, seed=self.source.seed)
 
     def choose_subset(self, metric: str) -> list[int]:
         """Positions of the first texts, which are a random sample, that a costly metric is measured on.
@@ -127,7 +145,8 @@ def load_run_data(
     data = align_labels(model, tokenizer, data, settings.max_tokens)
     files = tuple(sorted(run.model_folder.glob("*.safetensors")))
     source = BenchmarkSource(run.name, settings.data, run.command, settings.recipe.seed, files)
-    return _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
+    chosen = _choose_texts(run, source, model, tokenizer, data.test, limit, settings.max_tokens, data_dir)
+    return replace(chosen, training_texts=data.train.texts)
 
 
 def make_model_data(
@@ -160,7 +179,8 @@ def make_model_data(
     split, name = (data.test, data.name) if isinstance(data, TextDataset) else (data, "")
     split = align_split(model, tokenizer, data, split, max_tokens)
     source = BenchmarkSource("model", name)
-    return _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
+    chosen = _choose_texts(Run(folder), source, model, tokenizer, split, limit, max_tokens, data_dir)
+    return replace(chosen, training_texts=data.train.texts) if isinstance(data, TextDataset) else chosen
 
 
 def _choose_texts(
@@ -193,4 +213,5 @@ def _choose_texts(
         [split.labels[number] for number in numbers],
         predict(model, texts),
         load_rationales(source.data, texts, data_dir) if has_rationales else [None] * len(texts),
+        max_tokens=max_tokens,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -16,6 +16,7 @@ from safr.attribution.neurons import get_neuron_site
 from safr.data.encoding import EncodedText
 from safr.data.splits import Text
 from safr.errors import InputError
+from safr.evaluation.activations import content_ids, iter_activations, sample_tokens
 from safr.evaluation.class_selectivity import (
     ANSWERS_TO_ONE_CLASS,
     class_selectivity_index,
@@ -29,16 +30,13 @@ from safr.evaluation.sparse_autoencoder import (
     train_sparse_autoencoder,
 )
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, seed_mean
-from safr.inference import check_model, encode_texts, iter_traces, to_numpy
+from safr.inference import check_model, encode_texts
 
 TOKEN_SHUFFLES = 5
 """Permutations of all tokens for the entropy by chance. Each takes as much memory as the measure itself."""
 
 AUTOENCODERS = 3
 """Sparse autoencoders that are trained, each with a seed of its own."""
-
-_AUTOENCODER_TOKENS = 20_000
-"""Tokens, drawn at random, that the autoencoders are trained on."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def measure_neurons(
     if classes is not None and classes.shape != (len(texts),):
         raise InputError(f"expected {len(texts)} labels, one class for each text, got the shape {classes.shape}")
     encoded = encode_texts(model, tokenizer, texts, max_tokens)
-    kept = [number for number, text in enumerate(encoded) if _content_ids(text).size]
+    kept = [number for number, text in enumerate(encoded) if content_ids(text).size]
     if len(kept) < 2:
         raise InputError(f"measures of neurons need at least 2 texts with words, got {len(kept)}")
     encoded = [encoded[number] for number in kept]
@@ -197,16 +195,14 @@ class _Gathered:
 
 
 def _gather(model: PreTrainedModel, texts: Sequence[EncodedText], site: str, rng: np.random.Generator) -> _Gathered:
-    ids = [_content_ids(text) for text in texts]
+    ids = [content_ids(text) for text in texts]
     counts = np.array([len(row) for row in ids])
     shuffles = [_shuffle(ids, rng) for _ in range(TOKEN_SHUFFLES)]
-    chosen = np.zeros(counts.sum(), dtype=bool)
-    chosen[rng.permutation(len(chosen))[:_AUTOENCODER_TOKENS]] = True
-    is_sampled = np.split(chosen, np.cumsum(counts)[:-1])
+    is_sampled = sample_tokens(counts, rng)
     statistics, shuffled = NeuronStatistics(), [NeuronStatistics() for _ in shuffles]
     largest: dict[int, NDArray] = {}
     active, sparsity, sample = np.zeros(len(texts)), np.zeros(len(texts)), list[NDArray]()
-    for numbers, name, rows in _iter_activations(model, texts, site):
+    for numbers, name, rows in iter_activations(model, texts, site):
         site, values = name, np.concatenate(rows)
         statistics.update(values, np.concatenate([ids[number] for number in numbers]))
         for one, shuffle in zip(shuffled, shuffles, strict=True):
@@ -219,18 +215,6 @@ def _gather(model: PreTrainedModel, texts: Sequence[EncodedText], site: str, rng
             sample.append(row[is_sampled[number]])
     rows = [largest[number] for number in range(len(texts))]
     return _Gathered(site, statistics, shuffled, np.stack(rows), active, sparsity, counts, np.concatenate(sample))
-
-
-def _iter_activations(
-    model: PreTrainedModel, texts: Sequence[EncodedText], site: str
-) -> Iterator[tuple[Sequence[int], str, list[NDArray]]]:
-    """The numbers of a batch's texts, the site's full name, and each text's activations, (token, neuron)."""
-    for batch, trace in iter_traces(model, texts, [site]):
-        names = list(trace.vectors)
-        if len(names) != 1:
-            raise InputError(f"expected one site with vectors, got '{site}'; name one of: {', '.join(names) or 'none'}")
-        values, mask = to_numpy(trace.vectors[names[0]]), trace.content_mask.numpy(force=True)
-        yield batch.indices, names[0], [values[row][mask[row]] for row in range(len(batch.indices))]
 
 
 def _measure_by_class(
@@ -260,11 +244,6 @@ def _count_features(sample: Float[np.ndarray, "token neuron"], seeds: Sequence[i
 def _mean(values: Float[np.ndarray, " neuron"]) -> Estimate | None:
     """Mean over neurons of a share; None where fewer than two neurons have one."""
     return mean_over_neurons(values, limits=SHARE) if np.count_nonzero(~np.isnan(values)) >= 2 else None
-
-
-def _content_ids(text: EncodedText) -> Int[np.ndarray, " token"]:
-    """Ids of the tokens that belong to words."""
-    return np.array([i for i, word in zip(text.ids, text.word_of_token, strict=True) if word is not None], np.int64)
 
 
 def _shuffle(ids: Sequence[NDArray], rng: np.random.Generator) -> list[NDArray]:

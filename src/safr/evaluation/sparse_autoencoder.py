@@ -171,6 +171,25 @@ def effective_features(
     return EffectiveFeatures(features, features / values.shape[1], autoencoder.active, unexplained, dead)
 
 
+def feature_shares(latents: Float[Tensor, "token latent"]) -> Float[Tensor, " token"]:
+    r"""Share of the active features that each token has, which sums to 1 over the tokens.
+
+    $$s_t = \frac{1}{|A|} \sum_{i \in A} \frac{z_{ti}}{\sum_s z_{si}}$$
+
+    $A$ are the latents that are active at a token at least. A feature of one token alone counts 1 for it, and one of
+    several is divided among them, as capacity divides a neuron. Our own definition.
+
+    Args:
+        latents: Activations of the latents at the tokens of one text, at least 0.
+
+    Returns:
+        In [0, 1], (token,); 0 for all where no latent is active.
+    """
+    totals = latents.sum(dim=0)
+    active = totals > 0
+    return (latents[:, active] / totals[active]).sum(dim=1) / active.sum().clamp_min(1)
+
+
 def _read_activations(activations: ArrayLike | Tensor) -> Float[Tensor, "token neuron"]:
     values = activations.detach() if isinstance(activations, Tensor) else torch.from_numpy(np.asarray(activations))
     values = values.float()

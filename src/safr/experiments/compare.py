@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from safr.config import Settings
 from safr.data import TextDataset
 from safr.errors import InputError
-from safr.evaluation.benchmark import benchmark
+from safr.evaluation.benchmark import AUTOENCODER, benchmark
 from safr.evaluation.labels import align_labels
 from safr.evaluation.neuron_measures import measure_neurons
 from safr.evaluation.srs import MAIN_PERCENT
@@ -77,8 +77,12 @@ MEASURES: dict[str, Measure] = {
     "test_srs": Measure("SRS, test", "higher", least=-1.0),
     "test_srs_relevance": Measure("SRS by relevance, test", "higher", least=-1.0),
     "test_naopc": Measure("NAOPC, test", "higher", least=-1.0),
+    "test_srs_autoencoder": Measure("SRS by autoencoder, test", "higher", least=-1.0),
+    "test_naopc_autoencoder": Measure("NAOPC by autoencoder, test", "higher", least=-1.0),
 }
-"""What runs are compared by beside their accuracy. Those of neurons are of FC1 after its activation."""
+"""What runs are compared by beside their accuracy. Those of neurons are of FC1 after its activation.
+
+A sparse autoencoder reads out the plain model, so that training for readable neurons is compared with that."""
 
 CHOSEN_BY = ("srs", "monosemanticity", "class_separability")
 """Measures by whose mean rank a setting is recommended."""
@@ -166,7 +170,7 @@ def judge_runs(
     Raises:
         InputError: No run of plain is there, the data changed between runs, or the task has no accuracy.
     """
-    if not any(name.startswith(f"{PLAIN},") for name in names):
+    if not any(_is_plain(name) for name in names):
         raise InputError("no run of plain is finished, with which the others are compared; see the failed runs above")
     runs = {name: Run(folder / name) for name in names}
     check_same_data(list(runs.values()))
@@ -301,9 +305,22 @@ def _judge(run: Run, data: TextDataset, texts: int, autoencoders: int, data_dir:
     for name, scores in (("srs", dev), ("test_srs", test)):
         found[name] = None if scores.get("srs") is None else scores["srs"][str(MAIN_PERCENT)]["value"]
     found |= _measure_neurons(run, data, autoencoders)
-    judged = benchmark(run, data, methods=["relevance"], removals=["delete"], limit=texts, data_dir=data_dir)["methods"]
-    found["test_srs_relevance"] = judged["relevance"]["values"]["delete"].get("srs", {}).get("value")
-    found["test_naopc"] = judged["capacity"]["values"]["delete"].get("naopc", {}).get("value")
+    judged = benchmark(
+        run,
+        data,
+        methods=["relevance"],
+        autoencoder=_is_plain(run.name),
+        removals=["delete"],
+        limit=texts,
+        data_dir=data_dir,
+    )["methods"]
+
+    def read(method: str, metric: str) -> float | None:
+        return judged[method]["values"]["delete"].get(metric, {}).get("value")
+
+    found |= {"test_srs_relevance": read("relevance", "srs"), "test_naopc": read("capacity", "naopc")}
+    if _is_plain(run.name):
+        found |= {f"test_{metric}_autoencoder": read(AUTOENCODER, metric) for metric in ("srs", "naopc")}
     return {name: float(value) for name, value in found.items() if value is not None and not math.isnan(value)}
 
 
@@ -355,6 +372,10 @@ def _label(regularizer: str, changed: Mapping[str, Any]) -> str:
         for name, value in values.items()
     ]
     return ",".join(parts) or regularizer
+
+
+def _is_plain(name: str) -> bool:
+    return name.startswith(f"{PLAIN},")
 
 
 def _sign(measure: str) -> int:
