@@ -48,6 +48,7 @@ from safr.evaluation.srs import delete_words, predict_after_deletion
 from safr.experiments.demo import FEED_FORWARD, WIDTH, demo_settings
 from safr.inference import iter_logits, predict
 from safr.model.regularizer import get_explaining_site
+from safr.training.prepare import computes_bfloat16
 
 WARM_UP = 2
 VOCABULARY = 14_000
@@ -295,8 +296,13 @@ def reviews() -> list[Row]:
 
 
 def all_steps(vocabulary: int) -> dict[str, Callable[[dict], None]]:
-    """A step of the network without SAFR, with its mask alone, with all of it, and with all of it in bfloat16."""
+    """A step of the network without SAFR, with its mask alone, with all of it, and with all of it in bfloat16.
+
+    A processor that has no instructions for bfloat16 leaves that out: it would take most of the benchmark's time.
+    """
     steps = {name: training_step(paper_model(added, vocabulary)) for name, added in ADDED.items()}
+    if not computes_bfloat16():
+        return steps
     return steps | {f"{SAFR}, bfloat16": training_step(paper_model(ADDED[SAFR], vocabulary), torch.bfloat16)}
 
 

@@ -296,6 +296,7 @@ def test_texts_that_are_found_tokenized_train_the_same_weights(tmp_path, monkeyp
     assert same(trained[0], trained[2])
 
 
+@pytest.mark.filterwarnings("ignore:this processor has no instructions for bfloat16")
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_training_computes_with_the_numbers_that_are_asked_for(tmp_path, precision, dtype):
     seen = {"fc1": set(), "weights": set(), "terms": set()}
@@ -314,6 +315,7 @@ def test_training_computes_with_the_numbers_that_are_asked_for(tmp_path, precisi
     assert {weight.dtype for weight in weights(run).values()} <= {torch.float32, torch.long}
 
 
+@pytest.mark.filterwarnings("ignore:this processor has no instructions for bfloat16")
 def test_bfloat16_changes_training_by_rounding_only(tmp_path):
     whole, half = (
         train(with_recipe(epochs=1, precision=precision), small_data(), tmp_path / precision).history[0]

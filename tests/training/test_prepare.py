@@ -1,6 +1,8 @@
 import dataclasses
+import warnings
 
 import pytest
+import torch
 from transformers import (
     BartConfig,
     BartForSequenceClassification,
@@ -18,7 +20,7 @@ from safr.errors import InputError
 from safr.inference import count_positions, predict
 from safr.runs import Run, open_trained_run
 from safr.training import train
-from safr.training.prepare import prepare_training
+from safr.training.prepare import computes_bfloat16, prepare_training
 from tests import tiny, tiny_tokenizers
 from tests.task_data import write_answers
 from tests.test_training import small_data, with_recipe
@@ -51,6 +53,28 @@ def test_a_setting_that_does_not_fit_is_refused_before_anything_is_written(tmp_p
     with pytest.raises(InputError, match=said):
         train(settings, small_data(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "has_it"),
+    [({"avx2": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True), ({"bf16": True}, True)],
+)
+def test_a_processor_that_emulates_bfloat16_is_warned_of(monkeypatch, tmp_path, found, has_it):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: found)
+    assert computes_bfloat16() is has_it
+    settings = with_recipe(precision="bfloat16")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        prepare_training(settings, small_data(), tmp_path)
+    assert [f"{one.message}" for one in said if "bfloat16" in f"{one.message}"] == (
+        []
+        if has_it
+        else [
+            "this processor has no instructions for bfloat16, so that training takes many times as long as with "
+            "float32; use --precision float32"
+        ]
+    )
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])

@@ -171,9 +171,27 @@ def count_steps(recipe: Recipe, texts: int) -> int:
     return recipe.epochs * math.ceil(texts / recipe.batch_size)
 
 
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16; without them torch emulates it, many times as slow.
+
+    True where this version of torch can't tell.
+    """
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return True
+    return any(has_it for name, has_it in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
 def _require_precision(recipe: Recipe) -> None:
-    # Without an accelerator the processor trains, and every processor supports bfloat16.
-    if recipe.precision == "bfloat16" and torch.accelerator.is_available() and not is_torch_bf16_gpu_available():
+    if recipe.precision != "bfloat16":
+        return
+    if not torch.accelerator.is_available():
+        if not computes_bfloat16():
+            warnings.warn(
+                "this processor has no instructions for bfloat16, so that training takes many times as long as with "
+                "float32; use --precision float32",
+                stacklevel=3,
+            )
+    elif not is_torch_bf16_gpu_available():
         raise InputError("`precision='bfloat16'` needs a GPU that supports it, which this one does not; use float32")
 
 
