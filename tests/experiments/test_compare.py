@@ -7,12 +7,11 @@ import pytest
 from safr.cli.commands import main
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.compare import (
-    REGULARIZERS,
+from safr.experiments.compare import REGULARIZERS, comparison_jobs
+from safr.experiments.comparison_table import (
     ComparedSetting,
     choose_setting,
     compare_with_dropout,
-    comparison_jobs,
     comparison_table,
     recommend,
     write_comparison,

@@ -248,7 +248,8 @@ def compare_command(
     """
     from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
     from safr.cli.results import print_titled_table
-    from safr.experiments.compare import comparison_jobs, judge_runs, write_comparison
+    from safr.experiments.compare import comparison_jobs, judge_runs
+    from safr.experiments.comparison_table import write_comparison
     from safr.experiments.runner import run_jobs
     from safr.experiments.sweep import check_margin
 
