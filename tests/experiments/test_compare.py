@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from safr.cli.commands import main
@@ -9,15 +10,20 @@ from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments.compare import REGULARIZERS, comparison_jobs
 from safr.experiments.comparison_table import (
+    NEURON_MEASURES,
     ComparedSetting,
+    change_table,
     choose_setting,
     compare_with_dropout,
     comparison_table,
+    neuron_table,
+    read_comparisons,
     recommend,
     write_comparison,
 )
 from safr.experiments.grid import BASELINE_SETTINGS, is_baseline
 from safr.runs import Run
+from safr.storage import write_json
 from tests import tiny
 
 
@@ -69,27 +75,78 @@ def test_better_than_dropout_is_what_the_seeds_show_in_pairs():
         dead=(0.3, 0.0, 0.2),
         test=(0.6, 0.61, 0.6),
     )
-    verdicts = compare_with_dropout([plain, dropout, better])
+    verdicts = compare_with_dropout([plain, dropout, better], 0.02)
     assert list(verdicts) == ["L1"]
     assert verdicts["L1"]["better"] == ["srs", "token_entropy"], "less entropy is better"
     assert verdicts["L1"]["worse"] == ["test_accuracy"]
     assert "dead" in verdicts["L1"]["no different"]
+    settings = [plain, dropout, better, setting("TopK", "top_k=8")]
     table = comparison_table(
-        [plain, dropout, better, setting("TopK", "top_k=8")], better, {"x,seed=0": "out of memory"}, 0.02
+        settings, better, compare_with_dropout(settings, 0.02), {"x,seed=0": "out of memory"}, 0.02
     )
     assert "L1 beside dropout: better in SRS, token entropy; worse in accuracy" in table.note
     assert "TopK beside dropout: no better; no different in accuracy" in table.note
     assert "Recommended: l1=1." in table.note
     assert "Failed: x,seed=0: out of memory" in table.note
-    assert compare_with_dropout([plain, better]) == {}
+    assert compare_with_dropout([plain, better], 0.02) == {}
+
+
+def test_beside_dropout_stands_the_setting_that_keeps_the_accuracy():
+    plain, dropout = setting("plain", "plain"), setting("dropout", "neuron_dropout=0.5")
+    strong = setting("TopK", "top_k=1", dev=(0.6,) * 3, srs=(0.9, 0.9, 0.91), monosemanticity=(0.9,) * 3)
+    careful = setting("TopK", "top_k=8")
+    assert "srs" in compare_with_dropout([plain, dropout, strong, careful], 0.02)["TopK"]["no different"]
+    assert "srs" in compare_with_dropout([plain, dropout, strong, careful], 0.2)["TopK"]["better"]
+    assert "srs" in compare_with_dropout([plain, dropout, strong], 0.02)["TopK"]["better"]
+
+
+def test_changes_are_shares_of_plain_paired_by_seed_by_hand():
+    plain = setting("plain", "plain", monosemanticity=(0.1, 0.2, 0.4), dead=(0.0, 0.1, 0.1))
+    other = setting("L1", "l1=1", monosemanticity=(0.12, 0.22, 0.36), dead=(0.1, 0.1, 0.1))
+    change = other.change_from(plain, "monosemanticity")
+    assert change.value == pytest.approx((0.2 + 0.1 - 0.1) / 3)
+    assert change.high - change.value == pytest.approx(4.302653 * np.std([0.2, 0.1, -0.1], ddof=1) / np.sqrt(3))
+    assert other.change_from(plain, "dead") is None, "no share of nothing"
+    assert other.change_from(plain, "active") is None, "not measured"
+    table = change_table([plain, other])
+    assert table.rows[0][:2] == ("l1=1", "+7 [-31, +45]")
+    assert table.rows[0][table.columns.index("dead")] == "–"
+    assert len(neuron_table([plain, other]).rows) == 2
+
+
+def test_comparisons_of_one_seed_each_are_put_together(tmp_path):
+    def one_seed(seed, **values):
+        return [
+            ComparedSetting(name, label, (f"{label},seed={seed}",), (seed,), ("safr train",), each)
+            for name, label in (("plain", "plain"), ("L1", "l1=1"))
+            for each in [{"dev_accuracy": (0.7,), "test_accuracy": (0.7,), "srs": (0.1 * seed,)} | values]
+        ]
+
+    files = []
+    for seed, values in enumerate([{"dead": (0.1,)}, {}]):
+        write_comparison(tmp_path / f"{seed}", one_seed(seed, **values))
+        files.append(tmp_path / f"{seed}" / "comparison.json")
+    plain, l1 = read_comparisons(files)
+    assert (plain.seeds, plain.runs, l1.label) == ((0, 1), ("plain,seed=0", "plain,seed=1"), "l1=1")
+    assert plain.values == {"dev_accuracy": (0.7, 0.7), "test_accuracy": (0.7, 0.7), "srs": (0.0, 0.1)}
+    with pytest.raises(InputError, match=r"1.comparison\.json: the run plain,seed=1 is in another comparison too"):
+        read_comparisons([*files, files[1]])
+    write_json(tmp_path / "other.json", {"settings": [3]})
+    with pytest.raises(InputError, match=r"expected the comparison\.json of `safr compare`"):
+        read_comparisons([tmp_path / "other.json"])
+    write_json(tmp_path / "other.json", {"settings": []})
+    with pytest.raises(InputError, match="no run of plain"):
+        read_comparisons([tmp_path / "other.json"])
 
 
 def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
     one = {"dev": (0.7,), "test": (0.7,), "effective_features": (1.5,)}
     labels = {"plain": "plain", "dropout": "neuron_dropout=0.2", "L1": "l1=1"}
     ones = [setting(regularizer, label, **one) for regularizer, label in labels.items()]
-    assert compare_with_dropout(ones) == {}
-    write_comparison(tmp_path, ones)
+    assert compare_with_dropout(ones, 0.02) == {}
+    table, neurons = write_comparison(tmp_path, ones)
+    assert table.rows[0][3] == "70.0", "one seed has no interval"
+    assert neurons.rows[0][1] == "0.1"
     found = json.loads((tmp_path / "comparison.json").read_text())
     assert [entry["setting"] for entry in found["settings"]] == ["plain", "neuron_dropout=0.2", "l1=1"]
     assert (tmp_path / "pareto_effective_features.svg").is_file()
@@ -113,6 +170,10 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
     assert all(share <= 0.2 for share in gated["values"]["active"])
     assert set(found["beside_dropout"]) == {"TopK"}
     assert {"test_srs_relevance", "test_naopc", "monosemanticity", "effective_features"} <= set(gated["values"])
+    assert set(gated["changes"]) <= set(NEURON_MEASURES)
+    assert gated["changes"]["active"]["value"] < 0
+    assert "test_srs_autoencoder" not in gated["values"]
+    assert len(found["settings"][0]["values"]["test_srs_autoencoder"]) == 2, "plain is read out by an autoencoder"
     table = (folder / "comparison.md").read_text()
     times = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")}
     assert main(asked) == 0

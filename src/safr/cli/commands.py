@@ -285,9 +285,9 @@ def compare_command(
             data_dir=data_dir,
             parts=steps.begin_part,
         )
-    table = write_comparison(output, judged, margin / 100, failed)
-    less_important = ("dead", "active", "features per neuron", "token entropy", "seeds")
-    print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)
+    less_important = ("seeds", "NAOPC by autoencoder, test", "of a single class", "Hoyer sparsity", "dead", "active")
+    for table in write_comparison(output, judged, margin / 100, failed):
+        print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)
     console.print(f"table, runs and pictures: {output.resolve()}")
     return 1 if failed else 0
 

@@ -15,7 +15,7 @@ from safr.evaluation.labels import align_labels
 from safr.evaluation.neuron_measures import measure_neurons
 from safr.evaluation.srs import MAIN_PERCENT
 from safr.evaluation.task_metrics import get_main_metric
-from safr.experiments.comparison_table import DROPOUT, MEASURES, PLAIN, ComparedSetting
+from safr.experiments.comparison_table import DROPOUT, NEURON_MEASURES, PLAIN, ComparedSetting
 from safr.experiments.grid import BASELINE_SETTINGS, expand_seeds, merge_jobs, short_value
 from safr.experiments.runner import scores_path
 from safr.inference import get_task
@@ -154,8 +154,12 @@ def _measure_neurons(run: Run, data: TextDataset, autoencoders: int) -> dict[str
         kept = {"autoencoders": autoencoders, "measures": measured.to_dict()}
         write_json(file, kept)
     measures = kept["measures"]
-    found = {name: value["value"] for name, value in measures.items() if name in MEASURES and isinstance(value, dict)}
-    return found | {"active": found["active"] / measures["neurons"]}
+    found = {name: value["value"] for name, value in measures.items() if isinstance(value, dict)}
+    found["active"] /= measures["neurons"]
+    for name in ("monosemanticity", "class_separability"):
+        if name in found:
+            found[f"{name}_above_chance"] = found[name] - measures[f"{name}_by_chance"]
+    return {name: value for name, value in found.items() if name in NEURON_MEASURES}
 
 
 def _group(runs: Mapping[str, Run], values: Mapping[str, Mapping[str, float]]) -> tuple[ComparedSetting, ...]:

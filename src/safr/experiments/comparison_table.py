@@ -11,11 +11,12 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import rankdata
 
-from safr.evaluation.statistics import Estimate, format_number, format_percent, seed_mean
+from safr.errors import InputError
+from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_number, format_percent, seed_mean
 from safr.experiments.sweep import ACCURACY_MARGIN
 from safr.experiments.text_table import TextTable
 from safr.figures import pareto_front, save_figure
-from safr.storage import alone_in, write_json, write_text
+from safr.storage import alone_in, read_json, write_json, write_text
 
 PLAIN, DROPOUT = "plain", "dropout"
 
@@ -31,23 +32,35 @@ class Measure:
     most: float = 1.0
 
 
-MEASURES: dict[str, Measure] = {
+EXPLANATION_MEASURES: dict[str, Measure] = {
     "srs": Measure("SRS", "higher", least=-1.0),
-    "monosemanticity": Measure("MonoScore", "higher"),
-    "token_entropy": Measure("token entropy", "lower"),
-    "class_separability": Measure("class separability", "higher"),
-    "effective_features": Measure("features per neuron", "lower", most=math.inf),
-    "active": Measure("active", "lower"),
-    "dead": Measure("dead", "lower"),
     "test_srs": Measure("SRS, test", "higher", least=-1.0),
     "test_srs_relevance": Measure("SRS by relevance, test", "higher", least=-1.0),
-    "test_naopc": Measure("NAOPC, test", "higher", least=-1.0),
     "test_srs_autoencoder": Measure("SRS by autoencoder, test", "higher", least=-1.0),
+    "test_naopc": Measure("NAOPC, test", "higher", least=-1.0),
     "test_naopc_autoencoder": Measure("NAOPC by autoencoder, test", "higher", least=-1.0),
 }
-"""What runs are compared by beside their accuracy. Those of neurons are of FC1 after its activation.
+"""Measures of explanations, by capacity where none is named.
 
 A sparse autoencoder reads out the plain model, so that training for readable neurons is compared with that."""
+
+NEURON_MEASURES: dict[str, Measure] = {
+    "monosemanticity": Measure("MonoScore", "higher"),
+    "monosemanticity_above_chance": Measure("MonoScore above chance", "higher", least=-1.0),
+    "token_entropy": Measure("token entropy", "lower"),
+    "class_separability": Measure("class separability", "higher"),
+    "class_separability_above_chance": Measure("class separability above chance", "higher", least=-1.0),
+    "class_selectivity": Measure("class selectivity", "higher"),
+    "single_class": Measure("of a single class", "higher"),
+    "neuron_sparsity": Measure("Hoyer sparsity", "higher"),
+    "active": Measure("active", "lower"),
+    "dead": Measure("dead", "lower"),
+    "effective_features": Measure("features per neuron", "lower", most=math.inf),
+}
+"""Measures of the neurons of FC1 after its activation; see `safr.measure_neurons`."""
+
+MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
+"""What runs are compared by beside their accuracy."""
 
 CHOSEN_BY = ("srs", "monosemanticity", "class_separability")
 """Measures by whose mean rank a setting is recommended."""
@@ -56,7 +69,7 @@ RULE = (
     "Recommended is, among the settings whose accuracy on dev is at most {margin:g} points below that of plain, the "
     "one with the best mean rank in SRS, MonoScore and class separability on dev. A regularizer is better than "
     "dropout in a measure if the 95 % interval of the difference, paired by seed, is above 0; each is then in the "
-    "setting that has the best mean rank."
+    "setting that the same rule recommends among its own, or in the one with the best mean rank where all lose more."
 )
 
 
@@ -74,20 +87,28 @@ class ComparedSetting:
     values: dict[str, tuple[float, ...]]
     """By measure and for `accuracy`, dev and test: one value for each seed."""
 
-    def subtract(self, other: ComparedSetting, name: str) -> list[float]:
-        """By how much a measure is greater than another setting's, for each seed that both have."""
+    def pair(self, other: ComparedSetting, name: str) -> list[tuple[float, float]]:
+        """A measure's value here and in another setting, for each seed that both have."""
         if name not in self.values or name not in other.values:
             return []
         values = dict(zip(self.seeds, self.values[name], strict=True))
         others = dict(zip(other.seeds, other.values[name], strict=True))
-        return [values[seed] - others[seed] for seed in values if seed in others]
+        return [(values[seed], others[seed]) for seed in values if seed in others]
+
+    def change_from(self, other: ComparedSetting, name: str) -> Estimate | None:
+        """By which share of its value there a measure is greater than in another setting, paired by seed.
+
+        None where no seed is in both, or a value there is not above 0. Of one seed the interval is the value.
+        """
+        pairs = self.pair(other, name)
+        if not pairs or any(before <= 0 for _, before in pairs):
+            return None
+        return _estimate([after / before - 1 for after, before in pairs], -math.inf, math.inf)
 
     def estimate(self, name: str) -> Estimate:
         """Mean over the seeds with its interval; of one seed there is none, and the interval is the value."""
-        values, measure = self.values[name], MEASURES.get(name, Measure("", "higher"))
-        if len(values) == 1:
-            return Estimate(values[0], values[0], values[0])
-        return seed_mean(list(values), least=measure.least, most=measure.most)
+        measure = MEASURES.get(name, Measure("", "higher"))
+        return _estimate(self.values[name], measure.least, measure.most)
 
 
 def write_comparison(
@@ -95,32 +116,67 @@ def write_comparison(
     settings: Sequence[ComparedSetting],
     margin: float = ACCURACY_MARGIN,
     failed: Mapping[str, str] | None = None,
-) -> TextTable:
-    """The table of judged settings; writes `comparison.md`, `comparison.json` and a picture for each measure.
+) -> tuple[TextTable, TextTable]:
+    """Tables of explanations and of neurons; writes `comparison.md`, `comparison.json` and a picture for each measure.
 
     Args:
         folder: Where the files go.
-        settings: From `judge_runs`.
+        settings: From `judge_runs` or `read_comparisons`.
         margin: Accuracy, as a fraction, that the recommended setting may lose against plain.
         failed: Error messages of the failed runs, by the name of the run.
     """
     failed = failed or {}
     recommended = recommend(settings, margin)
-    table = comparison_table(settings, recommended, failed, margin)
+    beside_dropout = compare_with_dropout(settings, margin)
+    table = comparison_table(settings, recommended, beside_dropout, failed, margin)
+    neurons = neuron_table(settings)
     with alone_in(folder):
-        write_text(folder / "comparison.md", table.to_markdown())
-        write_json(folder / "comparison.json", _to_json(settings, recommended, margin, failed))
+        tables = (table, neurons, change_table(settings))
+        write_text(folder / "comparison.md", "\n".join(one.to_markdown() for one in tables))
+        write_json(folder / "comparison.json", _to_json(settings, recommended, beside_dropout, failed, margin))
         for name, measure in MEASURES.items():
             points = {
                 setting.label: (astuple(setting.estimate("test_accuracy")), astuple(setting.estimate(name)))
                 for setting in settings
                 if name in setting.values
             }
-            if points:
-                best = recommended.label if recommended else None
+            if len(points) > 1:
+                best = recommended.label if recommended and recommended.label in points else None
                 figure = pareto_front(points, recommended=best, measure=(measure.heading, measure.better))
                 save_figure(figure, folder / f"pareto_{name}")
-    return table
+    return table, neurons
+
+
+def read_comparisons(files: Sequence[Path]) -> tuple[ComparedSetting, ...]:
+    """The settings of several comparisons put together, such as of one seed each from several machines.
+
+    Args:
+        files: `comparison.json` of each. A measure that not all of a setting's runs have is left out.
+
+    Raises:
+        InputError: A file is no comparison, two of them hold the same run, or none holds a run of plain.
+    """
+    found: dict[str, ComparedSetting] = {}
+    for file in files:
+        try:
+            entries = [
+                ComparedSetting(
+                    entry["regularizer"],
+                    entry["setting"],
+                    tuple(entry["runs"]),
+                    tuple(entry["seeds"]),
+                    tuple(entry["commands"]),
+                    {name: tuple(values) for name, values in entry["values"].items()},
+                )
+                for entry in read_json(file)["settings"]
+            ]
+        except (KeyError, TypeError, AttributeError):
+            raise InputError(f"{file}: expected the comparison.json of `safr compare`, found another file") from None
+        for entry in entries:
+            found[entry.label] = _put_together(found[entry.label], entry, file) if entry.label in found else entry
+    if not any(setting.regularizer == PLAIN for setting in found.values()):
+        raise InputError("no run of plain is in these comparisons, with which the others are compared; add its file")
+    return tuple(found.values())
 
 
 def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSetting | None:
@@ -130,8 +186,7 @@ def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSet
         settings: Settings, plain among them.
         margin: Accuracy on dev, as a fraction, that may be lost against plain.
     """
-    plain = next(setting for setting in settings if setting.regularizer == PLAIN)
-    least = plain.estimate("dev_accuracy").value - margin
+    least = _find_plain(settings).estimate("dev_accuracy").value - margin
     return choose_setting([setting for setting in settings if setting.estimate("dev_accuracy").value >= least])
 
 
@@ -144,23 +199,31 @@ def choose_setting(settings: Sequence[ComparedSetting]) -> ComparedSetting | Non
     return measured[int(np.mean(ranks, axis=0).argmax())]
 
 
-def compare_with_dropout(settings: Sequence[ComparedSetting]) -> dict[str, dict[str, list[str]]]:
+def compare_with_dropout(settings: Sequence[ComparedSetting], margin: float) -> dict[str, dict[str, list[str]]]:
     """By regularizer, the measures in which it is `better` than dropout, `worse`, and `no different`; see `RULE`.
 
     Empty without dropout, or with a single seed, of which nothing can be said.
+
+    Args:
+        settings: Settings, plain among them.
+        margin: Accuracy on dev, as a fraction, that may be lost against plain.
     """
-    names = dict.fromkeys(setting.regularizer for setting in settings)
-    chosen = {name: choose_setting([each for each in settings if each.regularizer == name]) for name in names}
+    least = _find_plain(settings).estimate("dev_accuracy").value - margin
+    chosen = {}
+    for name in dict.fromkeys(setting.regularizer for setting in settings):
+        own = [setting for setting in settings if setting.regularizer == name]
+        accurate = [setting for setting in own if setting.estimate("dev_accuracy").value >= least]
+        chosen[name] = choose_setting(accurate or own)
     dropout, found = chosen.get(DROPOUT), {}
     for name, setting in chosen.items():
         if dropout is None or setting is None or name in (DROPOUT, PLAIN):
             continue
         verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no different": []}
         for measure in ("test_accuracy", *MEASURES):
-            changes = setting.subtract(dropout, measure)
-            if len(changes) < 2:
+            pairs = setting.pair(dropout, measure)
+            if len(pairs) < 2:
                 continue
-            change = seed_mean([_sign(measure) * value for value in changes], least=-math.inf, most=math.inf)
+            change = _estimate([_sign(measure) * (own - other) for own, other in pairs], -math.inf, math.inf)
             verdicts["better" if change.low > 0 else "worse" if change.high < 0 else "no different"].append(measure)
         if any(verdicts.values()):
             found[name] = verdicts
@@ -170,19 +233,19 @@ def compare_with_dropout(settings: Sequence[ComparedSetting]) -> dict[str, dict[
 def comparison_table(
     settings: Sequence[ComparedSetting],
     recommended: ComparedSetting | None,
+    beside_dropout: Mapping[str, Mapping[str, Sequence[str]]],
     failed: Mapping[str, str],
     margin: float,
 ) -> TextTable:
     """A row per setting; its notes name the recommended one, those no better than dropout, and the runs that failed."""
-    measures = [name for name in MEASURES if any(name in setting.values for setting in settings)]
+    measures = _list_measured(settings, EXPLANATION_MEASURES)
     rows = []
     for setting in settings:
-        accuracy = format_percent(setting.estimate("test_accuracy").to_dict())
-        cells = (_format(setting, name) for name in measures)
-        rows.append((setting.regularizer, setting.label, str(len(setting.runs)), accuracy, *cells))
+        cells = (_format(setting, name) for name in ("test_accuracy", *measures))
+        rows.append((setting.regularizer, setting.label, str(len(setting.runs)), *cells))
     best = "none, for a measure could not be taken" if recommended is None else recommended.label
     notes = [RULE.format(margin=100 * margin), f"Recommended: {best}."]
-    for name, verdicts in compare_with_dropout(settings).items():
+    for name, verdicts in beside_dropout.items():
         parts = [
             f"{verdict} in {', '.join(_heading(measure) for measure in found)}"
             for verdict, found in verdicts.items()
@@ -193,11 +256,63 @@ def comparison_table(
     notes += [f"Failed: {name}: {error}" for name, error in failed.items()]
     return TextTable(
         "comparison",
-        "Ways to train readable neurons: mean over seeds [95 % interval]; accuracy is of the test split, and what does "
-        "not say test is of dev.",
+        "Ways to train readable neurons: mean over seeds [95 % interval], in per cent but for NAOPC; accuracy is of "
+        "the test split, and what does not say test is of dev.",
         ("regularizer", "setting", "seeds", "accuracy", *(MEASURES[name].heading for name in measures)),
         tuple(rows),
         note="\n\n".join(notes),
+    )
+
+
+def neuron_table(settings: Sequence[ComparedSetting]) -> TextTable:
+    """A row per setting with the measures of its neurons."""
+    measures = _list_measured(settings, NEURON_MEASURES)
+    return TextTable(
+        "neurons",
+        "Neurons of FC1 on dev: mean over seeds [95 % interval].",
+        ("setting", *(MEASURES[name].heading for name in measures)),
+        tuple((setting.label, *(_format(setting, name) for name in measures)) for setting in settings),
+    )
+
+
+def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
+    """A row per setting with the changes of its neurons against those of plain."""
+    plain, measures = _find_plain(settings), _list_measured(settings, NEURON_MEASURES)
+    rows = []
+    for setting in settings:
+        if setting is not plain:
+            changes = (setting.change_from(plain, name) for name in measures)
+            rows.append((setting.label, *map(_format_change, changes)))
+    return TextTable(
+        "changes",
+        "By how many per cent neurons change against plain, paired by seed: mean [95 % interval].",
+        ("setting", *(MEASURES[name].heading for name in measures)),
+        tuple(rows),
+    )
+
+
+def _find_plain(settings: Sequence[ComparedSetting]) -> ComparedSetting:
+    return next(setting for setting in settings if setting.regularizer == PLAIN)
+
+
+def _list_measured(settings: Sequence[ComparedSetting], measures: Mapping[str, Measure]) -> list[str]:
+    return [name for name in measures if any(name in setting.values for setting in settings)]
+
+
+def _put_together(one: ComparedSetting, other: ComparedSetting, file: Path) -> ComparedSetting:
+    if same := [run for run in other.runs if run in one.runs]:
+        raise InputError(f"{file}: the run {same[0]} is in another comparison too; give each run once")
+    values = {name: one.values[name] + other.values[name] for name in one.values if name in other.values}
+    runs, seeds, commands = one.runs + other.runs, one.seeds + other.seeds, one.commands + other.commands
+    return ComparedSetting(one.regularizer, one.label, runs, seeds, commands, values)
+
+
+def _estimate(values: Sequence[float], least: float, most: float) -> Estimate:
+    """Mean over seeds; of one there is no interval, and its ends are the value."""
+    return (
+        Estimate(values[0], values[0], values[0])
+        if len(values) == 1
+        else seed_mean(list(values), least=least, most=most)
     )
 
 
@@ -211,14 +326,32 @@ def _heading(measure: str) -> str:
 
 def _format(setting: ComparedSetting, measure: str) -> str:
     if measure not in setting.values:
-        return "–"
+        return NOT_MEASURED
     estimate = setting.estimate(measure).to_dict()
-    return format_percent(estimate) if "srs" in measure else format_number(estimate)
+    text = format_percent(estimate) if "srs" in measure or "accuracy" in measure else format_number(estimate)
+    return text if len(setting.runs) > 1 else text.partition(" ")[0]  # one run has no interval over seeds
+
+
+def _format_change(change: Estimate | None) -> str:
+    if change is None:
+        return NOT_MEASURED
+    value, low, high = (f"{100 * number:+.0f}" for number in (change.value, change.low, change.high))
+    return value if change.low == change.high else f"{value} [{low}, {high}]"
 
 
 def _to_json(
-    settings: Sequence[ComparedSetting], recommended: ComparedSetting | None, margin: float, failed: Mapping[str, str]
+    settings: Sequence[ComparedSetting],
+    recommended: ComparedSetting | None,
+    beside_dropout: Mapping[str, Mapping[str, Sequence[str]]],
+    failed: Mapping[str, str],
+    margin: float,
 ) -> dict[str, Any]:
+    plain = _find_plain(settings)
+
+    def list_changes(setting: ComparedSetting) -> dict[str, dict[str, float]]:
+        changes = {name: setting.change_from(plain, name) for name in NEURON_MEASURES}
+        return {name: change.to_dict() for name, change in changes.items() if change is not None}
+
     return {
         "rule": RULE.format(margin=100 * margin),
         "recommended": None if recommended is None else recommended.label,
@@ -226,12 +359,14 @@ def _to_json(
             {
                 "regularizer": setting.regularizer,
                 "setting": setting.label,
-                "runs": list(setting.runs),
-                "commands": list(setting.commands),
-                "values": {name: list(values) for name, values in setting.values.items()},
+                "runs": setting.runs,
+                "seeds": setting.seeds,
+                "commands": setting.commands,
+                "values": setting.values,
+                "changes": {} if setting is plain else list_changes(setting),
             }
             for setting in settings
         ],
-        "beside_dropout": compare_with_dropout(settings),
-        "failed": dict(failed),
+        "beside_dropout": beside_dropout,
+        "failed": failed,
     }
