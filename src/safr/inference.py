@@ -139,6 +139,27 @@ def iter_logits(
         yield batch, logits
 
 
+def iter_hidden_states(
+    model: PreTrainedModel, texts: Sequence[EncodedText]
+) -> Iterator[tuple[Batch, Float[Tensor, "batch token width"]]]:
+    """Run texts through a model batch by batch, without gradients; yields batches with what leaves the last layer.
+
+    Args:
+        model: A model, such as a sentence encoder; it runs in evaluation mode.
+        texts: Encoded texts.
+
+    Raises:
+        InputError: The model does not return its hidden states, as an encoder-decoder.
+    """
+    for batch in iter_model_batches(model, texts):
+        with keeping_attention_type(model), evaluation_mode(model), torch.inference_mode():
+            outputs = model(**complete_batch(model, batch.inputs), output_hidden_states=True)
+        states = outputs.get("hidden_states")
+        if not states:
+            raise InputError(f"expected an encoder that returns its hidden states, got {type(model).__name__}")
+        yield batch, states[-1]
+
+
 def iter_target_logits(
     model: PreTrainedModel, rows: Sequence[TargetRow]
 ) -> Iterator[tuple[Batch, Float[Tensor, "batch token label"], Int[Tensor, "batch target"]]]:

@@ -117,7 +117,7 @@ def test_effective_features_are_a_mean_over_autoencoders(tokenizer, monkeypatch)
         return train(sample, active=active, steps=20, seed=seed)
 
     monkeypatch.setattr(module, "train_sparse_autoencoder", train_shortly)
-    monkeypatch.setattr(module, "_AUTOENCODER_TOKENS", 50)
+    monkeypatch.setattr("safr.evaluation.activations.SAMPLED_TOKENS", 50)
     several = safr.measure_neurons(tiny.model(), tokenizer, TEXTS, autoencoders=3, seed=4)
     assert seeds == [4, 5, 6]
     assert several.effective_features.low < several.effective_features.value < several.effective_features.high

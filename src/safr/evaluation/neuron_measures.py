@@ -30,6 +30,7 @@ from safr.evaluation.sparse_autoencoder import (
     train_sparse_autoencoder,
 )
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, seed_mean
+from safr.evaluation.word_vectors import word_vectors
 from safr.inference import check_model, encode_texts
 
 TOKEN_SHUFFLES = 5
@@ -78,6 +79,10 @@ class NeuronMeasures:
     """Class selectivity index of a text's largest activations, mean over neurons. None without labels."""
     single_class: Estimate | None = None
     """Share of the neurons, of those that are ever active, that answer to one class. None without labels."""
+    vector_monosemanticity: Estimate | None = None
+    """Monosemanticity score by the cosines of words' vectors, mean over neurons. None without an encoder."""
+    vector_monosemanticity_by_chance: float | None = None
+    """What that score of any neuron is by chance. None without an encoder."""
     effective_features: Estimate | None = None
     """psi, effective features for each neuron: mean over autoencoders with its interval over their seeds. None where no
     autoencoder is asked for."""
@@ -103,6 +108,7 @@ def measure_neurons(
     texts: Sequence[Text],
     labels: ArrayLike | Tensor | None = None,
     *,
+    encoder: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     site: str | None = None,
     max_tokens: int | None = None,
     autoencoders: int = AUTOENCODERS,
@@ -119,6 +125,8 @@ def measure_neurons(
         tokenizer: Its tokenizer.
         texts: At least two texts.
         labels: The class of each text. Default: nothing is measured by class.
+        encoder: An independent encoder of texts, such as a MiniLM, and its tokenizer. The monosemanticity score is then
+            also measured by the vectors of words that `safr.evaluation.word_vectors` gets from it.
         site: Where the neurons are, as in `fc1.0`. Default: behind the activation of the layer that explains the model.
         max_tokens: Longest text, in tokens. Default: what the model allows.
         autoencoders: How many sparse autoencoders are trained, which takes longer than all else. With 0, effective
@@ -127,7 +135,7 @@ def measure_neurons(
 
     Raises:
         InputError: There are fewer than two texts with words, not as many labels, labels of one class only, or no such
-            site; or the activations are not finite.
+            site; the activations are not finite; or the encoder does not fit, see `word_vectors`.
     """
     check_model(model)
     if autoencoders < 0:
@@ -140,11 +148,19 @@ def measure_neurons(
     if len(kept) < 2:
         raise InputError(f"measures of neurons need at least 2 texts with words, got {len(kept)}")
     encoded = [encoded[number] for number in kept]
-    gathered = _gather(model, encoded, site or get_neuron_site(model), np.random.default_rng(seed))
+    vectors = None if encoder is None else _token_vectors(*encoder, encoded)
+    gathered = _gather(model, encoded, site or get_neuron_site(model), np.random.default_rng(seed), vectors)
     statistics, by_neuron = gathered.statistics, gathered.measure_single_neurons()
     by_class: dict[str, Any] = {}
     if classes is not None:
         by_class = _measure_by_class(gathered.largest, classes[kept], by_neuron, seed)
+    by_vectors: dict[str, Any] = {}
+    if gathered.similar is not None:
+        by_neuron["vector_monosemanticity"] = gathered.similar.monosemanticity_score()
+        by_vectors = {
+            "vector_monosemanticity": _mean(by_neuron["vector_monosemanticity"], limits=(-1.0, 1.0)),
+            "vector_monosemanticity_by_chance": gathered.similar.mean_similarity(),
+        }
     by_features: dict[str, Any] = {}
     if autoencoders:
         by_features = _count_features(gathered.sample, range(seed, seed + autoencoders))
@@ -163,6 +179,7 @@ def measure_neurons(
         token_sparsity=bootstrap_mean(gathered.token_sparsity, gathered.counts, limits=SHARE),
         by_neuron=by_neuron,
         **by_class,
+        **by_vectors,
         **by_features,
     )
 
@@ -179,6 +196,8 @@ class _Gathered:
     token_sparsity: Float[np.ndarray, " text"]
     counts: Int[np.ndarray, " text"]
     sample: Float[np.ndarray, "token neuron"]
+    similar: NeuronStatistics | None
+    """By the vectors of words; None without."""
 
     def measure_single_neurons(self) -> dict[str, Float[np.ndarray, " neuron"]]:
         return {
@@ -194,12 +213,19 @@ class _Gathered:
         return float(entropies.mean()) if entropies.size else float("nan")
 
 
-def _gather(model: PreTrainedModel, texts: Sequence[EncodedText], site: str, rng: np.random.Generator) -> _Gathered:
+def _gather(
+    model: PreTrainedModel,
+    texts: Sequence[EncodedText],
+    site: str,
+    rng: np.random.Generator,
+    vectors: Sequence[Float[np.ndarray, "_ dimension"]] | None,
+) -> _Gathered:
     ids = [content_ids(text) for text in texts]
     counts = np.array([len(row) for row in ids])
     shuffles = [_shuffle(ids, rng) for _ in range(TOKEN_SHUFFLES)]
     is_sampled = sample_tokens(counts, rng)
     statistics, shuffled = NeuronStatistics(), [NeuronStatistics() for _ in shuffles]
+    similar = None if vectors is None else NeuronStatistics()
     largest: dict[int, NDArray] = {}
     active, sparsity, sample = np.zeros(len(texts)), np.zeros(len(texts)), list[NDArray]()
     for numbers, name, rows in iter_activations(model, texts, site):
@@ -207,6 +233,9 @@ def _gather(model: PreTrainedModel, texts: Sequence[EncodedText], site: str, rng
         statistics.update(values, np.concatenate([ids[number] for number in numbers]))
         for one, shuffle in zip(shuffled, shuffles, strict=True):
             one.update(values, np.concatenate([shuffle[number] for number in numbers]))
+        if similar is not None and vectors is not None:
+            units = np.concatenate([vectors[number] for number in numbers])
+            similar.update(values, np.zeros(len(values)), vectors=units)
         for number, row in zip(numbers, rows, strict=True):
             rectified = rectify_activations(row)
             largest[number] = rectified.max(axis=0)
@@ -214,7 +243,19 @@ def _gather(model: PreTrainedModel, texts: Sequence[EncodedText], site: str, rng
             sparsity[number] = np.nan_to_num(hoyer_sparsity(rectified, axis=1)).mean()
             sample.append(row[is_sampled[number]])
     rows = [largest[number] for number in range(len(texts))]
-    return _Gathered(site, statistics, shuffled, np.stack(rows), active, sparsity, counts, np.concatenate(sample))
+    return _Gathered(
+        site, statistics, shuffled, np.stack(rows), active, sparsity, counts, np.concatenate(sample), similar
+    )
+
+
+def _token_vectors(
+    encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[EncodedText]
+) -> list[Float[np.ndarray, "_ dimension"]]:
+    """The vector of each token's word."""
+    return [
+        vectors[[word for word in text.word_of_token if word is not None]]
+        for text, vectors in zip(texts, word_vectors(encoder, tokenizer, texts), strict=True)
+    ]
 
 
 def _measure_by_class(
@@ -241,9 +282,9 @@ def _count_features(sample: Float[np.ndarray, "token neuron"], seeds: Sequence[i
     return {"effective_features": mean, "unexplained": float(np.mean([count.unexplained for count in counted]))}
 
 
-def _mean(values: Float[np.ndarray, " neuron"]) -> Estimate | None:
-    """Mean over neurons of a share; None where fewer than two neurons have one."""
-    return mean_over_neurons(values, limits=SHARE) if np.count_nonzero(~np.isnan(values)) >= 2 else None
+def _mean(values: Float[np.ndarray, " neuron"], limits: tuple[float, float] = SHARE) -> Estimate | None:
+    """Mean over neurons; None where fewer than two neurons have a value."""
+    return mean_over_neurons(values, limits=limits) if np.count_nonzero(~np.isnan(values)) >= 2 else None
 
 
 def _shuffle(ids: Sequence[NDArray], rng: np.random.Generator) -> list[NDArray]:
