@@ -62,10 +62,10 @@ def test_the_autoencoder_by_hand():
 
 
 def test_shares_of_active_features_by_hand():
-    latents = torch.tensor([[2.0, 0, 0, 0], [0, 1, 3, 0], [0, 3, 0, 0]])
-    shares = feature_shares(latents)  # of its own; a quarter of one and another of its own; three quarters
-    torch.testing.assert_close(shares, torch.tensor([1.0, 1.25, 0.75]) / 3)
-    torch.testing.assert_close(feature_shares(latents * torch.tensor([2.0, 5, 0.1, 7])), shares)  # no unit of a feature
+    latents = torch.tensor([[2.0, 0, 0, 0], [0, 1, 4, 0], [0, 3, 0, 0]])
+    shares = feature_shares(latents)
+    torch.testing.assert_close(shares, torch.tensor([0.2, 0.5, 0.3]))
+    torch.testing.assert_close(feature_shares(7 * latents), shares)
     assert feature_shares(torch.zeros(2, 3)).tolist() == [0, 0]
     assert feature_shares(torch.zeros(0, 3)).tolist() == []
 

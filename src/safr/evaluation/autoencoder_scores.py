@@ -15,11 +15,14 @@ from safr.errors import InputError
 from safr.evaluation.activations import iter_activations, sample_activations
 from safr.evaluation.sparse_autoencoder import SparseAutoencoder, feature_shares, train_sparse_autoencoder
 
+ACTIVE_LATENTS = 16
+"""Latents that may be active for a token."""
+
 
 def train_on_texts(
     model: PreTrainedModel, texts: Sequence[EncodedText], site: str | None = None, seed: int = 0
 ) -> SparseAutoencoder:
-    """A sparse autoencoder of a model's neurons, trained on tokens drawn from texts.
+    """A small sparse autoencoder of a model's neurons, trained on tokens drawn from texts: a latent for each neuron.
 
     Args:
         model: A model; it runs in evaluation mode.
@@ -31,7 +34,8 @@ def train_on_texts(
         InputError: There is no such site, or there are too few texts; see `train_sparse_autoencoder`.
     """
     activations = sample_activations(model, texts, site or get_neuron_site(model), seed)
-    return train_sparse_autoencoder(activations, seed=seed)
+    latents = activations.shape[1]
+    return train_sparse_autoencoder(activations, latents=latents, active=min(ACTIVE_LATENTS, latents), seed=seed)
 
 
 def autoencoder_scores(
@@ -40,7 +44,7 @@ def autoencoder_scores(
     autoencoder: SparseAutoencoder,
     site: str | None = None,
 ) -> Scores:
-    """Share of a text's active features that every word has, for its tokens together; see `feature_shares`.
+    """Share of the features' activation in a text that every word has, its tokens together; see `feature_shares`.
 
     Args:
         model: A model; it runs in evaluation mode.
