@@ -15,7 +15,8 @@ import pytest
 
 import safr
 from safr.config import RENAMED_SETTINGS, setting_names
-from safr.evaluation.statistics import format_percent, seed_mean
+from safr.evaluation.statistics import format_number, format_percent, seed_mean
+from safr.experiments.comparison_table import NEURON_MEASURES, change_table, read_comparisons
 from safr.experiments.paper import paper_numbers
 from safr.losses import NEURON_LOSSES
 from tests.test_architecture import ORDER
@@ -208,6 +209,46 @@ def test_the_table_of_methods_on_minilm_is_the_committed_evidence():
     for line, name in zip(table, methods, strict=True):
         method = names.get(name, name.replace(" ", "_"))
         assert line == row(name, *(evidence_cell("evidence_minilm", run, method, metric) for metric, run in runs))
+
+
+def test_what_was_found_of_regularizers_is_the_committed_comparison():
+    plain, safr = read_comparisons([RESULTS / "compare" / "sst2_paper.json"])
+    found = section(PAGES["docs/compare.md"], "What we found")
+    neurons = {
+        "MonoScore, same token": "monosemanticity",
+        "token entropy": "token_entropy",
+        "class separability": "class_separability",
+        "class selectivity": "class_selectivity",
+        "Hoyer sparsity": "neuron_sparsity",
+        "active": "active",
+    }
+    rows, changes = [], change_table([plain, safr])
+    for name, measure in neurons.items():
+        values = (format_number(setting.estimate(measure).to_dict()) for setting in (plain, safr))
+        rows.append(row(name, *values, changes.rows[0][changes.columns.index(NEURON_MEASURES[measure].heading)]))
+    explanations = {
+        "accuracy, test, %": "test_accuracy",
+        "SRS by capacity, test, %": "test_srs",
+        "SRS by relevance, 400 test texts, %": "test_srs_relevance",
+        "SRS by a sparse autoencoder, 400 test texts, %": "test_srs_autoencoder",
+        "NAOPC of capacity, 100 test texts": "test_naopc",
+        "NAOPC of a sparse autoencoder, 100 test texts": "test_naopc_autoencoder",
+    }
+    for name, measure in explanations.items():
+        write = format_number if "naopc" in measure else format_percent
+        values = [
+            write(setting.estimate(measure).to_dict()) if measure in setting.values else "–"
+            for setting in (plain, safr)
+        ]
+        rows.append(row(name, *values, ""))
+    assert sorted(table_lines(found)[2:]) == sorted(rows)
+    by_minilm = json.loads((RESULTS / "compare" / "sst2_paper_by_minilm.json").read_text())
+    scores = {name: score["value"] for name, score in by_minilm["monosemanticity"].items()}
+    ratios = [scores[f"{safr.label},seed={seed}"] / scores[f"plain,seed={seed}"] for seed in range(3)]
+    change = seed_mean([ratio - 1 for ratio in ratios], least=-1)
+    text = " ".join(found.split())
+    assert f"{100 * change.value:.1f} % [{100 * change.low:.1f}, {100 * change.high:.1f}]" in text
+    assert f"at chance, {by_minilm['by_chance']:.4f}, in both" in text
 
 
 def test_the_costs_are_the_committed_benchmark():
