@@ -287,6 +287,7 @@ def compare_command(
         )
     less_important = ("seeds", "NAOPC by autoencoder, test", "of a single class", "Hoyer sparsity", "dead", "active")
     for table in write_comparison(output, judged, margin / 100, failed):
+        console.print()
         print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)
     console.print(f"table, runs and pictures: {output.resolve()}")
     return 1 if failed else 0

@@ -15,8 +15,8 @@ from safr.errors import InputError
 from safr.evaluation.activations import iter_activations, sample_activations
 from safr.evaluation.sparse_autoencoder import SparseAutoencoder, feature_shares, train_sparse_autoencoder
 
-ACTIVE_LATENTS = 16
-"""Latents that may be active for a token."""
+SCORING_LATENTS = 16
+"""Latents that may be active for a token when words are scored."""
 
 
 def train_on_texts(
@@ -35,7 +35,7 @@ def train_on_texts(
     """
     activations = sample_activations(model, texts, site or get_neuron_site(model), seed)
     latents = activations.shape[1]
-    return train_sparse_autoencoder(activations, latents=latents, active=min(ACTIVE_LATENTS, latents), seed=seed)
+    return train_sparse_autoencoder(activations, latents=latents, active=min(SCORING_LATENTS, latents), seed=seed)
 
 
 def autoencoder_scores(

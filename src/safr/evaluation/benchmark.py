@@ -113,8 +113,11 @@ def benchmark(
         raise InputError(f"`costly_texts` must be at least 2, got {costly_texts}")
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
-    reserved = ("random", ABSOLUTE_PREFIX, AUTOENCODER)
-    if taken := [name for name in files or {} if is_method(name) or name.startswith(reserved)]:
+    if taken := [
+        name
+        for name in files or {}
+        if is_method(name) or name == AUTOENCODER or name.startswith(("random", ABSOLUTE_PREFIX))
+    ]:
         raise InputError(f"{taken[0]!r} is the name of a method; give the scores of the file another name")
     with ExitStack() as stack:
         if isinstance(run_or_model, Run):
