@@ -248,7 +248,7 @@ def test_what_was_found_of_regularizers_is_the_committed_comparison():
     change = seed_mean([ratio - 1 for ratio in ratios], least=-1)
     text = " ".join(found.split())
     assert f"{100 * change.value:.1f} % [{100 * change.low:.1f}, {100 * change.high:.1f}]" in text
-    assert f"at chance, {by_minilm['by_chance']:.4f}, in both" in text
+    assert f"about at chance, {by_minilm['by_chance']:.4f}, in both" in text
 
 
 def test_the_costs_are_the_committed_benchmark():
