@@ -26,7 +26,7 @@ QUESTION, TEXT = "where was it , please ?", "film Ben plot New York scene May st
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("answers")
-    data = write_answers(folder / "data.json", rows=600)
+    data = write_answers(folder / "data.json", rows=1500)  # of fewer it learns too little on some processors
     assert main(["train", "--data", str(data), *SIZES, "--output", str(folder / "run")]) == 0
     return Run(folder / "run")
 
