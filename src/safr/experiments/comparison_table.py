@@ -186,8 +186,7 @@ def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSet
         settings: Settings, plain among them.
         margin: Accuracy on dev, as a fraction, that may be lost against plain.
     """
-    least = _find_plain(settings).estimate("dev_accuracy").value - margin
-    return choose_setting([setting for setting in settings if setting.estimate("dev_accuracy").value >= least])
+    return choose_setting(_keep_accurate(settings, _find_plain(settings), margin))
 
 
 def choose_setting(settings: Sequence[ComparedSetting]) -> ComparedSetting | None:
@@ -208,12 +207,10 @@ def compare_with_dropout(settings: Sequence[ComparedSetting], margin: float) -> 
         settings: Settings, plain among them.
         margin: Accuracy on dev, as a fraction, that may be lost against plain.
     """
-    least = _find_plain(settings).estimate("dev_accuracy").value - margin
-    chosen = {}
+    plain, chosen = _find_plain(settings), {}
     for name in dict.fromkeys(setting.regularizer for setting in settings):
         own = [setting for setting in settings if setting.regularizer == name]
-        accurate = [setting for setting in own if setting.estimate("dev_accuracy").value >= least]
-        chosen[name] = choose_setting(accurate or own)
+        chosen[name] = choose_setting(_keep_accurate(own, plain, margin) or own)
     dropout, found = chosen.get(DROPOUT), {}
     for name, setting in chosen.items():
         if dropout is None or setting is None or name in (DROPOUT, PLAIN):
@@ -293,6 +290,12 @@ def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
 
 def _find_plain(settings: Sequence[ComparedSetting]) -> ComparedSetting:
     return next(setting for setting in settings if setting.regularizer == PLAIN)
+
+
+def _keep_accurate(settings: Sequence[ComparedSetting], plain: ComparedSetting, margin: float) -> list[ComparedSetting]:
+    """The settings that lose at most a margin of plain's accuracy on dev."""
+    least = plain.estimate("dev_accuracy").value - margin
+    return [setting for setting in settings if setting.estimate("dev_accuracy").value >= least]
 
 
 def _list_measured(settings: Sequence[ComparedSetting], measures: Mapping[str, Measure]) -> list[str]:
