@@ -15,7 +15,11 @@ from safr.evaluation.statistics import bootstrap_mean
 from tests import tiny
 
 TEXTS, LABELS = (list(column) for column in zip(*tiny.sentences(40, 0, longest=9), strict=True))
-BY_CLASS = ("class_separability", "class_separability_by_chance", "class_selectivity", "single_class")
+BY_CLASS = tuple(
+    f"{name}{chance}"
+    for name in ("class_separability", "class_selectivity", "single_class")
+    for chance in ("", "_by_chance")
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,14 @@ def test_chance_is_what_shuffled_words_and_labels_give(measured, tokenizer):
     null = permutation_null(monosemanticity_score, values, ids, draws=50)
     assert measured.monosemanticity_by_chance == pytest.approx(np.nanmean(null.null), abs=0.005)
     assert measured.monosemanticity.value > measured.monosemanticity_by_chance
-    assert 0 < measured.class_separability_by_chance < 1
+    largest, rng = np.stack([row.max(axis=0) for row, _ in rows]), np.random.default_rng(1)
+    shuffled = [rng.permutation(LABELS) for _ in range(200)]
+    separability = np.mean([class_separability(largest, labels) for labels in shuffled])
+    assert measured.class_separability_by_chance == pytest.approx(separability, rel=0.1)
+    index = np.array([class_selectivity_index(largest, labels) for labels in shuffled])
+    index = index[~np.isnan(index)]
+    assert measured.class_selectivity_by_chance == pytest.approx(index.mean(), rel=0.2)
+    assert measured.single_class_by_chance == pytest.approx(np.mean(index >= 0.5), abs=0.05)
 
 
 def test_intervals_hold_their_means_and_those_of_tokens_are_over_texts(measured, tokenizer):
@@ -94,7 +105,7 @@ def test_intervals_hold_their_means_and_those_of_tokens_are_over_texts(measured,
 
 def test_without_labels_nothing_is_measured_by_class(measured, tokenizer):
     plain = safr.measure_neurons(tiny.model(), tokenizer, TEXTS, autoencoders=0)
-    assert [getattr(plain, name) for name in BY_CLASS] == [None] * 4
+    assert [getattr(plain, name) for name in BY_CLASS] == [None] * len(BY_CLASS)
     assert plain.monosemanticity == measured.monosemanticity
 
 
@@ -136,7 +147,8 @@ def test_dead_neurons_have_no_value(tokenizer):
     assert found.dead.value == 1
     assert (found.active.value, found.token_sparsity.value) == (0, 0)
     assert found.monosemanticity is found.token_entropy is found.class_selectivity is found.single_class is None
-    assert found.to_dict()["token_entropy_by_chance"] is None
+    for name in ("token_entropy", "class_selectivity", "single_class"):
+        assert found.to_dict()[f"{name}_by_chance"] is None
     assert found.class_separability.value == 0
 
 

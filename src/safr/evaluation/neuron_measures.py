@@ -45,7 +45,8 @@ class NeuronMeasures:
     """Measures of the neurons at one site of a model, with 95 % intervals.
 
     Means over neurons have intervals over neurons, and those over tokens intervals over texts. A mean is None where
-    fewer than two neurons have a value, as where all are dead.
+    fewer than two neurons have a value, as where all are dead. How sparse neurons are has no value by chance: shuffling
+    the tokens does not change it.
     """
 
     site: str
@@ -77,8 +78,12 @@ class NeuronMeasures:
     """Its mean when the labels are shuffled. None without labels."""
     class_selectivity: Estimate | None = None
     """Class selectivity index of a text's largest activations, mean over neurons. None without labels."""
+    class_selectivity_by_chance: float | None = None
+    """Its mean when the labels are shuffled; NaN where all neurons are dead. None without labels."""
     single_class: Estimate | None = None
     """Share of the neurons, of those that are ever active, that answer to one class. None without labels."""
+    single_class_by_chance: float | None = None
+    """That share when the labels are shuffled; NaN where all neurons are dead. None without labels."""
     vector_monosemanticity: Estimate | None = None
     """Monosemanticity score by the cosines of words' vectors, mean over neurons. None without an encoder."""
     vector_monosemanticity_by_chance: float | None = None
@@ -208,9 +213,7 @@ class _Gathered:
         }
 
     def mean_shuffled_entropy(self) -> float:
-        entropies = np.concatenate([statistics.token_entropy(normalized=True) for statistics in self.shuffled])
-        entropies = entropies[~np.isnan(entropies)]
-        return float(entropies.mean()) if entropies.size else float("nan")
+        return _nan_mean(np.concatenate([shuffled.token_entropy(normalized=True) for shuffled in self.shuffled]))
 
 
 def _gather(
@@ -261,16 +264,25 @@ def _token_vectors(
 def _measure_by_class(
     largest: Float[np.ndarray, "text neuron"], classes: NDArray, by_neuron: dict[str, NDArray], seed: int
 ) -> dict[str, Any]:
-    null = permutation_null(class_separability, largest, classes, seed=seed)
-    index = class_selectivity_index(largest, classes)
-    by_neuron |= {"class_separability": null.observed, "class_selectivity": index}
-    answers = np.where(np.isnan(index), np.nan, index >= ANSWERS_TO_ONE_CLASS)
+    separability, selectivity, single_class = (
+        permutation_null(measure, largest, classes, seed=seed)
+        for measure in (class_separability, class_selectivity_index, _answers_to_one_class)
+    )
+    by_neuron |= {"class_separability": separability.observed, "class_selectivity": selectivity.observed}
     return {
-        "class_separability": _mean(null.observed),
-        "class_separability_by_chance": float(null.null.mean()),
-        "class_selectivity": _mean(index),
-        "single_class": _mean(answers),
+        "class_separability": _mean(separability.observed),
+        "class_separability_by_chance": float(separability.null.mean()),
+        "class_selectivity": _mean(selectivity.observed),
+        "class_selectivity_by_chance": _nan_mean(selectivity.null),
+        "single_class": _mean(single_class.observed),
+        "single_class_by_chance": _nan_mean(single_class.null),
     }
+
+
+def _answers_to_one_class(largest: Float[np.ndarray, "text neuron"], classes: NDArray) -> Float[np.ndarray, " neuron"]:
+    """1 for a neuron that answers to one class and 0 for one that does not; NaN for one that is never active."""
+    index = class_selectivity_index(largest, classes)
+    return np.where(np.isnan(index), np.nan, index >= ANSWERS_TO_ONE_CLASS)
 
 
 def _count_features(sample: Float[np.ndarray, "token neuron"], seeds: Sequence[int]) -> dict[str, Any]:
@@ -285,6 +297,12 @@ def _count_features(sample: Float[np.ndarray, "token neuron"], seeds: Sequence[i
 def _mean(values: Float[np.ndarray, " neuron"], limits: tuple[float, float] = SHARE) -> Estimate | None:
     """Mean over neurons; None where fewer than two neurons have a value."""
     return mean_over_neurons(values, limits=limits) if np.count_nonzero(~np.isnan(values)) >= 2 else None
+
+
+def _nan_mean(values: Float[np.ndarray, " neuron"]) -> float:
+    """Mean of the values that are there; NaN where none is."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if there.size else float("nan")
 
 
 def _shuffle(ids: Sequence[NDArray], rng: np.random.Generator) -> list[NDArray]:
