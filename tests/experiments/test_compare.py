@@ -154,7 +154,9 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
+def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, monkeypatch, capsys):
+    for name in ("dropout", "TopK"):
+        monkeypatch.setitem(REGULARIZERS, name, REGULARIZERS[name][:1])
     folder, reviews = tmp_path / "compared", tmp_path / "reviews.csv"
     rows = tiny.sentences(60, 0, longest=9)
     reviews.write_text("text,label\n" + "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in rows))
@@ -163,7 +165,7 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
     asked = ["compare", "--data", str(reviews), "--output", str(folder), *chosen]
     assert main(asked) == 0
     out = capsys.readouterr().out
-    assert "10 runs" in out
+    assert "6 runs" in out
     assert "Recommended" in out
     found = json.loads((folder / "comparison.json").read_text())
     gated = next(entry for entry in found["settings"] if entry["setting"] == "top_k=32")
@@ -171,6 +173,7 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
     assert set(found["beside_dropout"]) == {"TopK"}
     assert {"test_srs_relevance", "test_naopc", "monosemanticity", "effective_features"} <= set(gated["values"])
     assert set(gated["changes"]) <= set(NEURON_MEASURES)
+    assert "vector_monosemanticity" not in gated["values"]
     assert gated["changes"]["active"]["value"] < 0
     assert "test_srs_autoencoder" not in gated["values"]
     assert len(found["settings"][0]["values"]["test_srs_autoencoder"]) == 2, "plain is read out by an autoencoder"
@@ -179,4 +182,12 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, capsys):
     assert main(asked) == 0
     assert (folder / "comparison.md").read_text() == table
     assert {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")} == times
+    asked[asked.index("--autoencoders") + 1] = "0"
+    assert main([*asked, "--encoder", str(minilm)]) == 0, "what is asked for later is measured then"
+    found = json.loads((folder / "comparison.json").read_text())
+    for entry in found["settings"]:
+        values, above = (entry["values"][f"vector_monosemanticity{name}"] for name in ("", "_above_chance"))
+        assert all(above < value < 1 for value, above in zip(values, above, strict=True))
+    assert main([*asked, "--encoder", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere': expected" in capsys.readouterr().err
     assert Run(folder / "top_k=32,seed=0").settings.regularization.top_k == 32

@@ -10,7 +10,7 @@ from safr.evaluation.evaluate import evaluate
 from safr.model.attach import attach
 from safr.model.save import save
 from safr.runs import Run
-from safr.training.adopt import adopt_model, is_model, load_trained
+from safr.training.adopt import adopt_model, is_model, load_text_encoder, load_trained
 from tests import tiny
 from tests.task_data import write_task
 
@@ -54,6 +54,20 @@ def test_a_model_of_transformers_becomes_a_run_with_its_own_predictions(tmp_path
     assert {row["label"] for row in scores["classes"]["per_class"]} <= {"good", "bad"}
     assert run.is_adopted
     assert run.command == f"safr evaluate {folder} --data {reviews} --task classification"
+
+
+def test_an_encoder_is_loaded_without_the_head_it_was_saved_with(tmp_path):
+    model, words = bert()
+    encoder, tokenizer = load_text_encoder(str(write_model(tmp_path / "bert", model, words)))
+    inputs = tokenizer(["a good film"], return_tensors="pt").to(encoder.device)
+    expected = model.bert(**inputs.to("cpu")).last_hidden_state
+    torch.testing.assert_close(encoder(**inputs.to(encoder.device)).last_hidden_state.cpu(), expected)
+    with pytest.raises(InputError, match="model 'nowhere': expected"):
+        load_text_encoder("nowhere")
+    weights = {name: weight for name, weight in model.state_dict().items() if "layer.1" not in name}
+    model.save_pretrained(tmp_path / "bert", state_dict=weights)
+    with pytest.raises(InputError, match=r"expected the weights of a BertModel, found none for encoder\.layer\.1"):
+        load_text_encoder(str(tmp_path / "bert"))
 
 
 def test_classes_without_names_get_those_of_the_data(tmp_path, reviews):

@@ -222,6 +222,7 @@ def compare_command(
     seeds: int | None = None,
     texts: int = 400,
     autoencoders: int = 0,
+    encoder: str | None = None,
     margin: float = 2.0,
     engine: Literal["joblib", "ray"] = "joblib",
     workers: int | None = None,
@@ -240,6 +241,8 @@ def compare_command(
         seeds: How many seeds each setting is run with, counted from `--seed`. Default: 3.
         texts: Largest number of test texts whose explanations are judged.
         autoencoders: How many sparse autoencoders count the features of each run's neurons. One takes minutes.
+        encoder: Folder or hub name of an independent encoder of texts, such as a MiniLM. Whether the words of a
+            neuron are alike is then also measured by its vectors.
         margin: Points of accuracy that the recommended setting may lose against plain.
         engine: `joblib` uses processes of this machine, `ray` a Ray cluster.
         workers: How many runs are trained at the same time. Default: one for each core.
@@ -252,6 +255,7 @@ def compare_command(
     from safr.experiments.comparison_table import write_comparison
     from safr.experiments.runner import run_jobs
     from safr.experiments.sweep import check_margin
+    from safr.training.adopt import load_text_encoder
 
     seed_range = parse_seeds(settings, seeds)
     check_margin(margin / 100)
@@ -259,6 +263,7 @@ def compare_command(
         raise InputError(f"--texts must be at least 2, got {texts}")
     if autoencoders < 0:
         raise InputError(f"--autoencoders must be at least 0, got {autoencoders}")
+    loaded = None if encoder is None else load_text_encoder(encoder)
     jobs = comparison_jobs(resolve_paths(settings), seed_range, regularizers or None)
     console = _console()
     console.print(f"{len(jobs)} runs in {output}")
@@ -282,6 +287,7 @@ def compare_command(
             [name for name in jobs if name not in failed],
             texts=texts,
             autoencoders=autoencoders,
+            encoder=loaded,
             data_dir=data_dir,
             parts=steps.begin_part,
         )

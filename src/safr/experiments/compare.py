@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from safr.config import Settings
 from safr.data import TextDataset
 from safr.errors import InputError
@@ -74,6 +76,7 @@ def judge_runs(
     names: Sequence[str],
     texts: int = BENCHMARKED_TEXTS,
     autoencoders: int = 0,
+    encoder: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     data_dir: Path | None = None,
     parts: PartProgress = no_progress,
 ) -> tuple[ComparedSetting, ...]:
@@ -85,11 +88,14 @@ def judge_runs(
         texts: Test texts whose explanations are judged.
         autoencoders: Sparse autoencoders that count the features of each run's neurons, which takes longer than all
             else; 0 leaves that out.
+        encoder: An independent encoder of texts, such as a MiniLM, and its tokenizer. MonoScore is then also measured
+            by its vectors of words.
         data_dir: Folder where archives of data are looked for first.
         parts: Called with the name of each part as it begins.
 
     Raises:
-        InputError: No run of plain is there, the data changed between runs, or the task has no accuracy.
+        InputError: No run of plain is there, the data changed between runs, the task has no accuracy, or the encoder
+            does not fit.
     """
     if not any(_is_plain(name) for name in names):
         raise InputError("no run of plain is finished, with which the others are compared; see the failed runs above")
@@ -101,20 +107,23 @@ def judge_runs(
     values = {}
     for done, (name, run) in enumerate(runs.items()):
         parts(name)(done, len(runs))
-        values[name] = _judge(run, data, texts, autoencoders, data_dir)
+        values[name] = _read_scores(run) | _measure_neurons(run, data, autoencoders, encoder)
+        values[name] |= _judge_explanations(run, data, texts, data_dir)
     return _group(runs, values)
 
 
-def _judge(run: Run, data: TextDataset, texts: int, autoencoders: int, data_dir: Path | None) -> dict[str, float]:
-    """All numbers of a run, by measure; those that could not be taken are missing."""
+def _read_scores(run: Run) -> dict[str, float]:
+    """Accuracy and SRS of a run; SRS is missing where it could not be taken."""
     dev, test = run.read_scores(scores_path(run, "dev")), run.scores
-    found: dict[str, float | None] = {
-        "dev_accuracy": dev["accuracy"]["value"],
-        "test_accuracy": test["accuracy"]["value"],
-    }
+    found = {"dev_accuracy": dev["accuracy"]["value"], "test_accuracy": test["accuracy"]["value"]}
     for name, scores in (("srs", dev), ("test_srs", test)):
-        found[name] = None if scores.get("srs") is None else scores["srs"][str(MAIN_PERCENT)]["value"]
-    found |= _measure_neurons(run, data, autoencoders)
+        if scores.get("srs") is not None:
+            found[name] = scores["srs"][str(MAIN_PERCENT)]["value"]
+    return found
+
+
+def _judge_explanations(run: Run, data: TextDataset, texts: int, data_dir: Path | None) -> dict[str, float]:
+    """The benchmark's measures of a run's explanations, of those that could be taken."""
     judged = benchmark(
         run,
         data,
@@ -124,42 +133,47 @@ def _judge(run: Run, data: TextDataset, texts: int, autoencoders: int, data_dir:
         limit=texts,
         data_dir=data_dir,
     )["methods"]
-
-    def read(method: str, metric: str) -> float | None:
-        return judged[method]["values"]["delete"].get(metric, {}).get("value")
-
-    found |= {"test_srs_relevance": read("relevance", "srs"), "test_naopc": read("capacity", "naopc")}
+    asked = [("test_srs_relevance", "relevance", "srs"), ("test_naopc", "capacity", "naopc")]
     if _is_plain(run.name):
-        found |= {f"test_{metric}_autoencoder": read(AUTOENCODER, metric) for metric in ("srs", "naopc")}
-    return {name: float(value) for name, value in found.items() if value is not None and not math.isnan(value)}
+        asked += [(f"test_{metric}_autoencoder", AUTOENCODER, metric) for metric in ("srs", "naopc")]
+    found = {}
+    for name, method, metric in asked:
+        value = judged[method]["values"]["delete"].get(metric, {}).get("value")
+        if value is not None and not math.isnan(value):
+            found[name] = float(value)
+    return found
 
 
-def _measure_neurons(run: Run, data: TextDataset, autoencoders: int) -> dict[str, float | None]:
+def _measure_neurons(
+    run: Run,
+    data: TextDataset,
+    autoencoders: int,
+    encoder: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None,
+) -> dict[str, float]:
     """The measures of a run's neurons on its dev split; they are kept in `neurons_dev.json` in its folder."""
+    measured_with = {"autoencoders": autoencoders, "encoder": None if encoder is None else encoder[0].name_or_path}
     file = run.folder / "neurons_dev.json"
     kept = read_json(file) if file.is_file() else None
-    if kept is None or kept["autoencoders"] != autoencoders:
+    if kept is None or kept.get("measured_with") != measured_with:
         model, tokenizer = run.load_model()
         dev = align_labels(model, tokenizer, data, run.settings.max_tokens).dev
-        labels = list(dev.labels) if get_task(model) == "classification" else None
         measured = measure_neurons(
             model,
             tokenizer,
             dev.texts,
-            labels,
+            list(dev.labels) if get_task(model) == "classification" else None,
+            encoder=encoder,
             max_tokens=run.settings.max_tokens,
             autoencoders=autoencoders,
             seed=run.settings.recipe.seed,
         )
-        kept = {"autoencoders": autoencoders, "measures": measured.to_dict()}
+        kept = {"measured_with": measured_with, "measures": measured.to_dict()}
         write_json(file, kept)
     measures = kept["measures"]
     found = {name: value["value"] for name, value in measures.items() if isinstance(value, dict)}
     found["active"] /= measures["neurons"]
-    for name in ("monosemanticity", "class_separability"):
-        if name in found:
-            found[f"{name}_above_chance"] = found[name] - measures[f"{name}_by_chance"]
-    return {name: value for name, value in found.items() if name in NEURON_MEASURES}
+    above = {f"{name}_above_chance": value - measures.get(f"{name}_by_chance", 0.0) for name, value in found.items()}
+    return {name: value for name, value in (found | above).items() if name in NEURON_MEASURES}
 
 
 def _group(runs: Mapping[str, Run], values: Mapping[str, Mapping[str, float]]) -> tuple[ComparedSetting, ...]:

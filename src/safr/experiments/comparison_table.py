@@ -47,10 +47,13 @@ A sparse autoencoder reads out the plain model, so that training for readable ne
 NEURON_MEASURES: dict[str, Measure] = {
     "monosemanticity": Measure("MonoScore", "higher"),
     "monosemanticity_above_chance": Measure("MonoScore above chance", "higher", least=-1.0),
+    "vector_monosemanticity": Measure("MonoScore by vectors", "higher", least=-1.0),
+    "vector_monosemanticity_above_chance": Measure("MonoScore by vectors above chance", "higher", least=-2.0),
     "token_entropy": Measure("token entropy", "lower"),
     "class_separability": Measure("class separability", "higher"),
     "class_separability_above_chance": Measure("class separability above chance", "higher", least=-1.0),
     "class_selectivity": Measure("class selectivity", "higher"),
+    "class_selectivity_above_chance": Measure("class selectivity above chance", "higher", least=-1.0),
     "single_class": Measure("of a single class", "higher"),
     "neuron_sparsity": Measure("Hoyer sparsity", "higher"),
     "active": Measure("active", "lower"),

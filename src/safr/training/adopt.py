@@ -7,10 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from transformers import (
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.config import Regularization, Settings, Task
 from safr.data import TextDataset, load_data
@@ -29,6 +26,7 @@ from safr.training.prepare import (
     fit_max_tokens,
     load_config,
     load_model_tokenizer,
+    load_pretrained,
     load_with_head,
     prepare_writer,
     record_data,
@@ -76,6 +74,32 @@ def load_trained(
     config = load_config(name, {"problem_type": PROBLEM_TYPES[task]} if task in PROBLEM_TYPES else {})
     model: Any = load_with_head(name, config, tokenizer)
     return model.to(target).eval(), tokenizer
+
+
+def load_text_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A pretrained encoder of texts without a head, such as a MiniLM, and its tokenizer.
+
+    Args:
+        name: A folder of transformers, or a hub's name.
+
+    Raises:
+        InputError: There is no such model, or some of its weights are missing.
+    """
+    tokenizer = load_model_tokenizer(name)
+    model, loading = load_pretrained(
+        AutoModel.from_pretrained,
+        name,
+        config=load_config(name, {}),
+        trust_remote_code=False,
+        output_loading_info=True,
+    )
+    # A model with another head is saved without the pooler, which no hidden state depends on.
+    missing = sorted(weight for weight in loading["missing_keys"] if not weight.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"model '{name}': expected the weights of a {type(model).__name__}, found none for {', '.join(missing[:3])}"
+        )
+    return model.to(find_device(default_device())).eval(), tokenizer
 
 
 def adopt_model(
