@@ -7,12 +7,14 @@ from matplotlib.text import Text as Label
 from safr.errors import InputError
 from safr.figures import (
     DeletionCurve,
+    ParetoPanel,
     SitePicture,
     allocation_graph,
     capacity_bars,
     deletion_curves,
     interference_heatmap,
     pareto_front,
+    pareto_fronts,
     score_bars,
     sites_panel,
     training_history,
@@ -44,6 +46,13 @@ def draw_front(text, **options):
     return pareto_front(points, recommended=NAMES[1], **options)
 
 
+def draw_fronts(text, **options):
+    accuracies = {name: (0.7 - n / 9, 0.6, 0.8) for n, name in enumerate(NAMES)}
+    values = {name: (n / 9, 0.0, 0.5) for n, name in enumerate(NAMES)}
+    panels = [ParetoPanel("SRS by relevance, test", values), ParetoPanel("features per neuron", values, "lower")] * 2
+    return pareto_fronts(accuracies, panels, recommended=NAMES[1], **options)
+
+
 FIGURES = {
     "bars": lambda text, **options: capacity_bars(text.words, text.capacity, **options),
     "scores": lambda text, **options: score_bars(text.words, text.interference[0], "a class of a name", **options),
@@ -53,6 +62,7 @@ FIGURES = {
     "curves": draw_curves,
     "history": draw_history,
     "front": draw_front,
+    "fronts": draw_fronts,
 }
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from safr.errors import InputError
-from safr.figures import figure_to_svg, pareto_front
+from safr.figures import ParetoPanel, figure_to_svg, pareto_front, pareto_fronts
 from safr.figures.pareto import find_pareto_optimal
 
 POINTS = {
@@ -52,10 +52,28 @@ def test_nothing_to_draw_is_refused():
         pareto_front(POINTS, recommended="other")
 
 
-def test_another_measure_stands_in_its_own_unit_and_less_of_it_may_be_better():
-    points = {"few": ((0.7, 0.7, 0.7), (0.5, 0.4, 0.6)), "many": ((0.7, 0.7, 0.7), (2.0, 1.5, 2.5))}
-    axes = pareto_front(points, measure=("features per neuron", "lower")).axes[0]
-    assert axes.get_ylabel() == "features per neuron"
-    assert axes.get_ylim()[1] < 10, "it is no percentage"
-    assert [text.get_text() for text in axes.texts] == ["1"], "of equal accuracy, the one with fewer is on the front"
-    assert axes.texts[0].xy == pytest.approx((70, 0.5))
+def test_each_measure_has_a_panel_and_a_setting_the_same_number_in_all():
+    accuracies = {name: (value, value, value) for name, value in (("a", 0.7), ("b", 0.7), ("c", 0.8), ("d", 0.6))}
+    few = ParetoPanel("features", {"a": (0.5, 0.4, 0.6), "b": (2.0, 1.5, 2.5), "c": (3.0, 3.0, 3.0)}, "lower")
+    many = ParetoPanel("SRS", {"a": (10.0, 9.0, 11.0), "b": (20.0, 20.0, 20.0), "d": (15.0, 14.0, 16.0)})
+    figure = pareto_fronts(accuracies, [few, many, few, few], recommended="d")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "features ↓",
+        "SRS ↑",
+        "features ↓",
+        "features ↓",
+        "",
+        "",
+    ]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes[:2]] == [["1", "3"], ["2"]]
+    assert figure.axes[0].texts[0].xy == pytest.approx((70, 0.5)), "of equal accuracy, the one with fewer features"
+    assert figure.axes[0].get_ylim()[1] < 10, "it is no percentage"
+    assert figure.axes[1].get_xlim() == figure.axes[0].get_xlim()
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()] == ["1 a", "2 b", "3 c", "d (recommended)"]
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "accuracy (%)", "accuracy (%)", "accuracy (%)", "", ""]
+
+
+def test_no_measure_is_refused():
+    with pytest.raises(InputError, match="at least one measure"):
+        pareto_fronts({"a": (0.7, 0.7, 0.7)}, [])

@@ -15,7 +15,7 @@ from safr.errors import InputError
 from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_number, format_percent, seed_mean
 from safr.experiments.sweep import ACCURACY_MARGIN
 from safr.experiments.text_table import TextTable
-from safr.figures import pareto_front, save_figure
+from safr.figures import ParetoPanel, pareto_fronts, save_figure
 from safr.storage import alone_in, read_json, write_json, write_text
 
 PLAIN, DROPOUT = "plain", "dropout"
@@ -120,7 +120,7 @@ def write_comparison(
     margin: float = ACCURACY_MARGIN,
     failed: Mapping[str, str] | None = None,
 ) -> tuple[TextTable, TextTable]:
-    """Tables of explanations and of neurons; writes `comparison.md`, `comparison.json` and a picture for each measure.
+    """Tables of explanations and of neurons; writes `comparison.md`, `comparison.json` and `pareto`, a picture.
 
     Args:
         folder: Where the files go.
@@ -137,16 +137,14 @@ def write_comparison(
         tables = (table, neurons, change_table(settings))
         write_text(folder / "comparison.md", "\n".join(one.to_markdown() for one in tables))
         write_json(folder / "comparison.json", _to_json(settings, recommended, beside_dropout, failed, margin))
-        for name, measure in MEASURES.items():
-            points = {
-                setting.label: (astuple(setting.estimate("test_accuracy")), astuple(setting.estimate(name)))
-                for setting in settings
-                if name in setting.values
-            }
-            if len(points) > 1:
-                best = recommended.label if recommended and recommended.label in points else None
-                figure = pareto_front(points, recommended=best, measure=(measure.heading, measure.better))
-                save_figure(figure, folder / f"pareto_{name}")
+        if panels := _list_panels(settings):
+            accuracies = {setting.label: astuple(setting.estimate("test_accuracy")) for setting in settings}
+            best = None if recommended is None else recommended.label
+            figure = pareto_fronts(accuracies, panels, recommended=best, title="Accuracy against each measure")
+            save_figure(figure, folder / "pareto")
+        else:
+            for picture in folder.glob("pareto.*"):  # of an earlier comparison, which had more settings
+                picture.unlink()
     return table, neurons
 
 
@@ -291,6 +289,24 @@ def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
     )
 
 
+def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
+    """The measures that at least two settings have, to be drawn against accuracy.
+
+    A measure above chance is left out beside the measure itself, whose picture is the same but for the axis.
+    """
+    panels = []
+    for name, measure in MEASURES.items():
+        scale = 100 if _is_share_of_texts(name) else 1
+        values: dict[str, Any] = {
+            setting.label: tuple(scale * number for number in astuple(setting.estimate(name)))
+            for setting in settings
+            if name in setting.values
+        }
+        if len(values) > 1 and not name.endswith("_above_chance"):
+            panels.append(ParetoPanel(measure.heading, values, measure.better))
+    return panels
+
+
 def _find_plain(settings: Sequence[ComparedSetting]) -> ComparedSetting:
     return next(setting for setting in settings if setting.regularizer == PLAIN)
 
@@ -334,8 +350,13 @@ def _format(setting: ComparedSetting, measure: str) -> str:
     if measure not in setting.values:
         return NOT_MEASURED
     estimate = setting.estimate(measure).to_dict()
-    text = format_percent(estimate) if "srs" in measure or "accuracy" in measure else format_number(estimate)
+    text = format_percent(estimate) if _is_share_of_texts(measure) else format_number(estimate)
     return text if len(setting.runs) > 1 else text.partition(" ")[0]  # one run has no interval over seeds
+
+
+def _is_share_of_texts(measure: str) -> bool:
+    """Whether a measure is shown in per cent, as accuracy is."""
+    return "srs" in measure or "accuracy" in measure
 
 
 def _format_change(change: Estimate | None) -> str:

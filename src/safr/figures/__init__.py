@@ -9,12 +9,13 @@ from safr.figures.bars import capacity_bars, score_bars
 from safr.figures.deletion_curve import DeletionCurve, deletion_curves
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
-from safr.figures.pareto import pareto_front
+from safr.figures.pareto import ParetoPanel, pareto_front, pareto_fronts
 from safr.figures.save import figure_to_svg, save_figure
 from safr.figures.sites import SitePicture, sites_panel
 
 __all__ = [
     "DeletionCurve",
+    "ParetoPanel",
     "SitePicture",
     "allocation_graph",
     "capacity_bars",
@@ -22,6 +23,7 @@ __all__ = [
     "figure_to_svg",
     "interference_heatmap",
     "pareto_front",
+    "pareto_fronts",
     "save_figure",
     "score_bars",
     "sites_panel",
