@@ -90,7 +90,8 @@ def test_as_many_features_as_neurons_give_a_ratio_of_one(directions):
 
 
 def check_order_of_planted_features():
-    few = effective_features(one_neuron_per_feature()[:100])
+    two = one_neuron_per_feature()[:100]
+    few = effective_features(two, train_sparse_autoencoder(two, active=1))
     assert few.features == pytest.approx(2, abs=0.1)
     values = superposed()
     many = effective_features(values, train_sparse_autoencoder(values, active=4, steps=500))

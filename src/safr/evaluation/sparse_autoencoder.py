@@ -7,6 +7,7 @@ activations, and because `sae-lens` would install some forty more packages.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +112,8 @@ def train_sparse_autoencoder(
         activations: (token, neuron), at any site; values below 0 stay as they are.
         latents: Number of latents. Default: 4 for each neuron.
         active: Number of latents that may be active for a token. Default: the first of 1, 2, 4, 8, 16, 32 and 64 that
-            leaves at most 10 % of the variance unexplained, or the last of them. With more than are needed one feature
-            is split among several latents.
+            leaves at most 10 % of the variance unexplained, found by bisection, or the last of them. With more than are
+            needed one feature is split among several latents.
         steps: Number of batches.
         seed: Of the weights and the batches. The same seed gives the same autoencoder on one machine.
 
@@ -126,11 +127,17 @@ def train_sparse_autoencoder(
         raise InputError(f"expected at least 1 latent, and from 1 to all of them active, got {active} of {latents}")
     if steps < 1:
         raise InputError(f"expected at least 1 step, got {steps}")
-    for count in (active,) if active is not None else [count for count in ACTIVE_LATENTS if count <= latents]:
-        autoencoder = _train(values, latents, count, steps, seed)
-        if autoencoder.unexplained_variance(values) <= UNEXPLAINED:
-            break
-    return autoencoder
+    if active is not None:
+        return _train(values, latents, active, steps, seed)
+    counts, trained = [count for count in ACTIVE_LATENTS if count <= latents], dict[int, SparseAutoencoder]()
+
+    def explains_enough(count: int) -> bool:
+        trained[count] = _train(values, latents, count, steps, seed)
+        return trained[count].unexplained_variance(values) <= UNEXPLAINED
+
+    # More active latents explain more, so that not all numbers need be tried; the last one is taken as it is.
+    first = counts[bisect_left(counts[:-1], True, key=explains_enough)]
+    return trained.get(first) or _train(values, latents, first, steps, seed)
 
 
 def effective_features(
