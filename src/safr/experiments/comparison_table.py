@@ -16,6 +16,7 @@ from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_number, fo
 from safr.experiments.sweep import ACCURACY_MARGIN
 from safr.experiments.text_table import TextTable
 from safr.figures import ParetoPanel, pareto_fronts, save_figure
+from safr.rounding import format_decimals
 from safr.storage import alone_in, read_json, write_json, write_text
 
 PLAIN, DROPOUT = "plain", "dropout"
@@ -362,8 +363,14 @@ def _is_share_of_texts(measure: str) -> bool:
 def _format_change(change: Estimate | None) -> str:
     if change is None:
         return NOT_MEASURED
-    value, low, high = (f"{100 * number:+.0f}" for number in (change.value, change.low, change.high))
+    decimals = 0 if max(abs(change.low), abs(change.high)) >= 0.1 else 1
+    value, low, high = (_format_signed(100 * number, decimals) for number in astuple(change))
     return value if change.low == change.high else f"{value} [{low}, {high}]"
+
+
+def _format_signed(value: float, decimals: int) -> str:
+    text = format_decimals(value, decimals)
+    return f"+{text}" if float(text) > 0 else text
 
 
 def _to_json(
