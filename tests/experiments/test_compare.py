@@ -142,9 +142,12 @@ def test_comparisons_of_one_seed_each_are_put_together(tmp_path):
 
 
 def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
-    one = {"dev": (0.7,), "test": (0.7,), "effective_features": (1.5,)}
+    one = {"dev": (0.7,), "test": (0.7,), "dead": (0.0,)}
     labels = {"plain": "plain", "dropout": "neuron_dropout=0.2", "L1": "l1=1"}
-    ones = [setting(regularizer, label, **one) for regularizer, label in labels.items()]
+    ones = [
+        setting(regularizer, label, **one, effective_features=(1.5 + number,))
+        for number, (regularizer, label) in enumerate(labels.items())
+    ]
     assert compare_with_dropout(ones, 0.02) == {}
     table, neurons = write_comparison(tmp_path, ones)
     assert table.rows[0][3] == "70.0", "one seed has no interval"
@@ -154,6 +157,7 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
     picture = (tmp_path / "pareto.svg").read_text()
     assert "features per neuron ↓" in picture
     assert "NAOPC" not in picture, "it was not measured"
+    assert "dead" not in picture, "it is the same in all settings"
 
 
 @pytest.mark.slow

@@ -291,7 +291,7 @@ def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
 
 
 def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
-    """The measures that at least two settings have, to be drawn against accuracy.
+    """The measures in which settings differ, to be drawn against accuracy.
 
     A measure above chance is left out beside the measure itself, whose picture is the same but for the axis.
     """
@@ -303,7 +303,8 @@ def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
             for setting in settings
             if name in setting.values
         }
-        if len(values) > 1 and not name.endswith("_above_chance"):
+        differ = len({value for value, *_ in values.values()}) > 1
+        if differ and not name.endswith("_above_chance"):
             panels.append(ParetoPanel(measure.heading, values, measure.better))
     return panels
 
