@@ -164,6 +164,7 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
 def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, monkeypatch, capsys):
     for name in ("dropout", "TopK"):
         monkeypatch.setitem(REGULARIZERS, name, REGULARIZERS[name][:1])
+    monkeypatch.setattr("safr.evaluation.sparse_autoencoder.ACTIVE_LATENTS", (8,))  # one training each
     folder, reviews = tmp_path / "compared", tmp_path / "reviews.csv"
     rows = tiny.sentences(60, 0, longest=9)
     reviews.write_text("text,label\n" + "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in rows))
