@@ -134,7 +134,7 @@ def class_separability(
     >>> class_separability([[1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [1, 1, 0, 0])
     array([1., 0.])
     """
-    return _gather(activations, labels, bins).class_separability()
+    return gather_class_statistics(activations, labels, bins).class_separability()
 
 
 def class_selectivity_index(
@@ -160,7 +160,20 @@ def class_selectivity_index(
     >>> class_selectivity_index([[3.0, 1.0], [1.0, 1.0]], [1, 0])
     array([0.5, 0. ])
     """
-    return _gather(activations, labels, BINS).class_selectivity_index()
+    return gather_class_statistics(activations, labels).class_selectivity_index()
+
+
+def answers_to_one_class(index: ArrayLike) -> Float[np.ndarray, " neuron"]:
+    """1 for each neuron that answers to one class and 0 for one that does not; NaN for one that is never active.
+
+    Args:
+        index: (neuron,), from `class_selectivity_index`.
+
+    >>> answers_to_one_class([0.5, 0.1, float("nan")])
+    array([ 1.,  0., nan])
+    """
+    values = np.asarray(index, dtype=np.float64)
+    return np.where(np.isnan(values), np.nan, values >= ANSWERS_TO_ONE_CLASS)
 
 
 def single_class_share(index: ArrayLike) -> float:
@@ -178,12 +191,18 @@ def single_class_share(index: ArrayLike) -> float:
     >>> single_class_share([0.5, 0.1, float("nan")])
     0.5
     """
-    values = np.asarray(index, dtype=np.float64)
-    values = values[~np.isnan(values)]
-    return float(np.mean(values >= ANSWERS_TO_ONE_CLASS)) if values.size else float("nan")
+    answers = answers_to_one_class(index)
+    return float(np.nanmean(answers)) if not np.isnan(answers).all() else float("nan")
 
 
-def _gather(activations: ArrayLike | Tensor, labels: ArrayLike | Tensor, bins: int) -> ClassStatistics:
+def gather_class_statistics(
+    activations: ArrayLike | Tensor, labels: ArrayLike | Tensor, bins: int = BINS
+) -> ClassStatistics:
+    """Histograms and mean activations by class of data that are all there at once.
+
+    Raises:
+        InputError: Shapes that do not fit, or a number that is NaN or infinite.
+    """
     values = rectify_activations(activations)
     statistics = ClassStatistics(values.min(axis=0), values.max(axis=0), bins=bins)
     statistics.update(values, labels)

@@ -27,14 +27,14 @@ NULL_DRAWS = 20
 class PermutationNull:
     """A measure of neurons, and what it is when the tokens are shuffled among the activations."""
 
-    observed: Float[np.ndarray, " neuron"]
-    """The measure, (neuron,)."""
-    null: Float[np.ndarray, " neuron"]
-    """Its mean over permutations, (neuron,)."""
+    observed: Float[np.ndarray, "*measure neuron"]
+    """The measure, (neuron,); of several measures (measure, neuron)."""
+    null: Float[np.ndarray, "*measure neuron"]
+    """Its mean over permutations, of the same shape."""
 
     @property
-    def excess(self) -> Float[np.ndarray, " neuron"]:
-        """By how much the measure exceeds its mean over permutations, (neuron,)."""
+    def excess(self) -> Float[np.ndarray, "*measure neuron"]:
+        """By how much the measure exceeds its mean over permutations, of the same shape."""
         return self.observed - self.null
 
 
@@ -137,7 +137,7 @@ def hoyer_sparsity(activations: ArrayLike | Tensor, *, axis: int = 0) -> Float[n
 
 
 def permutation_null(
-    measure: Callable[[Any, Any], Float[np.ndarray, " neuron"]],
+    measure: Callable[[Any, Any], Float[np.ndarray, "*measure neuron"]],
     activations: ArrayLike | Tensor,
     identities: ArrayLike | Tensor,
     *,
@@ -150,7 +150,8 @@ def permutation_null(
     random. What a measure gives for them, it gives for neurons that know nothing of the words.
 
     Args:
-        measure: A function of activations and identities, such as `token_entropy` or `class_separability`.
+        measure: A function of activations and identities, such as `token_entropy` or `class_separability`; it returns
+            (neuron,), or (measure, neuron) if it takes several measures at once.
         activations: (token, neuron).
         identities: (token,), words or labels; or (token, dimension), vectors.
         draws: Number of permutations.

@@ -17,11 +17,7 @@ from safr.data.encoding import EncodedText
 from safr.data.splits import Text
 from safr.errors import InputError
 from safr.evaluation.activations import content_ids, iter_activations, sample_tokens
-from safr.evaluation.class_selectivity import (
-    ANSWERS_TO_ONE_CLASS,
-    class_selectivity_index,
-    class_separability,
-)
+from safr.evaluation.class_selectivity import answers_to_one_class, gather_class_statistics
 from safr.evaluation.monosemanticity import hoyer_sparsity, mean_over_neurons, permutation_null
 from safr.evaluation.neuron_statistics import NeuronStatistics, rectify_activations, to_array
 from safr.evaluation.sparse_autoencoder import (
@@ -264,25 +260,24 @@ def _token_vectors(
 def _measure_by_class(
     largest: Float[np.ndarray, "text neuron"], classes: NDArray, by_neuron: dict[str, NDArray], seed: int
 ) -> dict[str, Any]:
-    separability, selectivity, single_class = (
-        permutation_null(measure, largest, classes, seed=seed)
-        for measure in (class_separability, class_selectivity_index, _answers_to_one_class)
-    )
-    by_neuron |= {"class_separability": separability.observed, "class_selectivity": selectivity.observed}
+    null = permutation_null(_class_measures, largest, classes, seed=seed)
+    separability, selectivity, single_class = null.observed
+    by_neuron |= {"class_separability": separability, "class_selectivity": selectivity}
     return {
-        "class_separability": _mean(separability.observed),
-        "class_separability_by_chance": float(separability.null.mean()),
-        "class_selectivity": _mean(selectivity.observed),
-        "class_selectivity_by_chance": _nan_mean(selectivity.null),
-        "single_class": _mean(single_class.observed),
-        "single_class_by_chance": _nan_mean(single_class.null),
+        "class_separability": _mean(separability),
+        "class_separability_by_chance": _nan_mean(null.null[0]),
+        "class_selectivity": _mean(selectivity),
+        "class_selectivity_by_chance": _nan_mean(null.null[1]),
+        "single_class": _mean(single_class),
+        "single_class_by_chance": _nan_mean(null.null[2]),
     }
 
 
-def _answers_to_one_class(largest: Float[np.ndarray, "text neuron"], classes: NDArray) -> Float[np.ndarray, " neuron"]:
-    """1 for a neuron that answers to one class and 0 for one that does not; NaN for one that is never active."""
-    index = class_selectivity_index(largest, classes)
-    return np.where(np.isnan(index), np.nan, index >= ANSWERS_TO_ONE_CLASS)
+def _class_measures(largest: Float[np.ndarray, "text neuron"], classes: NDArray) -> Float[np.ndarray, "measure neuron"]:
+    """Class separability, class selectivity index, and whether each neuron answers to one class."""
+    statistics = gather_class_statistics(largest, classes)
+    index = statistics.class_selectivity_index()
+    return np.stack([statistics.class_separability(), index, answers_to_one_class(index)])
 
 
 def _count_features(sample: Float[np.ndarray, "token neuron"], seeds: Sequence[int]) -> dict[str, Any]:
