@@ -158,6 +158,8 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
     assert "features per neuron ↓" in picture
     assert "NAOPC" not in picture, "it was not measured"
     assert "dead" not in picture, "it is the same in all settings"
+    write_comparison(tmp_path, ones[:1])
+    assert list(tmp_path.glob("pareto*")) == [], "the picture of the comparison before is gone"
 
 
 @pytest.mark.slow

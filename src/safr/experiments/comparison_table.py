@@ -15,7 +15,7 @@ from safr.errors import InputError
 from safr.evaluation.statistics import NOT_MEASURED, Estimate, format_number, format_percent, seed_mean
 from safr.experiments.sweep import ACCURACY_MARGIN
 from safr.experiments.text_table import TextTable
-from safr.figures import ParetoPanel, pareto_fronts, save_figure
+from safr.figures import ParetoPanel, delete_figure, pareto_fronts, save_figure
 from safr.rounding import format_decimals
 from safr.storage import alone_in, read_json, write_json, write_text
 
@@ -144,8 +144,7 @@ def write_comparison(
             figure = pareto_fronts(accuracies, panels, recommended=best, title="Accuracy against each measure")
             save_figure(figure, folder / "pareto")
         else:
-            for picture in folder.glob("pareto.*"):  # of an earlier comparison, which had more settings
-                picture.unlink()
+            delete_figure(folder / "pareto")  # of an earlier comparison, which had more settings
     return table, neurons
 
 

@@ -24,7 +24,7 @@ from safr.experiments.run_table import (
 )
 from safr.experiments.runner import Engine, OutcomeCallback, SplitName, run_jobs
 from safr.experiments.text_table import TextTable
-from safr.figures import pareto_front, save_figure
+from safr.figures import delete_figure, pareto_front, save_figure
 from safr.rounding import format_share
 from safr.runs import Run, check_same_data
 from safr.storage import alone_in, write_parquet, write_text
@@ -117,8 +117,7 @@ def run_sweep(
             figure = pareto_front(points, recommended=best["label"] if best else None, error=error)
             save_figure(figure, folder / "pareto")
         else:
-            for file in folder.glob("pareto.*"):  # of other runs, which were swept in this folder before
-                file.unlink()
+            delete_figure(folder / "pareto")  # of other runs, which were swept in this folder before
     return SweepResult(folder, rows, groups, failed, table)
 
 

@@ -10,7 +10,7 @@ from safr.figures.deletion_curve import DeletionCurve, deletion_curves
 from safr.figures.heatmap import interference_heatmap
 from safr.figures.history import training_history
 from safr.figures.pareto import ParetoPanel, pareto_front, pareto_fronts
-from safr.figures.save import figure_to_svg, save_figure
+from safr.figures.save import delete_figure, figure_to_svg, save_figure
 from safr.figures.sites import SitePicture, sites_panel
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "SitePicture",
     "allocation_graph",
     "capacity_bars",
+    "delete_figure",
     "deletion_curves",
     "figure_to_svg",
     "interference_heatmap",

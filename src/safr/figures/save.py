@@ -31,6 +31,13 @@ def save_figure(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     return list(files)
 
 
+def delete_figure(path_without_suffix: str | Path) -> None:
+    """Delete the files that `save_figure` wrote under this name, where there are any."""
+    path = Path(path_without_suffix)
+    for suffix in (".svg", ".png", ".pdf"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def figure_to_svg(figure: Figure, *, salt: str = "safr") -> str:
     """The figure as an <svg> element that can be embedded in a page.
 
