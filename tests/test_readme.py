@@ -251,6 +251,12 @@ def test_what_was_found_of_regularizers_is_the_committed_comparison():
     found = section(PAGES["docs/compare.md"], "What we found")
     lines = [line for line in table_lines(found) if not line.startswith(("| setting ", "| --- "))]
     assert lines == comparison_rows()
+    text, values = " ".join(found.split()), read_comparisons([RESULTS / "compare" / "sst2_paper.json"])[0].values
+    chance = values["monosemanticity"][0] - values["monosemanticity_above_chance"][0]
+    assert f"what any neuron has by chance, {chance:.4f}" in text
+    behind = json.loads((RESULTS / "compare" / "sst2_paper_behind_activation.json").read_text())["test_srs"]
+    top_k, mono = (format_percent(seed_mean(behind[name], least=-1).to_dict()) for name in behind)
+    assert f"SRS is {top_k} for TopK and {mono} for MonoLoss" in text
 
 
 def test_the_costs_are_the_committed_benchmark():
