@@ -248,7 +248,7 @@ def test_wrong_methods_and_hosts_get_json_too(client):
 def test_two_hundred_questions_at_once_are_all_answered(server):
     def ask(number):
         question = {"run": ("safr", "baseline")[number % 2], "text": f"a film {number}"}
-        return httpx.post(f"{server}/api/explain", json=question, timeout=120)
+        return httpx.post(f"{server}/api/explain", json=question, timeout=180)
 
     with ThreadPoolExecutor(200) as pool:
         answers = list(pool.map(ask, range(200)))
@@ -272,6 +272,34 @@ def test_more_than_may_wait_are_sent_away(readers, monkeypatch):
         return await tried.answer(lambda: 4)
 
     assert asyncio.run(ask_four()) == 4
+    tried.close()
+
+
+def test_the_time_that_a_question_waits_does_not_count_as_its_own(readers, monkeypatch):
+    monkeypatch.setattr(model_worker, "TIMEOUT_SECONDS", 0.5)
+    tried = ModelWorker({"safr": readers[1]}, NOTHING)
+
+    async def ask_five():
+        return await asyncio.gather(*(tried.answer(lambda: time.sleep(0.2)) for _ in range(5)), return_exceptions=True)
+
+    assert asyncio.run(ask_five()) == [None] * 5
+    tried.close()
+
+
+def test_a_question_that_waits_too_long_is_sent_away_and_the_next_is_answered(readers, monkeypatch):
+    monkeypatch.setattr(model_worker, "MAX_WAITING_SECONDS", 0.05)
+    tried = ModelWorker({"safr": readers[1]}, NOTHING)
+    release = threading.Event()
+
+    async def ask_three():
+        first = asyncio.create_task(tried.answer(lambda: release.wait(10)))
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await tried.answer(lambda: 2)
+        release.set()
+        return await first, await tried.answer(lambda: 3)
+
+    assert asyncio.run(ask_three()) == (True, 3)
     tried.close()
 
 

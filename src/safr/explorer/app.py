@@ -141,7 +141,7 @@ _POST_PROBLEMS: dict[int | str, dict[str, Any]] = {
     421: {"model": Problem, "description": "The request is addressed to another host."},
     422: {"model": Problem, "description": "The question can't be answered."},
     503: {"model": Problem, "description": "Too many questions wait, or the server stops."},
-    504: {"model": Problem, "description": "The answer took too long."},
+    504: {"model": Problem, "description": "The answer took too long to compute."},
 }
 _GET_PROBLEMS: dict[int | str, dict[str, Any]] = {status: _POST_PROBLEMS[status] for status in (401, 403, 421, 422)}
 _RUN_PROBLEMS: dict[int | str, dict[str, Any]] = {

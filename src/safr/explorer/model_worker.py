@@ -16,14 +16,17 @@ from safr.explorer.defects import report_defect
 from safr.explorer.explanation_payload import ExplanationPayload, RoundedValues
 from safr.explorer.model_session import ModelSession
 from safr.explorer.payload import PagePayload
-from safr.explorer.turns import StoppedError, Turns
+from safr.explorer.turns import BusyError, StoppedError, Turns
 from safr.model.forward_pass import HOOKS_LOCK, removing
 
 MAX_WAITING = 256
 """Questions that may wait. Further ones are refused, to be asked again."""
 
+MAX_WAITING_SECONDS = 120.0
+"""Seconds that a question may wait. Then it is refused, to be asked again."""
+
 TIMEOUT_SECONDS = 30.0
-"""Seconds that a question may take, with the time that it waits."""
+"""Seconds that a question may take once its turn has come."""
 
 _Answer = TypeVar("_Answer")
 
@@ -57,12 +60,17 @@ class ModelWorker:
             visitor: Who asks. Visitors take turns.
 
         Raises:
-            BusyError: Too many questions wait.
+            BusyError: Too many questions wait, or this one waited too long.
             StoppedError: The server stops.
-            TimeoutError: It took too long.
+            TimeoutError: It took too long, without the time that it waited.
         """
+        try:
+            async with asyncio.timeout(MAX_WAITING_SECONDS):
+                await self._turns.take(visitor)
+        except TimeoutError:
+            raise BusyError from None
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            return await self._run(work, visitor)
+            return await self._run(work)
 
     def read(self, run: str, text: Text, number: int | None) -> ExplanationPayload:
         """One model's explanation of a text, with the other scores that the run's folder holds for a test text.
@@ -89,9 +97,8 @@ class ModelWorker:
         self._turns.close()
         self._pool.shutdown(wait=False)
 
-    async def _run(self, work: Callable[[], _Answer], visitor: str | None) -> _Answer:
-        """The result of the work, when its turn has come. The turn lasts until the thread is free again."""
-        await self._turns.take(visitor)
+    async def _run(self, work: Callable[[], _Answer]) -> _Answer:
+        """The result of the work, whose turn has come. The turn lasts until the thread is free again."""
         if self._closed.is_set():
             self._turns.give_back()
             raise StoppedError
@@ -132,4 +139,5 @@ class ModelWorker:
             self.effects[run] |= dict(zip(numbers[done : done + len(chunk)], chunk, strict=True))
 
     async def _compute_next(self, chunks: Iterator[RoundedValues]) -> Sequence[float | None] | None:
-        return await self._run(lambda: next(chunks, None), None)
+        await self._turns.take(None)
+        return await self._run(lambda: next(chunks, None))
