@@ -26,6 +26,8 @@ from safr.runs import Run
 from safr.storage import write_json
 from tests import tiny
 
+WITHOUT_SAFR = {"vmask": False, "importance": 0.0, "interaction": 0.0}
+
 
 def setting(regularizer, label, dev=(0.7, 0.7, 0.7), test=(0.7, 0.7, 0.7), **values):
     """A setting with three seeds; SRS, MonoScore and class separability are 0.1 unless they are given."""
@@ -50,6 +52,28 @@ def test_each_regularizer_changes_a_plain_model_and_nothing_else():
     assert list(comparison_jobs(Settings(), [0], ["TopK"])) == ["plain,seed=0", "top_k=32,seed=0", "top_k=128,seed=0"]
     with pytest.raises(InputError, match="no regularizer is called 'L3'; known are plain, dropout, VMASK"):
         comparison_jobs(Settings(), [0], ["L3"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "label"),
+    [
+        ({"importance": 0.3}, "importance=0.3,interaction=0.1"),
+        ({"importance": 0.1, "vmask": False}, "vmask=False,importance=0.1,interaction=0.1"),
+        ({"top_k": 64}, "importance=0.1,interaction=0.1,top_k=64"),
+        (WITHOUT_SAFR | {"neuron_losses": ("l1=0.5", "l1_l2=2")}, "l1=0.5+l1_l2=2.0"),
+        ({"information": 0.01, "importance": 0.0, "interaction": 0.0}, "information=0.01"),
+    ],
+)
+def test_own_settings_are_compared_too_if_no_regularizer_has_them(changed, label):
+    base = Settings().changed(**changed)
+    jobs = comparison_jobs(base, [5], ["L1"])
+    assert list(jobs) == ["plain,seed=5", "l1=0.1,seed=5", "l1=1,seed=5", f"{label},seed=5"]
+    assert jobs[f"{label},seed=5"] == base.changed(seed=5)
+
+
+@pytest.mark.parametrize("changed", [{}, {"importance": 1.0}, WITHOUT_SAFR, WITHOUT_SAFR | {"top_k": 32}])
+def test_own_settings_that_a_regularizer_has_are_not_compared_twice(changed):
+    assert comparison_jobs(Settings().changed(**changed), [0]) == comparison_jobs(Settings(), [0])
 
 
 def test_recommended_is_the_best_mean_rank_among_those_that_keep_the_accuracy():

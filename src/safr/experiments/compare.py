@@ -18,7 +18,7 @@ from safr.evaluation.neuron_measures import measure_neurons
 from safr.evaluation.srs import MAIN_PERCENT
 from safr.evaluation.task_metrics import get_main_metric
 from safr.experiments.comparison_table import DROPOUT, NEURON_MEASURES, PLAIN, ComparedSetting
-from safr.experiments.grid import BASELINE_SETTINGS, expand_seeds, merge_jobs, short_value
+from safr.experiments.grid import BASELINE_SETTINGS, expand_seeds, is_baseline, merge_jobs, short_value
 from safr.experiments.runner import scores_path
 from safr.inference import get_task
 from safr.progress import PartProgress, no_progress
@@ -44,6 +44,9 @@ REGULARIZERS: dict[str, tuple[dict[str, Any], ...]] = {
 
 A loss in [0, 1] has the weight 0.1, at which it is small beside the task's, or 1, at which it is as large."""
 
+OWN = "own settings"
+"""Name of what the user's own settings add to a model."""
+
 BENCHMARKED_TEXTS = 400
 """Test texts whose explanations are judged."""
 
@@ -54,7 +57,8 @@ def comparison_jobs(
     """Settings of every regularizer with every seed, by the name of the run.
 
     Args:
-        base: What all runs share; what it adds to a model itself is left out.
+        base: What all runs share. What it adds to a model is a setting of its own, under the name `OWN`, if it is in
+            no row of `REGULARIZERS`.
         seeds: Seeds.
         regularizers: Names of `REGULARIZERS`; plain is always among them. Default: all.
 
@@ -64,11 +68,14 @@ def comparison_jobs(
     names = list(REGULARIZERS) if regularizers is None else list(dict.fromkeys([PLAIN, *regularizers]))
     if unknown := [name for name in names if name not in REGULARIZERS]:
         raise InputError(f"no regularizer is called {unknown[0]!r}; known are {', '.join(REGULARIZERS)}")
-    parts = []
-    for name in names:
-        for changed in REGULARIZERS[name]:
-            parts.append(expand_seeds(_label(name, changed), base, BASELINE_SETTINGS | changed, seeds))
-    return merge_jobs(*parts)
+    compared = {_label(name, changed): changed for name in names for changed in REGULARIZERS[name]}
+    known = [base.changed(**BASELINE_SETTINGS | changed) for grid in REGULARIZERS.values() for changed in grid]
+    own = {name: base.get(name) for name in BASELINE_SETTINGS}
+    if base not in known and not is_baseline(own):
+        compared[_label(OWN, own)] = own
+    return merge_jobs(
+        *(expand_seeds(label, base, BASELINE_SETTINGS | changed, seeds) for label, changed in compared.items())
+    )
 
 
 def judge_runs(
@@ -177,27 +184,30 @@ def _measure_neurons(
 
 
 def _group(runs: Mapping[str, Run], values: Mapping[str, Mapping[str, float]]) -> tuple[ComparedSetting, ...]:
-    """The settings in the order of `REGULARIZERS`, each with its runs; a measure that a run lacks is left out."""
+    """The settings, each with its runs; a measure that a run lacks is left out."""
+    regularizers = {_label(name, changed): name for name, grid in REGULARIZERS.items() for changed in grid}
+    by_label: dict[str, list[str]] = {}
+    for name in runs:
+        by_label.setdefault(name.rpartition(",seed=")[0], []).append(name)
     settings = []
-    for regularizer, grid in REGULARIZERS.items():
-        for changed in grid:
-            label = _label(regularizer, changed)
-            names = [name for name in runs if name.rpartition(",seed=")[0] == label]
-            if names:
-                shared = [key for key in values[names[0]] if all(key in values[name] for name in names)]
-                by_measure = {key: tuple(values[name][key] for name in names) for key in shared}
-                seeds = tuple(runs[name].settings.recipe.seed for name in names)
-                commands = tuple(runs[name].command for name in names)
-                settings.append(ComparedSetting(regularizer, label, tuple(names), seeds, commands, by_measure))
+    for label, names in by_label.items():
+        shared = [key for key in values[names[0]] if all(key in values[name] for name in names)]
+        by_measure = {key: tuple(values[name][key] for name in names) for key in shared}
+        seeds = tuple(runs[name].settings.recipe.seed for name in names)
+        commands = tuple(runs[name].command for name in names)
+        regularizer = regularizers.get(label, OWN)
+        settings.append(ComparedSetting(regularizer, label, tuple(names), seeds, commands, by_measure))
     return tuple(settings)
 
 
 def _label(regularizer: str, changed: Mapping[str, Any]) -> str:
     """What a run and a row of the table are called, without the seed."""
-    values = {name: value for name, value in changed.items() if name != "vmask"}
+    shown = {name: value for name, value in changed.items() if value != BASELINE_SETTINGS[name] and name != "vmask"}
+    if shown.keys() & {"importance", "interaction"} and not changed["vmask"]:
+        shown = {"vmask": False} | shown
     parts = [
         short_value(value) if name == "neuron_losses" else f"{name}={short_value(value)}"
-        for name, value in values.items()
+        for name, value in shown.items()
     ]
     return ",".join(parts) or regularizer
 
