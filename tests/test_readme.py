@@ -386,6 +386,7 @@ def test_every_public_name_has_one_entry_in_the_reference():
     assert sorted(names) == sorted(safr.__all__)
 
 
+@pytest.mark.slow
 def test_the_site_fills_in_what_its_pages_ask_for(tmp_path):
     """And links to nothing that it lacks; `make docs` reads the pages that come out, and runs their cells."""
     folder = tmp_path / "site"

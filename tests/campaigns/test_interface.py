@@ -44,6 +44,7 @@ def document(live_server):
     return schemathesis.openapi.from_url(f"http://127.0.0.1:{live_server.port}/openapi.json", headers=ACCESS)
 
 
+@pytest.mark.slow
 def test_every_operation_is_tried(document):
     assert {(path, method.upper()) for path in document for method in document[path]} == set(OPERATIONS)
 

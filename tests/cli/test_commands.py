@@ -501,6 +501,7 @@ def test_a_sweep_varies_settings_and_recommends_one(reviews, tmp_path, capsys):
     assert {"table.md", "runs.parquet", "pareto.svg", "baseline,seed=0"} <= {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_demo_trains_its_runs_side_by_side_and_shows_them(reviews, tmp_path, capsys, monkeypatch):
     folder, tiny = tmp_path / "demo", {"epochs": 2, "width": 8, "heads": 1, "feed_forward": 8}
     settings = {name: each.changed(data=str(reviews), **tiny) for name, each in demo.demo_settings(0).items()}
