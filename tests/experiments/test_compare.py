@@ -8,7 +8,7 @@ import pytest
 from safr.cli.commands import main
 from safr.config import Settings
 from safr.errors import InputError
-from safr.experiments.compare import REGULARIZERS, comparison_jobs
+from safr.experiments.compare import OWN, REGULARIZERS, comparison_jobs, find_regularizer
 from safr.experiments.comparison_table import (
     NEURON_MEASURES,
     ComparedSetting,
@@ -55,20 +55,26 @@ def test_each_regularizer_changes_a_plain_model_and_nothing_else():
 
 
 @pytest.mark.parametrize(
-    ("changed", "label"),
+    ("changed", "label", "regularizer"),
     [
-        ({"importance": 0.3}, "importance=0.3,interaction=0.1"),
-        ({"importance": 0.1, "vmask": False}, "vmask=False,importance=0.1,interaction=0.1"),
-        ({"top_k": 64}, "importance=0.1,interaction=0.1,top_k=64"),
-        (WITHOUT_SAFR | {"neuron_losses": ("l1=0.5", "l1_l2=2")}, "l1=0.5+l1_l2=2.0"),
-        ({"information": 0.01, "importance": 0.0, "interaction": 0.0}, "information=0.01"),
+        ({"importance": 0.3}, "importance=0.3,interaction=0.1", "SAFR"),
+        ({"importance": 0.1, "vmask": False}, "vmask=False,importance=0.1,interaction=0.1", OWN),
+        ({"top_k": 64}, "importance=0.1,interaction=0.1,top_k=64", OWN),
+        (WITHOUT_SAFR | {"neuron_losses": ("l1=0.5", "l1_l2=2")}, "l1=0.5+l1_l2=2.0", OWN),
+        ({"information": 0.01, "importance": 0.0, "interaction": 0.0}, "information=0.01", OWN),
     ],
 )
-def test_own_settings_are_compared_too_if_no_regularizer_has_them(changed, label):
+def test_own_settings_are_compared_too_if_no_regularizer_has_them(changed, label, regularizer):
     base = Settings().changed(**changed)
     jobs = comparison_jobs(base, [5], ["L1"])
     assert list(jobs) == ["plain,seed=5", "l1=0.1,seed=5", "l1=1,seed=5", f"{label},seed=5"]
     assert jobs[f"{label},seed=5"] == base.changed(seed=5)
+    assert find_regularizer(label) == regularizer
+
+
+def test_every_run_belongs_to_its_regularizer():
+    labels = [job.rpartition(",seed=")[0] for job in comparison_jobs(Settings(), [0])]
+    assert [find_regularizer(label) for label in labels] == [name for name, grid in REGULARIZERS.items() for _ in grid]
 
 
 @pytest.mark.parametrize("changed", [{}, {"importance": 1.0}, WITHOUT_SAFR, WITHOUT_SAFR | {"top_k": 32}])

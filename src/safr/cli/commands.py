@@ -234,8 +234,8 @@ def compare_command(
     Finished runs are never run again: if a comparison was stopped, the same command continues it.
 
     Args:
-        settings: What all runs share. What the settings add to a model is compared as `own settings` where no
-            regularizer has it, such as `--importance 0.3` or both losses and `--top-k 64`.
+        settings: What all runs share. What the settings add to a model, such as `--importance 0.3` or both losses and
+            `--top-k 64`, is compared too.
         output: Folder of the runs, the table and the pictures.
         regularizers: Some of plain, dropout, VMASK, SAFR, L1, L1/L2, decorrelation, `token entropy`, MonoLoss and TopK.
             Default: all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ REGULARIZERS: dict[str, tuple[dict[str, Any], ...]] = {
 A loss in [0, 1] has the weight 0.1, at which it is small beside the task's, or 1, at which it is as large."""
 
 OWN = "own settings"
-"""Name of what the user's own settings add to a model."""
+"""Name of what the user's own settings add to a model, unless they are a regularizer's with other weights."""
 
 BENCHMARKED_TEXTS = 400
 """Test texts whose explanations are judged."""
@@ -57,8 +58,8 @@ def comparison_jobs(
     """Settings of every regularizer with every seed, by the name of the run.
 
     Args:
-        base: What all runs share. What it adds to a model is a setting of its own, under the name `OWN`, if it is in
-            no row of `REGULARIZERS`.
+        base: What all runs share. What it adds to a model is compared too, if it is none of the settings in
+            `REGULARIZERS`.
         seeds: Seeds.
         regularizers: Names of `REGULARIZERS`; plain is always among them. Default: all.
 
@@ -76,6 +77,19 @@ def comparison_jobs(
     return merge_jobs(
         *(expand_seeds(label, base, BASELINE_SETTINGS | changed, seeds) for label, changed in compared.items())
     )
+
+
+def find_regularizer(label: str) -> str:
+    """Name of the regularizer that a setting is one of, with these or other weights; `OWN` if it is none of them.
+
+    Args:
+        label: Name of a run without its seed, from `comparison_jobs`.
+
+    >>> find_regularizer("importance=0.3,interaction=0.1"), find_regularizer("importance=0.3,top_k=64")
+    ('SAFR', 'own settings')
+    """
+    names = {_without_values(_label(name, changed)): name for name, grid in REGULARIZERS.items() for changed in grid}
+    return names.get(_without_values(label), OWN)
 
 
 def judge_runs(
@@ -185,7 +199,6 @@ def _measure_neurons(
 
 def _group(runs: Mapping[str, Run], values: Mapping[str, Mapping[str, float]]) -> tuple[ComparedSetting, ...]:
     """The settings, each with its runs; a measure that a run lacks is left out."""
-    regularizers = {_label(name, changed): name for name, grid in REGULARIZERS.items() for changed in grid}
     by_label: dict[str, list[str]] = {}
     for name in runs:
         by_label.setdefault(name.rpartition(",seed=")[0], []).append(name)
@@ -195,8 +208,7 @@ def _group(runs: Mapping[str, Run], values: Mapping[str, Mapping[str, float]]) -
         by_measure = {key: tuple(values[name][key] for name in names) for key in shared}
         seeds = tuple(runs[name].settings.recipe.seed for name in names)
         commands = tuple(runs[name].command for name in names)
-        regularizer = regularizers.get(label, OWN)
-        settings.append(ComparedSetting(regularizer, label, tuple(names), seeds, commands, by_measure))
+        settings.append(ComparedSetting(find_regularizer(label), label, tuple(names), seeds, commands, by_measure))
     return tuple(settings)
 
 
@@ -210,6 +222,11 @@ def _label(regularizer: str, changed: Mapping[str, Any]) -> str:
         for name, value in shown.items()
     ]
     return ",".join(parts) or regularizer
+
+
+def _without_values(label: str) -> str:
+    """A label without its numbers, which all settings of one regularizer share."""
+    return re.sub(r"=[^,+]*", "", label)
 
 
 def _is_plain(name: str) -> bool:
