@@ -251,12 +251,20 @@ def test_what_was_found_of_regularizers_is_the_committed_comparison():
     found = section(PAGES["docs/compare.md"], "What we found")
     lines = [line for line in table_lines(found) if not line.startswith(("| setting ", "| --- "))]
     assert lines == comparison_rows()
-    text, values = " ".join(found.split()), read_comparisons([RESULTS / "compare" / "sst2_paper.json"])[0].values
+    text, settings = " ".join(found.split()), read_comparisons([RESULTS / "compare" / "sst2_paper.json"])
+    values = settings[0].values
     chance = values["monosemanticity"][0] - values["monosemanticity_above_chance"][0]
     assert f"what any neuron has by chance, {chance:.4f}" in text
     behind = json.loads((RESULTS / "compare" / "sst2_paper_behind_activation.json").read_text())["test_srs"]
-    top_k, mono = (format_percent(seed_mean(behind[name], least=-1).to_dict()) for name in behind)
-    assert f"SRS is {top_k} for TopK and {mono} for MonoLoss" in text
+    names = {setting.label: setting.regularizer for setting in settings}
+    for label, values in behind.items():
+        assert f"{format_percent(seed_mean(values, least=-1).to_dict())} for {names[label]}" in text
+    words = json.loads((RESULTS / "compare" / "sst2_paper_frequent_words.json").read_text())
+    shares = {label: f"{100 * np.mean(values):.0f} %" for label, values in words["share_of_activation"].items()}
+    assert f"{shares['token_entropy=1']} of the activation is at the {words['words']} most frequent words" in text
+    assert f"which are {100 * words['share_of_tokens']:.0f} % of all words" in text
+    assert f"the same {words['words']} words have {shares['l1=1']} of the activation" in text
+    assert f"With L1/L2 they have {shares['l1_l2=1']}" in text
 
 
 def test_the_costs_are_the_committed_benchmark():
