@@ -192,6 +192,22 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
     assert list(tmp_path.glob("pareto*")) == [], "the picture of the comparison before is gone"
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--texts 1", "--texts must be at least 2, got 1"),
+        ("--costly-texts 1", "--costly-texts must be at least 2, got 1"),
+        ("--autoencoders -1", "--autoencoders must be at least 0, got -1"),
+        ("--margin -1", "--margin must be at least 0"),
+        ("--regularizers L3", "no regularizer is called 'L3'"),
+    ],
+)
+def test_a_comparison_of_wrong_options_gets_one_line_before_the_first_training(tmp_path, capsys, option, said):
+    assert main(["compare", "--output", str(tmp_path / "compared"), *option.split()]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "compared").exists()
+
+
 @pytest.mark.slow
 def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, monkeypatch, capsys):
     for name in ("dropout", "TopK"):
@@ -201,7 +217,8 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, mon
     rows = tiny.sentences(60, 0, longest=9)
     reviews.write_text("text,label\n" + "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in rows))
     small = "--epochs 1 --width 16 --heads 2 --feed-forward 160 --vmask-width 8 --workers 1 --seeds 2"
-    chosen = ["--regularizers", "dropout", "TopK", "--texts", "12", "--autoencoders", "1", *small.split()]
+    judged = "--texts 12 --costly-texts 6 --autoencoders 1"
+    chosen = ["--regularizers", "dropout", "TopK", *judged.split(), *small.split()]
     asked = ["compare", "--data", str(reviews), "--output", str(folder), *chosen]
     assert main(asked) == 0
     out = capsys.readouterr().out

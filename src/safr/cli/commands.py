@@ -221,6 +221,7 @@ def compare_command(
     regularizers: tuple[str, ...] = (),
     seeds: int | None = None,
     texts: int = 400,
+    costly_texts: int | None = None,
     autoencoders: int = 0,
     encoder: str | None = None,
     margin: float = 2.0,
@@ -241,6 +242,7 @@ def compare_command(
             Default: all.
         seeds: How many seeds each setting is run with, counted from `--seed`. Default: 3.
         texts: Largest number of test texts whose explanations are judged.
+        costly_texts: Of these, how many are used for NAOPC, which takes most of the time of a deep model. Default: 100.
         autoencoders: How many sparse autoencoders count the features of each run's neurons. One takes minutes.
         encoder: Folder or hub name of an independent encoder of texts, such as a MiniLM. Whether the words of a
             neuron are alike is then also measured by its vectors.
@@ -262,6 +264,8 @@ def compare_command(
     check_margin(margin / 100)
     if texts < 2:
         raise InputError(f"--texts must be at least 2, got {texts}")
+    if costly_texts is not None and costly_texts < 2:
+        raise InputError(f"--costly-texts must be at least 2, got {costly_texts}")
     if autoencoders < 0:
         raise InputError(f"--autoencoders must be at least 0, got {autoencoders}")
     loaded = None if encoder is None else load_text_encoder(encoder)
@@ -287,6 +291,7 @@ def compare_command(
             output,
             [name for name in jobs if name not in failed],
             texts=texts,
+            costly_texts=costly_texts,
             autoencoders=autoencoders,
             encoder=loaded,
             data_dir=data_dir,

@@ -96,6 +96,7 @@ def judge_runs(
     folder: Path,
     names: Sequence[str],
     texts: int = BENCHMARKED_TEXTS,
+    costly_texts: int | None = None,
     autoencoders: int = 0,
     encoder: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     data_dir: Path | None = None,
@@ -107,6 +108,7 @@ def judge_runs(
         folder: Folder of all runs.
         names: Their names, from `comparison_jobs`; evaluated on dev and test.
         texts: Test texts whose explanations are judged.
+        costly_texts: Of these, how many are used for NAOPC, which needs many passes. Default: 100.
         autoencoders: Sparse autoencoders that count the features of each run's neurons, which takes longer than all
             else; 0 leaves that out.
         encoder: An independent encoder of texts, such as a MiniLM, and its tokenizer. MonoScore is then also measured
@@ -129,7 +131,7 @@ def judge_runs(
     for done, (name, run) in enumerate(runs.items()):
         parts(name)(done, len(runs))
         values[name] = _read_scores(run) | _measure_neurons(run, data, autoencoders, encoder)
-        values[name] |= _judge_explanations(run, data, texts, data_dir)
+        values[name] |= _judge_explanations(run, data, texts, costly_texts, data_dir)
     return _group(runs, values)
 
 
@@ -143,7 +145,9 @@ def _read_scores(run: Run) -> dict[str, float]:
     return found
 
 
-def _judge_explanations(run: Run, data: TextDataset, texts: int, data_dir: Path | None) -> dict[str, float]:
+def _judge_explanations(
+    run: Run, data: TextDataset, texts: int, costly_texts: int | None, data_dir: Path | None
+) -> dict[str, float]:
     """The benchmark's measures of a run's explanations, of those that could be taken."""
     judged = benchmark(
         run,
@@ -152,6 +156,7 @@ def _judge_explanations(run: Run, data: TextDataset, texts: int, data_dir: Path 
         autoencoder=_is_plain(run.name),
         removals=["delete"],
         limit=texts,
+        costly_texts=costly_texts,
         data_dir=data_dir,
     )["methods"]
     asked = [("test_srs_relevance", "relevance", "srs"), ("test_naopc", "capacity", "naopc")]
