@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -224,9 +225,9 @@ COMPARED_NEURONS = (
 )
 
 
-def comparison_rows() -> list[str]:
-    """The rows of both tables of regularizers, from the committed comparison."""
-    settings = read_comparisons([RESULTS / "compare" / "sst2_paper.json"])
+def comparison_rows(name: str) -> list[str]:
+    """The rows of both tables of regularizers, from a committed comparison."""
+    settings = read_comparisons([RESULTS / "compare" / f"{name}.json"])
     names = {
         setting.label: setting.label
         if setting.label == setting.regularizer
@@ -234,24 +235,36 @@ def comparison_rows() -> list[str]:
         for setting in settings
     }
     explanations = comparison_table(settings, None, {}, {}, margin=0.02)
-    rows = [row(names[line[1]], *pick(explanations, line, COMPARED_EXPLANATIONS)) for line in explanations.rows]
-    plain = explanations.rows[0]
-    read_out = pick(explanations, plain, ("accuracy", "SRS by autoencoder, test", "NAOPC by autoencoder, test"))
-    rows.insert(1, row("plain, read by an autoencoder", *read_out[:2], "–", read_out[2]))
+    headings = [heading for heading in COMPARED_EXPLANATIONS if heading in explanations.columns]
+    rows = [row(names[line[1]], *pick(explanations, line, headings)) for line in explanations.rows]
+    read_out = dict(zip(explanations.columns, explanations.rows[0], strict=True))
+    read_out |= {
+        "SRS, test": read_out["SRS by autoencoder, test"],
+        "SRS by relevance, test": "–",
+        "NAOPC, test": read_out.get("NAOPC by autoencoder, test", "–"),
+    }
+    rows.insert(1, row("plain, read by an autoencoder", *(read_out[heading] for heading in headings)))
     neurons, changes = neuron_table(settings), change_table(settings)
     rows.append(row("plain", *pick(neurons, neurons.rows[0], COMPARED_NEURONS)))
     return rows + [row(names[line[0]], *pick(changes, line, COMPARED_NEURONS)) for line in changes.rows]
 
 
-def pick(table: TextTable, line: tuple[str, ...], headings: tuple[str, ...]) -> list[str]:
+def pick(table: TextTable, line: tuple[str, ...], headings: Sequence[str]) -> list[str]:
     return [line[table.columns.index(heading)] for heading in headings]
 
 
-def test_what_was_found_of_regularizers_is_the_committed_comparison():
-    found = section(PAGES["docs/compare.md"], "What we found")
+@pytest.mark.parametrize(
+    ("title", "name"), [("What we found", "sst2_paper"), ("On a pretrained model", "sst2_paper_minilm")]
+)
+def test_the_tables_of_regularizers_are_the_committed_comparisons(title, name):
+    found = section(PAGES["docs/compare.md"], title)
     lines = [line for line in table_lines(found) if not line.startswith(("| setting ", "| --- "))]
-    assert lines == comparison_rows()
-    text, settings = " ".join(found.split()), read_comparisons([RESULTS / "compare" / "sst2_paper.json"])
+    assert lines == comparison_rows(name)
+
+
+def test_what_was_found_of_regularizers_is_what_was_measured():
+    text = " ".join(section(PAGES["docs/compare.md"], "What we found").split())
+    settings = read_comparisons([RESULTS / "compare" / "sst2_paper.json"])
     values = settings[0].values
     chance = values["monosemanticity"][0] - values["monosemanticity_above_chance"][0]
     assert f"what any neuron has by chance, {chance:.4f}" in text
