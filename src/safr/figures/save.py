@@ -22,20 +22,17 @@ def save_figure(figure: Figure, path_without_suffix: str | Path) -> list[Path]:
     A file is written under a temporary name and then renamed, so a reader or a crash never leaves half a file. The
     first call fixes the positions of the axes, so that the next call gives the same bytes: resize a figure before it.
     """
-    path = Path(path_without_suffix)
-    contents = {".svg": _render_svg(figure, "safr"), ".png": _render_png(figure), ".pdf": _render_pdf(figure)}
-    # Not with_suffix, which would cut the end off a name such as "lambda0.1".
-    files = {path.with_name(path.name + suffix): content for suffix, content in contents.items()}
-    for file, content in files.items():
+    files = _list_files(path_without_suffix)
+    contents = (_render_svg(figure, "safr"), _render_png(figure), _render_pdf(figure))
+    for file, content in zip(files, contents, strict=True):
         write_bytes(file, content)
-    return list(files)
+    return files
 
 
 def delete_figure(path_without_suffix: str | Path) -> None:
     """Delete the files that `save_figure` wrote under this name, where there are any."""
-    path = Path(path_without_suffix)
-    for suffix in (".svg", ".png", ".pdf"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for file in _list_files(path_without_suffix):
+        file.unlink(missing_ok=True)
 
 
 def figure_to_svg(figure: Figure, *, salt: str = "safr") -> str:
@@ -48,6 +45,12 @@ def figure_to_svg(figure: Figure, *, salt: str = "safr") -> str:
     """
     document = _render_svg(figure, salt).decode("utf-8")
     return document[document.index("<svg") :]
+
+
+def _list_files(path_without_suffix: str | Path) -> list[Path]:
+    path = Path(path_without_suffix)
+    # Not with_suffix, which would cut the end off a name such as "lambda0.1".
+    return [path.with_name(path.name + suffix) for suffix in (".svg", ".png", ".pdf")]
 
 
 def _render_svg(figure: Figure, salt: str) -> bytes:
