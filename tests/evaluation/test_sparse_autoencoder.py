@@ -59,6 +59,16 @@ def test_the_autoencoder_by_hand():
     torch.testing.assert_close(restored, torch.tensor([[8.0, 0], [2, 2], [2, 0], [8, 8]]))
     variance = float((TOKENS - TOKENS.mean(dim=0)).square().sum())
     assert by_hand().unexplained_variance(TOKENS) == pytest.approx(8 / variance)
+    assert by_hand().encode(torch.zeros(0, 2)).shape == (0, 3)
+
+
+def test_the_forward_pass_decodes_what_is_encoded():
+    values = torch.from_numpy(superposed(tokens=50)).float()
+    autoencoder = train_sparse_autoencoder(values, latents=20, active=3, steps=20)
+    decoded, strengths, numbers = autoencoder(values / autoencoder.scale)
+    latents = autoencoder.encode(values)
+    torch.testing.assert_close(decoded * autoencoder.scale, autoencoder.decode(latents))
+    torch.testing.assert_close(latents.gather(1, numbers), strengths)
 
 
 def test_shares_of_active_features_by_hand():
@@ -111,7 +121,13 @@ def test_a_count_without_the_entropy_is_noticed(monkeypatch):
 
 
 def test_an_autoencoder_without_its_top_is_noticed(monkeypatch):
-    monkeypatch.setattr(SparseAutoencoder, "_keep_top", staticmethod(lambda latents, count: latents))
+    encode_active = SparseAutoencoder._encode_active
+
+    def encode_all(autoencoder, inputs):
+        autoencoder.active = len(autoencoder.decoder)
+        return encode_active(autoencoder, inputs)
+
+    monkeypatch.setattr(SparseAutoencoder, "_encode_active", encode_all)
     with pytest.raises(AssertionError):
         test_the_autoencoder_by_hand()
 

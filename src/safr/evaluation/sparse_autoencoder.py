@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import entr
 from torch import Tensor, nn
@@ -58,24 +58,35 @@ class SparseAutoencoder(nn.Module):
 
     def encode(self, activations: Float[Tensor, "token neuron"]) -> Float[Tensor, "token latent"]:
         """Activations of the latents, (token, latent), at most `active` of each token above 0."""
-        return self._keep_top(self._rectify(activations / self.scale), self.active)
+        strengths, numbers = self._encode_active(activations / self.scale)
+        return strengths.new_zeros(len(strengths), len(self.decoder)).scatter(1, numbers, strengths)
 
     def decode(self, latents: Float[Tensor, "token latent"]) -> Float[Tensor, "token neuron"]:
         """The activations of the neurons that the latents stand for."""
         return (latents @ self.decoder + self.center) * self.scale
 
+    def forward(
+        self, inputs: Float[Tensor, "token neuron"]
+    ) -> tuple[Float[Tensor, "token neuron"], Float[Tensor, "token active"], Int[Tensor, "token active"]]:
+        """What comes back of activations, both in units of `scale`; the strengths and numbers of the active latents.
+
+        The same as decoding what is encoded, without the products with latents that are 0.
+        """
+        strengths, numbers = self._encode_active(inputs)
+        decoded = F.embedding_bag(numbers, self.decoder, per_sample_weights=strengths, mode="sum")
+        return decoded + self.center, strengths, numbers
+
     def unexplained_variance(self, activations: Float[Tensor, "token neuron"]) -> float:
         """Squared error as a share of the variance: 0 if every activation comes back, 1 if their mean does as well."""
-        error = (activations - self.decode(self.encode(activations))).square().sum()
-        return float(error / (activations - activations.mean(dim=0)).square().sum())
+        inputs = activations / self.scale
+        return float((inputs - self(inputs)[0]).square().sum() / (inputs - inputs.mean(dim=0)).square().sum())
 
-    def _rectify(self, inputs: Float[Tensor, "token neuron"]) -> Float[Tensor, "token latent"]:
-        return torch.relu((inputs - self.center) @ self.encoder.T + self.bias)
-
-    @staticmethod
-    def _keep_top(latents: Float[Tensor, "token latent"], count: int) -> Float[Tensor, "token latent"]:
-        top = latents.topk(count, dim=1)
-        return torch.zeros_like(latents).scatter(1, top.indices, top.values)
+    def _encode_active(
+        self, inputs: Float[Tensor, "token neuron"]
+    ) -> tuple[Float[Tensor, "token active"], Int[Tensor, "token active"]]:
+        # The center is taken off after the product: its gradient then needs no product of all tokens.
+        latents = torch.relu(inputs @ self.encoder.T + (self.bias - self.encoder @ self.center))
+        return latents.topk(self.active, dim=1)
 
 
 @dataclass(frozen=True)
@@ -215,13 +226,13 @@ def _train(
     generator = torch.Generator().manual_seed(seed)
     autoencoder = _initialize(values, latents, active, generator)
     inputs = values / autoencoder.scale
-    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=_LEARNING_RATE)
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=_LEARNING_RATE, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
     idle = torch.zeros(latents, dtype=torch.int64, device=values.device)
     for step in range(steps):
         batch = inputs[torch.randint(len(inputs), (_BATCH_SIZE,), generator=generator).to(inputs.device)]
-        codes = autoencoder.encode(batch * autoencoder.scale)
-        rest = batch - (codes @ autoencoder.decoder + autoencoder.center)
+        decoded, strengths, numbers = autoencoder(batch)
+        rest = batch - decoded
         loss = rest.square().sum() / (batch - autoencoder.center.detach()).square().sum().clamp_min(1e-12)
         optimizer.zero_grad()
         loss.backward()
@@ -229,7 +240,8 @@ def _train(
         schedule.step()
         with torch.no_grad():
             autoencoder.decoder.copy_(F.normalize(autoencoder.decoder, dim=1))
-        idle = torch.where((codes > 0).any(dim=0), 0, idle + 1)
+        idle += 1
+        idle[numbers[strengths > 0]] = 0
         if step < steps // 2 and float(loss.detach()) > UNEXPLAINED and (idle >= _DEAD_AFTER).any():
             _revive(autoencoder, optimizer, idle >= _DEAD_AFTER, rest.detach(), generator)
             idle[idle >= _DEAD_AFTER] = 0
