@@ -53,9 +53,9 @@ def jobs_of(data):
 
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
-    """A sweep in two processes that nothing stopped: its folder, what it found, and what was told meanwhile."""
+    """A sweep that nothing stopped, in this process: its folder, what it found, and what was told meanwhile."""
     folder, told = tmp_path_factory.mktemp("whole"), []
-    found = run_sweep(jobs_of(data), folder, test=True, workers=2, progress=lambda *each: told.append(each))
+    found = run_sweep(jobs_of(data), folder, test=True, workers=1, progress=lambda *each: told.append(each))
     return folder, found, told
 
 
