@@ -132,6 +132,18 @@ def test_a_loss_of_ones_own_is_another_entry(monkeypatch):
     torch.testing.assert_close(output.loss, terms["task"] + 2 * terms["loudest"])
 
 
+def test_a_saved_model_whose_loss_is_not_there_explains_and_says_what_it_lacks_to_train(monkeypatch, tmp_path):
+    tokenizer = tiny_runs.tokenizer()
+    inputs = dict(tokenizer(["a dull film", "a cast"], return_tensors="pt", padding=True))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(NEURON_LOSSES, "loudest", lambda activations, tokens, mask: activations.abs().amax())
+        save(tiny_runs.model(Regularization(neuron_losses=("loudest=2",), **NOTHING)), tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert safr.explain(loaded, tokenizer, "a dull film").words == ("a", "dull", "film")
+    with pytest.raises(InputError, match=r"has no 'loudest'; known are .*NEURON_LOSSES"):
+        loaded(**inputs, labels=torch.tensor([0, 1]))
+
+
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(InputError, match=r"`neuron_losses` must be given as NAME=WEIGHT.*'l1'"):
         Regularization(neuron_losses=("l1",))

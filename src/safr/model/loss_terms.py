@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from safr.config import Regularization
 from safr.errors import InputError
-from safr.losses import NEURON_LOSSES, importance_loss, information_loss, interaction_loss
+from safr.losses import importance_loss, information_loss, interaction_loss
 from safr.losses.blocked_attention import BlockedAttention
 from safr.losses.interaction import PROBES, blocked_interaction_loss, count_visible_pairs
+from safr.losses.neurons import NeuronLoss
 from safr.model.attention import received_attention
 from safr.model.forward_pass import ForwardPass, SiteReader
+from safr.model.resolve import find_neuron_losses
 
 # Differs from the paper: interaction on long texts is read from some heads and texts in training, drawn anew.
 ALL_HEADS, ALL_TEXTS, EXACT = 128, 256, 1024
@@ -46,10 +48,10 @@ def make_site_readers(
         for layer in {site.partition(".")[2] for site in settings.importance_sites}:
             name = f"attention.{layer}"
             readers[name] = partial(_note_received_attention, layer, readers.get(name))
-    if names := list(settings.neuron_loss_weights):
+    if losses := find_neuron_losses(settings):
         for number in layers_of_neurons:
             name = f"fc1_out.{number}"
-            readers[name] = partial(_read_neurons, names, number, readers.get(name))
+            readers[name] = partial(_read_neurons, losses, number, readers.get(name))
     return readers
 
 
@@ -133,7 +135,7 @@ def _read_interaction(
 
 
 def _read_neurons(
-    names: Sequence[str],
+    losses: Mapping[str, NeuronLoss],
     layer: int,
     reader: SiteReader | None,
     forward_pass: ForwardPass,
@@ -147,8 +149,8 @@ def _read_neurons(
     mask = record.content_mask
     if mask is None:
         mask = torch.ones_like(record.token_ids, dtype=torch.bool)
-    for name in names:
-        record.loss_values[f"{name}.{layer}"] = NEURON_LOSSES[name](activations, record.token_ids, mask)
+    for name, loss in losses.items():
+        record.loss_values[f"{name}.{layer}"] = loss(activations, record.token_ids, mask)
     return None if reader is None else reader(forward_pass, activations, attention_mask)
 
 

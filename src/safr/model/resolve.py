@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import NEURON_LOSSES
+from safr.losses.neurons import NeuronLoss
 from safr.model.families import count_layers, has_visible_attention
 from safr.model.forward_pass import SITES
 
@@ -29,7 +30,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         InputError: A layer or a site is none of this model's.
     """
     layers = resolve_layers(regularization, model)
-    _check_neuron_losses(regularization)
+    find_neuron_losses(regularization)
     pretrained = bool(model.name_or_path)
     sites, weights = regularization.importance_sites, regularization.token_weighting
     automatic = sites == "auto" and pretrained and weights != "keep" and has_visible_attention(model)
@@ -73,12 +74,18 @@ def resolve_layers(regularization: Regularization, model: PreTrainedModel) -> tu
     return tuple(sorted({number % total for number in numbers}))
 
 
-def _check_neuron_losses(regularization: Regularization) -> None:
+def find_neuron_losses(regularization: Regularization) -> dict[str, NeuronLoss]:
+    """The losses on neurons, by their names.
+
+    Raises:
+        InputError: One is not in `NEURON_LOSSES`, such as one's own of a model that was saved elsewhere.
+    """
     if unknown := [name for name in regularization.neuron_loss_weights if name not in NEURON_LOSSES]:
         raise InputError(
             f"`neuron_losses` has no {unknown[0]!r}; known are {', '.join(NEURON_LOSSES)}, and what you add to "
             "safr.losses.NEURON_LOSSES before"
         )
+    return {name: NEURON_LOSSES[name] for name in regularization.neuron_loss_weights}
 
 
 def _upper_half(layers: tuple[int, ...]) -> tuple[str, ...]:
