@@ -142,6 +142,15 @@ def test_the_seed_says_which_autoencoder_comes_out():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_is_trained_where_a_caller_has_gradients_off(mode):
+    values = superposed(tokens=50)
+    with mode():
+        found = train_sparse_autoencoder(torch.from_numpy(values), active=2, steps=5)
+    expected = train_sparse_autoencoder(values, active=2, steps=5)
+    assert all(torch.equal(a, b) for a, b in zip(found.parameters(), expected.parameters(), strict=True))
+
+
 def test_directions_have_length_one_and_at_most_so_many_latents_are_active():
     values = torch.from_numpy(superposed(tokens=300)).float()
     autoencoder = train_sparse_autoencoder(values, latents=20, active=3, steps=50)

@@ -220,6 +220,8 @@ def _read_activations(activations: ArrayLike | Tensor) -> Float[Tensor, "token n
     return values
 
 
+@torch.inference_mode(mode=False)  # also where a caller has gradients off
+@torch.enable_grad()
 def _train(
     values: Float[Tensor, "token neuron"], latents: int, active: int, steps: int, seed: int
 ) -> SparseAutoencoder:
