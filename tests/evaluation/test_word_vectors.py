@@ -86,6 +86,18 @@ def test_a_word_without_a_token_gets_the_mean_of_the_others(encoder):
     np.testing.assert_allclose(vectors[1], vectors[[0, 2]].mean(axis=0), atol=1e-6)
 
 
+def test_a_text_too_long_for_the_encoder_is_read_in_parts():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    tokenizer = tiny_tokenizers.tokenizer("wordpiece")
+    encoder = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=8, **sizes)).eval()
+    words = ("film", "story", "film", "story", "story", "film", "film")
+    texts = [EncodedText((7,), part, (0,), truncated=False) for part in (words, words[:3], words[3:], ("film" * 20,))]
+    whole, first, second, long = word_vectors(encoder, tokenizer, texts)
+    np.testing.assert_allclose(whole, np.concatenate([first, second]), atol=1e-6)
+    assert long.shape == (1, 16)
+    assert np.abs(long).sum() > 0
+
+
 def test_an_encoder_that_does_not_fit_is_refused(encoder):
     texts = encode(tiny.tokenizer(), TEXTS[:2])
     seq2seq = BartModel(BartConfig(vocab_size=60, d_model=16, encoder_layers=1, decoder_layers=1))
