@@ -199,11 +199,16 @@ def read_identities(
     """Words or labels as an array, (token,).
 
     Raises:
-        InputError: There is not one for each token.
+        InputError: There is not one for each token, or one is missing.
     """
     array, tokens = to_array(identities), len(to_array(activations))
     if array.shape != (tokens,):
         raise InputError(f"expected {tokens} {name}, one for each row of activations, got the shape {array.shape}")
+    if array.dtype.kind in "fO":
+        from pandas import isna  # slow to import, and needed for few arrays
+
+        if missing := np.count_nonzero(isna(array)):
+            raise InputError(f"{missing} of {tokens} {name} are missing (None or NaN); leave these rows out")
     return array
 
 
