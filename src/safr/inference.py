@@ -33,7 +33,7 @@ from safr.data.encoding import (
     replace_surrogates,
     tokenize,
 )
-from safr.data.marks import count_marks, encode_marked, label_asked, mark_words
+from safr.data.marks import count_marks, drop_mark, encode_marked, label_asked, mark_words
 from safr.data.splits import Label, Text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, describe_value, shorten_text
@@ -471,6 +471,18 @@ def encode_texts(
         return encoded
     count = count_end_tokens(tokenizer)
     return [text.without_end(count) for text in encoded]
+
+
+def encode_unmarked(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
+) -> list[EncodedText]:
+    """Texts as this model reads them, where nothing is asked about them; see `encode_texts`.
+
+    Texts for a model that gives tags or finds answers need no mark, and one that is there is left out.
+    """
+    if is_tagger(model) or finds_answers(model):
+        return encode(tokenizer, [drop_mark(text) for text in texts], max_tokens)
+    return encode_texts(model, tokenizer, texts, max_tokens)
 
 
 def _encode_questions(

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification, BertConfig
 
 import safr
 from safr.config import Regularization
@@ -143,13 +144,26 @@ def test_dead_neurons_have_no_value(tokenizer):
         for name, parameter in model.named_parameters():
             if "fc1" in name:
                 parameter.fill_(-1.0 if name.endswith("bias") else 0.0)
-    found = safr.measure_neurons(model, tokenizer, TEXTS, LABELS, autoencoders=0)
+    found = safr.measure_neurons(model, tokenizer, TEXTS, LABELS, autoencoders=1)
     assert found.dead.value == 1
+    assert found.effective_features is None
     assert (found.active.value, found.token_sparsity.value) == (0, 0)
     assert found.monosemanticity is found.token_entropy is found.class_selectivity is found.single_class is None
     for name in ("token_entropy", "class_selectivity", "single_class"):
         assert found.to_dict()[f"{name}_by_chance"] is None
     assert found.class_separability.value == 0
+
+
+@pytest.mark.parametrize("kind", [AutoModelForTokenClassification, AutoModelForQuestionAnswering])
+def test_texts_need_no_mark_where_nothing_is_asked(kind, tokenizer):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    model = kind.from_config(BertConfig(vocab_size=len(tokenizer), **sizes))
+    is_tagger = kind is AutoModelForTokenClassification
+    plain = TEXTS if is_tagger else [("film ?", text) for text in TEXTS]
+    marked = [f"[[{text}]]" if is_tagger else ("film ?", f"[[{text}]]") for text in TEXTS]
+    found, same = (safr.measure_neurons(model, tokenizer, texts, autoencoders=0) for texts in (plain, marked))
+    assert found.texts == 40
+    assert found.to_dict() == same.to_dict()
 
 
 def test_texts_without_a_word_do_not_count(measured, tokenizer):
@@ -166,6 +180,7 @@ def test_texts_without_a_word_do_not_count(measured, tokenizer):
         ([], {}, "at least 2 texts with words, got 0"),
         (TEXTS, {"labels": LABELS[:3]}, "expected 40 labels, one class for each text"),
         (TEXTS, {"labels": [[0, 1]] * 40}, r"got the shape \(40, 2\)"),
+        (TEXTS, {"labels": [np.nan, *LABELS[1:]]}, r"1 of 40 labels are missing \(None or NaN\)"),
         (TEXTS, {"labels": [1] * 40}, "at least 2 classes, got 1"),
         (TEXTS, {"autoencoders": -1}, "at least 0, got -1"),
         (TEXTS, {"site": "attention"}, "expected one site with vectors, got 'attention'"),

@@ -22,7 +22,7 @@ from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import align_labels, align_split, check_classes
 from safr.evaluation.sparse_autoencoder import SparseAutoencoder
 from safr.evaluation.srs import check_deletable
-from safr.inference import check_model, encode_texts, predict
+from safr.inference import check_model, encode_texts, encode_unmarked, predict
 from safr.processes import load_on_all
 from safr.runs import Run
 from safr.storage import hash_file
@@ -101,7 +101,7 @@ class BenchmarkData:
     def train_autoencoder(self) -> SparseAutoencoder:
         """A sparse autoencoder of the model's neurons, from the training texts whose SHA-256 comes first."""
         chosen = sorted(self.training_texts, key=hash_text)[:AUTOENCODER_TEXTS]
-        texts = encode_texts(self.model, self.tokenizer, chosen, self.max_tokens)
+        texts = encode_unmarked(self.model, self.tokenizer, chosen, self.max_tokens)
         return train_on_texts(self.model, texts, seed=self.source.seed)
 
     def choose_subset(self, metric: str) -> list[int]:

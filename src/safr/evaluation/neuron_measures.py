@@ -27,7 +27,7 @@ from safr.evaluation.sparse_autoencoder import (
 )
 from safr.evaluation.statistics import SHARE, Estimate, bootstrap_mean, seed_mean
 from safr.evaluation.word_vectors import word_vectors
-from safr.inference import check_model, encode_texts
+from safr.inference import check_model, encode_unmarked
 
 TOKEN_SHUFFLES = 5
 """Permutations of all tokens for the entropy by chance. Each takes as much memory as the measure itself."""
@@ -86,7 +86,7 @@ class NeuronMeasures:
     """What that score of any neuron is by chance. None without an encoder."""
     effective_features: Estimate | None = None
     """psi, effective features for each neuron: mean over autoencoders with its interval over their seeds. None where no
-    autoencoder is asked for."""
+    autoencoder is asked for, or all neurons are constant, such as dead ones."""
     unexplained: float | None = None
     """Share of the variance that the autoencoders do not explain, mean over them."""
     by_neuron: Mapping[str, Float[np.ndarray, " neuron"]] = field(default_factory=dict, repr=False)
@@ -144,7 +144,7 @@ def measure_neurons(
     classes = None if labels is None else to_array(labels)
     if classes is not None and classes.shape != (len(texts),):
         raise InputError(f"expected {len(texts)} labels, one class for each text, got the shape {classes.shape}")
-    encoded = encode_texts(model, tokenizer, texts, max_tokens)
+    encoded = encode_unmarked(model, tokenizer, texts, max_tokens)
     kept = [number for number, text in enumerate(encoded) if content_ids(text).size]
     if len(kept) < 2:
         raise InputError(f"measures of neurons need at least 2 texts with words, got {len(kept)}")
@@ -163,7 +163,7 @@ def measure_neurons(
             "vector_monosemanticity_by_chance": gathered.similar.mean_similarity(),
         }
     by_features: dict[str, Any] = {}
-    if autoencoders:
+    if autoencoders and (gathered.sample != gathered.sample[0]).any():
         by_features = _count_features(gathered.sample, range(seed, seed + autoencoders))
     return NeuronMeasures(
         site=gathered.site,
