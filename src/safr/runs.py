@@ -174,7 +174,9 @@ class Run:
 
     def read_scores(self, path: Path) -> dict[str, Any]:
         """What the evaluation of a split found, from its file."""
-        return read_json(path, _schema("scores"), advice=f"run `safr evaluate {self.folder}` again")
+        is_test = path == self.scores_file
+        advice = f"run `safr evaluate {self.folder}` again" if is_test else "delete it and give the same command again"
+        return read_json(path, _schema("scores"), advice=advice)
 
     @property
     def examples(self) -> list[dict[str, Any]]:

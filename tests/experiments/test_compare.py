@@ -10,6 +10,7 @@ from safr.config import Settings
 from safr.errors import InputError
 from safr.experiments.compare import OWN, REGULARIZERS, comparison_jobs, find_regularizer
 from safr.experiments.comparison_table import (
+    CHOSEN_BY,
     NEURON_MEASURES,
     ComparedSetting,
     change_table,
@@ -26,14 +27,15 @@ from safr.runs import Run
 from safr.storage import write_json
 from tests import tiny
 
+SENTENCES = tiny.sentences(60, 0, longest=9)
 WITHOUT_SAFR = {"vmask": False, "importance": 0.0, "interaction": 0.0}
 
 
 def setting(regularizer, label, dev=(0.7, 0.7, 0.7), test=(0.7, 0.7, 0.7), **values):
-    """A setting with three seeds; SRS, MonoScore and class separability are 0.1 unless they are given."""
+    """A setting with three seeds; SRS and, above chance, MonoScore and class separability are 0.1 unless given."""
     seeds = tuple(range(len(dev)))
     names, commands = tuple(f"{label},seed={seed}" for seed in seeds), ("safr train",) * len(dev)
-    measures = {name: (0.1,) * len(dev) for name in ("srs", "monosemanticity", "class_separability")}
+    measures = {name: (0.1,) * len(dev) for name in CHOSEN_BY}
     return ComparedSetting(
         regularizer, label, names, seeds, commands, {"dev_accuracy": dev, "test_accuracy": test} | measures | values
     )
@@ -84,12 +86,18 @@ def test_own_settings_that_a_regularizer_has_are_not_compared_twice(changed):
 
 def test_recommended_is_the_best_mean_rank_among_those_that_keep_the_accuracy():
     plain = setting("plain", "plain")
-    good = setting("L1", "l1=1", srs=(0.3,) * 3, monosemanticity=(0.3,) * 3)
-    inaccurate = setting("TopK", "top_k=1", dev=(0.6,) * 3, srs=(0.9,) * 3, monosemanticity=(0.9,) * 3)
+    good = setting("L1", "l1=1", srs=(0.3,) * 3, monosemanticity_above_chance=(0.3,) * 3)
+    inaccurate = setting("TopK", "top_k=1", dev=(0.6,) * 3, srs=(0.9,) * 3, monosemanticity_above_chance=(0.9,) * 3)
     assert recommend([plain, good, inaccurate], 0.02) is good
     assert recommend([plain, good, inaccurate], 0.2) is inaccurate
-    unmeasured = setting("L1", "l1=2")
+    unmeasured = setting("L1", "l1=2", monosemanticity_above_chance=(0.9,) * 3)
     del unmeasured.values["srs"]
+    assert choose_setting([good, unmeasured]) is good, "only it has all measures"
+    for each in (good, plain):
+        del each.values["srs"]
+    assert choose_setting([good, unmeasured, plain]) is unmeasured, "by those that could be taken"
+    for name in CHOSEN_BY[1:]:
+        del unmeasured.values[name]
     assert choose_setting([unmeasured]) is None
     assert choose_setting([]) is None
 
@@ -121,9 +129,26 @@ def test_better_than_dropout_is_what_the_seeds_show_in_pairs():
     assert compare_with_dropout([plain, better], 0.02) == {}
 
 
+def test_settings_are_compared_by_what_is_above_chance(tmp_path):
+    """Neurons that are seldom active have less entropy by chance."""
+    plain = setting("plain", "plain", token_entropy=(0.7,) * 3, token_entropy_above_chance=(-0.1,) * 3)
+    dense = {"token_entropy": (0.7, 0.7, 0.71), "token_entropy_above_chance": (-0.1, -0.1, -0.11)}
+    sparse = {"token_entropy": (0.3, 0.3, 0.31), "token_entropy_above_chance": (-0.1, -0.11, -0.1)}
+    settings = [plain, setting("dropout", "neuron_dropout=0.5", **dense), setting("L1", "l1=1", **sparse)]
+    verdicts = compare_with_dropout(settings, 0.02)["L1"]
+    assert "token_entropy_above_chance" in verdicts["no different"]
+    assert "token_entropy" not in [name for names in verdicts.values() for name in names]
+    write_comparison(tmp_path, settings)
+    picture = (tmp_path / "pareto.svg").read_text()
+    assert "token entropy above chance ↓" in picture
+    assert "token entropy ↓" not in picture
+    assert recommend([*settings, setting("TopK", "top_k=8", class_separability=(0.9,) * 3)], 0.02) is plain
+
+
 def test_beside_dropout_stands_the_setting_that_keeps_the_accuracy():
     plain, dropout = setting("plain", "plain"), setting("dropout", "neuron_dropout=0.5")
-    strong = setting("TopK", "top_k=1", dev=(0.6,) * 3, srs=(0.9, 0.9, 0.91), monosemanticity=(0.9,) * 3)
+    best = {"srs": (0.9, 0.9, 0.91), "monosemanticity_above_chance": (0.9,) * 3}
+    strong = setting("TopK", "top_k=1", dev=(0.6,) * 3, **best)
     careful = setting("TopK", "top_k=8")
     assert "srs" in compare_with_dropout([plain, dropout, strong, careful], 0.02)["TopK"]["no different"]
     assert "srs" in compare_with_dropout([plain, dropout, strong, careful], 0.2)["TopK"]["better"]
@@ -200,9 +225,16 @@ def test_one_seed_says_nothing_beside_dropout_and_is_still_written(tmp_path):
         ("--autoencoders -1", "--autoencoders must be at least 0, got -1"),
         ("--margin -1", "--margin must be at least 0"),
         ("--regularizers L3", "no regularizer is called 'L3'"),
+        ("--data nowhere.csv", "nowhere.csv"),
+        ("--task regression --data numbers.csv", "which numbers to predict lack; see `safr sweep`"),
     ],
 )
-def test_a_comparison_of_wrong_options_gets_one_line_before_the_first_training(tmp_path, capsys, option, said):
+def test_a_comparison_of_wrong_options_gets_one_line_before_the_first_training(
+    tmp_path, monkeypatch, capsys, option, said
+):
+    monkeypatch.chdir(tmp_path)
+    numbers = "".join(f"a film {number},{number / 2}\n" for number in range(40))
+    (tmp_path / "numbers.csv").write_text(f"text,label\n{numbers}")
     assert main(["compare", "--output", str(tmp_path / "compared"), *option.split()]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "compared").exists()
@@ -214,8 +246,8 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, mon
         monkeypatch.setitem(REGULARIZERS, name, REGULARIZERS[name][:1])
     monkeypatch.setattr("safr.evaluation.sparse_autoencoder.ACTIVE_LATENTS", (8,))  # one training each
     folder, reviews = tmp_path / "compared", tmp_path / "reviews.csv"
-    rows = tiny.sentences(60, 0, longest=9)
-    reviews.write_text("text,label\n" + "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in rows))
+    rows = "".join(f"{text},{('bad', 'good')[label]}\n" for text, label in SENTENCES)
+    reviews.write_text(f"text,label\n{rows}")
     small = "--epochs 1 --width 16 --heads 2 --feed-forward 160 --vmask-width 8 --workers 1 --seeds 2"
     judged = "--texts 12 --costly-texts 6 --autoencoders 1"
     chosen = ["--regularizers", "dropout", "TopK", *judged.split(), *small.split()]
@@ -239,6 +271,17 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, mon
     assert main(asked) == 0
     assert (folder / "comparison.md").read_text() == table
     assert {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")} == times
+    broken = folder / "top_k=32,seed=0" / "scores_dev.json"
+    broken.write_text(broken.read_text()[:100])
+    (folder / "plain,seed=1" / "neurons_dev.json").write_text("{")
+    assert main(asked) == 1
+    found = json.loads((folder / "comparison.json").read_text())
+    assert [entry["seeds"] for entry in found["settings"]] == [[0, 1], [0, 1], [1]]
+    assert "scores_dev.json" in found["failed"]["top_k=32,seed=0"]
+    assert "delete it and give the same command again" in found["failed"]["top_k=32,seed=0"]
+    broken.unlink()
+    assert main(asked) == 0
+    assert (folder / "comparison.md").read_text() == table, "what is damaged is made again"
     asked[asked.index("--autoencoders") + 1] = "0"
     assert main([*asked, "--encoder", str(minilm)]) == 0, "what is asked for later is measured then"
     found = json.loads((folder / "comparison.json").read_text())
@@ -248,3 +291,20 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, mon
     assert main([*asked, "--encoder", str(tmp_path / "nowhere")]) == 2
     assert "nowhere': expected" in capsys.readouterr().err
     assert Run(folder / "top_k=32,seed=0").settings.regularization.top_k == 32
+
+
+@pytest.mark.slow
+def test_models_that_give_tags_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr("safr.evaluation.sparse_autoencoder.ACTIVE_LATENTS", (8,))
+    monkeypatch.setitem(REGULARIZERS, "TopK", REGULARIZERS["TopK"][:1])
+    rows = [[f"{word} {('O', 'B-X')[word in tiny.GOOD.split()]}" for word in text.split()] for text, _ in SENTENCES]
+    (tmp_path / "tags.conll").write_text("\n\n".join("\n".join(row) for row in rows))
+    small = "--epochs 1 --width 16 --heads 2 --feed-forward 40 --workers 1 --seeds 1 --regularizers TopK"
+    judged = "--texts 8 --costly-texts 4 --autoencoders 1"
+    asked = ["compare", "--data", str(tmp_path / "tags.conll"), "--output", str(tmp_path / "compared")]
+    assert main([*asked, *small.split(), *judged.split()]) == 0
+    found = json.loads((tmp_path / "compared" / "comparison.json").read_text())
+    assert [entry["setting"] for entry in found["settings"]] == ["plain", "top_k=32"]
+    assert {"monosemanticity", "effective_features", "test_naopc"} <= set(found["settings"][1]["values"])
+    assert "class_separability" not in found["settings"][1]["values"], "a text has no class"
+    assert found["recommended"] is not None, "by the measures that could be taken"

@@ -254,7 +254,7 @@ def compare_command(
     """
     from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
     from safr.cli.results import print_titled_table
-    from safr.experiments.compare import comparison_jobs, judge_runs
+    from safr.experiments.compare import check_has_accuracy, comparison_jobs, judge_runs
     from safr.experiments.comparison_table import write_comparison
     from safr.experiments.runner import run_jobs
     from safr.experiments.sweep import check_margin
@@ -269,8 +269,9 @@ def compare_command(
     if autoencoders < 0:
         raise InputError(f"--autoencoders must be at least 0, got {autoencoders}")
     loaded = None if encoder is None else load_text_encoder(encoder)
-    jobs = comparison_jobs(resolve_paths(settings), seed_range, regularizers or None)
-    console = _console()
+    console, settings = _console(), resolve_paths(settings)
+    jobs = comparison_jobs(settings, seed_range, regularizers or None)
+    check_has_accuracy(_load(settings, data_dir, console))
     console.print(f"{len(jobs)} runs in {output}")
     with EpochLines(console, output):
         outcomes = list(
@@ -287,7 +288,7 @@ def compare_command(
         )
     failed = {outcome.name: outcome.error for outcome in outcomes if outcome.error is not None}
     with ProgressBar(console, "judging") as steps:
-        judged = judge_runs(
+        judged, not_judged = judge_runs(
             output,
             [name for name in jobs if name not in failed],
             texts=texts,
@@ -297,7 +298,8 @@ def compare_command(
             data_dir=data_dir,
             parts=steps.begin_part,
         )
-    less_important = ("seeds", "NAOPC by autoencoder, test", "of a single class", "Hoyer sparsity", "dead", "active")
+    failed |= not_judged
+    less_important = ("seeds", "NAOPC by autoencoder, test", "Hoyer sparsity", "dead", "active")
     for table in write_comparison(output, judged, margin / 100, failed):
         console.print()
         print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)

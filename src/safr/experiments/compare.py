@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from safr.evaluation.benchmark import AUTOENCODER, benchmark
 from safr.evaluation.labels import align_labels
 from safr.evaluation.neuron_measures import measure_neurons
 from safr.evaluation.srs import MAIN_PERCENT
-from safr.evaluation.task_metrics import get_main_metric
 from safr.experiments.comparison_table import DROPOUT, NEURON_MEASURES, PLAIN, ComparedSetting
 from safr.experiments.grid import BASELINE_SETTINGS, expand_seeds, is_baseline, merge_jobs, short_value
 from safr.experiments.runner import scores_path
@@ -101,8 +101,10 @@ def judge_runs(
     encoder: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
     data_dir: Path | None = None,
     parts: PartProgress = no_progress,
-) -> tuple[ComparedSetting, ...]:
-    """The settings of finished runs with all measures; what is judged once is not judged again.
+) -> tuple[tuple[ComparedSetting, ...], dict[str, str]]:
+    """The settings of finished runs with all measures, and the error message of every run that could not be judged.
+
+    What is judged once is not judged again.
 
     Args:
         folder: Folder of all runs.
@@ -117,22 +119,33 @@ def judge_runs(
         parts: Called with the name of each part as it begins.
 
     Raises:
-        InputError: No run of plain is there, the data changed between runs, the task has no accuracy, or the encoder
-            does not fit.
+        InputError: No run of plain is there or could be judged, the data changed between runs, or the task has no
+            accuracy.
     """
     if not any(_is_plain(name) for name in names):
         raise InputError("no run of plain is finished, with which the others are compared; see the failed runs above")
     runs = {name: Run(folder / name) for name in names}
     check_same_data(list(runs.values()))
-    if not get_main_metric(next(iter(runs.values())).scores).is_share:
-        raise InputError("regularizers are compared by accuracy, which numbers to predict lack; see `safr sweep`")
     data = next(iter(runs.values())).load_data(data_dir=data_dir)  # the others' are the same
-    values = {}
+    check_has_accuracy(data)
+    values, failed = dict[str, dict[str, float]](), dict[str, str]()
     for done, (name, run) in enumerate(runs.items()):
         parts(name)(done, len(runs))
-        values[name] = _read_scores(run) | _measure_neurons(run, data, autoencoders, encoder)
-        values[name] |= _judge_explanations(run, data, texts, costly_texts, data_dir)
-    return _group(runs, values)
+        try:
+            neurons = _measure_neurons(run, data, autoencoders, encoder)
+            values[name] = _read_scores(run) | neurons | _judge_explanations(run, data, texts, costly_texts, data_dir)
+        except InputError as error:
+            failed[name] = str(error)
+    if not any(_is_plain(name) for name in values):
+        reason = next(message for name, message in failed.items() if _is_plain(name))
+        raise InputError(f"no run of plain could be judged, with which the others are compared: {reason}")
+    return _group({name: runs[name] for name in values}, values), failed
+
+
+def check_has_accuracy(data: TextDataset) -> None:
+    """Raise an InputError if numbers are predicted."""
+    if data.task == "regression":
+        raise InputError("regularizers are compared by accuracy, which numbers to predict lack; see `safr sweep`")
 
 
 def _read_scores(run: Run) -> dict[str, float]:
@@ -179,8 +192,10 @@ def _measure_neurons(
     """The measures of a run's neurons on its dev split; they are kept in `neurons_dev.json` in its folder."""
     measured_with = {"autoencoders": autoencoders, "encoder": None if encoder is None else encoder[0].name_or_path}
     file = run.folder / "neurons_dev.json"
-    kept = read_json(file) if file.is_file() else None
-    if kept is None or kept.get("measured_with") != measured_with:
+    kept = None
+    with suppress(InputError):  # a damaged file is made again
+        kept = read_json(file) if file.is_file() else None
+    if not isinstance(kept, dict) or kept.get("measured_with") != measured_with:
         model, tokenizer = run.load_model()
         dev = align_labels(model, tokenizer, data, run.settings.max_tokens).dev
         measured = measure_neurons(

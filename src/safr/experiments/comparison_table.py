@@ -51,27 +51,34 @@ NEURON_MEASURES: dict[str, Measure] = {
     "vector_monosemanticity": Measure("MonoScore by vectors", "higher", least=-1.0),
     "vector_monosemanticity_above_chance": Measure("MonoScore by vectors above chance", "higher", least=-2.0),
     "token_entropy": Measure("token entropy", "lower"),
+    "token_entropy_above_chance": Measure("token entropy above chance", "lower", least=-1.0),
     "class_separability": Measure("class separability", "higher"),
     "class_separability_above_chance": Measure("class separability above chance", "higher", least=-1.0),
     "class_selectivity": Measure("class selectivity", "higher"),
     "class_selectivity_above_chance": Measure("class selectivity above chance", "higher", least=-1.0),
     "single_class": Measure("of a single class", "higher"),
+    "single_class_above_chance": Measure("of a single class above chance", "higher", least=-1.0),
     "neuron_sparsity": Measure("Hoyer sparsity", "higher"),
     "active": Measure("active", "lower"),
     "dead": Measure("dead", "lower"),
     "effective_features": Measure("features per neuron", "lower", most=math.inf),
 }
-"""Measures of the neurons of FC1 after its activation; see `safr.measure_neurons`."""
+"""Measures of the neurons of FC1 after its activation; see `safr.measure_neurons`.
+
+Neurons that are seldom active have another value by chance, so that settings are compared by what is above it."""
+
+_ABOVE_CHANCE = "_above_chance"
 
 MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
 """What runs are compared by beside their accuracy."""
 
-CHOSEN_BY = ("srs", "monosemanticity", "class_separability")
+CHOSEN_BY = ("srs", "monosemanticity_above_chance", "class_separability_above_chance")
 """Measures by whose mean rank a setting is recommended."""
 
 RULE = (
     "Recommended is, among the settings whose accuracy on dev is at most {margin:g} points below that of plain, the "
-    "one with the best mean rank in SRS, MonoScore and class separability on dev. A regularizer is better than "
+    "one with the best mean rank on dev in SRS and, above chance, in MonoScore and class separability, or in those of "
+    "them that could be taken. A regularizer is better than "
     "dropout in a measure if the 95 % interval of the difference, paired by seed, is above 0; each is then in the "
     "setting that the same rule recommends among its own, or in the one with the best mean rank where all lose more."
 )
@@ -192,10 +199,11 @@ def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSet
 
 def choose_setting(settings: Sequence[ComparedSetting]) -> ComparedSetting | None:
     """The setting with the best mean rank in the measures of `CHOSEN_BY`, the first of equals; None without any."""
-    measured = [setting for setting in settings if all(name in setting.values for name in CHOSEN_BY)]
-    if not measured:
+    names = [name for name in CHOSEN_BY if any(name in setting.values for setting in settings)]
+    if not names:
         return None
-    ranks = [rankdata([_sign(name) * setting.estimate(name).value for setting in measured]) for name in CHOSEN_BY]
+    measured = [setting for setting in settings if all(name in setting.values for name in names)]
+    ranks = [rankdata([_sign(name) * setting.estimate(name).value for setting in measured]) for name in names]
     return measured[int(np.mean(ranks, axis=0).argmax())]
 
 
@@ -219,7 +227,7 @@ def compare_with_dropout(settings: Sequence[ComparedSetting], margin: float) -> 
         verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no different": []}
         for measure in ("test_accuracy", *MEASURES):
             pairs = setting.pair(dropout, measure)
-            if len(pairs) < 2:
+            if len(pairs) < 2 or setting.pair(dropout, f"{measure}{_ABOVE_CHANCE}"):
                 continue
             change = _estimate([_sign(measure) * (own - other) for own, other in pairs], -math.inf, math.inf)
             verdicts["better" if change.low > 0 else "worse" if change.high < 0 else "no different"].append(measure)
@@ -290,20 +298,18 @@ def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
 
 
 def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
-    """The measures in which settings differ, to be drawn against accuracy.
-
-    A measure above chance is left out beside the measure itself, whose picture is the same but for the axis.
-    """
+    """The measures in which settings differ, to be drawn against accuracy: above chance where chance is known."""
     panels = []
     for name, measure in MEASURES.items():
+        if any(f"{name}{_ABOVE_CHANCE}" in setting.values for setting in settings):
+            continue
         scale = 100 if _is_share_of_texts(name) else 1
         values: dict[str, Any] = {
             setting.label: tuple(scale * number for number in astuple(setting.estimate(name)))
             for setting in settings
             if name in setting.values
         }
-        differ = len({value for value, *_ in values.values()}) > 1
-        if differ and not name.endswith("_above_chance"):
+        if len({value for value, *_ in values.values()}) > 1:
             panels.append(ParetoPanel(measure.heading, values, measure.better))
     return panels
 
