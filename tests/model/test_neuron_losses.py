@@ -154,7 +154,9 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(InputError, match="can't hold importance; use the setting"):
         Regularization(neuron_losses=("importance=1",))
     with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, 32, got 32"):
-        attach(tiny("bert"), Regularization(top_k=32))(**batch())
+        attach(tiny("bert"), Regularization(top_k=32))
+    with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, 4, got 4"):
+        keep_largest(torch.ones(2, 4), 4)
     with pytest.raises(InputError, match="the layer after FC1"):
         attach(tiny("bert"), Regularization(top_k=2, fc1="*.attention.self.query", **NOTHING))
     with pytest.raises(InputError, match="layers='all' in a model whose layers share weights"):

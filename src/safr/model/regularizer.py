@@ -40,7 +40,7 @@ from safr.model.forward_pass import (
 )
 from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
-from safr.model.neuron_gate import keep_largest
+from safr.model.neuron_gate import check_count, keep_largest
 from safr.model.resolve import resolve_layers
 from safr.model.site_recorder import RECORDING_HOOKS, SiteRecorder
 from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
@@ -134,6 +134,11 @@ class Regularizer(nn.Module):
                 "`top_k` and `neuron_dropout` need to know the layer after FC1, which fc1= does not tell; "
                 "leave them out"
             )
+        for second in seconds:
+            # Linear layers tell how many neurons they read, and GPT-2's; of others the first pass does.
+            neurons = getattr(second, "in_features", getattr(second, "nx", None))
+            if neurons is not None and self.regularization.top_k is not None:
+                check_count(self.regularization.top_k, neurons)
         if len(seconds) == self.hidden_layers:
             return [seconds[layer] for layer in self.layers]
         if len(self.layers) < self.hidden_layers:
