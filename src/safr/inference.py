@@ -30,6 +30,7 @@ from safr.data.encoding import (
     count_end_tokens,
     encode,
     find_span,
+    read_texts,
     replace_surrogates,
     tokenize,
 )
@@ -476,13 +477,16 @@ def encode_texts(
 def encode_unmarked(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], max_tokens: int | None = None
 ) -> list[EncodedText]:
-    """Texts as this model reads them, where nothing is asked about them; see `encode_texts`.
+    """Texts as this model reads them, which need no mark at what is asked about; see `encode_texts`.
 
-    Texts for a model that gives tags or finds answers need no mark, and one that is there is left out.
+    For a model that gives tags or finds answers a mark is left out. One that picks choices is asked which it picks.
     """
-    if is_tagger(model) or finds_answers(model):
-        return encode(tokenizer, [drop_mark(text) for text in texts], max_tokens)
-    return encode_texts(model, tokenizer, texts, max_tokens)
+    if not (is_tagger(model) or finds_answers(model)):
+        return encode_texts(model, tokenizer, texts, max_tokens)
+    read: Sequence[Text] = read_texts(texts)
+    if finds_answers(model):
+        read = read_questions(read)
+    return encode(tokenizer, [drop_mark(text) for text in read], max_tokens)
 
 
 def _encode_questions(

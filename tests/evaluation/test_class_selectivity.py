@@ -183,6 +183,7 @@ WRONG_INPUTS = [
     (lambda: class_separability(VALUES * np.nan, [1, 0, 1]), "got NaN or infinity"),
     (lambda: class_separability(VALUES, [1, np.nan, 0]), r"1 of 3 labels are missing \(None or NaN\)"),
     (lambda: class_separability(VALUES, ["a", None, None]), "2 of 3 labels are missing"),
+    (lambda: class_separability(VALUES, ["a", np.nan, "b"]), "1 of 3 labels are missing"),
     (lambda: class_separability(VALUES[:0], []), r"shape \(token, neuron\), got \(0, 2\)"),
     (lambda: class_separability(VALUES, [1, 0, 1], bins=1), "at least 2 bins, got 1"),
     (lambda: ClassStatistics([1.0], [0.0]), "no lowest activation above the highest"),

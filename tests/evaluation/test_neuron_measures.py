@@ -166,6 +166,21 @@ def test_texts_need_no_mark_where_nothing_is_asked(kind, tokenizer):
     assert found.to_dict() == same.to_dict()
 
 
+@pytest.mark.parametrize(
+    ("kind", "texts", "message"),
+    [
+        (AutoModelForTokenClassification, "film story", "expected a list of texts"),
+        (AutoModelForQuestionAnswering, "film story", "expected a list of texts"),
+        (AutoModelForQuestionAnswering, ["a film", "a story"], "expected a pair of a question and the text"),
+    ],
+)
+def test_texts_of_a_wrong_kind_are_refused(kind, texts, message, tokenizer):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    model = kind.from_config(BertConfig(vocab_size=len(tokenizer), **sizes))
+    with pytest.raises(InputError, match=message):
+        safr.measure_neurons(model, tokenizer, texts, autoencoders=0)
+
+
 def test_texts_without_a_word_do_not_count(measured, tokenizer):
     more = safr.measure_neurons(tiny.model(), tokenizer, ["", *TEXTS], [1, *LABELS], autoencoders=0)
     assert more.texts == 40
@@ -181,6 +196,7 @@ def test_texts_without_a_word_do_not_count(measured, tokenizer):
         (TEXTS, {"labels": LABELS[:3]}, "expected 40 labels, one class for each text"),
         (TEXTS, {"labels": [[0, 1]] * 40}, r"got the shape \(40, 2\)"),
         (TEXTS, {"labels": [np.nan, *LABELS[1:]]}, r"1 of 40 labels are missing \(None or NaN\)"),
+        (TEXTS, {"labels": ["a", np.nan] * 20}, r"20 of 40 labels are missing"),
         (TEXTS, {"labels": [1] * 40}, "at least 2 classes, got 1"),
         (TEXTS, {"autoencoders": -1}, "at least 0, got -1"),
         (TEXTS, {"site": "attention"}, "expected one site with vectors, got 'attention'"),

@@ -65,10 +65,17 @@ def test_the_autoencoder_by_hand():
 def test_the_forward_pass_decodes_what_is_encoded():
     values = torch.from_numpy(superposed(tokens=50)).float()
     autoencoder = train_sparse_autoencoder(values, latents=20, active=3, steps=20)
-    decoded, strengths, numbers = autoencoder(values / autoencoder.scale)
+    decoded, active, indices = autoencoder(values / autoencoder.scale)
     latents = autoencoder.encode(values)
     torch.testing.assert_close(decoded * autoencoder.scale, autoencoder.decode(latents))
-    torch.testing.assert_close(latents.gather(1, numbers), strengths)
+    torch.testing.assert_close(latents.gather(1, indices), active)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_activations_of_any_floating_point_type_are_read(dtype):
+    autoencoder = by_hand()
+    torch.testing.assert_close(autoencoder.encode(TOKENS.to(dtype)), autoencoder.encode(TOKENS))
+    assert autoencoder.unexplained_variance(TOKENS.to(dtype)) == autoencoder.unexplained_variance(TOKENS)
 
 
 def test_shares_of_active_features_by_hand():

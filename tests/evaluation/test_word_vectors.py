@@ -90,12 +90,15 @@ def test_a_text_too_long_for_the_encoder_is_read_in_parts():
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     tokenizer = tiny_tokenizers.tokenizer("wordpiece")
     encoder = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=8, **sizes)).eval()
-    words = ("film", "story", "film", "story", "story", "film", "film")
-    texts = [EncodedText((7,), part, (0,), truncated=False) for part in (words, words[:3], words[3:], ("film" * 20,))]
-    whole, first, second, long = word_vectors(encoder, tokenizer, texts)
+    words, long = ("film", "story", "film", "story", "story", "film", "film"), "film" * 20
+    parts = (words, words[:3], words[3:], (long,), ("\u200b", long))
+    texts = [EncodedText((7,), part, (0,), truncated=False) for part in parts]
+    whole, first, second, begun, beside_none = word_vectors(encoder, tokenizer, texts)
     np.testing.assert_allclose(whole, np.concatenate([first, second]), atol=1e-6)
-    assert long.shape == (1, 16)
-    assert np.abs(long).sum() > 0
+    with torch.no_grad():
+        states = encoder(torch.tensor([tokenizer(long)["input_ids"][:8]])).last_hidden_state[0].numpy()
+    np.testing.assert_allclose(begun[0], states[1:].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(beside_none, np.concatenate([begun, begun]), atol=1e-6)
 
 
 def test_an_encoder_that_does_not_fit_is_refused(encoder):

@@ -8,6 +8,7 @@ from safr.config import Regularization
 from safr.errors import InputError
 from safr.losses import NEURON_LOSSES
 from safr.model.attach import attach, detach
+from safr.model.families import find_feed_forward_layers
 from safr.model.neuron_gate import keep_largest
 from safr.model.regularizer import get_regularizer
 from safr.model.save import load, save
@@ -155,6 +156,11 @@ def test_what_makes_no_sense_is_refused():
         Regularization(neuron_losses=("importance=1",))
     with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, 32, got 32"):
         attach(tiny("bert"), Regularization(top_k=32))
+    with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, \d+, got 4096"):
+        attach(tiny("gpt2"), Regularization(top_k=4096, **NOTHING))
+    uneven = tiny("bert")
+    find_feed_forward_layers(uneven)[0][1].in_features = 8
+    attach(uneven, Regularization(top_k=16, layers=1, **NOTHING))  # the narrow layer is not gated
     with pytest.raises(InputError, match=r"`top_k` must be below the number of neurons of FC1, 4, got 4"):
         keep_largest(torch.ones(2, 4), 4)
     with pytest.raises(InputError, match="the layer after FC1"):

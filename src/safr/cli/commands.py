@@ -255,7 +255,7 @@ def compare_command(
     from safr.cli.progress_bars import EpochLines, ProgressBar, outcome_printer
     from safr.cli.results import print_titled_table
     from safr.experiments.compare import check_has_accuracy, comparison_jobs, judge_runs
-    from safr.experiments.comparison_table import write_comparison
+    from safr.experiments.comparison_table import ABOVE_CHANCE, MEASURES, write_comparison
     from safr.experiments.runner import run_jobs
     from safr.experiments.sweep import check_margin
     from safr.training.adopt import load_text_encoder
@@ -299,7 +299,8 @@ def compare_command(
             parts=steps.begin_part,
         )
     failed |= not_judged
-    less_important = ("seeds", "NAOPC by autoencoder, test", "Hoyer sparsity", "dead", "active")
+    beside_above_chance = [MEASURES[name].heading for name in MEASURES if f"{name}{ABOVE_CHANCE}" in MEASURES]
+    less_important = (*beside_above_chance, "seeds", "NAOPC by autoencoder, test", "Hoyer sparsity", "dead", "active")
     for table in write_comparison(output, judged, margin / 100, failed):
         console.print()
         print_titled_table(console, table, output / "comparison.md", left_out_first=less_important)

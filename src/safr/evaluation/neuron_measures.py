@@ -19,7 +19,7 @@ from safr.errors import InputError
 from safr.evaluation.activations import content_ids, iter_activations, sample_tokens
 from safr.evaluation.class_selectivity import answers_to_one_class, gather_class_statistics
 from safr.evaluation.monosemanticity import hoyer_sparsity, mean_over_neurons, permutation_null
-from safr.evaluation.neuron_statistics import NeuronStatistics, rectify_activations, to_array
+from safr.evaluation.neuron_statistics import NeuronStatistics, check_present, rectify_activations, to_array
 from safr.evaluation.sparse_autoencoder import (
     LATENTS_PER_NEURON,
     effective_features,
@@ -135,12 +135,14 @@ def measure_neurons(
         seed: Of the shuffles and of the first autoencoder.
 
     Raises:
-        InputError: There are fewer than two texts with words, not as many labels, labels of one class only, or no such
-            site; the activations are not finite; or the encoder does not fit, see `word_vectors`.
+        InputError: There are fewer than two texts with words, not as many labels, missing ones, or those of one class
+            only, or no such site; the activations are not finite; or the encoder does not fit, see `word_vectors`.
     """
     check_model(model)
     if autoencoders < 0:
         raise InputError(f"expected a number of autoencoders of at least 0, got {autoencoders}")
+    if labels is not None:
+        check_present(labels, "labels")
     classes = None if labels is None else to_array(labels)
     if classes is not None and classes.shape != (len(texts),):
         raise InputError(f"expected {len(texts)} labels, one class for each text, got the shape {classes.shape}")

@@ -201,15 +201,23 @@ def read_identities(
     Raises:
         InputError: There is not one for each token, or one is missing.
     """
+    check_present(identities, name)
     array, tokens = to_array(identities), len(to_array(activations))
     if array.shape != (tokens,):
         raise InputError(f"expected {tokens} {name}, one for each row of activations, got the shape {array.shape}")
+    return array
+
+
+def check_present(values: ArrayLike | Tensor, name: str) -> None:
+    """Raise an InputError if some words or labels are missing, as None or NaN."""
+    # Of a list with texts and NaN numpy would make texts, one of them "nan".
+    is_array = isinstance(values, Tensor | np.ndarray)
+    array = to_array(values) if is_array else np.asarray(values, dtype=object)
     if array.dtype.kind in "fO":
         from pandas import isna  # slow to import, and needed for few arrays
 
         if missing := np.count_nonzero(isna(array)):
-            raise InputError(f"{missing} of {tokens} {name} are missing (None or NaN); leave these rows out")
-    return array
+            raise InputError(f"{missing} of {array.size} {name} are missing (None or NaN); leave these rows out")
 
 
 def to_array(values: ArrayLike | Tensor) -> Shaped[np.ndarray, ...]:

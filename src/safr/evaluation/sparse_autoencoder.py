@@ -58,8 +58,8 @@ class SparseAutoencoder(nn.Module):
 
     def encode(self, activations: Float[Tensor, "token neuron"]) -> Float[Tensor, "token latent"]:
         """Activations of the latents, (token, latent), at most `active` of each token above 0."""
-        strengths, numbers = self._encode_active(activations / self.scale)
-        return strengths.new_zeros(len(strengths), len(self.decoder)).scatter(1, numbers, strengths)
+        latents, indices = self._encode_active(activations.to(self.scale.dtype) / self.scale)
+        return latents.new_zeros(len(latents), len(self.decoder)).scatter(1, indices, latents)
 
     def decode(self, latents: Float[Tensor, "token latent"]) -> Float[Tensor, "token neuron"]:
         """The activations of the neurons that the latents stand for."""
@@ -68,23 +68,25 @@ class SparseAutoencoder(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "token neuron"]
     ) -> tuple[Float[Tensor, "token neuron"], Float[Tensor, "token active"], Int[Tensor, "token active"]]:
-        """What comes back of activations, both in units of `scale`; the strengths and numbers of the active latents.
+        """The reconstruction of activations, and the active latents' activations and indices.
 
-        The same as decoding what is encoded, without the products with latents that are 0.
+        Activations and reconstruction are in units of `scale`. It is what decoding the encoded gives, without the
+        products with latents that are 0.
         """
-        strengths, numbers = self._encode_active(inputs)
-        decoded = F.embedding_bag(numbers, self.decoder, per_sample_weights=strengths, mode="sum")
-        return decoded + self.center, strengths, numbers
+        latents, indices = self._encode_active(inputs)
+        decoded = F.embedding_bag(indices, self.decoder, per_sample_weights=latents, mode="sum")
+        return decoded + self.center, latents, indices
 
     def unexplained_variance(self, activations: Float[Tensor, "token neuron"]) -> float:
         """Squared error as a share of the variance: 0 if every activation comes back, 1 if their mean does as well."""
-        inputs = activations / self.scale
+        inputs = activations.to(self.scale.dtype) / self.scale
         return float((inputs - self(inputs)[0]).square().sum() / (inputs - inputs.mean(dim=0)).square().sum())
 
     def _encode_active(
         self, inputs: Float[Tensor, "token neuron"]
     ) -> tuple[Float[Tensor, "token active"], Int[Tensor, "token active"]]:
-        # The center is taken off after the product: its gradient then needs no product of all tokens.
+        # The center is taken off after the product: its gradient then needs no product of all tokens. That loses digits
+        # where the center is some 1,000 times `scale`.
         latents = torch.relu(inputs @ self.encoder.T + (self.bias - self.encoder @ self.center))
         return latents.topk(self.active, dim=1)
 
@@ -233,7 +235,7 @@ def _train(
     idle = torch.zeros(latents, dtype=torch.int64, device=values.device)
     for step in range(steps):
         batch = inputs[torch.randint(len(inputs), (_BATCH_SIZE,), generator=generator).to(inputs.device)]
-        decoded, strengths, numbers = autoencoder(batch)
+        decoded, codes, indices = autoencoder(batch)
         rest = batch - decoded
         loss = rest.square().sum() / (batch - autoencoder.center.detach()).square().sum().clamp_min(1e-12)
         optimizer.zero_grad()
@@ -243,7 +245,7 @@ def _train(
         with torch.no_grad():
             autoencoder.decoder.copy_(F.normalize(autoencoder.decoder, dim=1))
         idle += 1
-        idle[numbers[strengths > 0]] = 0
+        idle[indices[codes > 0]] = 0
         if step < steps // 2 and float(loss.detach()) > UNEXPLAINED and (idle >= _DEAD_AFTER).any():
             _revive(autoencoder, optimizer, idle >= _DEAD_AFTER, rest.detach(), generator)
             idle[idle >= _DEAD_AFTER] = 0

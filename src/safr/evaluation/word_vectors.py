@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.data.encoding import EncodedText
@@ -21,8 +22,9 @@ def word_vectors(
     Args:
         encoder: A model of texts, such as a sentence encoder; it runs in evaluation mode and gets its own mode back.
         tokenizer: Its tokenizer, which must be a fast one.
-        texts: Texts as the model that is measured reads them, whose words the encoder gets as they are. It reads a text
-            for which it has too few positions in halves, quarters or smaller parts, and only the beginning of a word.
+        texts: Texts as the model that is measured reads them, whose words the encoder gets as they are. A text
+            with more tokens than the encoder has positions is read in halves, quarters or smaller parts. Of a single
+            word that is too long only the beginning is read.
 
     Returns:
         For every text (word, dimension); a word of which the tokenizer makes no token gets the mean of the others.
@@ -32,44 +34,52 @@ def word_vectors(
     """
     if not tokenizer.is_fast:
         raise InputError("expected an encoder with a fast tokenizer, which tells each token's word")
-    most = count_positions(encoder)
-    parts = [_encode_words(tokenizer, text.words, most) for text in texts]
-    encoded = [part for of_text in parts for part in of_text]
-    vectors = {}
-    for batch, states in iter_hidden_states(encoder, encoded):
+    max_tokens = count_positions(encoder)
+    parts_by_text = [_encode_words(tokenizer, text.words, max_tokens) for text in texts]
+    parts = [part for text_parts in parts_by_text for part in text_parts]
+    sums = {}
+    for batch, states in iter_hidden_states(encoder, parts):
         values = to_numpy(states)
         for row, number in enumerate(batch.indices):
-            vectors[number] = _average(values[row], encoded[number])
-    in_order = iter(vectors[number] for number in range(len(encoded)))
-    return [np.concatenate([next(in_order) for _ in of_text]) for of_text in parts]
+            sums[number] = _sum_by_word(values[row], parts[number])
+    in_order = iter(sums[number] for number in range(len(parts)))
+    return [_average([next(in_order) for _ in text_parts]) for text_parts in parts_by_text]
 
 
 def _encode_words(
     tokenizer: PreTrainedTokenizerBase, words: tuple[str, ...], max_tokens: int | None
 ) -> list[EncodedText]:
-    """Words as one text, or where that has too many tokens as several."""
+    """Words as one text, or as several where one would have too many tokens."""
     joined = " ".join(words)
-    is_cut = max_tokens is not None and len(words) == 1
-    tokens = tokenizer(
-        joined, return_offsets_mapping=True, verbose=False, truncation=is_cut, max_length=max_tokens if is_cut else None
-    )
-    if max_tokens is not None and len(tokens["input_ids"]) > max_tokens and len(words) > 1:
-        half = len(words) // 2
-        halves = (words[:half], words[half:])
-        return [part for some in halves for part in _encode_words(tokenizer, some, max_tokens)]
+    tokens = tokenizer(joined, return_offsets_mapping=True, verbose=False)
+    ids, offsets = tokens["input_ids"], tokens["offset_mapping"]
+    if max_tokens is not None and len(ids) > max_tokens and len(words) > 1:
+        middle = len(words) // 2
+        halves = (words[:middle], words[middle:])
+        return [part for half in halves for part in _encode_words(tokenizer, half, max_tokens)]
     ends = np.cumsum([len(word) + 1 for word in words])  # of each word with the space behind it
     # By its last character, since a token may begin with the space before its word.
     owners = [
         int(np.searchsorted(ends, end - 1, side="right")) if joined[start:end].strip() else None
-        for start, end in tokens["offset_mapping"]
+        for start, end in offsets[:max_tokens]
     ]
-    return [EncodedText(tuple(tokens["input_ids"]), words, tuple(owners), truncated=is_cut)]
+    read = tuple(ids[:max_tokens])
+    return [EncodedText(read, words, tuple(owners), truncated=len(read) < len(ids))]
 
 
-def _average(states: Float[np.ndarray, "token dimension"], text: EncodedText) -> Float[np.ndarray, "_ dimension"]:
+def _sum_by_word(
+    states: Float[np.ndarray, "token dimension"], text: EncodedText
+) -> tuple[Float[np.ndarray, "word dimension"], Int[np.ndarray, " word"]]:
+    """The sum of the vectors of every word's tokens, and how many these are."""
     tokens = [token for token, word in enumerate(text.word_of_token) if word is not None]
     owners = np.array([text.word_of_token[token] for token in tokens], dtype=np.intp)
-    sums, counts = np.zeros((len(text.words), states.shape[1])), np.bincount(owners, minlength=len(text.words))
+    sums = np.zeros((len(text.words), states.shape[1]))
     np.add.at(sums, owners, states[tokens])
+    return sums, np.bincount(owners, minlength=len(text.words))
+
+
+def _average(parts: Sequence[tuple[NDArray, NDArray]]) -> Float[np.ndarray, "word dimension"]:
+    """The mean vector of every word of a text, from its parts; see `word_vectors`."""
+    sums, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     sums[counts == 0] = sums.sum(axis=0) / max(counts.sum(), 1)
     return sums / np.maximum(counts, 1)[:, None]

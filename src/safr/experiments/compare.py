@@ -18,7 +18,7 @@ from safr.evaluation.benchmark import AUTOENCODER, benchmark
 from safr.evaluation.labels import align_labels
 from safr.evaluation.neuron_measures import measure_neurons
 from safr.evaluation.srs import MAIN_PERCENT
-from safr.experiments.comparison_table import DROPOUT, NEURON_MEASURES, PLAIN, ComparedSetting
+from safr.experiments.comparison_table import ABOVE_CHANCE, DROPOUT, NEURON_MEASURES, PLAIN, ComparedSetting
 from safr.experiments.grid import BASELINE_SETTINGS, expand_seeds, is_baseline, merge_jobs, short_value
 from safr.experiments.runner import scores_path
 from safr.inference import get_task
@@ -132,8 +132,9 @@ def judge_runs(
     for done, (name, run) in enumerate(runs.items()):
         parts(name)(done, len(runs))
         try:
+            scores = _read_scores(run)
             neurons = _measure_neurons(run, data, autoencoders, encoder)
-            values[name] = _read_scores(run) | neurons | _judge_explanations(run, data, texts, costly_texts, data_dir)
+            values[name] = scores | neurons | _judge_explanations(run, data, texts, costly_texts, data_dir)
         except InputError as error:
             failed[name] = str(error)
     if not any(_is_plain(name) for name in values):
@@ -153,8 +154,8 @@ def _read_scores(run: Run) -> dict[str, float]:
     dev, test = run.read_scores(scores_path(run, "dev")), run.scores
     found = {"dev_accuracy": dev["accuracy"]["value"], "test_accuracy": test["accuracy"]["value"]}
     for name, scores in (("srs", dev), ("test_srs", test)):
-        if scores.get("srs") is not None:
-            found[name] = scores["srs"][str(MAIN_PERCENT)]["value"]
+        if (estimate := (scores.get("srs") or {}).get(str(MAIN_PERCENT))) is not None:
+            found[name] = estimate["value"]
     return found
 
 
@@ -192,10 +193,11 @@ def _measure_neurons(
     """The measures of a run's neurons on its dev split; they are kept in `neurons_dev.json` in its folder."""
     measured_with = {"autoencoders": autoencoders, "encoder": None if encoder is None else encoder[0].name_or_path}
     file = run.folder / "neurons_dev.json"
-    kept = None
-    with suppress(InputError):  # a damaged file is made again
-        kept = read_json(file) if file.is_file() else None
-    if not isinstance(kept, dict) or kept.get("measured_with") != measured_with:
+    measures = None
+    with suppress(InputError, KeyError, TypeError):  # a damaged file is made again
+        kept = read_json(file) if file.is_file() else {}
+        measures = dict(kept["measures"]) if kept["measured_with"] == measured_with else None
+    if measures is None:
         model, tokenizer = run.load_model()
         dev = align_labels(model, tokenizer, data, run.settings.max_tokens).dev
         measured = measure_neurons(
@@ -208,12 +210,11 @@ def _measure_neurons(
             autoencoders=autoencoders,
             seed=run.settings.recipe.seed,
         )
-        kept = {"measured_with": measured_with, "measures": measured.to_dict()}
-        write_json(file, kept)
-    measures = kept["measures"]
+        measures = measured.to_dict()
+        write_json(file, {"measured_with": measured_with, "measures": measures})
     found = {name: value["value"] for name, value in measures.items() if isinstance(value, dict)}
     found["active"] /= measures["neurons"]
-    above = {f"{name}_above_chance": value - measures.get(f"{name}_by_chance", 0.0) for name, value in found.items()}
+    above = {f"{name}{ABOVE_CHANCE}": value - measures.get(f"{name}_by_chance", 0.0) for name, value in found.items()}
     return {name: value for name, value in (found | above).items() if name in NEURON_MEASURES}
 
 

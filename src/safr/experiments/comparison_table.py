@@ -65,9 +65,11 @@ NEURON_MEASURES: dict[str, Measure] = {
 }
 """Measures of the neurons of FC1 after its activation; see `safr.measure_neurons`.
 
-Neurons that are seldom active have another value by chance, so that settings are compared by what is above it."""
+Neurons that are seldom active have another entropy, separability and selectivity by chance, so that settings are
+compared by what is above it."""
 
-_ABOVE_CHANCE = "_above_chance"
+ABOVE_CHANCE = "_above_chance"
+"""Ends the name of a measure of which the value by chance is subtracted."""
 
 MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
 """What runs are compared by beside their accuracy."""
@@ -77,8 +79,8 @@ CHOSEN_BY = ("srs", "monosemanticity_above_chance", "class_separability_above_ch
 
 RULE = (
     "Recommended is, among the settings whose accuracy on dev is at most {margin:g} points below that of plain, the "
-    "one with the best mean rank on dev in SRS and, above chance, in MonoScore and class separability, or in those of "
-    "them that could be taken. A regularizer is better than "
+    "one with the best mean rank on dev in SRS and, above chance, in MonoScore and class separability. A measure that "
+    "no setting has is left out, and so is a setting without one that others have. A regularizer is better than "
     "dropout in a measure if the 95 % interval of the difference, paired by seed, is above 0; each is then in the "
     "setting that the same rule recommends among its own, or in the one with the best mean rank where all lose more."
 )
@@ -200,9 +202,9 @@ def recommend(settings: Sequence[ComparedSetting], margin: float) -> ComparedSet
 def choose_setting(settings: Sequence[ComparedSetting]) -> ComparedSetting | None:
     """The setting with the best mean rank in the measures of `CHOSEN_BY`, the first of equals; None without any."""
     names = [name for name in CHOSEN_BY if any(name in setting.values for setting in settings)]
-    if not names:
-        return None
     measured = [setting for setting in settings if all(name in setting.values for name in names)]
+    if not (names and measured):
+        return None
     ranks = [rankdata([_sign(name) * setting.estimate(name).value for setting in measured]) for name in names]
     return measured[int(np.mean(ranks, axis=0).argmax())]
 
@@ -227,7 +229,7 @@ def compare_with_dropout(settings: Sequence[ComparedSetting], margin: float) -> 
         verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no different": []}
         for measure in ("test_accuracy", *MEASURES):
             pairs = setting.pair(dropout, measure)
-            if len(pairs) < 2 or setting.pair(dropout, f"{measure}{_ABOVE_CHANCE}"):
+            if len(pairs) < 2 or setting.pair(dropout, f"{measure}{ABOVE_CHANCE}"):
                 continue
             change = _estimate([_sign(measure) * (own - other) for own, other in pairs], -math.inf, math.inf)
             verdicts["better" if change.low > 0 else "worse" if change.high < 0 else "no different"].append(measure)
@@ -282,8 +284,13 @@ def neuron_table(settings: Sequence[ComparedSetting]) -> TextTable:
 
 
 def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
-    """A row per setting with the changes of its neurons against those of plain."""
-    plain, measures = _find_plain(settings), _list_measured(settings, NEURON_MEASURES)
+    """A row per setting with the changes of its neurons against those of plain, in measures that are above 0 there."""
+    plain = _find_plain(settings)
+    measures = [
+        name
+        for name in _list_measured(settings, NEURON_MEASURES)
+        if any(setting.change_from(plain, name) is not None for setting in settings if setting is not plain)
+    ]
     rows = []
     for setting in settings:
         if setting is not plain:
@@ -301,7 +308,7 @@ def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
     """The measures in which settings differ, to be drawn against accuracy: above chance where chance is known."""
     panels = []
     for name, measure in MEASURES.items():
-        if any(f"{name}{_ABOVE_CHANCE}" in setting.values for setting in settings):
+        if any(f"{name}{ABOVE_CHANCE}" in setting.values for setting in settings):
             continue
         scale = 100 if _is_share_of_texts(name) else 1
         values: dict[str, Any] = {

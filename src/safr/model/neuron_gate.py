@@ -22,13 +22,13 @@ def keep_largest(activations: Float[Tensor, "*batch neuron"], count: int) -> Flo
     Raises:
         InputError: There are not more neurons than that.
     """
-    check_count(count, activations.shape[-1])
+    check_top_k(count, activations.shape[-1])
     largest = activations.detach().abs().topk(count, dim=-1).indices
     kept = torch.zeros_like(activations).scatter(-1, largest, activations.detach().gather(-1, largest))
     return activations + (kept - activations.detach())
 
 
-def check_count(count: int, neurons: int) -> None:
-    """Raise an InputError unless there are more neurons than shall stay."""
+def check_top_k(count: int, neurons: int) -> None:
+    """Raise an InputError unless fewer neurons stay than there are."""
     if count >= neurons:
         raise InputError(f"`top_k` must be below the number of neurons of FC1, {neurons}, got {count}")

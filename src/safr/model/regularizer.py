@@ -40,7 +40,7 @@ from safr.model.forward_pass import (
 )
 from safr.model.hub import is_hub_name
 from safr.model.loss_terms import compute_loss_terms, make_site_readers
-from safr.model.neuron_gate import check_count, keep_largest
+from safr.model.neuron_gate import check_top_k, keep_largest
 from safr.model.resolve import resolve_layers
 from safr.model.site_recorder import RECORDING_HOOKS, SiteRecorder
 from safr.model.trainer_compat import OutsideLossCheck, batch_fraction, check_forward_arguments, hand_out_nothing
@@ -134,15 +134,15 @@ class Regularizer(nn.Module):
                 "`top_k` and `neuron_dropout` need to know the layer after FC1, which fc1= does not tell; "
                 "leave them out"
             )
+        if len(seconds) == self.hidden_layers:
+            seconds = [seconds[layer] for layer in self.layers]
+        elif len(self.layers) < self.hidden_layers:
+            raise InputError("`top_k` and `neuron_dropout` need layers='all' in a model whose layers share weights")
         for second in seconds:
-            # Linear layers tell how many neurons they read, and GPT-2's; of others the first pass does.
+            # nn.Linear and GPT-2's Conv1D know how many neurons they read; for others the first pass checks it.
             neurons = getattr(second, "in_features", getattr(second, "nx", None))
             if neurons is not None and self.regularization.top_k is not None:
-                check_count(self.regularization.top_k, neurons)
-        if len(seconds) == self.hidden_layers:
-            return [seconds[layer] for layer in self.layers]
-        if len(self.layers) < self.hidden_layers:
-            raise InputError("`top_k` and `neuron_dropout` need layers='all' in a model whose layers share weights")
+                check_top_k(self.regularization.top_k, neurons)
         return seconds
 
     def _gate(self, module: nn.Module, args: tuple) -> tuple:
