@@ -165,7 +165,8 @@ def test_changes_are_shares_of_plain_paired_by_seed_by_hand():
     assert other.change_from(plain, "active") is None, "not measured"
     table = change_table([plain, other])
     assert table.rows[0][:2] == ("l1=1", "+7 [-31, +45]")
-    assert "dead" not in table.columns, "a column without any change is left out"
+    assert table.rows[0][table.columns.index("dead")] == "–"
+    assert "MonoScore above chance" not in table.columns, "a share of it would say nothing"
     close = setting("L1", "l1=1", monosemanticity=(0.1002, 0.2, 0.3988))
     assert change_table([plain, close]).rows[0][1] == "0.0 [-0.7, +0.6]", "small changes have a decimal, and 0 no sign"
     assert len(neuron_table([plain, other]).rows) == 2

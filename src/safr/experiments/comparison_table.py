@@ -71,6 +71,9 @@ compared by what is above it."""
 ABOVE_CHANCE = "_above_chance"
 """Ends the name of a measure of which the value by chance is subtracted."""
 
+CHANGED_MEASURES = {name: measure for name, measure in NEURON_MEASURES.items() if not name.endswith(ABOVE_CHANCE)}
+"""Measures of neurons that are 0 where there is nothing, so that a change is a share of what was there."""
+
 MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
 """What runs are compared by beside their accuracy."""
 
@@ -284,13 +287,11 @@ def neuron_table(settings: Sequence[ComparedSetting]) -> TextTable:
 
 
 def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
-    """A row per setting with the changes of its neurons against those of plain, in measures that are above 0 there."""
-    plain = _find_plain(settings)
-    measures = [
-        name
-        for name in _list_measured(settings, NEURON_MEASURES)
-        if any(setting.change_from(plain, name) is not None for setting in settings if setting is not plain)
-    ]
+    """A row per setting with the changes of its neurons against those of plain.
+
+    What is above chance is left out: it can be near 0 or below, so that a share of it says nothing.
+    """
+    plain, measures = _find_plain(settings), _list_measured(settings, CHANGED_MEASURES)
     rows = []
     for setting in settings:
         if setting is not plain:
@@ -396,7 +397,7 @@ def _to_json(
     plain = _find_plain(settings)
 
     def list_changes(setting: ComparedSetting) -> dict[str, dict[str, float]]:
-        changes = {name: setting.change_from(plain, name) for name in NEURON_MEASURES}
+        changes = {name: setting.change_from(plain, name) for name in CHANGED_MEASURES}
         return {name: change.to_dict() for name, change in changes.items() if change is not None}
 
     return {
