@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from safr.errors import InputError
-from safr.figures.frame import Key, Width, new_figure, resolve_width
+from safr.figures.frame import Key, Width, new_figure, resolve_width, wrap_text
 from safr.figures.inputs import drawable_text
-from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, figure_style
+from safr.figures.style import BAR_COLOUR, POSITIVE_COLOUR, TEXT_SIZE, figure_style
 
 _CAPTION = (
     "Each point is a setting, with its intervals, which may be cut off. The line joins the numbered ones, which no "
@@ -23,6 +23,7 @@ _PANELS_CAPTION = (
 )
 _TALLEST = 250.0  # points of the axes with their numbers
 _PANEL_WIDTH, _PANEL_HEIGHT = 150.0, 125.0  # points, with numbers and heading
+_NUMBERS_ROOM = 25.0  # points left of the axes of a panel
 _LONGEST_SETTING = 120  # characters
 _BEATEN_COLOUR = "#888888"
 
@@ -129,7 +130,9 @@ def pareto_fronts(
         _draw_points(axes, points, front, numbers, recommended)
         for name in front:
             _draw_interval(axes, *points[name], _choose_colour(best=name == recommended, on_front=True))
-        axes.set_title(f"{panel.heading} {'↑' if panel.better == 'higher' else '↓'}", loc="left")
+        heading = f"{panel.heading}\u00a0{'↑' if panel.better == 'higher' else '↓'}"  # no arrow stands alone
+        heading = wrap_text(heading, size / columns - _NUMBERS_ROOM).replace("\u00a0", " ")
+        axes.set_title(heading, loc="left", fontsize=TEXT_SIZE)
         up = [values[1][0] for values in points.values()]
         axes.set_ylim(*_compute_limits(up, 0.1 * max(map(abs, up), default=0.0) or 1.0))
     all_axes[0].set_xlim(*_compute_limits([100 * accuracy[0] for accuracy in accuracies.values()], 3.0))
