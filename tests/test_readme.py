@@ -215,6 +215,16 @@ def test_the_table_of_methods_on_minilm_is_the_committed_evidence():
 
 COMPARED_EXPLANATIONS = ("accuracy", "SRS, test", "SRS by relevance, test", "NAOPC, test")
 COMPARED_NEURONS = (
+    "MonoScore above chance",
+    "MonoScore by vectors above chance",
+    "token entropy above chance",
+    "class separability above chance",
+    "class selectivity above chance",
+    "Hoyer sparsity",
+    "active",
+    "features per neuron",
+)
+CHANGED_BY_SAFR = (
     "MonoScore",
     "MonoScore by vectors",
     "token entropy",
@@ -222,6 +232,7 @@ COMPARED_NEURONS = (
     "class selectivity",
     "Hoyer sparsity",
     "active",
+    "features per neuron",
 )
 
 
@@ -244,9 +255,20 @@ def comparison_rows(name: str) -> list[str]:
         "NAOPC, test": read_out.get("NAOPC by autoencoder, test", "–"),
     }
     rows.insert(1, row("plain, read by an autoencoder", *(read_out[heading] for heading in headings)))
+    neurons = neuron_table(settings)
+    headings = [heading for heading in COMPARED_NEURONS if heading in neurons.columns]
+    return rows + [row(names[line[0]], *pick(neurons, line, headings)) for line in neurons.rows]
+
+
+def rows_of_safr(name: str, label: str) -> list[str]:
+    """A row for every measure of neurons that SAFR changes: in plain, with SAFR, and by how many per cent."""
+    settings = read_comparisons([RESULTS / "compare" / f"{name}.json"])
     neurons, changes = neuron_table(settings), change_table(settings)
-    rows.append(row("plain", *pick(neurons, neurons.rows[0], COMPARED_NEURONS)))
-    return rows + [row(names[line[0]], *pick(changes, line, COMPARED_NEURONS)) for line in changes.rows]
+    columns = [
+        pick(table, next(line for line in table.rows if line[0] == setting), CHANGED_BY_SAFR)
+        for table, setting in ((neurons, "plain"), (neurons, label), (changes, label))
+    ]
+    return [row(heading, *cells) for heading, *cells in zip(CHANGED_BY_SAFR, *columns, strict=True)]
 
 
 def pick(table: TextTable, line: tuple[str, ...], headings: Sequence[str]) -> list[str]:
@@ -254,12 +276,16 @@ def pick(table: TextTable, line: tuple[str, ...], headings: Sequence[str]) -> li
 
 
 @pytest.mark.parametrize(
-    ("title", "name"), [("What we found", "sst2_paper"), ("On a pretrained model", "sst2_paper_minilm")]
+    ("title", "name", "label"),
+    [
+        ("What we found", "sst2_paper", "importance=1,interaction=0.1"),
+        ("On a pretrained model", "sst2_paper_minilm", None),
+    ],
 )
-def test_the_tables_of_regularizers_are_the_committed_comparisons(title, name):
+def test_the_tables_of_regularizers_are_the_committed_comparisons(title, name, label):
     found = section(PAGES["docs/compare.md"], title)
-    lines = [line for line in table_lines(found) if not line.startswith(("| setting ", "| --- "))]
-    assert lines == comparison_rows(name)
+    lines = [line for line in table_lines(found) if not line.startswith(("| setting ", "| measure ", "| --- "))]
+    assert lines == comparison_rows(name) + (rows_of_safr(name, label) if label else [])
 
 
 def test_what_was_found_of_regularizers_is_what_was_measured():
