@@ -213,7 +213,14 @@ def test_the_table_of_methods_on_minilm_is_the_committed_evidence():
         assert line == row(name, *(evidence_cell("evidence_minilm", run, method, metric) for metric, run in runs))
 
 
-COMPARED_EXPLANATIONS = ("accuracy", "SRS, test", "SRS by relevance, test", "NAOPC, test")
+COMPARED_EXPLANATIONS = (
+    "accuracy",
+    "SRS at random, test",
+    "SRS, test",
+    "SRS by attention, test",
+    "SRS by relevance, test",
+    "NAOPC, test",
+)
 COMPARED_NEURONS = (
     "MonoScore above chance",
     "MonoScore by vectors above chance",
@@ -251,6 +258,7 @@ def comparison_rows(name: str) -> list[str]:
     read_out = dict(zip(explanations.columns, explanations.rows[0], strict=True))
     read_out |= {
         "SRS, test": read_out["SRS by autoencoder, test"],
+        "SRS by attention, test": "–",
         "SRS by relevance, test": "–",
         "NAOPC, test": read_out.get("NAOPC by autoencoder, test", "–"),
     }

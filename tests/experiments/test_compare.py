@@ -266,6 +266,12 @@ def test_a_comparison_trains_judges_and_does_nothing_twice(tmp_path, minilm, mon
     assert "vector_monosemanticity" not in gated["values"]
     assert gated["changes"]["active"]["value"] < 0
     assert "test_srs_autoencoder" not in gated["values"]
+    scores = Run(folder / "top_k=32,seed=1").scores
+    for by in ("attention", "random"):
+        lost = scores["accuracy"]["value"] - scores["deletion"][by]["30"]["value"]
+        assert gated["values"][f"test_srs_{by}"][1] == pytest.approx(lost)
+    assert "SRS at random, test" in (folder / "comparison.md").read_text()
+    assert all("test_srs_random" not in names for names in found["beside_dropout"]["TopK"].values())
     assert len(found["settings"][0]["values"]["test_srs_autoencoder"]) == 2, "plain is read out by an autoencoder"
     table = (folder / "comparison.md").read_text()
     times = {file: file.stat().st_mtime_ns for file in folder.glob("*/*.json")}

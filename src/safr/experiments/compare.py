@@ -150,12 +150,15 @@ def check_has_accuracy(data: TextDataset) -> None:
 
 
 def _read_scores(run: Run) -> dict[str, float]:
-    """Accuracy and SRS of a run; SRS is missing where it could not be taken."""
-    dev, test = run.read_scores(scores_path(run, "dev")), run.scores
+    """Accuracy and SRS of a run, by capacity, attention and at random; SRS is missing where it could not be taken."""
+    dev, test, k = run.read_scores(scores_path(run, "dev")), run.scores, str(MAIN_PERCENT)
     found = {"dev_accuracy": dev["accuracy"]["value"], "test_accuracy": test["accuracy"]["value"]}
     for name, scores in (("srs", dev), ("test_srs", test)):
-        if (estimate := (scores.get("srs") or {}).get(str(MAIN_PERCENT))) is not None:
+        if (estimate := (scores.get("srs") or {}).get(k)) is not None:
             found[name] = estimate["value"]
+    for by in ("attention", "random"):
+        if (accuracy := (test.get("deletion") or {}).get(by, {}).get(k)) is not None:
+            found[f"test_srs_{by}"] = found["test_accuracy"] - accuracy["value"]
     return found
 
 

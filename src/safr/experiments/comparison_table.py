@@ -36,6 +36,7 @@ class Measure:
 EXPLANATION_MEASURES: dict[str, Measure] = {
     "srs": Measure("SRS", "higher", least=-1.0),
     "test_srs": Measure("SRS, test", "higher", least=-1.0),
+    "test_srs_attention": Measure("SRS by attention, test", "higher", least=-1.0),
     "test_srs_relevance": Measure("SRS by relevance, test", "higher", least=-1.0),
     "test_srs_autoencoder": Measure("SRS by autoencoder, test", "higher", least=-1.0),
     "test_naopc": Measure("NAOPC, test", "higher", least=-1.0),
@@ -44,6 +45,9 @@ EXPLANATION_MEASURES: dict[str, Measure] = {
 """Measures of explanations, by capacity where none is named.
 
 A sparse autoencoder reads out the plain model, so that training for readable neurons is compared with that."""
+
+RANDOM_MEASURES: dict[str, Measure] = {"test_srs_random": Measure("SRS at random, test", "higher", least=-1.0)}
+"""What deleting random words gives, above which an explanation should be."""
 
 NEURON_MEASURES: dict[str, Measure] = {
     "monosemanticity": Measure("MonoScore", "higher"),
@@ -74,8 +78,11 @@ ABOVE_CHANCE = "_above_chance"
 CHANGED_MEASURES = {name: measure for name, measure in NEURON_MEASURES.items() if not name.endswith(ABOVE_CHANCE)}
 """Measures of neurons that are 0 where there is nothing, so that a change is a share of what was there."""
 
-MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
+COMPARED_MEASURES = EXPLANATION_MEASURES | NEURON_MEASURES
 """What runs are compared by beside their accuracy."""
+
+MEASURES = COMPARED_MEASURES | RANDOM_MEASURES
+"""All that the tables hold beside accuracy."""
 
 CHOSEN_BY = ("srs", "monosemanticity_above_chance", "class_separability_above_chance")
 """Measures by whose mean rank a setting is recommended."""
@@ -230,7 +237,7 @@ def compare_with_dropout(settings: Sequence[ComparedSetting], margin: float) -> 
         if dropout is None or setting is None or name in (DROPOUT, PLAIN):
             continue
         verdicts: dict[str, list[str]] = {"better": [], "worse": [], "no different": []}
-        for measure in ("test_accuracy", *MEASURES):
+        for measure in ("test_accuracy", *COMPARED_MEASURES):
             pairs = setting.pair(dropout, measure)
             if len(pairs) < 2 or setting.pair(dropout, f"{measure}{ABOVE_CHANCE}"):
                 continue
@@ -249,7 +256,7 @@ def comparison_table(
     margin: float,
 ) -> TextTable:
     """A row per setting; its notes name the recommended one, those no better than dropout, and the runs that failed."""
-    measures = _list_measured(settings, EXPLANATION_MEASURES)
+    measures = _list_measured(settings, EXPLANATION_MEASURES | RANDOM_MEASURES)
     rows = []
     for setting in settings:
         cells = (_format(setting, name) for name in ("test_accuracy", *measures))
@@ -308,7 +315,7 @@ def change_table(settings: Sequence[ComparedSetting]) -> TextTable:
 def _list_panels(settings: Sequence[ComparedSetting]) -> list[ParetoPanel]:
     """The measures in which settings differ, to be drawn against accuracy: above chance where chance is known."""
     panels = []
-    for name, measure in MEASURES.items():
+    for name, measure in COMPARED_MEASURES.items():
         if any(f"{name}{ABOVE_CHANCE}" in setting.values for setting in settings):
             continue
         scale = 100 if _is_share_of_texts(name) else 1
