@@ -287,6 +287,7 @@ def pick(table: TextTable, line: tuple[str, ...], headings: Sequence[str]) -> li
     ("title", "name", "label"),
     [
         ("What we found", "sst2_paper", "importance=1,interaction=0.1"),
+        ("With the preset", "sst2_paper_preset", None),
         ("On a pretrained model", "sst2_paper_minilm", None),
     ],
 )
