@@ -141,11 +141,12 @@ def measure_neurons(
     check_model(model)
     if autoencoders < 0:
         raise InputError(f"expected a number of autoencoders of at least 0, got {autoencoders}")
+    classes = None
     if labels is not None:
         check_present(labels, "labels")
-    classes = None if labels is None else to_array(labels)
-    if classes is not None and classes.shape != (len(texts),):
-        raise InputError(f"expected {len(texts)} labels, one class for each text, got the shape {classes.shape}")
+        classes = to_array(labels)
+        if classes.shape != (len(texts),):
+            raise InputError(f"expected {len(texts)} labels, one class for each text, got the shape {classes.shape}")
     encoded = encode_unmarked(model, tokenizer, texts, max_tokens)
     kept = [number for number, text in enumerate(encoded) if content_ids(text).size]
     if len(kept) < 2:
