@@ -18,6 +18,8 @@ import torch
 import transformers
 from hypothesis import settings
 
+from tests import type_checks
+
 # Before the hook, which compiles anew in each process whatever the package is the first to import.
 for library in (
     "beartype",
@@ -34,8 +36,7 @@ for library in (
 ):
     import_module(library)
 
-# An int is a float to a type checker, as PEP 484 has it.
-jaxtyping.install_import_hook("safr", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+type_checks.install()
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

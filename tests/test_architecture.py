@@ -9,8 +9,10 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
+from beartype.roar import BeartypeCallHintViolation
 
 import safr
+from safr.evaluation.srs import count_deleted
 from safr.losses import importance_loss
 
 SOURCE = Path(safr.__file__).parent
@@ -137,6 +139,11 @@ def test_no_torch_is_imported_for_help():
 def test_shapes_are_checked_while_the_tests_run():
     with pytest.raises(jaxtyping.TypeCheckError):
         importance_loss(torch.ones(3, 2), torch.ones(4, dtype=torch.bool))
+
+
+def test_types_without_a_shape_are_checked_while_the_tests_run():
+    with pytest.raises(BeartypeCallHintViolation):
+        count_deleted("3", 30)
 
 
 def test_every_choice_of_ours_is_listed_and_carries_its_comment_in_the_code():
