@@ -1,5 +1,6 @@
 import os
 import shlex
+from typing import get_type_hints
 
 import pytest
 
@@ -82,6 +83,14 @@ def test_a_preset_stands_for_its_settings_but_those_beside_it_count(asked, impor
     settings = parse_command(["train", *asked], {"train": train_command}).keywords["settings"]
     assert settings.regularization.importance == importance
     assert settings.regularization.interaction == PRESETS["best"]["interaction"]
+
+
+def test_every_command_that_takes_settings_takes_a_preset():
+    takers = [name for name, command in COMMANDS.items() if "settings" in get_type_hints(command)]
+    assert takers == ["train", "sweep", "compare"]
+    for name in takers:
+        chosen = parse_command([name, "--output", "folder", "--preset", "best"], COMMANDS)
+        assert chosen.keywords["settings"].regularization.importance == PRESETS["best"]["importance"], name
 
 
 @pytest.mark.parametrize("old", [["--importance-at", "fc1"], ["--importance_at=fc1"]])

@@ -218,6 +218,7 @@ def sweep_command(
 def compare_command(
     settings: Settings,
     output: Path,
+    preset: str | None = None,
     regularizers: tuple[str, ...] = (),
     seeds: int | None = None,
     texts: int = 400,
@@ -238,6 +239,7 @@ def compare_command(
         settings: What all runs share. What the settings add to a model, such as `--importance 0.3` or both losses and
             `--top-k 64`, is compared too.
         output: Folder of the runs, the table and the pictures.
+        preset: `best` takes settings found on the dev split of SST-2 instead of the paper's. Other options override it.
         regularizers: Some of plain, dropout, VMASK, SAFR, L1, L1/L2, decorrelation, `token entropy`, MonoLoss and TopK.
             Default: all.
         seeds: How many seeds each setting is run with, counted from `--seed`. Default: 3.
