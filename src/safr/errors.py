@@ -13,9 +13,17 @@ class InputError(ValueError):
     """
 
 
+_REASON_LENGTH = 200
+
+
 def first_line(error: BaseException) -> str:
     """The first line of what an error of another library says, or the error's type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def describe_reason(error: BaseException) -> str:
+    """What an error of another library says, as one printable line to stand in one of ours."""
+    return shorten_text(first_line(error), _REASON_LENGTH)
 
 
 def printable(text: str) -> str:

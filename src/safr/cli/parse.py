@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 import tyro
 
 from safr.config import (
+    PAPER_MODEL,
     RENAMED_SETTINGS,
     ModelData,
     Settings,
@@ -139,7 +140,7 @@ def resolve_paths(settings: Settings) -> Settings:
     """The settings with absolute paths, so that a run can be evaluated from any folder."""
     from safr.data import list_data
 
-    names = {"transformer", *(dataset.name for dataset in list_data())}
+    names = {PAPER_MODEL, *(dataset.name for dataset in list_data())}
 
     def resolve(value: str) -> str:
         return value if value in names or not Path(value).exists() else str(Path(value).resolve())
@@ -151,7 +152,7 @@ def default_run_name(settings: Settings) -> str:
     """A folder name that says how the run was trained."""
     regularization = settings.regularization
     name = Path(settings.data).stem
-    if settings.model != "transformer":
+    if settings.model != PAPER_MODEL:
         name = f"{Path(settings.model).name}-{name}"
     mask = "" if regularization.vmask else "-no-vmask"
     weights = f"{regularization.importance:g}-{regularization.interaction:g}"

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safr.config import Settings
 from safr.data import load_data
 from safr.data.quiet import silence_libraries
-from safr.errors import InputError
+from safr.errors import InputError, first_line
 from safr.evaluation.evaluate import evaluate
 from safr.runs import Run
 from safr.storage import write_json, write_text
@@ -113,17 +113,19 @@ def run_job(
         parent: Id of the process with which this one ends. Default: none.
     """
     if parent not in (None, os.getpid()):  # a single worker is the parent itself
-        threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+        _watch_parent(parent)
     silence_libraries()
     start = time.monotonic()
     failure_file = failure_path(folder, name)
     try:
         finish_run(settings, folder / name, splits, data_dir)
     except Exception as error:
-        reason = str(error).strip() if isinstance(error, InputError) else traceback.format_exception_only(error)[-1]
+        reason = first_line(error)
+        if not isinstance(error, InputError) and reason != (kind := type(error).__name__):
+            reason = f"{kind}: {reason}"
         with suppress(OSError):  # a full disk may be why the run failed
             write_text(failure_file, traceback.format_exc())
-        return Outcome(name, time.monotonic() - start, reason.strip().splitlines()[0])
+        return Outcome(name, time.monotonic() - start, reason)
     failure_file.unlink(missing_ok=True)
     return Outcome(name, time.monotonic() - start)
 
@@ -194,6 +196,12 @@ def find_unfinished(jobs: Mapping[str, Settings], folder: Path, splits: Sequence
     return unfinished
 
 
+@cache
+def _watch_parent(parent: int) -> None:
+    """End this process with its parent, which one thread sees to, however many runs the process does."""
+    threading.Thread(target=_exit_with_parent, args=(parent,), daemon=True).start()
+
+
 def _exit_with_parent(parent: int) -> None:
     """End this process when its parent has ended, as when somebody has killed it."""
     while os.getppid() == parent:
@@ -262,9 +270,7 @@ def _run_on_ray(
     try:
         ray.init(ignore_reinit_error=True, log_to_driver=False, configure_logging=False, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"the Ray cluster can't be reached ({str(error).splitlines()[0]}); see docs/sweeps.md"
-        ) from error
+        raise InputError(f"the Ray cluster can't be reached ({first_line(error)}); see docs/sweeps.md") from error
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     cores = [int(resources.get("CPU", 0)) for resources in nodes]
     if gpus > (most := max((resources.get("GPU", 0) for resources in nodes), default=0)):
@@ -288,7 +294,7 @@ def _run_on_ray(
             try:
                 outcome = ray.get(task)
             except ray.exceptions.RayError as error:
-                outcome = _record_killed_run(folder, name, str(getattr(error, "cause", error)).strip().splitlines()[0])
+                outcome = _record_killed_run(folder, name, first_line(getattr(error, "cause", error)))
             yield outcome
     finally:
         for task in names_by_task:

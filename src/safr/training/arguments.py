@@ -14,9 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import PreTrainedModel, Trainer, TrainingArguments, get_scheduler
 
 from safr.config import Recipe, Task, parse_training_arguments
-from safr.errors import InputError, describe_value, first_line, shorten_text
-
-_REASON_LENGTH = 200
+from safr.errors import InputError, describe_reason, describe_value, shorten_text
 
 _CURRENT_NAMES = {
     "gradient_checkpointing": "activation_checkpointing",
@@ -89,7 +87,7 @@ def check_training_arguments(recipe: Recipe) -> None:
     except (InputError, MemoryError):
         raise
     except Exception as error:  # each optimizer and schedule refuses what it is given in its own way
-        reason = shorten_text(first_line(error), _REASON_LENGTH)
+        reason = describe_reason(error)
         raise InputError(f"`training_arguments` can't be used ({reason})") from error
 
 
