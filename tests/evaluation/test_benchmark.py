@@ -12,6 +12,7 @@ import safr
 from safr.attribution.registry import METHODS as ATTRIBUTIONS
 from safr.attribution.registry import AttributionMethod
 from safr.attribution.score_files import write_scores
+from safr.data import Split
 from safr.data.encoding import encode
 from safr.errors import InputError
 from safr.evaluation import benchmark_metrics
@@ -234,6 +235,12 @@ def test_what_can_not_be_judged_gets_one_clear_line(copied, tmp_path):
         benchmark(copied, tiny.dataset(seed=9))
 
 
+@pytest.mark.parametrize("wrong", [["delete", "mask"], "mask"])
+def test_a_way_of_removing_words_that_there_is_not_gets_one_line(without_type_checks, copied, wrong):
+    with pytest.raises(InputError, match="expected removals from delete, replace, hide, average, as a list, got mask"):
+        benchmark(copied, tiny.dataset(), removals=wrong)
+
+
 def test_a_model_with_a_tokenizer_and_data_is_judged_as_its_run_is(copied, tmp_path):
     options = {"methods": ["capacity", "occlusion"], "removals": ["delete", "hide"]}
     of_run = benchmark(copied, tiny.dataset(), **options)
@@ -261,6 +268,19 @@ def test_another_models_results_are_not_taken_for_those_of_the_run_in_the_folder
     options |= {"tokenizer": tokenizer, "max_tokens": tiny.MAX_TOKENS}
     of_other = benchmark(model, tiny.dataset(), **options, output=copied.folder)
     assert of_other["methods"]["capacity"]["values"] != of_run["methods"]["capacity"]["values"]
+
+
+def test_other_labels_of_the_same_texts_are_judged_anew(copied, tmp_path):
+    model, tokenizer = copied.load_model()
+    test = tiny.dataset().test
+    turned = Split(test.texts, tuple(1 - label for label in test.labels))
+    options = {"methods": ["capacity"], "removals": ["delete"], "tokenizer": tokenizer, "max_tokens": tiny.MAX_TOKENS}
+    benchmark(model, test, **options, output=tmp_path / "judged")
+    again = benchmark(model, turned, **options, output=tmp_path / "judged")
+    unkept = benchmark(model, turned, **options)
+    assert {name: entry["values"] for name, entry in again["methods"].items()} == {
+        name: entry["values"] for name, entry in unkept["methods"].items()
+    }
 
 
 def test_shuffled_weights_are_put_back(copied):

@@ -111,6 +111,8 @@ def benchmark(
     """
     if costly_texts is not None and costly_texts < 2:
         raise InputError(f"`costly_texts` must be at least 2, got {costly_texts}")
+    if removals is not None and (unknown := {removals} if isinstance(removals, str) else {*removals} - {*REMOVALS}):
+        raise InputError(f"expected removals from {', '.join(REMOVALS)}, as a list, got {', '.join(sorted(unknown))}")
     if removals is not None and "delete" not in removals:
         raise InputError(f"expected delete among the removals, since most metrics need it, got {', '.join(removals)}")
     if taken := [

@@ -20,6 +20,7 @@ from safr.errors import InputError, describe_value
 from safr.evaluation.autoencoder_scores import train_on_texts
 from safr.evaluation.faithfulness import MAX_DELETION_STEPS
 from safr.evaluation.labels import align_labels, align_split, check_classes
+from safr.evaluation.removal import replacement_id
 from safr.evaluation.sparse_autoencoder import SparseAutoencoder
 from safr.evaluation.srs import check_deletable
 from safr.inference import check_model, encode_texts, encode_unmarked, predict
@@ -32,6 +33,9 @@ SUBSET_SIZES = {"naopc": 100, "randomization": 50, "cause": 4000}
 
 AUTOENCODER_TEXTS = 2000
 """Training texts at most that the tokens for a sparse autoencoder are drawn from."""
+
+_PLACE_AND_TIME = ("_name_or_path", "transformers_version")
+"""Of a model's config, what does not change what it computes."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,12 @@ class BenchmarkData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the model's weights and of the texts."""
-        digest = hashlib.sha256(repr((self.numbers, [text.ids for text in self.texts])).encode())
+        """SHA-256 (hex) of the model's weights and settings, and of the texts, their labels and what is asked."""
+        config = self.model.config.to_dict()
+        settings = {name: config[name] for name in sorted(config) if name not in _PLACE_AND_TIME}
+        asked = [(text.ids, text.asked, text.rivals) for text in self.texts]
+        known = (self.numbers, asked, self.labels, settings, replacement_id(self.tokenizer))
+        digest = hashlib.sha256(repr(known).encode())
         if self.source.weight_files:
             for file in self.source.weight_files:
                 digest.update(hash_file(file))

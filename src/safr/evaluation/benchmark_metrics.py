@@ -41,7 +41,7 @@ RANDOM_ORDERS = 2
 SHUFFLES = 5
 """Times that the weights are shuffled; what one shuffle says depends on its seed."""
 
-CACHE_VERSION = 3
+CACHE_VERSION = 4
 """Changes whenever values are computed in another way, so that older ones are not taken for new ones."""
 
 
