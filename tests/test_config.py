@@ -330,7 +330,14 @@ def test_the_number_of_tokens_is_at_least_one():
 
 @pytest.mark.parametrize(
     ("data", "given", "expected"),
-    [("imdb", None, 256), ("imdb_train", None, 256), ("sst2", None, 128), ("imdb", 64, 64), ("sst2", 999, 999)],
+    [
+        ("imdb", None, 256),
+        ("imdb_train", None, 256),
+        ("sst2", None, 128),
+        ("imdb_mine.csv", None, 128),
+        ("imdb", 64, 64),
+        ("sst2", 999, 999),
+    ],
 )
 def test_texts_are_cut_as_in_the_paper_unless_a_setting_says_otherwise(data, given, expected):
     assert Settings(data=data, recipe=Recipe(max_tokens=given)).max_tokens == expected

@@ -17,9 +17,19 @@ from safr.config import Regularization
 from safr.data.encoding import EncodedText, encode
 from safr.errors import InputError
 from safr.evaluation.audit import audit
-from safr.inference import evaluation_mode, iter_model_batches, predict, predict_probabilities, text_log_odds
+from safr.inference import (
+    evaluation_mode,
+    iter_logits,
+    iter_model_batches,
+    iter_traces,
+    predict,
+    predict_probabilities,
+    text_log_odds,
+)
+from safr.model.attach import attach
 from safr.model.trace import trace
 from tests import tiny, tiny_tokenizers
+from tests.model import families
 
 TEXTS = ["a lovely film was dull", "the story of a film", "dull"]
 MASKED = Regularization(vmask_width=8)
@@ -140,3 +150,14 @@ def test_a_token_that_the_output_is_forced_to_begin_with_is_no_prediction():
     written = model.generate(**inputs, max_new_tokens=2, do_sample=False, forced_eos_token_id=None)[0]
     assert written[1] == 7
     assert predict(model, encode(words, TEXTS[:1])).tolist() == [written[2].item()]
+
+
+def test_what_is_traced_is_what_predicts_whoever_counts_the_tokens():
+    """A mask was trained on special tokens that nobody has named; an explanation then has to show them masked too."""
+    model = attach(families.tiny("bert"), MASKED).eval()
+    text = EncodedText((30, 5, 6, 7, 31), ("a", "b", "c"), (None, 0, 1, 2, None), truncated=False)
+    ((batch, traced),) = iter_traces(model, [text], ["fc1"])
+    ((_, logits),) = iter_logits(model, [text])
+    assert batch.content_mask.tolist() == [[False, True, True, True, False]]
+    assert torch.equal(traced.logits, logits)
+    assert (traced.keep < 1).all()

@@ -182,8 +182,8 @@ class Regularization:
 
     warmup_steps: int | None = None
     """Forward passes in training over which the loss weights rise linearly from 0 to their full size. Default: none
-    from scratch; on pretrained weights, whose new classifier needs time to adapt, 200, or a tenth of the training if it
-    is shorter than that."""
+    from scratch; on pretrained weights, whose new classifier needs time to adapt, 200, or a tenth of a training that
+    has no more than 200."""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -258,7 +258,10 @@ class Architecture:
 @_document_fields
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained. Defaults are the paper's, from the authors' published code, except for the patience."""
+    """How a model is trained.
+
+    Defaults are the paper's, from the authors' published code, except for `patience` and `kept_epoch`.
+    """
 
     # Differs from the paper: recipe, of which the paper says little. What it leaves open is the published code's.
     seed: int = 0
@@ -345,8 +348,9 @@ class Recipe:
     """Number type of the training. `bfloat16` uses autocast: the weights and SAFR's losses stay in float32."""
 
     training_arguments: tuple[str, ...] | None = None
-    """Any other `TrainingArguments` of the Hugging Face Trainer: a YAML file, or several NAME=VALUE, as in
-    `optim=adafactor label_smoothing_factor=0.1`. Arguments that SAFR has an option for are refused."""
+    """Any other `TrainingArguments` of the Hugging Face Trainer as NAME=VALUE, such as
+    `optim=adafactor label_smoothing_factor=0.1`; on the command line also a YAML file. Arguments that SAFR has an
+    option for are refused."""
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -434,7 +438,7 @@ class Settings:
             return self.recipe.max_tokens
         if self.task == "question_answering" or self.data.lower().endswith((".json", ".json.gz")):
             return 384
-        return 256 if self.data.startswith("imdb") else 128
+        return 256 if self.data in ("imdb", "imdb_train") else 128
 
     @property
     def reads_words(self) -> bool:

@@ -183,7 +183,7 @@ def iter_target_logits(
         if not model.config.is_encoder_decoder:  # a label for each token, also for those of padding
             length = batch.inputs["input_ids"].shape[1]
             targets = F.pad(targets, (0, length - targets.shape[1]), value=IGNORED)
-        with evaluation_mode(model), torch.inference_mode():
+        with evaluation_mode(model), keeping_attention_type(model), torch.inference_mode():
             logits = model(**batch.inputs, labels=targets).logits
         yield batch, logits, targets
 
@@ -635,6 +635,7 @@ def log_odds(
     Where several classes can be right it is the class's own logit, as of one with a single logit; of a regression model
     it is the value itself.
     """
+    logits = logits.float()  # a sum near 20 would be rounded to steps of 0.125 in bfloat16
     if not has_exclusive_classes(model, logits):
         return logits.gather(1, classes[:, None])[:, 0]
     others = logits.scatter(1, classes[:, None], -torch.inf).logsumexp(dim=-1)

@@ -238,6 +238,11 @@ class Run:
                 "the data; remove it, or call `safr evaluate` with another --output"
             )
 
+    def check_copied(self) -> None:
+        """Raise an InputError where what copied a model here was stopped before the model was there."""
+        if self.is_adopted and not self.is_trained:
+            raise InputError(f"{self.folder}: its model was not copied to the end; call `{self.command}` again")
+
     @property
     def command(self) -> str:
         """The command that makes it again."""
@@ -367,6 +372,8 @@ class Run:
 def check_is_new(run: Run) -> None:
     """Raise an InputError where a run's folder holds a run or something else."""
     if run.config_file.exists():
+        if run.is_adopted and not run.is_trained:  # what copied a model here was stopped before the model was there
+            return
         raise InputError(f"{run.folder}: already holds a run; continue it by --resume, or choose another --output")
     # A process that was killed before it had written the settings leaves only checksums, and names with a leading dot.
     if run.folder.exists() and (
@@ -450,6 +457,7 @@ def open_trained_run(folder: str | Path) -> Run:
     run = open_run(folder)
     if not run.is_trained:
         run.check_divergence()
+        run.check_copied()
         raise InputError(
             f"{run.folder}: its training is not finished; continue with `safr train --resume {run.folder}`"
         )

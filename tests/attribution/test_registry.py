@@ -156,6 +156,12 @@ def test_log_odds_are_those_of_the_probability(masked):
     torch.testing.assert_close(log_odds(masked, logits, torch.tensor([2, 0])), expected)
 
 
+def test_log_odds_of_a_model_in_half_precision_are_not_rounded_again(masked):
+    logits = torch.tensor([[20.0, 19.0, 18.0]], dtype=torch.bfloat16)
+    chosen = torch.tensor([0])
+    assert torch.equal(log_odds(masked, logits, chosen), log_odds(masked, logits.float(), chosen))
+
+
 def test_log_odds_of_classes_that_may_both_be_right_are_their_own():
     model = tiny.model(problem_type="multi_label_classification")
     logits = torch.tensor([[2.0, 3.0, -5.0]])

@@ -89,6 +89,15 @@ def test_relevance_adds_up_to_the_logit_in_every_family(family):
         assert found.tokens.sum() == pytest.approx(found.explained, rel=1e-4, abs=1e-5)
 
 
+def test_relevance_adds_up_to_the_logit_where_few_neurons_are_on():
+    """Relevance that neurons were given which are off would be missing at the words, or be too much."""
+    model = attach(make_model("bert", biases=False), Regularization(importance=0, interaction=0, vmask=False, top_k=4))
+    texts = make_texts()
+    logits = read_logits(model.eval(), texts)
+    for found, expected in zip(token_relevance(model, texts), logits.amax(dim=-1), strict=True):
+        assert found.tokens.sum() == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
+
+
 def test_the_paper_s_layer_by_hand():
     """Each matrix of the linear map that the rules leave, written out for one text; the rest is what biases take."""
     model = tiny.model(num_hidden_layers=1)

@@ -62,9 +62,9 @@ def test_steps_are_silent_where_there_is_no_terminal_and_move_on_one_that_is():
 def trained(tmp_path):
     """A function that plays one epoch of 40 steps to a progress bar."""
 
-    def train(console, title, *, accuracy, best):
+    def train(console, title, *, accuracy, best, terms=(("task", 0.69314), ("importance", 1.5))):
         model = tiny.model(Regularization(vmask=False))
-        model.safr.terms = {"task": 0.69314, "importance": 1.5}
+        model.safr.terms = dict(terms)
         given = TrainingArguments(output_dir=str(tmp_path), num_train_epochs=2, report_to="none"), TrainerState()
         given[1].max_steps, given[1].epoch, given[1].best_metric = 80, 0.0, best
         control = TrainerControl()
@@ -91,6 +91,13 @@ def test_an_epoch_leaves_one_plain_line_where_there_is_no_terminal(trained, accu
     console = plain_console()
     trained(console, "my [/x] run", accuracy=accuracy, best=best)
     assert written(console) == line
+
+
+def test_a_training_whose_loss_the_model_does_not_see_has_a_bar_without_one(trained):
+    console = CommandConsole(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
+    trained(console, "run", accuracy=0.5, best=None, terms=())
+    assert "40/80" in find_last_bar(console)
+    assert "loss" not in find_last_bar(console)
 
 
 def find_last_bar(console):

@@ -341,6 +341,7 @@ def test_the_masks_learning_rate_is_its_own():
     assert {id(each) for each in mask["params"]} == {id(each) for each in model.safr.vmask.parameters()}
     assert len(own["params"]) + len(mask["params"]) == len(list(model.parameters()))
     assert [each["lr"] for each in parameter_groups(model, 1e-4)] == [1e-4, 1e-4]
+    assert [each["lr"] for each in parameter_groups(model, 1e-4, 0.0, 0.0)] == [1e-4, 0.0, 0.0]
     assert len(parameter_groups(attach(tiny("bert"), UNMASKED), 1e-4)) == 1
     with pytest.raises(InputError, match="SAFR is not attached"):
         parameter_groups(tiny("bert"), 1e-4)

@@ -1,3 +1,5 @@
+from contextvars import copy_context
+
 import pytest
 import torch
 from transformers import IBertConfig, IBertForSequenceClassification
@@ -78,3 +80,11 @@ def test_a_site_that_shows_no_tensor_gets_one_line():
         intervene(model, "embedding", torch.clone),
     ):
         model(input_ids=torch.tensor([[5, 6, 7]]))
+
+
+def test_blocks_leave_nothing_behind_in_the_thread_that_opens_them():
+    model, before = tiny.model(), len(copy_context())
+    for _ in range(3):
+        with torch.no_grad(), intervene(model, "fc1.0", torch.clone):
+            model(**inputs())
+    assert len(copy_context()) <= before + 1  # the pass itself may have one

@@ -8,6 +8,7 @@ import torch
 import safr
 import safr.losses.blocked_attention as blocks
 from safr.config import Regularization
+from safr.errors import InputError
 from safr.model import loss_terms
 from safr.model.attach import attach
 from tests.model.families import batch, tiny
@@ -173,3 +174,10 @@ def test_layers_that_share_a_mask_count_its_pairs_once(monkeypatch):
     monkeypatch.setattr(loss_terms, "count_visible_pairs", lambda *given: counted.append(1) or original(*given))
     regularized()(**batch(), labels=LABELS)
     assert len(counted) == 1
+
+
+def test_an_importance_loss_of_embeddings_that_nobody_looks_up_is_one_line():
+    model, inputs = attach(tiny("bert"), Regularization(vmask=False)), batch()
+    vectors = model.get_input_embeddings()(inputs.pop("input_ids"))
+    with pytest.raises(InputError, match=r"has not shown embedding, .* pass it input_ids and no inputs_embeds"):
+        model(inputs_embeds=vectors, labels=torch.zeros(3, dtype=torch.long), **inputs)

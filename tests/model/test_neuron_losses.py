@@ -78,6 +78,14 @@ def test_the_largest_by_hand_and_the_gradient_goes_straight_through():
     assert activations.grad.tolist() == [[1, 2, 3, 4]]
 
 
+def test_outside_training_neurons_that_are_off_say_nothing_about_the_output():
+    activations = torch.tensor([[1.0, -3.0, 2.0, 0.5]], requires_grad=True)
+    kept = keep_largest(activations, 2, training=False)
+    assert kept.tolist() == [[0, -3, 2, 0]]
+    (kept * torch.tensor([1.0, 2.0, 3.0, 4.0])).sum().backward()
+    assert activations.grad.tolist() == [[0, 2, 3, 0]]
+
+
 def test_dropout_of_neurons_is_for_training_alone():
     model = attach(tiny("bert"), Regularization(neuron_dropout=0.5, layers=1, **NOTHING))
     inputs = batch()

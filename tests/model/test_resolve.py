@@ -84,7 +84,20 @@ def test_where_attention_cannot_be_seen_auto_does_not_need_it():
         ({"layers": 6}, "`layers` must be 'all' or numbers from -6 to 5 for this model, got 6"),
         ({"importance_sites": "fc3"}, r"`importance_sites` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 .* got 'fc3'"),
         ({"importance_sites": "attention"}, "`importance_sites` must be auto, .* got 'attention'"),
-        ({"importance_sites": "fc1.7"}, "`importance_sites` names fc1.7, but the model's 6 layers count from 0"),
+        (
+            {"importance_sites": "fc1.6"},
+            r"`importance_sites` must name a layer of this model, fc1.0 to fc1.5, got 'fc1.6'",
+        ),
+        (
+            {"importance_sites": "fc2.-1"},
+            r"`importance_sites` must name a layer of this model, fc2.0 to fc2.5, got 'fc2.-1'",
+        ),
+        ({"importance_sites": "fc1.last"}, r"`importance_sites` must name a layer of this model, .* got 'fc1.last'"),
+        ({"importance_sites": "vmask.0"}, "`importance_sites`: vmask is of no layer, got 'vmask.0'"),
+        ({"site": "fc1"}, "`site` must name a layer of this model, fc1.0 to fc1.5, got 'fc1'"),
+        ({"site": "fc1_out.6"}, "`site` must name a layer of this model, fc1_out.0 to fc1_out.5, got 'fc1_out.6'"),
+        ({"site": "vmask.0"}, "`site`: vmask is of no layer, got 'vmask.0'; leave out .0"),
+        ({"site": "attention.0"}, "`site` must be auto or a site such as fc1.0, .* got 'attention.0'"),
         ({"site": "fc9"}, "`site` must be auto or a site such as fc1.0, .* got 'fc9'"),
         (
             {"importance_sites": "vmask", "token_weighting": "attention"},

@@ -18,6 +18,8 @@ from transformers import (
     BertModel,
     GPT2Config,
     GPT2LMHeadModel,
+    Qwen2Config,
+    Qwen2ForSequenceClassification,
     T5Config,
     T5ForConditionalGeneration,
     Trainer,
@@ -537,3 +539,19 @@ def test_a_pipe_in_a_files_place_is_not_waited_for(name, saved):
     os.mkfifo(folder / name)
     with pytest.raises(InputError):
         safr.load(folder)
+
+
+def test_a_tokenizer_may_have_several_chat_templates(tmp_path):
+    tokenizer = train_word_tokenizer(["a b", "a b"])
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
+    folder = safr.save(safr.attach(tiny("paper")), tmp_path / "model", tokenizer=tokenizer)
+    assert any(path.is_dir() for path in folder.iterdir()), "transformers keeps them in a folder"
+    safr.load(folder)
+    assert AutoTokenizer.from_pretrained(folder).chat_template == tokenizer.chat_template
+
+
+def test_a_setting_that_counts_no_layers_may_be_greater_than_the_number_of_weights(tmp_path):
+    sizes = SIZES | {"num_key_value_heads": 2, "max_window_layers": 280, "pad_token_id": 0}
+    model = Qwen2ForSequenceClassification(Qwen2Config(**sizes))
+    folder = safr.save(safr.attach(model, SETTINGS), tmp_path / "model")
+    assert_same(safr.load(folder), model.eval())

@@ -135,3 +135,18 @@ def test_sizes_that_no_model_can_have_are_refused(name, value):
 def test_a_dropout_that_is_no_share_is_refused(value):
     with pytest.raises(ValueError, match="`dropout` must be a number from 0 to 1, got "):
         TransformerConfig(dropout=value)
+
+
+def test_a_number_to_predict_may_stand_in_a_column():
+    model = TransformerForSequenceClassification(
+        TransformerConfig(vocab_size=9, hidden_size=16, num_attention_heads=2, num_labels=1, problem_type="regression")
+    ).eval()
+    ids, numbers = torch.randint(1, 9, (4, 3)), torch.tensor([1.0, -2.0, 3.0, 0.5])
+    losses = [model(ids, labels=labels).loss for labels in (numbers, numbers[:, None])]
+    assert torch.equal(*losses)
+    torch.testing.assert_close(losses[0], (model(ids).logits[:, 0] - numbers).square().mean())
+
+
+def test_an_odd_width_has_no_positions_and_is_refused():
+    with pytest.raises(ValueError, match=r"`hidden_size` must be even, .* got 255"):
+        TransformerConfig(hidden_size=255, num_attention_heads=5)

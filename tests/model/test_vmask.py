@@ -112,3 +112,9 @@ def test_an_id_is_read_once():
     mask.inner.register_forward_hook(lambda module, args, output: rows.append(output.numel() // 8))
     mask(torch.randn(5, 6)[ids], None, None, ids)
     assert rows == [2]
+
+
+def test_ids_may_be_of_32_bits():
+    mask, ids, table = VMASK(6, 8).eval(), torch.tensor([[1, 2, 1, 1], [2, 1, 2, 2]]), torch.randn(5, 6)
+    found = [mask(table[ids], None, None, ids.to(kind)).keep for kind in (torch.int32, torch.int64)]
+    assert torch.equal(*found)

@@ -401,3 +401,12 @@ for family in sys.argv[1:]:
         problems[family] = traceback.format_exc()
 print(json.dumps(problems))
 """
+
+
+def test_an_output_without_labels_can_be_kept_in_a_file(tmp_path):
+    model = attach(tiny("bert"), WEIGHTS).eval()
+    output = model(**batch())
+    torch.save(output, tmp_path / "output.pt")
+    kept = torch.load(tmp_path / "output.pt", weights_only=False)
+    assert type(kept).__module__ == "transformers.modeling_outputs"
+    assert torch.equal(kept.logits, output.logits)

@@ -203,3 +203,17 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path, capsys, tmp_path_facto
         assert main([*arguments, "--device", "cuda:7"]) == 2
         assert "`device` must be one that this machine has (cpu" in capsys.readouterr().err
     assert main(["explain", folder, "a film", "--device", "cpu"]) == 0
+
+
+def test_a_copy_of_a_model_that_was_stopped_is_made_again(tmp_path, reviews, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    given = [str(write_model(tmp_path / "bert", *bert())), "--data", str(reviews)]
+    with monkeypatch.context() as patch:
+        patch.setattr("safr.training.adopt.save", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(["evaluate", *given]) == 130
+    run = Run(tmp_path / "runs" / "bert-reviews")
+    assert run.config_file.is_file()
+    assert main(["train", "--resume", str(run.folder)]) == 2, "it would train what is to be judged"
+    assert f"its model was not copied to the end; call `safr evaluate {given[0]} " in capsys.readouterr().err
+    assert main(["evaluate", *given]) == 0
+    assert run.scores_file.is_file()

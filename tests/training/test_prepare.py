@@ -40,8 +40,8 @@ def save_bert(folder, **options):
 @pytest.mark.parametrize(
     ("regularization", "said"),
     [
-        ({"site": "fc1.9"}, "this model has no `site` 'fc1.9'; it has"),
-        ({"importance_sites": "fc1.9"}, "`importance_sites` names fc1.9"),
+        ({"site": "fc1.9"}, "`site` must name a layer of this model, fc1.0, got 'fc1.9'"),
+        ({"importance_sites": "fc1.9"}, "`importance_sites` must name a layer of this model, fc1.0, got 'fc1.9'"),
         ({"layers": 7}, "`layers` must be 'all' or numbers"),
         ({"warmup_steps": 6}, "`warmup_steps` is 6, but the training has 6 steps"),
     ],
@@ -129,6 +129,9 @@ def test_a_default_warmup_longer_than_the_training_becomes_a_tenth_of_it(tmp_pat
     passes = 10 * -(-len(data.train) // settings.recipe.batch_size)
     assert passes < 200
     assert model.safr.regularization.warmup_steps == passes // 10
+    others = settings.changed(importance=0.0, interaction=0.0, neuron_losses=("l1=1",))
+    model = prepare_training(others, data, tmp_path / "run").model
+    assert model.safr.regularization.warmup_steps == passes // 10, "other losses warm up alike"
 
 
 @pytest.mark.parametrize("kind", ["regression", "multi_label_classification"])

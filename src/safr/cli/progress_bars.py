@@ -116,8 +116,9 @@ class TrainingProgress(TrainerCallback):
         """Advance the bar; update the loss every 20 steps, as often as a person can read it."""
         self.progress.update(self.task, completed=state.global_step)
         if not self.progress.disable and state.global_step % 20 == 0:
-            first, *others = [f"{name} {float(term):.3f}" for name, term in kwargs["model"].safr.terms.items()]
-            self.progress.update(self.task, loss=f"loss: {first}", regularization="  ".join(others))
+            terms = [f"{name} {float(term):.3f}" for name, term in kwargs["model"].safr.terms.items()]
+            loss = f"loss: {terms[0]}" if terms else ""  # none where the Trainer computes the loss of a plain model
+            self.progress.update(self.task, loss=loss, regularization="  ".join(terms[1:]))
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Print a line that stays, with a star for the best accuracy so far."""

@@ -145,15 +145,16 @@ def seed_mean(values: ArrayLike, *, least: float = 0.0, most: float = 1.0) -> Es
     return Estimate(float(sample.mean()), float(low), float(high))
 
 
-def mean_over_runs(estimates: Sequence[Mapping[str, float]]) -> Estimate:
+def mean_over_runs(estimates: Sequence[Mapping[str, float]], *, most: float = 1.0) -> Estimate:
     """Mean over runs that differ only in their seed; a single run keeps its own interval.
 
     Args:
-        estimates: One estimate per run as JSON values, of shares between 0 and 1.
+        estimates: One estimate per run as JSON values, of shares between 0 and 1 or of errors.
+        most: See `seed_mean`.
     """
     if len(estimates) == 1:
         return Estimate(**{end: estimates[0][end] for end in ("value", "low", "high")})
-    return seed_mean([estimate["value"] for estimate in estimates])
+    return seed_mean([estimate["value"] for estimate in estimates], most=most)
 
 
 def rank_correlations(one: Sequence[ArrayLike], other: Sequence[ArrayLike]) -> Float[np.ndarray, " text"]:

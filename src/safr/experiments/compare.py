@@ -11,6 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from safr.attribution.relevance import has_rules
 from safr.config import Settings
 from safr.data import TextDataset
 from safr.errors import InputError
@@ -169,7 +170,7 @@ def _judge_explanations(
     judged = benchmark(
         run,
         data,
-        methods=["relevance"],
+        methods=["relevance" if has_rules(run.load_model()[0]) else "capacity"],
         autoencoder=_is_plain(run.name),
         removals=["delete"],
         limit=texts,
@@ -181,7 +182,7 @@ def _judge_explanations(
         asked += [(f"test_{metric}_autoencoder", AUTOENCODER, metric) for metric in ("srs", "naopc")]
     found = {}
     for name, method, metric in asked:
-        value = judged[method]["values"]["delete"].get(metric, {}).get("value")
+        value = judged[method]["values"]["delete"].get(metric, {}).get("value") if method in judged else None
         if value is not None and not math.isnan(value):
             found[name] = float(value)
     return found

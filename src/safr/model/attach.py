@@ -141,12 +141,12 @@ def parameter_groups(
     if attached is None:
         raise InputError(f"SAFR is not attached to this {type(model).__name__}")
     masks = set(attached.parameters())
-    embeddings = set(model.get_input_embeddings().parameters()) if embedding_learning_rate else set()
+    embeddings = set() if embedding_learning_rate is None else set(model.get_input_embeddings().parameters())
     own = [weight for weight in model.parameters() if weight not in masks and weight not in embeddings]
     groups = [
         (own, learning_rate),
         (embeddings, embedding_learning_rate),
-        (attached.parameters(), vmask_learning_rate or learning_rate),
+        (attached.parameters(), learning_rate if vmask_learning_rate is None else vmask_learning_rate),
     ]
     learnt = [([weight for weight in weights if weight.requires_grad], rate) for weights, rate in groups]
     return [{"params": weights, "lr": rate} for weights, rate in learnt if weights]

@@ -135,7 +135,10 @@ class PassRecord:
     """Ids of the tokens, (batch, token), as soon as the embeddings have looked them up."""
 
     content_mask: Bool[Tensor, "batch token"] | None = None
-    """True where a token is neither padding nor a special token; None where all count."""
+    """True where a token is neither padding nor a special token, or as a trace was told; None where all count."""
+
+    maskable: Bool[Tensor, "batch token"] | None = None
+    """True where VMASK may mask a token, which no trace changes: what it shows is what the model predicts by."""
 
     attended: Bool[Tensor, "batch token"] | None = None
     """True where a token is no padding."""

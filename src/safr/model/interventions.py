@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import count
 from typing import Any, cast
 
@@ -60,25 +59,24 @@ def intervene(model: nn.Module, site: str, intervention: Intervention) -> Iterat
             f"expected the site embedding, fc1.0 to fc1.{last}, or fc1_out.0 to fc1_out.{last} of a family that is "
             f"known, got '{site}'; others can't be changed"
         )
-    calls: ContextVar[Iterator[int]] = ContextVar("safr_calls")
-    layouts: ContextVar[TextLayout | None] = ContextVar("safr_layout")
+    calls: Iterator[int] | None = None
+    layout: TextLayout | None = None
     handles: list[RemovableHandle] = []
     with own_block() as is_own, removing(handles):
         # In another thread's call the options are missing if this hook is taken off while that call begins.
         def restart_count(part: nn.Module, args: tuple, options: dict[str, Any] | None = None) -> None:
+            nonlocal calls, layout
             if is_own():
-                calls.set(count())
-                layouts.set(lay_out_texts(cast("PreTrainedModel", part), bind_arguments(part, args, options or {})))
+                calls = count()
+                layout = lay_out_texts(cast("PreTrainedModel", part), bind_arguments(part, args, options or {}))
 
         def replace_values(values: Any) -> Tensor | None:
             if not is_own():
                 return None
-            number = calls.get(None)
             # A layer that the model goes through again, or a decoder's embeddings.
-            if number is None or next(number) != wanted:
+            if calls is None or next(calls) != wanted:
                 return None
             check_site_tensor(values, site)
-            layout = layouts.get()
             if layout is None:
                 return intervention(values)
             return layout.from_rows(intervention(layout.to_rows(values, site)), values)

@@ -71,6 +71,11 @@ def compute_loss_terms(settings: Regularization, hidden_layers: int, forward_pas
     sites = {name.partition(".")[0] for name in forward_pass.request.readers if "." in name}
     forward_pass.check_layers(sites, hidden_layers, "this model" if record.layout is None else record.layout.model_name)
     if settings.importance:
+        if unseen := [site for site in settings.importance_sites if site not in record.loss_values]:
+            raise InputError(
+                f"the model has not shown {unseen[0]}, which the importance loss reads; pass it input_ids and no "
+                "inputs_embeds, or choose other `importance_sites`"
+            )
         values = [record.loss_values[site] for site in settings.importance_sites]
         terms["importance"] = torch.stack(values).mean()
     if settings.interaction:

@@ -152,7 +152,7 @@ class Regularizer(nn.Module):
         if settings.neuron_dropout:
             activations = nn.functional.dropout(activations, settings.neuron_dropout, module.training)
         if settings.top_k is not None:
-            activations = keep_largest(activations, settings.top_k)
+            activations = keep_largest(activations, settings.top_k, training=module.training)
         return (activations, *others)
 
     def _begin(self, model: nn.Module, args: tuple, options: dict[str, Any]) -> None:
@@ -207,10 +207,11 @@ class Regularizer(nn.Module):
             return
         record = forward_pass.record
         record.layout = lay_out_texts(cast("PreTrainedModel", part), arguments)
-        # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
-        is_given = forward_pass.request.is_trace and record.content_mask is not None
-        if self.regularization.padding == "mask" and not is_given:
-            record.content_mask = compute_content_mask(arguments, self.special_ids)
+        if self.regularization.padding == "mask":
+            record.maskable = compute_content_mask(arguments, self.special_ids)
+            # A trace may have been told what counts; what an interrupted pass has left behind is none of this one's.
+            if record.content_mask is None or not forward_pass.request.is_trace:
+                record.content_mask = record.maskable
         record.attended = compute_content_mask(arguments, ())
         forward_pass.is_inside = True
 
@@ -235,13 +236,12 @@ class Regularizer(nn.Module):
             return None
         layout, embeddings = recorded
         ids, record = layout.to_rows(ids, "ids"), forward_pass.record
-        content_mask = record.content_mask if self.regularization.padding == "mask" else None
         # A GPU would have to stop to find equal ids; who asks for the embeddings' gradient wants each one's own; and
         # what another hook has done to the rows of the table may differ from token to token.
         alike = isinstance(module, nn.Embedding) and next(iter(module._forward_hooks.values())) == self._mask_embeddings
         shared = forward_pass.request.needs_gradient or not torch.is_grad_enabled()
         repeats = ids if alike and ids.device.type == "cpu" and shared else None
-        masked = self.vmask(embeddings, content_mask, index_words(ids, self.pieces), repeats)
+        masked = self.vmask(embeddings, record.maskable, index_words(ids, self.pieces), repeats)
         record.keep = masked.keep
         forward_pass.report("vmask", masked.vectors)
         return layout.from_rows(masked.vectors, output)

@@ -43,7 +43,7 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         regularization,
         warmup_steps=(PRETRAINED_WARMUP if pretrained else 0) if warmup is None else warmup,
         vmask_keep=regularization.vmask_keep or (PRETRAINED_KEEP if pretrained else None),
-        importance_sites=_name_sites(sites, layers, regularization.vmask),
+        importance_sites=_name_sites(sites, layers, regularization.vmask, model),
         token_weighting=weights,
         scale_free=weights != "equal" if regularization.scale_free is None else regularization.scale_free,
     )
@@ -51,10 +51,21 @@ def resolve_auto(regularization: Regularization, model: PreTrainedModel) -> Regu
         raise InputError(
             f"`token_weighting='attention'` needs sites of a layer, such as fc1, got {regularization.importance_sites}"
         )
-    total = count_layers(model)
-    if beyond := [site for site in settings.importance_sites if int(site.partition(".")[2] or 0) >= total]:
-        raise InputError(f"`importance_sites` names {', '.join(beyond)}, but the model's {total} layers count from 0")
-    return replace(settings, site=_choose_explaining_site(settings))
+    settings = replace(settings, site=_choose_explaining_site(settings))
+    _check_layer("site", settings.site, model)
+    return settings
+
+
+def _check_layer(name: str, site: str, model: PreTrainedModel) -> None:
+    """Raise an InputError unless a setting's site names a layer that the model has, where its kind is of layers."""
+    kind, dot, layer = site.partition(".")
+    layers = count_layers(model)
+    if kind in ("vmask", "embedding"):
+        if dot:
+            raise InputError(f"`{name}`: {kind} is of no layer, got {site!r}; leave out .{layer}")
+    elif not (layer.isdecimal() and int(layer) < layers):
+        known = f"{kind}.0" if layers == 1 else f"{kind}.0 to {kind}.{layers - 1}"
+        raise InputError(f"`{name}` must name a layer of this model, {known}, got {site!r}")
 
 
 def reads_attention(resolved: Regularization) -> bool:
@@ -93,7 +104,9 @@ def _upper_half(layers: tuple[int, ...]) -> tuple[str, ...]:
     return tuple(f"fc1.{layer}" for layer in layers[len(layers) // 2 :])
 
 
-def _name_sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool) -> tuple[str, ...]:
+def _name_sites(
+    asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bool, model: PreTrainedModel
+) -> tuple[str, ...]:
     """Each site with its layer; one without stands for it at every chosen layer."""
     sites: list[str] = []
     for site in (asked,) if isinstance(asked, str) else asked:
@@ -102,6 +115,8 @@ def _name_sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bo
             raise InputError(
                 f"`importance_sites` must be auto, vmask, fc1, fc1.3, fc1_out, fc2 or several, got {site!r}"
             )
+        if "." in site:
+            _check_layer("importance_sites", site, model)
         if kind in ("vmask", "embedding"):
             sites.append("vmask" if vmask and kind == "vmask" else "embedding")
         else:
@@ -111,7 +126,7 @@ def _name_sites(asked: str | tuple[str, ...], layers: tuple[int, ...], vmask: bo
 
 def _choose_explaining_site(settings: Regularization) -> str:
     if settings.site != "auto":
-        if settings.site.partition(".")[0] not in SITES or settings.site == "attention":
+        if settings.site.partition(".")[0] not in {*SITES} - {"attention"}:
             raise InputError(f"`site` must be auto or a site such as fc1.0, fc1_out.3 or vmask, got {settings.site!r}")
         return settings.site
     read = [site for site in settings.importance_sites if site.startswith("fc1.")] if settings.importance else []

@@ -30,6 +30,7 @@ from safr.model.regularizer import SETTINGS, get_regularizer
 from safr.storage import hash_file, read_json, update_folder
 
 _PREFIX = "safr."
+_LAYER_COUNTS = {"num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers"}
 _WEIGHTS, _INDEX, _SHARDS = "model.safetensors", "model.safetensors.index.json", "model-?????-of-?????.safetensors"
 _PICKLES = (".bin", ".ckpt", ".pkl", ".pickle", ".pt", ".pth")
 
@@ -156,7 +157,11 @@ def _add_settings(path: Path, model: PreTrainedModel) -> None:
         "special_ids": list(attached.special_ids),
         "regularization": asdict(attached.regularization),
         # Whoever writes other weights here writes another config.json too, without this.
-        "sha256": {file.name: hash_file(file).hex() for file in sorted(path.parent.iterdir()) if file != path},
+        "sha256": {
+            file.name: hash_file(file).hex()
+            for file in sorted(path.parent.iterdir())
+            if file.is_file() and file != path
+        },
     }
     path.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -303,9 +308,10 @@ def _find_model_class(config: dict[str, Any]) -> type[PreTrainedModel]:
 
 def _check_sizes(model_class: Any, config: Any, weights: Mapping[str, Tensor]) -> None:
     """Raise an InputError where a config asks for a model of other sizes than the weights', before it is built."""
-    for name, value in config.to_dict().items():
-        # Every layer has a weight at least, unless layers share theirs; those models have more weights than layers too.
-        if "layer" in name and type(value) is int and value > len(weights):
+    # Every layer has a weight at least, unless layers share theirs; those models have more weights than layers too.
+    for name in _LAYER_COUNTS & config.to_dict().keys():
+        value = getattr(config, name)
+        if type(value) is int and value > len(weights):
             raise InputError(
                 f"its config.json says {name} {value}, but there are {len(weights)} weights; save it again"
             )

@@ -108,13 +108,18 @@ def trace(
     if unknown := [site for site in sites if str(site).partition(".")[0] not in SITES]:
         raise InputError(f"unknown sites: {', '.join(map(str, unknown))}; known are {', '.join(SITES)}")
     inner = unwrap(model)
+    regularizer = get_regularizer(model)
+    if fc1 is not None and regularizer is not None and fc1 != regularizer.regularization.fc1:
+        raise InputError(
+            f"SAFR on this model reads fc1={regularizer.regularization.fc1!r}, got fc1={fc1!r}; leave it out"
+        )
     _check_batch(inner, batch)
     if content_mask is None:
         content_mask = compute_content_mask(batch, special_ids_of_model(model))
     elif content_mask.dtype != torch.bool:
         raise InputError(f"`content_mask` must be True and False, got {content_mask.dtype}; pass content_mask.bool()")
     assert content_mask is not None
-    regularizer, layout = get_regularizer(model), lay_out_texts(inner, batch)
+    layout = lay_out_texts(inner, batch)
     assert layout is not None
     ids = batch["input_ids"]
     # Then the shape of what the embeddings look up doesn't tell whether it is the batch's tokens.

@@ -150,8 +150,13 @@ def hand_out_nothing(output: Any) -> Any:
 
 @functools.cache
 def _without_regularization(output_type: Any) -> Any:
-    """The same type of output, whose attribute `regularization` is 0."""
-    return type(output_type.__name__, (output_type,), {"regularization": 0.0, "__module__": output_type.__module__})
+    """The same type of output, whose attribute `regularization` is 0; a pickle holds it as the type it was."""
+
+    def reduce(output: Any) -> tuple[Any, ...]:
+        return output_type, tuple(getattr(output, field.name) for field in dataclasses.fields(output_type))
+
+    members = {"regularization": 0.0, "__module__": output_type.__module__, "__reduce__": reduce}
+    return type(output_type.__name__, (output_type,), members)
 
 
 @functools.cache

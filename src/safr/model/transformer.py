@@ -64,6 +64,10 @@ class TransformerConfig(PretrainedConfig):
                 raise ValueError(f"`{name}` must be a whole number of at least 1, got {size!r}")
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float) or not 0 <= self.dropout <= 1:
             raise ValueError(f"`dropout` must be a number from 0 to 1, got {self.dropout!r}")
+        if self.hidden_size % 2:
+            raise ValueError(
+                f"`hidden_size` must be even, for sines and cosines of the positions, got {self.hidden_size}"
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"`num_attention_heads` must divide `hidden_size`, got {self.num_attention_heads} and "
@@ -214,7 +218,7 @@ class TransformerForSequenceClassification(_Transformer):
         """The loss of the config's task, as transformers' own classifiers have it."""
         match self.config.problem_type:
             case "regression":
-                return F.mse_loss(logits.squeeze(-1), labels.to(logits.dtype))
+                return F.mse_loss(logits, labels.to(logits.dtype).view_as(logits))
             case "multi_label_classification":
                 return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
         return F.cross_entropy(logits, labels)

@@ -49,8 +49,8 @@ class VMASK(nn.Module):
         """Start with about one keep probability for every word, so that pretrained weights see what they know.
 
         Differs from the paper: open mask, where the paper's starts half closed beside embeddings that are as new as
-        itself. Pretrained embeddings are also of another length, and are brought to unit variance before the gate's
-        network reads them.
+        itself. Pretrained embeddings are also of another length: the gate's network reads them divided by the standard
+        deviation of the table's entries.
 
         Args:
             keep: Keep probability in (0, 1).
@@ -96,7 +96,7 @@ class VMASK(nn.Module):
         distinct, place = ids.unique(return_inverse=True)
         if 4 * len(distinct) > 3 * ids.numel():  # finding the few that repeat costs as much as it saves
             return self._logits(embeddings)
-        somewhere = torch.empty_like(distinct).scatter_(
+        somewhere = torch.empty_like(distinct, dtype=torch.long).scatter_(
             0, place.flatten(), torch.arange(ids.numel(), device=ids.device)
         )
         logits = self._logits(embeddings.flatten(0, 1).index_select(0, somewhere))

@@ -93,13 +93,15 @@ def load_curve(*runs: Run) -> DeletionCurve | None:
     if any("srs_reason" in scores for scores in scores_of_runs):
         return None
 
+    metric = get_main_metric(scores_of_runs[0])
+    most = 1.0 if metric.is_share else math.inf
+
     def average_over_runs(order: str) -> list[Estimate]:
         return [
-            mean_over_runs([scores["deletion"][order][str(percent)] for scores in scores_of_runs])
+            mean_over_runs([scores["deletion"][order][str(percent)] for scores in scores_of_runs], most=most)
             for percent in DELETION_PERCENTS
         ]
 
-    metric = get_main_metric(scores_of_runs[0])
     capacity, random = average_over_runs("capacity"), average_over_runs("random")
     return DeletionCurve(
         percent=list(DELETION_PERCENTS),
@@ -109,7 +111,7 @@ def load_curve(*runs: Run) -> DeletionCurve | None:
         random=[accuracy.value for accuracy in random],
         random_low=[accuracy.low for accuracy in random],
         random_high=[accuracy.high for accuracy in random],
-        full=mean_over_runs([scores[metric.key] for scores in scores_of_runs]).value,
+        full=mean_over_runs([scores[metric.key] for scores in scores_of_runs], most=most).value,
         metric=metric.name,
         is_share=metric.is_share,
     )

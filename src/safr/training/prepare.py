@@ -35,7 +35,7 @@ from safr.data.encoding import EncodedText, encode, special_token_ids
 from safr.data.tags import mark_texts, tokenize_tags
 from safr.data.targets import TargetRow, find_common_mark, tokenize_targets
 from safr.data.tokenizer import train_subword_tokenizer, train_word_tokenizer
-from safr.errors import InputError, first_line, shorten_text
+from safr.errors import InputError, describe_reason
 from safr.evaluation.labels import align_labels, number_tags
 from safr.evaluation.task_metrics import DEV_METRICS
 from safr.inference import (
@@ -77,7 +77,6 @@ _OUTPUT_NAMES: dict[Task, tuple[str, ...]] = {"question_answering": ("start", "e
 """What the logits of a model's head are, where they are not the data's classes."""
 
 _MOST_LAYERS = 1_000  # of a pretrained model, so that a damaged config does not ask for a million
-_REASON_LENGTH = 200
 _FEW_TEXTS = 100  # among which one is looked for that a model which gives tags or answers can be asked about
 
 
@@ -406,7 +405,7 @@ def load_pretrained(load: Callable[..., Any], name: str, **options: Any) -> Any:
         raise
     except Exception as error:  # whatever it stumbles over in a folder, it is the folder that can't be used
         raise InputError(
-            f"model '{name}': expected '{PAPER_MODEL}', a folder or a hub name ({_reason(error)})"
+            f"model '{name}': expected '{PAPER_MODEL}', a folder or a hub name ({describe_reason(error)})"
         ) from error
 
 
@@ -445,7 +444,7 @@ def _check_warmup(settings: Settings, model: PreTrainedModel, texts: int) -> Non
     chosen, steps = settings.regularization, count_steps(settings.recipe, texts)
     attached = get_regularizer(model)
     warmup = None if attached is None else attached.regularization.warmup_steps
-    if not warmup or warmup < steps or not (chosen.importance or chosen.interaction):
+    if not warmup or warmup < steps or not any(chosen.loss_weights.values()):
         return
     if chosen.warmup_steps is not None:
         raise InputError(
@@ -530,7 +529,7 @@ def _check_first_pass(
         if settings.model == PAPER_MODEL:
             raise
         raise InputError(
-            f"model '{settings.model}': {type(model).__name__} can't read a text of the data ({_reason(error)})"
+            f"model '{settings.model}': {type(model).__name__} can't read a text of the data ({describe_reason(error)})"
         ) from error
 
 
@@ -563,7 +562,3 @@ def _check_space(model: PreTrainedModel, output: Path) -> None:
 
 def _warn(message: str) -> None:
     warnings.warn(message, stacklevel=5)
-
-
-def _reason(error: Exception) -> str:
-    return shorten_text(first_line(error), _REASON_LENGTH)

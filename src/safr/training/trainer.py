@@ -166,6 +166,7 @@ def _reopen_run(run: Run, settings: Settings, data: TextDataset, locked: ExitSta
     if run.is_trained:
         return None
     run.check_divergence()
+    run.check_copied()
     return _prepare(run.settings, data, run)
 
 
