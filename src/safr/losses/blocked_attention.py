@@ -71,8 +71,8 @@ class BlockedAttention:
     def row_blocks(self) -> list[slice]:
         """Queries that go into a block together: all, unless one head's weights are more than a few blocks."""
         queries, keys = self.query.shape[2], self.key.shape[2]
-        some = queries if queries * keys <= 4 * self._block() else max(self._block() // keys, 1)
-        return [slice(row, min(row + some, queries)) for row in range(0, queries, max(some, 1))]
+        rows = queries if queries * keys <= 4 * self._block() else max(self._block() // keys, 1)
+        return [slice(row, min(row + rows, queries)) for row in range(0, queries, max(rows, 1))]
 
     def select_rows(self, rows: slice) -> BlockedAttention:
         """Some of the queries."""

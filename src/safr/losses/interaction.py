@@ -63,9 +63,9 @@ def interaction_loss(
     if mask is not None:
         weights = torch.where(_mask_pairs(mask), weights, 0.0)
     needed = weights.requires_grad and torch.is_grad_enabled()
-    attended: Tensor = _OfWeights.apply(weights, exclude_self, needed)
+    total: Tensor = _OfWeights.apply(weights, exclude_self, needed)
     pairs = _count_all_pairs(weights, mask) if visible is None else count_visible_pairs(visible, mask)
-    return mean_or_zero(attended / pairs)
+    return mean_or_zero(total / pairs)
 
 
 def blocked_interaction_loss(
@@ -152,9 +152,9 @@ class _OfWeights(torch.autograd.Function):
     def forward(ctx: Any, weights: Tensor, exclude_self: bool, gradient_needed: bool) -> Tensor:
         if not gradient_needed:
             return _sum_pairs(weights, exclude_self)
-        attended, gradient = _sum_pairs_and_gradient(weights, exclude_self, weights.new_ones(()))
+        total, gradient = _sum_pairs_and_gradient(weights, exclude_self, weights.new_ones(()))
         ctx.save_for_backward(gradient)
-        return attended
+        return total
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -190,18 +190,18 @@ class _OfHeads(torch.autograd.Function):
                 mask[:, None, :, None], scaled, 0.0
             )  # 0 times the NaN of a row that is left out is NaN
         heads = replace(heads, query=scaled, key=key.detach().contiguous(), scale=1.0)
-        for texts, some in heads.iter_parts():
-            part = heads.select_part(texts, some)
+        for texts, of_heads in heads.iter_parts():
+            part = heads.select_part(texts, of_heads)
             content_mask = None if mask is None else mask[texts, None].to(query.dtype)  # (batch, 1, token)
             if probes is None:
-                attended, of_scores = _sum_exactly(part, content_mask, exclude_self, gradient_needed)
+                total, of_scores = _sum_exactly(part, content_mask, exclude_self, gradient_needed)
             else:
-                attended, of_scores = _sum_by_probes(part, content_mask, exclude_self, probes, generator)
-            loss += (attended * share[texts, some]).sum()
+                total, of_scores = _sum_by_probes(part, content_mask, exclude_self, probes, generator)
+            loss += (total * share[texts, of_heads]).sum()
             if gradient_needed:
                 for rows, gradient in of_scores:
-                    of_query[texts, some, rows] = gradient @ part.key
-                    of_key[texts, some] += gradient.mT @ part.query[:, :, rows]
+                    of_query[texts, of_heads, rows] = gradient @ part.key
+                    of_key[texts, of_heads] += gradient.mT @ part.query[:, :, rows]
         if gradient_needed:
             ctx.save_for_backward(of_query.mul_(share[..., None, None] * scale), of_key.mul_(share[..., None, None]))
         return loss
@@ -222,8 +222,8 @@ def _sum_exactly(
     counted = weights if content_mask is None else weights * pairs
     if not gradient_needed:
         return _sum_pairs(counted, exclude_self), iter(())
-    attended, gradient = _sum_pairs_and_gradient(counted, exclude_self, pairs)
-    return attended, iter([(slice(None), _backward_through_softmax(gradient, weights))])
+    total, gradient = _sum_pairs_and_gradient(counted, exclude_self, pairs)
+    return total, iter([(slice(None), _backward_through_softmax(gradient, weights))])
 
 
 def _sum_by_probes(
@@ -244,19 +244,19 @@ def _sum_by_probes(
 
     rows_to_map = torch.cat([signs, counted], dim=2)  # the last row's image: what a token gives to those that count
     image = torch.cat([rows_to_map @ weights(rows).mT for rows in blocks], dim=-1)
-    attended = (image[:, :, -1] * counted[:, :, 0]).sum(dim=-1)
+    total = (image[:, :, -1] * counted[:, :, 0]).sum(dim=-1)
     once = image[:, :, :-1] * counted  # A z
     twice, back = [], torch.zeros_like(once)
     for rows in blocks:
         twice.append(once @ weights(rows).mT)  # A A z
         back += once[..., rows] @ weights(rows)  # A^T A z
     again = torch.cat(twice, dim=-1) * counted
-    attended = attended - (once * again).sum(dim=(-2, -1)) / probes
+    total = total - (once * again).sum(dim=(-2, -1)) / probes
     # dS/dA = (A u + A^T u) z^T + u u^T with u = A z, of which the sum over probes is one product.
     left = torch.cat([(again + back * counted) / -probes, once / -probes, counted], dim=2)
     right = torch.cat([signs, once, counted], dim=2)
     if exclude_self:
-        attended = attended + sum(_sum_self_terms(weights(rows), rows, counted)[0] for rows in blocks)
+        total = total + sum(_sum_self_terms(weights(rows), rows, counted)[0] for rows in blocks)
 
     def of_scores() -> Iterator[tuple[slice, Tensor]]:
         for rows in blocks:
@@ -265,7 +265,7 @@ def _sum_by_probes(
                 gradient += _sum_self_terms(weights(rows), rows, counted)[1]
             yield rows, _backward_through_softmax(gradient, weights(rows))
 
-    return attended, of_scores()
+    return total, of_scores()
 
 
 def _weights_of_rows(part: BlockedAttention) -> Callable[[slice], Tensor]:
@@ -294,8 +294,8 @@ def _sum_pairs_and_gradient(weights: Tensor, exclude_self: bool, pairs: Tensor) 
         steep -= 2 * weights.diagonal(dim1=-2, dim2=-1)[..., None] * weights
         steep.diagonal(dim1=-2, dim2=-1).sub_(weights.square().sum(dim=-1))
     # What is subtracted is of third degree in the weights, so its gradient holds its value three times over (Euler).
-    attended = weights.sum(dim=(-2, -1)) - (weights * steep).sum(dim=(-2, -1)) / 3
-    return attended, torch.sub(pairs, steep, out=steep)
+    total = weights.sum(dim=(-2, -1)) - (weights * steep).sum(dim=(-2, -1)) / 3
+    return total, torch.sub(pairs, steep, out=steep)
 
 
 def _sum_self_terms(weights: Tensor, rows: slice, content_mask: Tensor) -> tuple[Tensor, Tensor]:
