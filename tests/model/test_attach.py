@@ -536,3 +536,19 @@ def test_what_another_saver_wrote_is_loaded_with_its_mask(tmp_path):
         with pytest.raises(InputError, match=r"loaded without its word mask; load it by safr.load\(FOLDER\)"):
             call()
     assert not hasattr(detach(model).config, "safr")
+
+
+def test_models_that_share_an_encoder_keep_their_own_mask_and_gate():
+    one, other, inputs = tiny("bert").eval(), tiny("bert").eval(), batch()
+    other.bert = one.bert
+    plain = other(**inputs).logits
+    attach(one, Regularization(top_k=3, vmask_width=8))
+    masked = one(**inputs).logits
+    attach(other, Regularization(top_k=5, vmask=False))
+    assert torch.equal(one(**inputs).logits, masked)
+    gated = other(**inputs).logits
+    assert not torch.equal(gated, plain)
+    detach(one)
+    assert torch.equal(other(**inputs).logits, gated)
+    detach(other)
+    assert torch.equal(other(**inputs).logits, plain)

@@ -106,7 +106,7 @@ class Regularizer(nn.Module):
         with HOOKS_LOCK:
             for handle in self.handles:
                 handle.remove()
-            _remove_hooks(model)
+            _remove_hooks(model, self.recorder.key)
 
     def _add_hooks(self, model: PreTrainedModel) -> None:
         """Put the recording hooks on the model's layers, and again where adapters have taken a layer's place since."""
@@ -115,7 +115,7 @@ class Regularizer(nn.Module):
         embeddings = get_encoder(model).get_input_embeddings()
         layers = find_feed_forward_layers(model, self.regularization.fc1)
         with HOOKS_LOCK:
-            _remove_hooks(model)
+            _remove_hooks(model, self.recorder.key)
             if self.regularization.gates_neurons:
                 for module in self._find_gated(layers):
                     module.register_forward_pre_hook(self._gate)
@@ -145,8 +145,11 @@ class Regularizer(nn.Module):
                 check_top_k(self.regularization.top_k, neurons)
         return seconds
 
-    def _gate(self, module: nn.Module, args: tuple) -> tuple:
+    def _gate(self, module: nn.Module, args: tuple) -> tuple | None:
         """Set neurons to 0: in training some by chance, and always those that are not among the largest."""
+        forward_pass = current_pass()
+        if forward_pass is not None and forward_pass.recorder is not self.recorder:  # another model, with this layer
+            return None
         activations, *others = args
         settings = self.regularization
         if settings.neuron_dropout:
@@ -352,12 +355,18 @@ def _get_module(model: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
-def _remove_hooks(model: nn.Module) -> None:
-    """Take the recording hooks off whatever bears them, also copies that adapters have made of a module."""
+def _remove_hooks(model: nn.Module, key: str) -> None:
+    """Take a recorder's hooks off whatever bears them, also copies that adapters have made of a module."""
     ours = {*RECORDING_HOOKS, Regularizer._mask_embeddings, Regularizer._gate}
+
+    def is_ours(hook: Any) -> bool:
+        owner = getattr(hook, "__self__", None)
+        recorder = owner.recorder if isinstance(owner, Regularizer) else owner
+        return getattr(hook, "__func__", hook) in ours and getattr(recorder, "key", None) == key
+
     for module in model.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            for number in [number for number, hook in hooks.items() if getattr(hook, "__func__", hook) in ours]:
+            for number in [number for number, hook in hooks.items() if is_ours(hook)]:
                 del hooks[number]
                 module._forward_hooks_with_kwargs.pop(number, None)
                 module._forward_pre_hooks_with_kwargs.pop(number, None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ from safr.model.forward_pass import HOOKS_LOCK, ForwardPass, TextLayout, recordi
 
 class SiteRecorder:
     """Hooks that report what a model's sites show to the pass that is open, if it is this recorder's."""
+
+    def __init__(self) -> None:
+        self.key = uuid4().hex
+        """Tells its hooks from those of another model that shares modules; copies that adapters make keep it."""
 
     def add_hooks(self, layers: Sequence[tuple[nn.Module, nn.Module | None]]) -> list[RemovableHandle]:
         """Put the recording hooks on feed-forward layers; returns the handles to remove them."""
