@@ -497,7 +497,7 @@ def _encode_questions(
 ) -> list[EncodedText]:
     """Questions with the texts that answer them, where what is asked about is marked or found by the model."""
     unmarked = [number for number, (_, text) in enumerate(pairs) if not count_marks(text)]
-    marked = [number for number in range(len(pairs)) if number not in set(unmarked)]
+    marked = [number for number, (_, text) in enumerate(pairs) if count_marks(text)]
     encoded = dict(zip(marked, encode_marked(tokenizer, [pairs[n] for n in marked], max_tokens), strict=True))
     answers = _answer_questions(model, tokenizer, [pairs[number] for number in unmarked], max_tokens)
     for number, (read, _) in zip(unmarked, answers, strict=True):

@@ -244,3 +244,13 @@ def test_many_explanations_are_shown_in_a_line_and_in_a_notebook(explanations):
     assert "&lt;Plot&gt;" in page
     assert "to_pandas" not in explanations._repr_html_()
     assert safr.Explanations is Explanations
+
+
+def test_words_of_a_model_in_half_precision_keep_capacities_of_their_own():
+    """Those between 0.5 and 1 would fall on steps of 1/256, and equal words are deleted in the order of the text."""
+    model = tiny.model(Regularization(vmask_width=8)).bfloat16()
+    found = explain(model, tiny.tokenizer(), "the dull story was awful but funny")
+    assert len(np.unique(found.capacity)) == len(found.words)
+    assert (found.capacity != torch.tensor(found.capacity).bfloat16().double().numpy()).any()
+    listed = explain(model, tiny.tokenizer(), ["the dull story was awful but funny"])[0]
+    assert (listed.capacity != torch.tensor(listed.capacity).bfloat16().double().numpy()).any()

@@ -233,3 +233,19 @@ def test_pairs_are_written_with_the_text_of_every_word(tmp_path):
     table = pandas.read_parquet(path)
     assert table["text_of_word"].tolist() == [0, 0, 1, 0]
     assert table["keep"].isna().all()
+
+
+def test_numbers_may_be_numpys(without_type_checks, model, tmp_path):
+    texts = ["a lovely film", "a dull story"]
+    one = explain_to_parquet(model, tiny.tokenizer(), texts, tmp_path / "one.parquet", max_tokens=np.int64(8))
+    other = explain_to_parquet(model, tiny.tokenizer(), texts, tmp_path / "other.parquet", max_tokens=8)
+    assert one.read_bytes() == other.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.parquet", "other.parquet"]
+
+
+def test_parts_without_the_settings_they_were_made_with_are_not_joined(model, tmp_path):
+    folder = tmp_path / ".words.parquet.parts"
+    folder.mkdir()
+    (folder / "000000.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match=r"settings\.json"):
+        explain_to_parquet(model, tiny.tokenizer(), ["a lovely film"], tmp_path / "words.parquet")

@@ -57,6 +57,12 @@ def test_an_answer_alone_stands_where_it_occurs_first_and_the_others_are_told():
     assert read_answers("a", "See a cat and a dog.", "here") == ("4:5", True)
 
 
+def test_an_answer_alone_is_a_word_of_its_own_before_it_is_a_part_of_another():
+    assert read_answers("art", "He started making art.", "here") == ("18:21", True)
+    assert read_answers("art", "He started.", "here") == ("5:8", False)
+    assert read_answers("(a", "He is (a) man.", "here") == ("6:8", False)
+
+
 @pytest.mark.parametrize(
     ("cell", "message"),
     [

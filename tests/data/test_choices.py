@@ -103,6 +103,8 @@ def test_other_cells_are_refused(cells, message):
         ("b", ["a", "b"], ["1", "2"], "1"),
         ("", ["a", "b"], [], None),
         (-1, ["a", "b"], [], None),
+        ("-1", ["-1", "0", "1"], [], "0"),  # a text is the choice itself
+        (-1, ["-1", "0", "1"], [], None),
     ],
 )
 def test_the_right_choice_is_found_by_name_text_number_or_letter(value, choices, names, right):

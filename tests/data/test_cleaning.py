@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from safr.data.cleaning import LabelledText, build_dataset, clean_rows, normalize_label, sort_label_names
 from safr.data.files import Columns, RawRow
+from safr.data.labels import guess_task
 from safr.errors import InputError
 
 COLUMNS = Columns()
@@ -131,3 +132,9 @@ def test_a_given_part_without_usable_rows_is_an_error():
 def test_classes_too_small_to_be_split_are_an_error():
     with pytest.raises(InputError, match=r"no class has 3 different texts, .* give more texts to a class"):
         build({"train": rows(10, labels=tuple("abcde"))})
+
+
+def test_names_that_the_data_declare_are_not_taken_apart():
+    names = [f"{one};{other}" for one in "abc" for other in "abc"]
+    assert guess_task(names, most_classes=20) == "multi_label"
+    assert guess_task(names, most_classes=20, declared=True) == "classification"

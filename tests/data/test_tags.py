@@ -168,6 +168,14 @@ def test_brackets_at_a_words_end_stay_within_the_mark():
         assert remove_mark(mark_word(f"a {word} b", 1)) == (f"a {word} b", (2, 2 + len(word)))
 
 
+def test_white_space_at_a_words_ends_stays_outside_the_mark():
+    text = "Acme Inc.\xa0 grows"
+    assert remove_mark(mark_word(text, 1)) == (text, (5, 9))
+    split = Split((text, "\xa0good film"), ("O B-X O", "B-X O"))
+    marked = mark_texts(tokenizer("wordpiece"), split, IDS)
+    encode_marked(tokenizer("wordpiece"), marked.texts)
+
+
 def test_a_word_that_is_a_special_token_is_not_judged():
     words = tokenizer("wordpiece")
     split = Split(("a [SEP] film", "good [SEP]", "film"), ("O B-X O", "O B-X", "B-X"))

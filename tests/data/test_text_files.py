@@ -75,3 +75,10 @@ def test_what_cannot_be_read_is_named_with_its_place(tmp_path, name, content, me
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.txt: no such file"):
         list(iter_texts(tmp_path / "gone.txt"))
+
+
+def test_a_file_of_lines_holds_no_pairs(tmp_path):
+    path = tmp_path / "lines.txt"
+    path.write_text("a film\n")
+    with pytest.raises(InputError, match=r"lines\.txt: holds one text a line, not pairs; write pairs into a \.csv"):
+        list(iter_texts(path, ("premise", "hypothesis")))

@@ -242,3 +242,12 @@ def test_tokenizers_that_encode_refuses_are_refused(words):
         tokenize_dataset(ByT5Tokenizer(), ODD_TEXTS, LABELS)
     with pytest.raises(InputError, match="`max_tokens` must be at least 2, the special tokens around a text, got 1"):
         tokenize_dataset(tokenizer("wordpiece"), ODD_TEXTS, LABELS, 1)
+
+
+def test_models_that_read_other_inputs_share_no_rows():
+    pairs, labels, words = [("a b", "b a"), ("b", "a")], [0, 1], tokenizer("wordpiece")
+    words.model_input_names = ["input_ids", "attention_mask"]
+    without = tokenize_dataset(words, pairs, labels, 8)
+    words.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    assert "token_type_ids" not in without.column_names
+    assert "token_type_ids" in tokenize_dataset(words, pairs, labels, 8).column_names

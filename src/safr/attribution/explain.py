@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import Explanation, Explanations, SiteScores, output_names
 from safr.attribution.neurons import find_text_neurons
+from safr.attribution.relevance import has_rules
 from safr.attribution.words import attention_per_word, batch_scores_per_word, pairs_per_word, scores_per_word
 from safr.config import Task
 from safr.data.batches import Batch
@@ -209,7 +210,7 @@ def explain_texts(
     with _name_long_text(model, encoded):
         for batch, trace in iter_traces(model, encoded, {*sites, explaining}):
             rows = [encoded[number] for number in batch.indices]
-            columns = [to_numpy(capacity_from_overlaps(trace.site(explaining), trace.content_mask))]
+            columns = [to_numpy(capacity_from_overlaps(trace.site(explaining).float(), trace.content_mask))]
             columns += [] if trace.keep is None else [to_numpy(trace.keep)]
             scores = batch_scores_per_word(rows, np.stack(columns, axis=-1))  # of each text (word, column)
             outputs = _read_outputs(model, tokenizer, trace, batch, rows)
@@ -241,11 +242,13 @@ def _add_scores(
         raise InputError(f"`neurons` must be at least 0, got {neurons}")
     if method is None and not neurons and target is not None:
         raise InputError("`target` needs a `method` whose scores are about a class; pass method='relevance'")
+    # Of a model that writes text the names of likely tokens are known, and not their numbers.
+    predicted = None if model.can_generate() else [explanation.predicted for explanation in explanations]
     if method is not None:
         from safr.attribution.registry import knows_class  # only here: Captum, behind it, takes seconds to import
         from safr.attribution.word_scores import score_words
 
-        scores, name = score_words(model, tokenizer, texts, method, target)
+        scores, name = score_words(model, tokenizer, texts, method, target, predicted)
         explanations = [
             replace(
                 explanation,
@@ -255,7 +258,10 @@ def _add_scores(
             )
             for explanation, row in zip(explanations, scores, strict=True)
         ]
-    return _add_neurons(model, tokenizer, explanations, texts, target, neurons) if neurons and texts else explanations
+    if not (neurons and texts):
+        return explanations
+    has_scores = method is not None
+    return _add_neurons(model, tokenizer, explanations, texts, target, neurons, predicted, has_scores=has_scores)
 
 
 def _add_neurons(
@@ -265,12 +271,18 @@ def _add_neurons(
     texts: Sequence[EncodedText],
     target: str | int | None,
     count: int,
+    predicted: Sequence[int] | None,
+    *,
+    has_scores: bool,
 ) -> list[Explanation]:
-    number, name = None, ""
+    number: int | Sequence[int] | None = predicted if has_rules(model) else None
+    name = ""
     if target is not None:
         from safr.attribution.word_scores import find_target  # only here: Captum is behind it
 
-        number, name = find_target(model, tokenizer, texts[0], target)
+        chosen, name = find_target(model, tokenizer, texts[0], target)
+        # Without rules the class is for the method's scores; refused is one that nothing could be said about.
+        number = chosen if has_rules(model) or not has_scores else None
     names = [name or explanation.prediction for explanation in explanations]
     found = find_text_neurons(model, texts, count, targets=number, target_names=names)
     return [replace(explanation, neurons=used) for explanation, used in zip(explanations, found, strict=True)]

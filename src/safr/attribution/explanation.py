@@ -140,7 +140,7 @@ class Explanation:
 
     attention: Mapping[int, Float[np.ndarray, "word word"]]
     """By layer, the mean over heads of the attention that words pay to words, (word, word); empty for a model whose
-    attention can't be trace."""
+    attention can't be read."""
 
     truncated: bool
     """Whether something of the text was left out."""

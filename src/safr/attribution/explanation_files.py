@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,23 +81,27 @@ def explain_to_parquet(
         raise InputError(
             f"expected a list of texts, or something that gives them in order, got {describe_value(texts)}"
         )
+    max_tokens = None if max_tokens is None else int(max_tokens)  # numpy's numbers can't be written as JSON
+    target = int(target) if isinstance(target, Integral) and not isinstance(target, bool) else target
     path, report = Path(path), progress or no_progress("")
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: expected the name of a file, found something else there")
     folder = path.with_name(f".{path.name}.parts")
     with name_disk_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with alone_in(folder):
+        with alone_in(folder):
+            try:
                 options = {"max_tokens": max_tokens, "method": method, "target": target}
                 _check_settings(folder, _describe_settings(model, tokenizer) | options)
                 parts = _write_parts(model, tokenizer, texts, folder, options, report)
                 _join_parts(parts, path)
                 for part in parts:
                     part.unlink()
-        finally:
-            if not any(folder.glob("*.parquet")):
-                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                if not any(folder.glob("*.parquet")):
+                    (folder / _SETTINGS_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # another call waits there, or parts are kept
+            folder.rmdir()
     return path
 
 
@@ -142,7 +147,10 @@ def _iter_chunks(texts: Iterable[Any]) -> Iterator[list[Text]]:
 
 def _describe_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What the numbers depend on beside the texts."""
-    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    try:
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:  # tokenizers raises a bare Exception if a part of the tokenizer is Python code
+        backend = {"vocabulary": tokenizer.get_vocab()}
     for name in ("truncation", "padding"):  # what the last call has left there
         backend.pop(name, None)
     special = sorted(tokenizer.all_special_ids), tokenizer.truncation_side, tokenizer.model_input_names
@@ -166,7 +174,7 @@ def _hash_model(model: PreTrainedModel) -> str:
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Write the settings down, or compare them with those of the kept parts."""
     file = folder / _SETTINGS_FILE
-    if not file.exists() or not any(folder.glob("*.parquet")):
+    if not any(folder.glob("*.parquet")):
         write_json(file, settings)
         return
     kept = read_json(file, {"type": "object"}, advice=f"delete the folder {folder} to start over")

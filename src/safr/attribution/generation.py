@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explain import describe_no_words
 from safr.attribution.explanation import json_values, load_view, output_names
-from safr.attribution.registry import get_method
+from safr.attribution.registry import get_method, knows_class
 from safr.data.encoding import EncodedText, describe_left_out
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, encode_texts, iter_logits, probabilities
@@ -157,10 +157,11 @@ def explain_output(
         columns = encoded.words
         for count in range(len(written)):
             with continuing_output(written[:count]):
-                rows += score(model, [encoded])
+                rows += score(model, [encoded], *([written[count]] if knows_class(method) else []))
     else:
         columns = (*encoded.words, *names)
-        rows = score(model, [_append_tokens(encoded, written[:count], names) for count in range(len(written))])
+        begun = [_append_tokens(encoded, written[:count], names) for count in range(len(written))]
+        rows = score(model, begun, *([written] if knows_class(method) else []))
     are_words = [True] * len(encoded.words) + [bool(name.strip()) for name in names]
     word_columns = np.flatnonzero(are_words)
     scores = np.full((len(written), len(columns)), np.nan)

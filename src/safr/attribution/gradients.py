@@ -184,7 +184,7 @@ def _attribute_words(
 
         baseline = torch.where(content_mask, 0.0, vectors)
         attributions = attribute(compute_log_odds, vectors, baseline, (classes, batch.content_mask, *inputs, *more))
-        values = to_numpy((attributions * content_mask).sum(dim=-1))  # (batch, token)
+        values = to_numpy((attributions.float() * content_mask).sum(dim=-1))  # (batch, token)
         for row, number in enumerate(batch.indices):
             scores[number] = scores_per_word(texts[number], values[row], "sum")
     return [scores[number] for number in range(len(texts))]

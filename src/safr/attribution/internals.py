@@ -115,7 +115,10 @@ def internal_scores(
     task = get_task(model)
     for batch, trace in iter_traces(model, texts, sites):
         predictions = list_labels(task, text_logits(model, trace.logits, batch))
-        capacities = {site: to_numpy(capacity(vectors, trace.content_mask)) for site, vectors in trace.vectors.items()}
+        # Capacity has the vectors' type, and in half precision many words would share one.
+        capacities = {
+            site: to_numpy(capacity(vectors.float(), trace.content_mask)) for site, vectors in trace.vectors.items()
+        }
         keep = None if trace.keep is None else to_numpy(trace.keep)
         received = _compute_received_attention(batch, trace)
         for row, number in enumerate(batch.indices):

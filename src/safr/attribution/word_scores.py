@@ -22,6 +22,7 @@ def score_words(
     texts: Sequence[EncodedText],
     method: str,
     target: str | int | None = None,
+    predicted: Sequence[int] | None = None,
 ) -> tuple[Scores, str]:
     """Scores of every word of every text by a method, and the name of the class that they speak about.
 
@@ -32,6 +33,8 @@ def score_words(
         method: Name of an attribution method.
         target: Name or number of a class, or of a language model's next token. Default: what is predicted for a text;
             the name is then empty.
+        predicted: What is predicted for each text, where that is known: in half precision another pass may round two
+            classes the other way.
 
     Raises:
         InputError: No method has this name, the model does not allow it, or there is no such class or it is of no
@@ -40,7 +43,7 @@ def score_words(
     check_methods(model, [method])
     score = get_method(method).score
     if target is None:
-        return score(model, texts), ""
+        return score(model, texts, *([predicted] if predicted is not None and knows_class(method) else [])), ""
     if not knows_class(method):
         raise InputError(f"`target` has no effect on {method}, whose scores are not about a class; leave it out")
     if not texts:

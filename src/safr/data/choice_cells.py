@@ -42,7 +42,8 @@ def read_choices(cells: Sequence[Any], place: str) -> tuple[list[str], list[str]
     choices, names = [_spell(value, place) for value in values], _read_names(labels, len(values), place)
     if SEPARATOR.strip() in {word for choice in choices for word in choice.split()}:
         raise InputError(f"{place}: expected choices without {SEPARATOR!r}, which separates them; write / instead")
-    if len(set(choices)) < len(choices):
+    given = [choice for choice in choices if choice]
+    if len(set(given)) < len(given):
         raise InputError(f"{place}: expected different choices, got {shorten_text(SEPARATOR.join(choices), 60)!r}")
     return choices, names
 
@@ -68,7 +69,7 @@ def read_right_choice(value: Any, choices: Sequence[str], names: Sequence[str], 
     """
     name = _spell(value, place)
     whole = name.removesuffix(".0")  # as a table has it where a column with a missing number was read as floats
-    if whole in ("", "-1"):  # a hidden label
+    if whole in ("", "-1") and not (isinstance(value, str) and name and name in choices):  # a hidden label
         return None, False
     numbers, letters = list(map(str, range(len(choices)))), list(string.ascii_uppercase[: len(choices)])
     by_text, by_number, by_letter = (name, list(choices)), (whole, numbers), (name, letters)

@@ -158,7 +158,7 @@ def build_dataset(
     _check_rows(parts, place)
     if task is None:
         _check_kinds(parts)
-        task = guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES)
+        task = guess_task((row.label for row in parts["train"]), most_classes=MANY_CLASSES, declared=bool(label_names))
     prepare = {
         "classification": _prepare_classes,
         "multi_label": _prepare_class_lists,
@@ -272,7 +272,9 @@ def _prepare_class_lists(
     parts: Parts, columns: Columns, label_names: Sequence[str], place: str
 ) -> tuple[SplitExamples, tuple[str, ...], Counter[str]]:
     """The examples with 0 or 1 for each class, the names of the classes, and counts of what was changed."""
-    lists = {part: [split_names(row.label) for row in rows] for part, rows in parts.items()}
+    # Names that the data declare are not taken apart.
+    split = (lambda label: label if isinstance(label, tuple) else (label,)) if label_names else split_names
+    lists = {part: [split(row.label) for row in rows] for part, rows in parts.items()}
     counts = Counter(name for names in lists["train"] for name in names)
     every_name = (name for part_lists in lists.values() for names in part_lists for name in names)
     declared = label_names or (columns.labels if len(columns.labels) > 1 else ())
@@ -292,7 +294,8 @@ def _prepare_class_lists(
     examples: SplitExamples = {part: [] for part in parts}
     for part, rows in parts.items():
         for row, listed in zip(rows, lists[part], strict=True):
-            classes = [class_name for name in listed if (class_name := class_of_name[name]) is not None]
+            # A name that is not declared stands for itself, and is told below.
+            classes = [class_name for name in listed if (class_name := class_of_name.get(name, name)) is not None]
             if listed and not classes:
                 changed[f"text without a label ({list_names(listed)}) left out"] += 1
                 continue

@@ -205,37 +205,35 @@ def _open_delimited(path: Path, columns: Sequence[str], delimiter: str) -> RawTa
 def _find_delimiter(path: Path, columns: Sequence[str], usual: str) -> str:
     """The delimiter with which the header has all columns; the usual one if it has, or if none has."""
     for delimiter in (usual, *(other for other in _DELIMITERS if other != usual)):
-        with _allow_long_fields():
-            try:
-                header = next(_iter_csv_records(path, delimiter), (0, []))[1]
-            except InputError:  # told where the usual delimiter is used
-                continue
+        try:
+            header = next(_iter_csv_records(path, delimiter), (0, []))[1]
+        except InputError:  # told where the usual delimiter is used
+            continue
         if all(header.count(column) == 1 for column in columns):
             return delimiter
     return usual
 
 
 def _iter_delimited(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[RawRow]:
-    with _allow_long_fields():
-        lines = _iter_csv_records(path, delimiter)
-        header = next(lines, (0, []))[1]
-        if not header:
-            raise make_empty_error(path)
-        shown = shorten_path(path)
-        positions = column_positions(columns, header, shown)
-        for line, fields in lines:
-            place = f"{shown}, line {line}"
-            if len(fields) != len(header):
-                raise InputError(
-                    f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
-                    f"put quotes around a text that holds {'a tab' if delimiter == chr(9) else 'a comma'}"
-                )
-            if delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
-                raise InputError(
-                    f'{place}: a quote at the start of a field runs on to another line; write the field as "..." and a '
-                    'quote in it as ""'
-                )
-            yield RawRow(place, tuple(fields[position] for position in positions))
+    lines = _iter_csv_records(path, delimiter)
+    header = next(lines, (0, []))[1]
+    if not header:
+        raise make_empty_error(path)
+    shown = shorten_path(path)
+    positions = column_positions(columns, header, shown)
+    for line, fields in lines:
+        place = f"{shown}, line {line}"
+        if len(fields) != len(header):
+            raise InputError(
+                f"{place}: expected {len(header)} fields as in the header, found {len(fields)}; "
+                f"put quotes around a text that holds {_DELIMITERS[delimiter]}"
+            )
+        if delimiter == "\t" and any("\t" in field and "\n" in field for field in fields):
+            raise InputError(
+                f'{place}: a quote at the start of a field runs on to another line; write the field as "..." and a '
+                'quote in it as ""'
+            )
+        yield RawRow(place, tuple(fields[position] for position in positions))
 
 
 def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -244,7 +242,8 @@ def _iter_csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, list[st
     while True:
         start = reader.line_num + 1
         try:
-            fields = next(reader)
+            with _allow_long_fields():  # for each record, for files may be read in turns
+                fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:

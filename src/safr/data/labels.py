@@ -92,14 +92,15 @@ def read_bit(value: Any, place: str) -> bool | None:
     return None if name is None else _BITS[name.lower()]
 
 
-def guess_task(labels: Iterable[NamedLabel], *, most_classes: int) -> Task:
-    """What labels are: lists are any number of classes a text, many different numbers with fractions values to predict.
+def guess_task(labels: Iterable[NamedLabel], *, most_classes: int, declared: bool = False) -> Task:
+    """What labels are: lists are any number of classes per text, many different numbers with fractions are values.
 
     Names with `;` between parts are lists too if the parts are fewer than the names, since they then come back.
 
     Args:
         labels: The labels of the training texts.
         most_classes: Numbers with fractions are classes up to this many different ones.
+        declared: Whether the data declare the names of their classes, which are then not taken apart.
 
     >>> guess_task(["a;b", "b", "b;c", "c"], most_classes=20), guess_task(["yes; well", "no"], most_classes=20)
     ('multi_label', 'classification')
@@ -109,7 +110,7 @@ def guess_task(labels: Iterable[NamedLabel], *, most_classes: int) -> Task:
         return "multi_label"
     names = [label for label in different if isinstance(label, str)]
     parts = {part for name in names for part in split_names(name)}
-    if any(_SEPARATOR in name for name in names) and len(parts) < len(names):
+    if not declared and any(_SEPARATOR in name for name in names) and len(parts) < len(names):
         return "multi_label"
     numbers = [name for name in names if not says_missing(name)]
     has_fractions = all(map(is_value, numbers)) and any(float(name) % 1 for name in numbers)

@@ -49,11 +49,12 @@ def find_boundaries(text: str) -> dict[int, bool]:
     if text.isascii():
         return {}
     boundaries: dict[int, bool] = {}
+    is_japanese = bool(_KANA.search(text))
     for letters in _LETTERS.finditer(text):
         if _MARK.search(letters.group()):
             boundaries |= dict.fromkeys(range(letters.start() + 1, letters.end()), False)
     for run in _RUN.finditer(text):
-        parts = _split_run(run.lastgroup, run.group(), text)
+        parts = _split_run(run.lastgroup, run.group(), is_japanese=is_japanese)
         boundaries |= dict.fromkeys(range(run.start() + 1, run.end()), False) | {run.start(): True, run.end(): True}
         end = run.start()
         for part in parts:
@@ -64,10 +65,10 @@ def find_boundaries(text: str) -> dict[int, bool]:
     return boundaries
 
 
-def _split_run(kind: str | None, run: str, text: str) -> list[str]:
+def _split_run(kind: str | None, run: str, *, is_japanese: bool) -> list[str]:
     if kind == "other":
         return _CLUSTER.findall(run)
-    return _load_parser("th" if kind == "thai" else "ja" if _KANA.search(text) else "zh").parse(run)
+    return _load_parser("th" if kind == "thai" else "ja" if is_japanese else "zh").parse(run)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -104,13 +105,16 @@ def _read_list(value: Any, name: str, place: str) -> list[dict[str, Any]]:
 
 
 def _find_answer(answer: str, context: str, place: str) -> tuple[str, bool]:
+    """Where an answer stands, as words of its own if it does anywhere, and whether it does more than once."""
     start = context.find(answer)
+    if alone := re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", context):
+        start = alone.start()
     if start < 0:
         raise InputError(
             f"{place}: expected an answer that stands in its text, got {shorten_text(answer, 40)!r}; give it as the "
             "text spells it"
         )
-    return f"{start}:{start + len(answer)}", context.find(answer, start + 1) >= 0
+    return f"{start}:{start + len(answer)}", context.count(answer) > 1
 
 
 def _list_answers(value: Any, place: str) -> list[tuple[int, str]]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from transformers import PreTrainedTokenizerBase
 
-from safr.data.encoding import Span, encode, find_tokens, replace_surrogates, tokenize
+from safr.data.encoding import Span, encode, find_tokens, replace_surrogates, tokenize, trim_span
 from safr.data.labels import OUTSIDE
-from safr.data.marks import add_mark, has_brackets
+from safr.data.marks import add_mark, count_marks, has_brackets, remove_mark
 from safr.data.splits import Split, hash_text
 from safr.data.targets import IGNORED, TargetRow
 from safr.errors import InputError, shorten_text
@@ -23,7 +23,7 @@ def mark_word(text: str, number: int) -> str:
     >>> mark_word("John saw Paris .", 2)
     'John saw [[Paris]] .'
     """
-    return add_mark(text, _find_words(text)[number])
+    return add_mark(text, trim_span(text, *_find_words(text)[number]))
 
 
 def tokenize_tags(
@@ -84,9 +84,13 @@ def mark_texts(
             if any(read.word_of_token[token] is not None for token in find_tokens(encoding, place))
         ]
         chosen = [number for number in numbers if tags[number] != OUTSIDE] or numbers
-        if chosen and not has_brackets(text):
-            number = chosen[int(hash_text(text), 16) % len(chosen)]
-            texts.append(mark_word(text, number))
+        if not chosen or has_brackets(text):
+            continue
+        number = chosen[int(hash_text(text), 16) % len(chosen)]
+        marked = mark_word(text, number)
+        # A bracket at the word's end could be read as part of the mark.
+        if count_marks(marked) == 1 and remove_mark(marked)[0] == text:
+            texts.append(marked)
             labels.append(ids[tags[number]])
     if len(texts) < 2:
         raise InputError(f"expected at least 2 texts with a word to judge, got {len(texts)} of {len(split)}")

@@ -28,6 +28,8 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
             "a line, into a .txt file"
         )
     if find_format(path) == LINES:
+        if len(columns) > 1:
+            raise InputError(f"{path}: holds one text a line, not pairs; write pairs into a .csv with two columns")
         columns = columns[:1]
     if find_format(path) == SQUAD:
         columns = SQUAD_COLUMNS.texts

@@ -82,7 +82,7 @@ def _compute_key(
     except Exception:  # tokenizers raises a bare Exception if a part of the tokenizer is Python code
         return None
     backend |= {"truncation": None, "padding": None}  # left over from the last call; every call sets them anew
-    options = (tokenizer.truncation_side, tokenizer.split_special_tokens)
+    options = (tokenizer.truncation_side, tokenizer.split_special_tokens, tokenizer.model_input_names)
     versions = (tokenizers.__version__, datasets.__version__)
     contents = [_FORMAT_VERSION, *versions, backend, *options, max_tokens, list(texts), list(labels)]
     return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
