@@ -91,8 +91,12 @@ HELP_WIDTH = 80
 def main(arguments: list[str] | None = None) -> None:
     """Write all pages of the site into a folder, and remove what an earlier call left there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where the pages are written, inside of the project")
+    parser.add_argument(
+        "folder", type=Path, help="where the pages are written: a new folder, or one that a call wrote before"
+    )
     folder = parser.parse_args(arguments).folder.resolve()
+    if folder.exists() and not (folder / "index.md").is_file():
+        parser.error(f"{folder} holds no site of an earlier call, and would be deleted; name another folder")
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(ROOT / "docs" / "images", folder / "images")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from fastapi import HTTPException
 
 from safr.explorer import app, model_worker
 from safr.explorer.middleware import MAX_BODY_BYTES
@@ -356,3 +357,11 @@ def test_the_words_of_the_test_texts_are_told(client, readers):
     assert client.get("/api/words/nothing").status_code == 404
     assert "no such run" in problem(client.get("/api/words/nothing/texts", params={"word": "a"}))
     assert "query.word" in problem(client.get("/api/words/safr/texts"))
+
+
+def test_a_pair_of_many_spaces_is_split_at_once():
+    """A pattern with spaces around the border would try each of them as its beginning: minutes for one question."""
+    spaces = " " * 49_000
+    assert app._split_pair(f"{spaces}a{spaces}||{spaces}b{spaces}") == ("a", "b")
+    with pytest.raises(HTTPException, match="expected a pair"):
+        app._split_pair(f"a{spaces}{spaces}b")

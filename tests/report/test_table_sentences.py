@@ -99,3 +99,25 @@ def test_where_nothing_could_be_deleted_it_is_said():
         "srs": "nothing could be deleted.",
         "within": "nothing could be deleted.",
     }
+
+
+@pytest.mark.parametrize(
+    ("within", "said"),
+    [
+        ({"first": (0.1, 0.05, 0.15), "second": (0.2, 0.1, 0.3)}, "about as much in both texts."),
+        ({"first": (0.3, 0.25, 0.35), "second": (0.2, 0.1, 0.24)}, "more in the first text."),
+    ],
+)
+def test_a_text_of_a_pair_is_needed_more_only_where_the_intervals_say_so(within, said):
+    scores = {part: {"srs": estimate(*values)} for part, values in within.items()}
+    assert told("within", {"within": scores}) == f"it needs the words of highest capacity {said}"
+
+
+def test_of_a_pair_with_one_text_to_delete_from_nothing_is_compared():
+    scores = {"first": {"srs": estimate(0.1)}, "second": {"srs": None}}
+    assert told("within", {"within": scores}) == "words could be deleted in the first text alone."
+
+
+def test_deletion_that_helps_by_every_score_costs_nothing():
+    scores = {"srs": {"30": estimate(-0.1), "keep": {"30": estimate(-0.05)}}}
+    assert told("srs", scores) == "deletion costs nothing by any score."

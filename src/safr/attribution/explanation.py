@@ -446,10 +446,15 @@ def class_names(model: PreTrainedModel, classes: Sequence[int], outputs: int) ->
 
 
 def token_names(tokenizer: PreTrainedTokenizerBase, tokens: Sequence[int]) -> list[str]:
-    """The tokens as text; those that look alike, such as parts of a character, with their numbers."""
+    """The tokens as text; of those that look alike, such as parts of a character, all but the first with their numbers.
+
+    So the likeliest token, which is a model's answer, has the name that a label has.
+    """
     names = [str(tokenizer.decode([token])) for token in tokens]
-    counts = Counter(names)
-    return [name if counts[name] == 1 else f"{name} ({token})" for name, token in zip(names, tokens, strict=True)]
+    return [
+        name if name not in names[:place] else f"{name} ({token})"
+        for place, (name, token) in enumerate(zip(names, tokens, strict=True))
+    ]
 
 
 def load_view(module: str, name: str) -> Callable[..., Any]:

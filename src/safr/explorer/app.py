@@ -30,7 +30,7 @@ from safr.explorer.turns import BusyError, StoppedError
 from safr.explorer.what_if import WhatIf, WhatIfFlip, WhatIfPrediction
 from safr.explorer.words import WordTable
 
-_PAIR_BORDER = re.compile(r"\s*(?:‖|\|\||\n)\s*")
+_PAIR_BORDER = re.compile(r"‖|\|\||\n")
 
 MAX_LETTERS = 100_000
 """Letters of a text in a question. A model reads no more of it than the number of tokens it was trained with."""
@@ -379,8 +379,8 @@ def _find_text(request: Request, question: Question) -> tuple[Text, int | None]:
 
 
 def _split_pair(text: str) -> tuple[str, str]:
-    first, second, *_ = [*_PAIR_BORDER.split(text.strip(), maxsplit=1), ""]
-    if not (first.strip() and second.strip()):
+    first, second, *_ = [*map(str.strip, _PAIR_BORDER.split(text.strip(), maxsplit=1)), ""]
+    if not (first and second):
         raise HTTPException(422, "expected a pair: two texts with a double bar (‖ or ||) or a line break between them")
     return first, second
 
@@ -395,7 +395,7 @@ def _handle_http_error(_: Request, error: Exception) -> JSONResponse:
 
 
 def _handle_invalid_request(_: Request, error: Exception) -> JSONResponse:
-    """One line about the first thing that is wrong. What the visitor sent is not sent back."""
+    """One line about the first thing that is wrong, by its name. No value that the visitor sent is sent back."""
     assert isinstance(error, RequestValidationError)
     first_error = error.errors()[0]
     location = ".".join(str(part) for part in first_error["loc"])

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from safr.explorer.defects import report_defect
 from safr.explorer.middleware import SECURITY_HEADERS
-from safr.explorer.model_worker import ModelWorker
+from safr.explorer.model_worker import MAX_WAITING_SECONDS, TIMEOUT_SECONDS, ModelWorker
 
 MAX_CONNECTIONS = 512
 """Open connections. Fewer where the system lets a process open few files."""
@@ -25,8 +25,8 @@ MAX_CONNECTIONS = 512
 REQUEST_SECONDS = 10.0
 """Seconds within which a client must send a request's line and headers, or close an idle connection."""
 
-ANSWER_SECONDS = 60.0
-"""Seconds from a request to its answer. The body may take 10 of them, and the model 30."""
+ANSWER_SECONDS = 20.0 + MAX_WAITING_SECONDS + TIMEOUT_SECONDS
+"""Seconds from a request to its answer: of its body 10, of waiting for its turn, of the model, and 10 to spare."""
 
 READ_SECONDS = 120.0
 """Seconds within which a client must have read an answer."""

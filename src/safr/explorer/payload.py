@@ -149,6 +149,8 @@ def describe_data(runs: Sequence[Run]) -> tuple[str, list[str]]:
         raise InputError(f"{runs[0].config_file}: expected the name and the labels of its data, but it is damaged")
     if runs[0].task in QUESTION_TASKS:  # whose data hold the column's name
         labels = [ANSWER_NAMES[THE_ANSWER]]
+    if runs[0].task == "generation":  # whose data hold the column's name too; any text may be right
+        labels = []
     return name, labels
 
 

@@ -83,8 +83,12 @@ def _describe_parts_of_pairs(scores: RunScores) -> str:
     measured = {part: within["srs"] for part, within in scores["within"].items() if within["srs"]}
     if not measured:
         return _NOTHING_DELETED
-    costly = max(measured, key=lambda part: measured[part]["value"])
-    return f"it needs the words of highest capacity more in the {costly} text."
+    if len(measured) < 2:
+        return f"words could be deleted in the {next(iter(measured))} text alone."
+    less, more = sorted(measured, key=lambda part: measured[part]["value"])
+    if measured[less]["high"] >= measured[more]["low"]:
+        return "it needs the words of highest capacity about as much in both texts."
+    return f"it needs the words of highest capacity more in the {more} text."
 
 
 def _describe_other_scores(scores: RunScores) -> str:
@@ -93,6 +97,8 @@ def _describe_other_scores(scores: RunScores) -> str:
     drops = {name: drop[MAIN_K] for name, drop in scores["srs"].items() if is_score(name, drop)}
     drops["capacity"] = scores["srs"][MAIN_K]
     name = max(drops, key=lambda each: drops[each]["value"])
+    if drops[name]["value"] <= 0:
+        return "deletion costs nothing by any score."
     size = describe_size(get_main_metric(scores), drops[name]["value"])
     return f"deletion costs most by {name_method(name)}: {size}."
 

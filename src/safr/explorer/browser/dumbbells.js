@@ -11,11 +11,12 @@ const LETTER_WIDTH = 7.2; // average width of a letter at font size 13
 const NUMBER_WIDTH = 58;
 const LEGEND_HEIGHT = 26;
 
-// Whether two runs can share a chart: both have values of the same words.
+// Whether two runs can share a chart: both have values of the same words, about the same class.
 export function canShareRows(entries) {
   if (entries.length !== 2) return false;
   const [one, other] = entries.map(({ siteData }) => siteData);
   if (!one?.values || !other?.values || one.words.length !== other.words.length) return false;
+  if (one.target !== other.target) return false; // values for two classes are no two values of one thing
   return one.words.every((text, word) => text === other.words[word]);
 }
 

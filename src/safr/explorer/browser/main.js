@@ -144,7 +144,8 @@ function drawChanges(values) {
       byId("strongest").disabled = state.lines === null;
     }
     if (changes("rowOrder")) drawSection("bars");
-    if (changes("cells", "arrangement")) drawSection("matrix");
+    if (changes("cells")) drawSiteViews();
+    else if (changes("arrangement")) drawSection("matrix");
     mark(null);
   }
 }
@@ -188,6 +189,7 @@ async function fetchAndDraw(request, signal) {
   for (const [index, entry] of entries.entries()) entry.whatIf = whatIfs[index];
   if (drawsFirst) {
     drawChoices();
+    drawWords(); // some may be deleted from the start
     drawDeletion();
   } else drawAll();
   if (!payload.live) return;
@@ -294,9 +296,7 @@ function drawSiteViews() {
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
   byId("controls-title").textContent = `Shown: ${measure.toLowerCase()}${atSite}. Choose another layer or measure`;
   byId("matrix-title").textContent = isAttention ? "Attention" : "Interference";
-  byId("matrix-hint").textContent = isAttention
-    ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads.`
-    : `Overlap of every two words' vectors at ${site}: red where they point the same way, blue with a dash where they point opposite ways.`;
+  byId("matrix-hint").textContent = describeMatrix(isAttention, site);
   byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
   byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
   byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);
@@ -307,6 +307,14 @@ function drawSiteViews() {
   drawWhatIf(entries, getRequest());
   for (const id of Object.keys(SECTIONS)) drawSection(id);
   mark(null);
+}
+
+function describeMatrix(isAttention, site) {
+  const what = isAttention
+    ? `How much every word attends to every other${site.replace("Attention", "")}, a mean over heads`
+    : `Overlap of every two words' vectors at ${site}`;
+  if (state.cells === "difference") return `${what}: red where it is greater in the first run, blue with a dash where it is greater in the second.`;
+  return isAttention ? `${what}.` : `${what}: red where they point the same way, blue with a dash where they point opposite ways.`;
 }
 
 function drawWords() {

@@ -21,7 +21,10 @@ let controller = null; // aborts the questions to the server that are still open
 
 export function drawNeurons(section, entries, request) {
   const shown = entries.filter(({ explanation }) => explanation.neurons);
-  if (!shown.length) return; // a server is still computing them
+  if (!shown.length) {
+    section.querySelector(".panels").replaceChildren(); // a server is still computing them
+    return;
+  }
   const text = JSON.stringify(request);
   if (text !== drawn.text) off.clear();
   drawn = { entries: shown, request, text };

@@ -110,9 +110,9 @@ export async function copyLink(link) {
   }
 }
 
-function formatJson(title, [head, ...body]) {
-  const rows = body.map((row) => Object.fromEntries(head.map((name, column) => [name, row[column]])));
-  return `${JSON.stringify({ title, rows }, null, 2)}\n`;
+// Rows are lists and no objects, since two columns may have one name, as those of a word that occurs twice.
+function formatJson(title, [columns, ...rows]) {
+  return `${JSON.stringify({ title, columns, rows }, null, 2)}\n`;
 }
 
 function formatCell(value) {

@@ -58,7 +58,7 @@ function makeScoreTable(runs) {
   ];
   if (runs.some((run) => run.half_words))
     columns.push(["words with half of the relevance", (run) => run.half_words, (count) => count.toFixed(1)]);
-  const caption = `With the 95 % interval${isRegression ? "" : "; accuracy and drops in %"}.`;
+  const caption = `With the 95 % interval${isRegression ? "" : "; accuracy in %, drops in points"}.`;
   return element(
     "div",
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores of the runs" },

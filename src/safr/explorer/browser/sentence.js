@@ -245,7 +245,7 @@ onMark((word) => {
   const line = byId("marked");
   const { entries, measure } = drawn;
   if (word === null || !entries) {
-    line.textContent = getHint();
+    if (line.textContent !== getHint()) line.textContent = getHint(); // it is read out whenever it changes
     return;
   }
   const parts = entries

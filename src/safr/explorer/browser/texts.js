@@ -33,6 +33,7 @@ export function setUpTexts() {
   setOptions(byId("outcome"), outcomes, "");
   byId("effect-unit").hidden = isRegression;
   for (const name of ["outcome", "label"]) byId(name).closest("label").hidden = isRegression;
+  if (!payload.labels.length) byId("label").closest("label").hidden = true;
   setOptions(byId("label"), [["", "any"], ...payload.labels.map((label) => [label, cleanText(label)])], "");
   byId("search").addEventListener("input", (event) => setFilter({ search: event.target.value.toLowerCase() }));
   byId("outcome").addEventListener("change", (event) => setFilter({ outcome: event.target.value }));
@@ -131,13 +132,13 @@ function listColumns() {
     {
       name: "label",
       title: "Label",
-      getValue: (row) => row.label ?? "",
+      getValue: (row) => (isRegression && row.label !== null ? Number(row.label) : (row.label ?? "")),
       getCell: (row) => (row.label === null ? "" : nameClasses(row.label)),
     },
     ...runs.map((run) => ({
       name: `prediction ${run}`,
       title: addRun("Predicted", run),
-      getValue: (row) => row.predictions[run],
+      getValue: (row) => (isRegression ? Number(row.predictions[run]) : row.predictions[run]),
       getCell: (row) => makePredictionCell(row, run),
     })),
     { name: "words", title: "Words", getValue: (row) => row.words, getCell: (row) => row.words },
@@ -251,7 +252,7 @@ function makeCsvRows() {
   return [
     ["number", "text", "label", "words", ...runs.flatMap((run) => [`prediction ${run}`, `effect ${run}`])],
     ...matchingRows.map((row) => [
-      row.number,
+      row.number < 0 ? "example" : row.number + 1, // as the page counts
       row.text,
       row.label,
       row.words,

@@ -56,7 +56,12 @@ export function drawWhatIf(entries, request) {
   controller = new AbortController();
   const { signal } = controller;
   const known = entries.filter(({ whatIf }) => whatIf);
-  if (!known.length && payload.live) return; // the server is still computing
+  if (!known.length && payload.live) {
+    // The server is still computing. What it said of the text before is not about this one.
+    update(byId("effects"), []);
+    byId("count-said").textContent = "…";
+    return;
+  }
   const panels = known.map((entry) => makeEffectPanel(entry, WAITING, null));
   if (!byId("effects").children.length) update(byId("effects"), panels);
   Promise.all(known.map((entry) => answer(entry, request, signal))).then((answers) => {
