@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from fastapi import HTTPException
+from starlette.exceptions import HTTPException
 
 from safr.explorer import app, model_worker
 from safr.explorer.middleware import MAX_BODY_BYTES
