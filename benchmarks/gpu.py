@@ -152,7 +152,7 @@ def memory(tokens: int, texts: int) -> list[Row]:
 
 def epoch() -> list[Row]:
     """One epoch of sentences on the GPU and on the processor, with SAFR."""
-    batches, (_, vocabulary) = sentence_batches(), encoded("sst2_paper", 6244, 128)
+    batches, vocabulary = sentence_batches(), encoded("sst2_paper", 6244, 128).vocabulary
     gpu, cpu = (paper_model(ADDED[SAFR], vocabulary).to(device) for device in ("cuda", "cpu"))
     gpu_step, cpu_step = training_step(gpu), training_step(cpu)
     runs = {
@@ -182,7 +182,7 @@ def explanations() -> list[Row]:
 
 def evaluation() -> list[Row]:
     """400 sentences scored after 40 deletions, on the processor and on the GPU."""
-    texts = encoded("sst2_paper", 6244, 128)[0][:400]
+    texts = encoded("sst2_paper", 6244, 128).texts[:400]
     deletions = [(random_scores(texts, seed), percent) for seed in range(8) for percent in (10, 20, 30, 60, 90)]
     cpu, gpu = (paper_model(ADDED[SAFR]).to(device).eval() for device in ("cpu", "cuda"))
     runs = {

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 # Threads that spin while they wait would fight for the cores with whatever else runs there.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -228,33 +228,41 @@ def padded(texts: list[EncodedText]) -> dict[str, torch.Tensor]:
 def sentence_batches() -> list[dict[str, torch.Tensor]]:
     """An epoch's batches of SST-2's training sentences, or of the packaged ones where those are not at hand."""
     torch.manual_seed(0)
-    texts, _ = encoded("sst2_paper", 6244, 128)
+    texts = encoded("sst2_paper", 6244, 128).texts
     order = list(LengthGroupedSampler([len(text.ids) for text in texts], 32))
     return [padded([texts[number] for number in order[start : start + 32]]) for start in range(0, len(order), 32)]
 
 
 def review_batch() -> dict[str, torch.Tensor]:
     """32 IMDB reviews cut at 215 words, the mean of all when cut at 256; in training, too, a batch is of one length."""
-    return padded([text for text in encoded("imdb", 640, 215)[0] if len(text.ids) == 215][:32])
+    return padded([text for text in encoded("imdb", 640, 215).texts if len(text.ids) == 215][:32])
+
+
+class Encoded(NamedTuple):
+    """Training texts as `safr train` reads them."""
+
+    data: str
+    """Where they are from: the data that were asked for or, without its archive, packaged ones of the same kind."""
+
+    texts: list[EncodedText]
+    vocabulary: int
 
 
 @functools.cache
-def encoded(data: str, count: int, max_tokens: int) -> tuple[list[EncodedText], int]:
-    """Training texts as `safr train` reads them, and the size of their vocabulary.
-
-    Where the archive is not at hand they are the packaged texts of the same kind.
-    """
+def encoded(data: str, count: int, max_tokens: int) -> Encoded:
+    """The first texts of a data set."""
     try:
         texts = load_data(data, download=False).train.texts
     except InputError:
-        texts = load_data("imdb_train" if data == "imdb" else "rotten_tomatoes").train.texts
+        data = "imdb_train" if data == "imdb" else "rotten_tomatoes"
+        texts = load_data(data).train.texts
     tokenizer = train_word_tokenizer(texts)
-    return encode(tokenizer, texts[:count], max_tokens), len(tokenizer)
+    return Encoded(data, encode(tokenizer, texts[:count], max_tokens), len(tokenizer))
 
 
 def epoch() -> list[Row]:
     """One epoch of sentences, from every third batch by every network, and the share of the matrix-product peak."""
-    batches, (_, vocabulary) = sentence_batches(), encoded("sst2_paper", 6244, 128)
+    batches, (data, _, vocabulary) = sentence_batches(), encoded("sst2_paper", 6244, 128)
     steps = {PUBLISHED: published_step(128, vocabulary), **all_steps(vocabulary)}
     times: dict[str, list[float]] = {name: [] for name in (*steps, "product")}
     first, second = torch.randn(1024, 1024), torch.randn(1024, 1024)
@@ -271,7 +279,7 @@ def epoch() -> list[Row]:
     peak = 2 * 1024**3 / statistics.median(times.pop("product")) * 1000  # operations in a second
     seconds = {name: [statistics.mean(values) * len(batches) / 1000] for name, values in times.items()}
     tokens = sum(int(inputs["attention_mask"].sum()) for inputs in batches)
-    what = f"epoch of {len(batches)} batches of 32 sentences"
+    what = f"epoch of {len(batches)} batches of 32 sentences of {data}"
     found = rows(what, seconds, "s")
     found += rows(f"{what}: words in a second", {name: [tokens / value[0]] for name, value in seconds.items()}, "")
     shares = {}
@@ -288,11 +296,11 @@ def epoch() -> list[Row]:
 
 def reviews() -> list[Row]:
     """A step of 32 reviews; the published formulation reads all heads, as SAFR does in the row `exact`."""
-    inputs, (_, vocabulary) = review_batch(), encoded("imdb", 640, 215)
+    inputs, (data, _, vocabulary) = review_batch(), encoded("imdb", 640, 215)
     steps = {PUBLISHED: published_step(256, vocabulary), **all_steps(vocabulary)}
     exact = replace(ADDED[SAFR], interaction_estimator="exact")
     steps[f"{SAFR}, exact"] = training_step(paper_model(exact, vocabulary))
-    return rows("training step of 32 reviews of 215 words", take_turns(bound(steps, inputs), 7))
+    return rows(f"training step of 32 reviews of 215 words of {data}", take_turns(bound(steps, inputs), 7))
 
 
 def all_steps(vocabulary: int) -> dict[str, Callable[[dict], None]]:
@@ -473,7 +481,7 @@ def relevances() -> list[Row]:
 
 def evaluation() -> list[Row]:
     """400 sentences scored after 40 deletions, one deletion after the other or in one pass."""
-    model, texts = paper_model(ADDED[SAFR]).eval(), encoded("sst2_paper", 6244, 128)[0][:400]
+    model, texts = paper_model(ADDED[SAFR]).eval(), encoded("sst2_paper", 6244, 128).texts[:400]
     deletions = [(random_scores(texts, seed), percent) for seed in range(8) for percent in (10, 20, 30, 60, 90)]
     runs = {
         "a pass for each deletion": lambda: [predict(model, delete_words(texts, *each)) for each in deletions],
