@@ -13,6 +13,8 @@ const NOUN = isRegression ? "value" : "probability";
 const ROW_HEIGHT = 22;
 const NAME_WIDTH = 128;
 const NUMBER_WIDTH = 165;
+const SHORT_NUMBER_WIDTH = 56; // without a range
+const NARROW = 400;
 const WIDEST_EFFECT = 620;
 
 const off = new Map(); // by run, the numbers of the neurons that are switched off
@@ -288,7 +290,9 @@ function drawEffect({ prediction, neurons: { whole } }, { followed, random }, na
   const draws = random.filter((value) => value !== null);
   const values = [whole, followed, ...draws].filter((value) => value !== null);
   const [low, high] = isRegression ? [Math.min(0, ...values), Math.max(0, ...values)] : [0, 1];
-  const scaleX = (value) => NAME_WIDTH + ((width - NAME_WIDTH - NUMBER_WIDTH) * (value - low)) / (high - low || 1);
+  const isNarrow = width < NARROW; // as on a phone, where the line of the random draws has to say their range alone
+  const room = width - NAME_WIDTH - (isNarrow ? SHORT_NUMBER_WIDTH : NUMBER_WIDTH);
+  const scaleX = (value) => NAME_WIDTH + (room * (value - low)) / (high - low || 1);
   const [least, most] = [Math.min(...draws), Math.max(...draws)];
   const mean = draws.reduce((sum, value) => sum + value, 0) / draws.length;
   const without = count > 1 ? `without ${count} of them` : `without ${names.replace("neuron ", "")}`;
@@ -315,7 +319,7 @@ function drawEffect({ prediction, neurons: { whole } }, { followed, random }, na
       svgElement(
         "text",
         { class: "value", x: Math.max(start, end, isRandom ? scaleX(most) : 0) + 6, y, "dominant-baseline": "central" },
-        said,
+        isRandom && isNarrow ? formatShare(value) : said,
       ),
     ];
   });
