@@ -149,13 +149,9 @@ PAPER_ROWS = [
     ("`--preset best`", None, 5, "best/best,seed=*.json"),
     ("the preset's VMASK alone", None, 3, "best/mask,seed=*.json"),
     ("the preset's baseline", None, 3, "best/baseline,seed=*.json"),
-    ("IMDB, baseline", (None, None), 1, "paper/imdb,mask,baseline,seed=*.json"),
-    ("IMDB, 0 / 0", (0.0, 0.0), 1, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
-    ("IMDB, 0.1 / 1", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
-    ("IMDB, baseline, seed 1", (None, None), 1, "imdb/mask,baseline,seed=1.json"),
-    ("IMDB, 0 / 0, seed 1", (0.0, 0.0), 1, "imdb/mask,importance=0,interaction=0,seed=1.json"),
-    ("IMDB, 0.1 / 1, seed 1", (0.1, 1.0), 1, "imdb/mask,importance=0.1,interaction=1,seed=1.json"),
-    ("IMDB, 0.1 / 1, seed 2", (0.1, 1.0), 1, "imdb/mask,importance=0.1,interaction=1,seed=2.json"),
+    ("IMDB, baseline", (None, None), 3, "paper/imdb,mask,baseline,seed=*.json"),
+    ("IMDB, 0 / 0", (0.0, 0.0), 3, "paper/imdb,mask,importance=0,interaction=0,seed=*.json"),
+    ("IMDB, 0.1 / 1", (0.1, 1.0), 3, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
     ("IMDB, `--preset best`", None, 1, "best/imdb,seed=*.json"),
 ]
 
@@ -177,7 +173,7 @@ README_ROWS = [
     ("SST-2, baseline", (None, None), 3, "paper/sst2,count,baseline,seed=*.json"),
     ("SST-2, VMASK alone", (0.0, 0.0), 3, "paper/sst2,count,importance=0,interaction=0,seed=*.json"),
     ("SST-2, SAFR", (0.1, 0.1), 3, "paper/sst2,count,importance=0.1,interaction=0.1,seed=*.json"),
-    ("IMDB, SAFR", (0.1, 1.0), 1, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
+    ("IMDB, SAFR", (0.1, 1.0), 3, "paper/imdb,mask,importance=0.1,interaction=1,seed=*.json"),
 ]
 
 
