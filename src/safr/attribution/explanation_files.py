@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,22 +87,30 @@ def explain_to_parquet(
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: expected the name of a file, found something else there")
     folder = path.with_name(f".{path.name}.parts")
-    with name_disk_errors(path):
+    with name_disk_errors(path), ExitStack() as at_end:
         folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(folder):
-            try:
-                options = {"max_tokens": max_tokens, "method": method, "target": target}
-                _check_settings(folder, _describe_settings(model, tokenizer) | options)
-                parts = _write_parts(model, tokenizer, texts, folder, options, report)
-                _join_parts(parts, path)
-                for part in parts:
-                    part.unlink()
-            finally:
-                if not any(folder.glob("*.parquet")):
-                    (folder / _SETTINGS_FILE).unlink(missing_ok=True)
-        with suppress(OSError):  # another call waits there, or parts are kept
-            folder.rmdir()
+        at_end.callback(_remove_empty, folder)  # last of all, without the lock
+        at_end.enter_context(alone_in(folder))
+        at_end.callback(_forget_settings, folder)
+        options = {"max_tokens": max_tokens, "method": method, "target": target}
+        _check_settings(folder, _describe_settings(model, tokenizer) | options)
+        parts = _write_parts(model, tokenizer, texts, folder, options, report)
+        _join_parts(parts, path)
+        for part in parts:
+            part.unlink()
     return path
+
+
+def _forget_settings(folder: Path) -> None:
+    """Delete the settings where no part is kept that was made with them."""
+    if not any(folder.glob("*.parquet")):
+        (folder / _SETTINGS_FILE).unlink(missing_ok=True)
+
+
+def _remove_empty(folder: Path) -> None:
+    """Delete the folder, unless parts are kept or another call waits in it."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _write_parts(
