@@ -484,3 +484,29 @@ def test_every_name_in_a_page_exists(page):
             for part in name[1].split(".")[1:]:
                 found = getattr(found, part, None) or importlib.import_module(f"{found.__name__}.{part}")
         assert words not in RENAMED_SETTINGS, words
+
+
+def test_the_goals_of_speed_are_told_as_the_last_run_reached_them():
+    rows = json.loads((ROOT / "benchmarks" / "another_processor" / "speed.json").read_text())["rows"]
+    lines = table_lines(section(PAGES["docs/speed.md"], "Goals and what was reached"))[2:]
+
+    def ratios(what, run):
+        return [row["ratio"] for row in rows if re.search(what, row["what"]) and re.search(run, row["run"])]
+
+    (epoch,), (step,), (exact,) = ratios("^epoch.*paper$", "^SAFR$"), ratios("reviews", "^SAFR$"), ratios("", "exact$")
+    steps = [ratios(f"texts of {tokens} tokens$", "^SAFR$") for tokens in (20, 256, 1024)]
+    relevance = ratios("tokens, [^:]*$", "relevance")
+    expected = [
+        f"{1 / epoch:.1f}",
+        f"{1 / step:.1f}; read in all heads {1 / exact:.1f}",
+        ", ".join(f"{step[0]:.2f}" for step in steps),
+        None,
+        f"{ratios('peak memory', '^SAFR$')[0]:.2f}",
+        f"{ratios('MiniLM, a sentence', 'explain')[0]:.2f}",
+        ", ".join(f"{ratio:.2f}" for ratio in ratios("^one text", "capacity")),
+        ", ".join(f"{ratios(f'{name}, one thread$', 'explain')[0]:.2f}" for name in ("MiniLM", "the demo's model")),
+        f"{min(relevance):.1f} to {max(relevance):.1f}",
+        None,
+    ]
+    for line, cell in zip(lines, expected, strict=True):
+        assert cell is None or line.endswith(f" | {cell} |"), line
