@@ -144,8 +144,8 @@ function drawChanges(values) {
       byId("strongest").disabled = state.lines === null;
     }
     if (changes("rowOrder")) drawSection("bars");
-    if (changes("cells")) drawSiteViews();
-    else if (changes("arrangement")) drawSection("matrix");
+    if (changes("cells")) drawMatrixHint();
+    if (changes("cells", "arrangement")) drawSection("matrix");
     mark(null);
   }
 }
@@ -296,7 +296,7 @@ function drawSiteViews() {
   byId("bars-hint").textContent = HINTS[hint] ?? "A score that the run keeps.";
   byId("controls-title").textContent = `Shown: ${measure.toLowerCase()}${atSite}. Choose another layer or measure`;
   byId("matrix-title").textContent = isAttention ? "Attention" : "Interference";
-  byId("matrix-hint").textContent = describeMatrix(isAttention, site);
+  drawMatrixHint();
   byId("graph-hint").replaceChildren(`At ${site}. `, ...makeGraphKey(isAttention));
   byId("neurons").hidden = !payload.live && !entries.some(({ explanation }) => explanation.neurons);
   byId("what-if").hidden = !payload.live && !entries.some(({ whatIf }) => whatIf);
@@ -307,6 +307,10 @@ function drawSiteViews() {
   drawWhatIf(entries, getRequest());
   for (const id of Object.keys(SECTIONS)) drawSection(id);
   mark(null);
+}
+
+function drawMatrixHint() {
+  if (entries.length) byId("matrix-hint").textContent = describeMatrix(state.site === "attention", entries[0].siteTitle);
 }
 
 function describeMatrix(isAttention, site) {
