@@ -275,14 +275,15 @@ def _add_neurons(
     *,
     has_scores: bool,
 ) -> list[Explanation]:
-    number: int | Sequence[int] | None = predicted if has_rules(model) else None
+    is_ruled = has_rules(model)
+    number: int | Sequence[int] | None = predicted if is_ruled else None
     name = ""
     if target is not None:
         from safr.attribution.word_scores import find_target  # only here: Captum is behind it
 
         chosen, name = find_target(model, tokenizer, texts[0], target)
         # Without rules the class is for the method's scores; refused is one that nothing could be said about.
-        number = chosen if has_rules(model) or not has_scores else None
+        number = chosen if is_ruled or not has_scores else None
     names = [name or explanation.prediction for explanation in explanations]
     found = find_text_neurons(model, texts, count, targets=number, target_names=names)
     return [replace(explanation, neurons=used) for explanation, used in zip(explanations, found, strict=True)]

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explain import describe_no_words
 from safr.attribution.explanation import json_values, load_view, output_names
-from safr.attribution.registry import get_method, knows_class
+from safr.attribution.registry import compute_scores, get_method
 from safr.data.encoding import EncodedText, describe_left_out
 from safr.errors import InputError, describe_value
 from safr.inference import check_model, encode_texts, iter_logits, probabilities
@@ -144,7 +144,7 @@ def explain_output(
         raise InputError(f"max_new_tokens must be a whole number of at least 1, got {describe_value(max_new_tokens)}")
     if not isinstance(text, str):
         raise InputError(f"expected one text, got {describe_value(text)}")
-    score = get_method(method).score
+    get_method(method)  # before anything is written
     encoded = encode_texts(model, tokenizer, [text], max_tokens)[0]
     if not encoded.words:
         raise InputError(describe_no_words(max_tokens, encoded.truncated))
@@ -157,11 +157,11 @@ def explain_output(
         columns = encoded.words
         for count in range(len(written)):
             with continuing_output(written[:count]):
-                rows += score(model, [encoded], *([written[count]] if knows_class(method) else []))
+                rows += compute_scores(method, model, [encoded], written[count])
     else:
         columns = (*encoded.words, *names)
         begun = [_append_tokens(encoded, written[:count], names) for count in range(len(written))]
-        rows = score(model, begun, *([written] if knows_class(method) else []))
+        rows = compute_scores(method, model, begun, written)
     are_words = [True] * len(encoded.words) + [bool(name.strip()) for name in names]
     word_columns = np.flatnonzero(are_words)
     scores = np.full((len(written), len(columns)), np.nan)

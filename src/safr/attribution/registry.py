@@ -155,6 +155,14 @@ def knows_class(name: str) -> bool:
     return is_signed(name.removeprefix(ABSOLUTE_PREFIX))
 
 
+def compute_scores(
+    name: str, model: PreTrainedModel, texts: Sequence[EncodedText], targets: Targets | None = None
+) -> Scores:
+    """Scores of every word by the method with this name, about given classes if its scores are about a class at all."""
+    score = get_method(name).score
+    return score(model, texts) if targets is None or not knows_class(name) else score(model, texts, targets)
+
+
 def default_methods(model: PreTrainedModel) -> list[str]:
     """Names of the methods that a model is evaluated with by default: all that it allows, but for `COSTLY_METHODS`."""
     return [name for name, method in METHODS.items() if name not in COSTLY_METHODS and not _find_lack(model, method)]

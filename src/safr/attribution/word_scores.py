@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from safr.attribution.explanation import output_names
-from safr.attribution.registry import check_methods, get_method, is_signed, knows_class
+from safr.attribution.registry import check_methods, compute_scores, is_signed, knows_class
 from safr.attribution.words import Scores
 from safr.data.encoding import EncodedText
 from safr.errors import InputError, describe_value, shorten_text
@@ -41,15 +41,14 @@ def score_words(
             account.
     """
     check_methods(model, [method])
-    score = get_method(method).score
     if target is None:
-        return score(model, texts, *([predicted] if predicted is not None and knows_class(method) else [])), ""
+        return compute_scores(method, model, texts, predicted), ""
     if not knows_class(method):
         raise InputError(f"`target` has no effect on {method}, whose scores are not about a class; leave it out")
     if not texts:
         return [], str(target)
     number, name = find_target(model, tokenizer, texts[0], target)
-    return score(model, texts, number), name
+    return compute_scores(method, model, texts, number), name
 
 
 def name_scores(method: str, target: str) -> str:
