@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 import safr
 from safr.attribution.explain import explain_texts
 from safr.attribution.explanation import build_word_table, word_schema
-from safr.data.encoding import check_fast_tokenizer, check_max_tokens, check_text, has_order
+from safr.data.encoding import check_fast_tokenizer, check_max_tokens, check_text, has_order, read_backend
 from safr.data.splits import Text
 from safr.errors import InputError, describe_value
 from safr.inference import check_model
@@ -155,12 +155,7 @@ def _iter_chunks(texts: Iterable[Any]) -> Iterator[list[Text]]:
 
 def _describe_settings(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """What the numbers depend on beside the texts."""
-    try:
-        backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    except Exception:  # tokenizers raises a bare Exception if a part of the tokenizer is Python code
-        backend = {"vocabulary": tokenizer.get_vocab()}
-    for name in ("truncation", "padding"):  # what the last call has left there
-        backend.pop(name, None)
+    backend = read_backend(tokenizer) or {"vocabulary": tokenizer.get_vocab()}
     special = sorted(tokenizer.all_special_ids), tokenizer.truncation_side, tokenizer.model_input_names
     return {
         "version of SAFR": safr.__version__,

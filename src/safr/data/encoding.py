@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
@@ -453,6 +454,15 @@ def count_end_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
     """How many special tokens the tokenizer puts behind a text, such as an end token."""
     mask = tokenizer("a").encodings[0].special_tokens_mask
     return len(mask) - max((position + 1 for position, is_special in enumerate(mask) if not is_special), default=0)
+
+
+def read_backend(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any] | None:
+    """What a fast tokenizer does, as JSON, whatever its last call has left there; None if a part of it is Python."""
+    try:
+        backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:  # tokenizers raises a bare Exception for such a part
+        return None
+    return backend | {"truncation": None, "padding": None}
 
 
 def special_token_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -19,7 +19,7 @@ from datasets import Dataset, load_from_disk
 from transformers import PreTrainedTokenizerBase
 
 from safr.data import archives
-from safr.data.encoding import check_fast_tokenizer, replace_surrogates, tokenize
+from safr.data.encoding import check_fast_tokenizer, read_backend, replace_surrogates, tokenize
 from safr.data.quiet import hide_progress_bars
 from safr.data.splits import Label, Text, split_pair
 from safr.errors import InputError
@@ -77,11 +77,8 @@ def _compute_key(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[Text], labels: Sequence[Label], max_tokens: int | None
 ) -> str | None:
     """SHA-256 (hex) of everything that the rows depend on; None for a tokenizer that can't be serialized."""
-    try:
-        backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    except Exception:  # tokenizers raises a bare Exception if a part of the tokenizer is Python code
+    if (backend := read_backend(tokenizer)) is None:
         return None
-    backend |= {"truncation": None, "padding": None}  # left over from the last call; every call sets them anew
     options = (tokenizer.truncation_side, tokenizer.split_special_tokens, tokenizer.model_input_names)
     versions = (tokenizers.__version__, datasets.__version__)
     contents = [_FORMAT_VERSION, *versions, backend, *options, max_tokens, list(texts), list(labels)]
