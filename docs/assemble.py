@@ -95,9 +95,9 @@ def main(arguments: list[str] | None = None) -> None:
         "folder", type=Path, help="where the pages are written: a new folder, or one that a call wrote before"
     )
     folder = parser.parse_args(arguments).folder.resolve()
-    if folder.exists() and not (folder / "index.md").is_file():
-        parser.error(f"{folder} holds no site of an earlier call, and would be deleted; name another folder")
     if folder.exists():
+        if not (folder / "index.md").is_file():
+            parser.error(f"{folder} holds no site of an earlier call, and would be deleted; name another folder")
         shutil.rmtree(folder)
     shutil.copytree(ROOT / "docs" / "images", folder / "images")
     shutil.copytree(ROOT / "docs" / "static", folder / "static")

@@ -27,10 +27,8 @@ def iter_texts(path: Path, columns: Sequence[str] = ("text",)) -> Iterator[Text]
             f"{path}: holds words with tags; write texts with double brackets around the word that is asked about, one "
             "a line, into a .txt file"
         )
-    if find_format(path) == LINES:
-        if len(columns) > 1:
-            raise InputError(f"{path}: holds one text a line, not pairs; write pairs into a .csv with two columns")
-        columns = columns[:1]
+    if find_format(path) == LINES and len(columns) > 1:
+        raise InputError(f"{path}: holds one text a line, not pairs; write pairs into a .csv with two columns")
     if find_format(path) == SQUAD:
         columns = SQUAD_COLUMNS.texts
     for row in open_table(path, columns).rows:
